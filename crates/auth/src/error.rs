@@ -1,0 +1,102 @@
+//! Why an end can't log in, or can't let others log in, in iperf3's words and then our own.
+
+use std::io;
+use std::path::PathBuf;
+
+use iperf_proto::Code;
+use thiserror::Error;
+
+/// Why authentication can't be set up or used on this end. The text never holds a password.
+#[derive(Debug, Error)]
+pub enum AuthError {
+    /// Nobody can be asked for the password.
+    #[error("{}: no password for {user}: IPERF3_PASSWORD is not set and stdin is not a terminal", self.code())]
+    NoPassword {
+        /// Who wants to log in.
+        user: String,
+    },
+    /// The terminal does not work.
+    #[error("{}: can't ask for the password: {}", self.code(), reason(.0))]
+    Prompt(#[source] io::Error),
+    /// A client's key can't be used.
+    #[error("{}: {}: {problem}", self.code(), .path.display())]
+    PublicKey {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: KeyProblem,
+    },
+    /// A server's key can't be used.
+    #[error("{}: {}: {problem}", self.code(), .path.display())]
+    PrivateKey {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: KeyProblem,
+    },
+    /// A server's file of users can't be read.
+    #[error("{}: {}: {}", self.code(), .path.display(), reason(.source))]
+    UsersFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it can't be read.
+        source: io::Error,
+    },
+    /// A server splits a login at white space, so this one would not arrive as it is.
+    #[error("{}: the {0} must be neither empty nor contain white space", self.code())]
+    Unsendable(&'static str),
+    /// A login is one RSA block.
+    #[error("{}: this key has room for {room} bytes of user name and password together", self.code())]
+    TooLong {
+        /// The most bytes that name and password may have.
+        room: usize,
+    },
+    /// The library refused to encrypt, without a reason.
+    #[error("{}: the login can't be encrypted", self.code())]
+    Encryption,
+}
+
+impl AuthError {
+    /// The error of iperf3 that this is a case of.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NoPassword { .. }
+            | Self::Prompt(_)
+            | Self::PublicKey { .. }
+            | Self::Unsendable(_)
+            | Self::TooLong { .. }
+            | Self::Encryption => Code::CLIENT_AUTH,
+            Self::PrivateKey { .. } => Code::SERVER_AUTH,
+            Self::UsersFile { .. } => Code::USERS_FILE,
+        }
+    }
+}
+
+/// What is wrong with a key.
+#[derive(Debug, Error)]
+pub enum KeyProblem {
+    /// The file can't be read.
+    #[error("{}", reason(.0))]
+    Unreadable(#[source] io::Error),
+    /// The file has dashes like PEM, but not its form.
+    #[error("the PEM text is damaged")]
+    Damaged,
+    /// The file is something else.
+    #[error("the file holds no {0} in PEM form")]
+    Missing(&'static str),
+    /// The key is under a passphrase.
+    #[error("the key is encrypted; a key without passphrase is needed")]
+    Encrypted,
+    /// The key is of another kind, or its size is not allowed.
+    #[error("not an RSA key of 2048 to 8192 bits")]
+    Unusable,
+}
+
+/// What the system says, without the number that Rust adds.
+fn reason(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" (os error") {
+        text.truncate(end);
+    }
+    text
+}

@@ -1,0 +1,90 @@
+//! The file of users: one `name,hash` per line, where hash is SHA-256 of `{name}password` in lower-case hex digits.
+//!
+//! Empty lines, lines without comma, lines that start with `#` and lines of more than 1023 bytes say nothing.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use zeroize::Zeroizing;
+
+/// The longest line, without its end.
+const LINE_LIMIT: usize = 1023;
+
+/// A file of users. It is read at each login, so users come and go without a restart.
+#[derive(Debug)]
+pub(crate) struct Users {
+    path: PathBuf,
+}
+
+impl Users {
+    /// Remembers the file, if it can be read.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let users = Self {
+            path: path.to_owned(),
+        };
+        users.read().map(|_| users)
+    }
+
+    /// Whether there is such a user with such a password.
+    pub(crate) fn know(&self, user: &[u8], password: &[u8]) -> io::Result<bool> {
+        let file = self.read()?;
+        let hash = hash(user, password);
+        // Every line is looked at in the same way, whether or not its name fits: how long it takes tells nothing about
+        // which names exist.
+        Ok(entries(&file).fold(false, |known, (name, wanted)| {
+            known | (is_same(name, user) & is_same(wanted, &hash[..]))
+        }))
+    }
+
+    fn read(&self) -> io::Result<Zeroizing<Vec<u8>>> {
+        fs::read(&self.path).map(Zeroizing::new)
+    }
+}
+
+/// Names and hashes.
+fn entries(file: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    file.split(|&byte| byte == b'\n').filter_map(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.len() > LINE_LIMIT || line.starts_with(b"#") {
+            return None;
+        }
+        let comma = line.iter().position(|&byte| byte == b',')?;
+        Some((&line[..comma], &line[comma + 1..]))
+    })
+}
+
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    verify_slices_are_equal(one, other).is_ok()
+}
+
+/// What the file has for a user with this password.
+fn hash(user: &[u8], password: &[u8]) -> Zeroizing<[u8; 2 * SHA256_OUTPUT_LEN]> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut context = Context::new(&SHA256);
+    for part in [b"{", user, b"}", password] {
+        context.update(part);
+    }
+    let mut hex = Zeroizing::new([0; 2 * SHA256_OUTPUT_LEN]);
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(context.finish().as_ref()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `printf '{mario}rossi' | sha256sum`
+    const HASH: &str = "72871ffb0ce3b2d8d12ba7e0bff8b4b2dd7d35a4a6ae5a6b8a2d2a4c5e0a0c2f";
+
+    #[test]
+    fn a_hash_covers_name_and_password() {
+        assert_eq!(str::from_utf8(&hash(b"mario", b"rossi")[..]), Ok(HASH));
+        assert_ne!(hash(b"mario", b"rossi"), hash(b"mario}", b"rossi"));
+    }
+}

@@ -1,0 +1,263 @@
+//! The command line as words: which options were given, in which order, with which texts. Nothing has a meaning yet.
+//!
+//! clap splits the words as getopt_long does: options in any order, bundled letters, unambiguous beginnings of long
+//! names, values that begin with a dash, optional values after `=` only. As getopt_long hands out one option after
+//! the other until it meets a bad one, options are kept in their order, and those before a bad one are kept too.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::OsStringValueParser};
+
+use crate::getopt::GetoptError;
+use crate::options::{OPTIONS, Spec, Takes};
+
+/// Name of the argument that takes the words which are no options.
+const WORDS: &str = "words";
+
+/// The options of a command line.
+#[derive(Debug)]
+pub(crate) struct Args {
+    /// In order.
+    pub(crate) given: Vec<Given>,
+    /// Where the command line stopped making sense; `given` is what stood before it.
+    pub(crate) error: Option<GetoptError>,
+}
+
+/// One option as it was given.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) spec: &'static Spec,
+    /// Its value; for an option without one, nothing or what it means without.
+    pub(crate) value: OsString,
+}
+
+impl Args {
+    /// Splits the words of a command line, without the program's name.
+    pub(crate) fn read(words: &[OsString]) -> Self {
+        let mut command = command();
+        if let Ok(matches) = command.try_get_matches_from_mut(words) {
+            return Self {
+                given: in_order(&matches),
+                error: None,
+            };
+        }
+        // What can be read is what stands before the bad word.
+        let good = |count: &usize| command.try_get_matches_from_mut(&words[..*count]).is_ok();
+        let count = (0..words.len()).rev().find(good).unwrap_or(0);
+        let given = command
+            .try_get_matches_from_mut(&words[..count])
+            .map(|matches| in_order(&matches))
+            .unwrap_or_default();
+        let error = words
+            .get(count)
+            .map(|word| GetoptError::explain(&word.to_string_lossy()));
+        Self { given, error }
+    }
+}
+
+/// The definition of the command line for clap.
+pub(crate) fn command() -> Command {
+    let words = Arg::new(WORDS)
+        .action(ArgAction::Append)
+        .num_args(0..)
+        .value_parser(OsStringValueParser::new());
+    Command::new("iperf")
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .infer_long_args(true)
+        .args(OPTIONS.iter().map(argument))
+        .arg(words)
+}
+
+fn argument(spec: &Spec) -> Arg {
+    let arg = Arg::new(spec.id)
+        // All of them append, options without a value too: only so clap keeps the place of every one.
+        .action(ArgAction::Append)
+        .value_parser(OsStringValueParser::new())
+        .aliases(spec.long.iter().skip(1).copied());
+    let arg = match spec.short {
+        [letter, ..] => arg.short(*letter),
+        [] => arg,
+    };
+    let arg = match spec.long {
+        [name, ..] => arg.long(*name),
+        [] => arg,
+    };
+    match spec.takes {
+        Takes::Nothing => arg.num_args(0).default_missing_value(""),
+        Takes::Value(_) => arg.num_args(1).allow_hyphen_values(true),
+        Takes::Maybe(_, missing) => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value(missing),
+    }
+}
+
+/// What was given, sorted by its place on the command line.
+fn in_order(matches: &ArgMatches) -> Vec<Given> {
+    let mut given = Vec::new();
+    for spec in OPTIONS {
+        let places = matches.indices_of(spec.id).into_iter().flatten();
+        let values = matches.get_many::<OsString>(spec.id).into_iter().flatten();
+        given.extend(places.zip(values).map(|(place, value)| {
+            (
+                place,
+                Given {
+                    spec,
+                    value: value.clone(),
+                },
+            )
+        }));
+    }
+    given.sort_by_key(|(place, _)| *place);
+    given.into_iter().map(|(_, given)| given).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The options that are read, as `name=value`, and the message of the error.
+    fn read(words: &[&str]) -> (Vec<String>, Option<String>) {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let args = Args::read(&words);
+        let show = |given: &Given| {
+            let name = given.spec.long.first().unwrap_or(&"d");
+            match given.spec.takes {
+                Takes::Nothing => (*name).to_owned(),
+                _ => format!("{name}={}", given.value.to_string_lossy()),
+            }
+        };
+        (
+            args.given.iter().map(show).collect(),
+            args.error.map(|e| e.to_string()),
+        )
+    }
+
+    fn good(words: &[&str]) -> Vec<String> {
+        let (given, error) = read(words);
+        assert_eq!(error, None, "{words:?}");
+        given
+    }
+
+    #[test]
+    fn order_is_kept_over_all_spellings() {
+        assert_eq!(
+            good(&[
+                "-i2", "-RNt5", "--bind=x", "word", "-c", "h", "-R", "--time", "7", "-sD"
+            ]),
+            [
+                "interval=2",
+                "reverse",
+                "no-delay",
+                "time=5",
+                "bind=x",
+                "client=h",
+                "reverse",
+                "time=7",
+                "server",
+                "daemon"
+            ]
+        );
+    }
+
+    #[test]
+    fn values_may_look_like_options() {
+        assert_eq!(
+            good(&[
+                "-t", "-1", "-c", "-s", "--title", "--json", "-T--", "-B", "--", "-J"
+            ]),
+            [
+                "time=-1",
+                "client=-s",
+                "title=--json",
+                "title=--",
+                "bind=--",
+                "json"
+            ]
+        );
+        assert_eq!(good(&["-t", ""]), ["time="]);
+    }
+
+    #[test]
+    fn two_dashes_end_the_options() {
+        assert_eq!(good(&["-s", "--", "-p", "0", "--nosuch"]), ["server"]);
+        assert_eq!(good(&["-", "-s"]), ["server"]);
+    }
+
+    #[test]
+    fn long_names_may_be_cut() {
+        assert_eq!(
+            good(&[
+                "--parall",
+                "3",
+                "--bandw",
+                "5m",
+                "--json",
+                "--linux=x",
+                "--json-stream"
+            ]),
+            [
+                "parallel=3",
+                "bitrate=5m",
+                "json",
+                "congestion=x",
+                "json-stream"
+            ]
+        );
+    }
+
+    #[test]
+    fn optional_values_need_an_equals_sign() {
+        assert_eq!(
+            good(&[
+                "--timestamps",
+                "x",
+                "--timestamps=%F ",
+                "--timestamps=",
+                "--debug",
+                "--debug=2",
+                "-d",
+                "-d4"
+            ]),
+            [
+                "timestamps=%c ",
+                "timestamps=%F ",
+                "timestamps=",
+                "debug=4",
+                "debug=2",
+                "d",
+                "d",
+                "version4"
+            ]
+        );
+        assert_eq!(
+            good(&["--cntl-ka", "--cntl-ka=5/1/2"]),
+            ["cntl-ka=", "cntl-ka=5/1/2"]
+        );
+    }
+
+    #[test]
+    fn what_stands_before_a_bad_word_is_kept() {
+        let (given, error) = read(&["-p", "0", "-J", "--nosuch=1", "-s"]);
+        assert_eq!(given, ["port=0", "json"]);
+        assert_eq!(error.as_deref(), Some("unrecognized option '--nosuch=1'"));
+        let (given, error) = read(&["-s", "-Jt"]);
+        assert_eq!(given, ["server"]);
+        assert_eq!(error.as_deref(), Some("option requires an argument -- 't'"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn words_need_not_be_utf8() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let bad = OsString::from_vec(vec![b'x', 0xff]);
+        let args = Args::read(&["-I".into(), bad.clone(), bad.clone()]);
+        assert_eq!(args.given[0].value, bad);
+        let option = OsString::from_vec(b"--x\xff".to_vec());
+        assert!(Args::read(&[option]).error.is_some());
+        let option = OsString::from_vec(b"-J\xff".to_vec());
+        assert!(Args::read(&[option]).error.is_some());
+    }
+}

@@ -1,0 +1,244 @@
+//! Where this program deliberately does not do what iperf3 3.22 does with a command line.
+//!
+//! The table is kept true by tests: every command line in it is read, and those that iperf3's recorded behaviour
+//! covers are compared with that too.
+
+/// What becomes of a command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is refused with this text, which follows the program's name.
+    Refused(&'static str),
+    /// It is taken to mean this.
+    Accepted(&'static str),
+}
+
+/// One deliberate difference.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference {
+    /// Command lines that show it, without the program's name.
+    pub args: &'static [&'static str],
+    /// What iperf3 does.
+    pub iperf3: Outcome,
+    /// What this program does.
+    pub here: Outcome,
+    /// Why.
+    pub why: &'static str,
+}
+
+use Outcome::{Accepted, Refused};
+
+const NOT_A_NUMBER: &str = "nobody means 0 by writing a word, or the number before a mistake";
+const NEGATIVE: &str = "a negative amount has no meaning and would wrap around to a huge one";
+const NO_REASON: &str = "the colon announces a system error that there is not";
+const FRACTION: &str = "rounded down to 0 it would mean the opposite of a small number";
+
+/// Every deliberate difference.
+pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        args: &["-c host -t abc"],
+        iperf3: Accepted("a test without end"),
+        here: Refused(
+            "parameter error - invalid value 'abc' for -t/--time: must be a whole number from 0 to 86400",
+        ),
+        why: NOT_A_NUMBER,
+    },
+    Difference {
+        args: &["-c host -t 1.9"],
+        iperf3: Accepted("a test of 1 second"),
+        here: Refused(
+            "parameter error - invalid value '1.9' for -t/--time: must be a whole number from 0 to 86400",
+        ),
+        why: NOT_A_NUMBER,
+    },
+    Difference {
+        args: &["-c host -P 2x"],
+        iperf3: Accepted("2 streams"),
+        here: Refused(
+            "parameter error - invalid value '2x' for -P/--parallel: must be a whole number from 1 to 128",
+        ),
+        why: NOT_A_NUMBER,
+    },
+    Difference {
+        args: &["-c host -i abc"],
+        iperf3: Accepted("no reports before the end"),
+        here: Refused(
+            "parameter error - invalid value 'abc' for -i/--interval: must be 0 or a number of seconds from 0.1 to 60",
+        ),
+        why: NOT_A_NUMBER,
+    },
+    Difference {
+        args: &["-c host -S 0x1g"],
+        iperf3: Accepted("type of service 1"),
+        here: Refused(
+            "parameter error - invalid value '0x1g' for -S/--tos: must be a whole number from 0 to 255",
+        ),
+        why: NOT_A_NUMBER,
+    },
+    Difference {
+        args: &["-c host -f kk"],
+        iperf3: Accepted("-f k"),
+        here: Refused(
+            "parameter error - invalid value 'kk' for -f/--format: must be one letter of kmgtKMGT",
+        ),
+        why: "what follows the letter may be a mistake for another option",
+    },
+    Difference {
+        args: &["-c host --debug=9"],
+        iperf3: Accepted("as --debug=4"),
+        here: Refused(
+            "parameter error - invalid value '9' for --debug: must be a whole number from 0 to 4",
+        ),
+        why: "there is no such level",
+    },
+    Difference {
+        args: &["-c host --cntl-ka=5m/1/3"],
+        iperf3: Accepted("5 seconds of silence"),
+        here: Refused(
+            "parameter error - invalid value '5m/1/3' for --cntl-ka: must be a whole number from 0 to 32767",
+        ),
+        why: NOT_A_NUMBER,
+    },
+    Difference {
+        args: &["-c host --cntl-ka=40000"],
+        iperf3: Accepted("an error when it is connected"),
+        here: Refused(
+            "parameter error - invalid value '40000' for --cntl-ka: must be seconds up to 32767, seconds up to 32767 \
+             and a number up to 127, separated by /",
+        ),
+        why: "the system takes no more",
+    },
+    Difference {
+        args: &["-c host -A 1,"],
+        iperf3: Accepted("-A 1,0"),
+        here: Refused("parameter error - unable to set CPU affinity"),
+        why: NOT_A_NUMBER,
+    },
+    Difference {
+        args: &["-c host -b -5M"],
+        iperf3: Accepted("no limit"),
+        here: Refused(
+            "parameter error - invalid value '-5M' for -b/--bitrate: must be from 0 to less than 2^63 bits per second",
+        ),
+        why: NEGATIVE,
+    },
+    Difference {
+        args: &["-c host -n -5"],
+        iperf3: Accepted("a huge number of bytes"),
+        here: Refused(
+            "parameter error - invalid value '-5' for -n/--bytes: must be from 0 to less than 2^63",
+        ),
+        why: NEGATIVE,
+    },
+    Difference {
+        args: &["-c host --pacing-timer -5"],
+        iperf3: Refused("parameter error - no error"),
+        here: Refused(
+            "parameter error - invalid value '-5' for --pacing-timer: must be from 0 to 2147483647 microseconds",
+        ),
+        why: "iperf3 forgets to say what is wrong",
+    },
+    Difference {
+        args: &["-c host -n 0.5"],
+        iperf3: Accepted("no limit in bytes"),
+        here: Refused(
+            "parameter error - invalid value '0.5' for -n/--bytes: must be 0, or 1 or more",
+        ),
+        why: FRACTION,
+    },
+    Difference {
+        args: &["-c host -b 0.5"],
+        iperf3: Accepted("no limit"),
+        here: Refused(
+            "parameter error - invalid value '0.5' for -b/--bitrate: must be 0, or 1 or more",
+        ),
+        why: FRACTION,
+    },
+    Difference {
+        args: &["-c host --nstreams 5"],
+        iperf3: Accepted("5 SCTP streams, and -b 5"),
+        here: Accepted("5 SCTP streams"),
+        why: "the number of streams is no rate",
+    },
+    Difference {
+        args: &["-c host -t=5"],
+        iperf3: Accepted("the value '=5', read as 0"),
+        here: Accepted("the value '5'"),
+        why: "nobody means the sign to be part of the value of a letter",
+    },
+    Difference {
+        args: &["-c host --no-fq-socket-pacing"],
+        iperf3: Accepted("begins its warning with 'Warning:'"),
+        here: Accepted("begins its warning with 'warning:'"),
+        why: "every other warning begins so",
+    },
+    Difference {
+        args: &["-c host -A 1025", "-c host -A abc"],
+        iperf3: Refused("parameter error - unable to set CPU affinity: "),
+        here: Refused("parameter error - unable to set CPU affinity"),
+        why: NO_REASON,
+    },
+    Difference {
+        args: &["-c host --rcv-timeout 50 -R"],
+        iperf3: Refused("parameter error - receive timeout value is incorrect or not in range: "),
+        here: Refused("parameter error - receive timeout value is incorrect or not in range"),
+        why: NO_REASON,
+    },
+    Difference {
+        args: &["-c host --rcv-timeout 200"],
+        iperf3: Refused(
+            "parameter error - client receive timeout is valid only in receiving mode: ",
+        ),
+        here: Refused("parameter error - client receive timeout is valid only in receiving mode"),
+        why: NO_REASON,
+    },
+    Difference {
+        args: &["-c host --snd-timeout -1", "-c host --snd-timeout 86400001"],
+        iperf3: Refused("parameter error - send timeout value is incorrect or not in range: "),
+        here: Refused("parameter error - send timeout value is incorrect or not in range"),
+        why: NO_REASON,
+    },
+    Difference {
+        args: &["-c host --cntl-ka=10/5/3", "-c host --cntl-ka=5/5/3"],
+        iperf3: Refused(
+            "parameter error - control connection Keepalive period should be larger than the full retry period \
+             (interval * count): ",
+        ),
+        here: Refused(
+            "parameter error - control connection Keepalive period should be larger than the full retry period \
+             (interval * count)",
+        ),
+        why: NO_REASON,
+    },
+    Difference {
+        args: &["-c host --username a --rsa-public-key-path nope.pem"],
+        iperf3: Refused("error:80000002:system library::No such file or directory"),
+        here: Refused(
+            "parameter error - you must specify a username, password, and path to a valid RSA public key: nope.pem: \
+             No such file or directory",
+        ),
+        why: "iperf3 prints its library's message and then the same without the file's name",
+    },
+    Difference {
+        args: &["-s --rsa-private-key-path nope.pem --authorized-users-path users.csv"],
+        iperf3: Refused("error:80000002:system library::No such file or directory"),
+        here: Refused(
+            "parameter error - you must specify a path to a valid RSA private key and a user credential file: \
+             nope.pem: No such file or directory",
+        ),
+        why: "iperf3 prints its library's message and then the same without the file's name",
+    },
+    Difference {
+        args: &["-c host --username a --rsa-public-key-path pub.pem"],
+        iperf3: Refused(
+            "parameter error - you must specify a username, password, and path to a valid RSA public key",
+        ),
+        here: Accepted("log in; the password is asked for when the client starts"),
+        why: "reading a command line does not read from the terminal",
+    },
+    Difference {
+        args: &["-s --lo=file"],
+        iperf3: Accepted("--logfile=file"),
+        here: Refused("option '--lo=file' is ambiguous; possibilities: '--loopback' '--logfile'"),
+        why: "--loopback is an option of this program only",
+    },
+];

@@ -1,0 +1,128 @@
+//! Why a command line is refused, and how that is told.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use iperf_model::units::UnitError;
+use iperf_proto::Code;
+use thiserror::Error;
+
+use crate::getopt::GetoptError;
+use crate::options::Spec;
+use crate::usage;
+
+/// Why a command line is refused. The display text is the message without the program's name.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub struct UsageError(#[from] Reason);
+
+/// The two ways to say it.
+#[derive(Debug, Error)]
+pub(crate) enum Reason {
+    /// A word is no option.
+    #[error(transparent)]
+    Getopt(#[from] GetoptError),
+    /// An option has a bad value, or does not go with the others.
+    #[error("parameter error - {0}")]
+    Parameter(#[from] ParameterError),
+}
+
+impl UsageError {
+    /// With what the program exits after such an error.
+    pub const EXIT_CODE: u8 = 1;
+
+    /// Tells the user: the message, an empty line and the short usage, on stderr.
+    pub fn print(&self, program: &str) {
+        // There is nobody left to tell when stderr is gone.
+        let _ = io::stderr().write_all(self.report(program).as_bytes());
+    }
+
+    /// What `print` writes.
+    pub fn report(&self, program: &str) -> String {
+        format!("{program}: {self}\n\n{}", usage::short(program))
+    }
+}
+
+impl From<ParameterError> for UsageError {
+    fn from(error: ParameterError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<GetoptError> for UsageError {
+    fn from(error: GetoptError) -> Self {
+        Self(error.into())
+    }
+}
+
+/// What is wrong with an option.
+#[derive(Debug, Error)]
+pub(crate) enum ParameterError {
+    /// What iperf3 refuses too, in its words.
+    #[error("{0}")]
+    Known(Code),
+    /// A number with a bad unit, in iperf3's words.
+    #[error(transparent)]
+    Unit(#[from] UnitError),
+    /// A value that is refused in words of our own.
+    #[error("invalid value '{value}' for {option}: must be {must}")]
+    Value {
+        /// The names of the option.
+        option: String,
+        /// Its whole value.
+        value: String,
+        /// What is allowed.
+        must: String,
+    },
+    /// A key that can't be read.
+    #[error("{code}: {}: {}", .path.display(), reason(.source))]
+    Key {
+        /// What iperf3 says without saying which file and why.
+        code: Code,
+        /// The file.
+        path: PathBuf,
+        /// Why it can't be read.
+        source: io::Error,
+    },
+    /// Two things to run.
+    #[error("--loopback runs both ends and can't be combined with -c or -s")]
+    LoopbackAndRole,
+}
+
+impl From<Code> for ParameterError {
+    fn from(code: Code) -> Self {
+        Self::Known(code)
+    }
+}
+
+impl ParameterError {
+    /// Refuses the value of an option.
+    pub(crate) fn value(spec: &Spec, value: &OsStr, must: impl Into<String>) -> Self {
+        let short = spec.short.iter().map(|letter| format!("-{letter}"));
+        let long = spec.long.iter().take(1).map(|name| format!("--{name}"));
+        Self::Value {
+            option: short.chain(long).collect::<Vec<_>>().join("/"),
+            value: value.to_string_lossy().into_owned(),
+            must: must.into(),
+        }
+    }
+
+    /// Refuses a key that can't be read.
+    pub(crate) fn key(code: Code, path: &Path, source: io::Error) -> Self {
+        Self::Key {
+            code,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// What the system says, without the number that Rust adds.
+fn reason(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" (os error") {
+        text.truncate(end);
+    }
+    text
+}

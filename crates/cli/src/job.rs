@@ -1,0 +1,81 @@
+//! What a command line asks for.
+
+use std::path::PathBuf;
+
+use iperf_model::{ClientConfig, ServerConfig};
+
+/// A command line that was understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invocation {
+    /// What to do.
+    pub job: Job,
+    /// How to tell it.
+    pub output: OutputOptions,
+    /// How to run.
+    pub process: ProcessOptions,
+    /// What the user should know; each is told as `warning: TEXT`.
+    pub warnings: Vec<String>,
+}
+
+impl Invocation {
+    /// A job that has no options.
+    pub(crate) fn of(job: Job) -> Self {
+        Self {
+            job,
+            output: OutputOptions::default(),
+            process: ProcessOptions::default(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Job {
+    /// Run a test with a server (`-c`).
+    Client(ClientConfig),
+    /// Serve tests (`-s`).
+    Server(ServerConfig),
+    /// Run both ends in this process (`--loopback`). The port of the endpoint is 0 unless `-p` asked for one.
+    Loopback(ClientConfig),
+    /// Print this on stdout (`-h`).
+    Help(String),
+    /// Print [`version`](crate::version) on stdout (`-v`).
+    Version,
+}
+
+/// How results are told.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputOptions {
+    /// JSON in place of text (`-J`); also set by `--json-stream`.
+    pub json: bool,
+    /// One JSON object per line (`--json-stream`).
+    pub json_stream: bool,
+    /// The whole document after a JSON stream (`--json-stream-full-output`).
+    pub json_stream_full: bool,
+    /// Say more (`-V`).
+    pub verbose: bool,
+    /// The unit of rates (`-f`), one of `kmgtKMGT`; `None` takes what fits.
+    pub format: Option<char>,
+    /// The strftime format of the time at the start of each line (`--timestamps`).
+    pub timestamps: Option<String>,
+    /// Write out after every report (`--forceflush`).
+    pub force_flush: bool,
+    /// Where output goes (`--logfile`); `None` is stdout.
+    pub logfile: Option<PathBuf>,
+    /// How much debugging information to print (`-d`, `--debug`): 0, none, to 4, all.
+    pub debug: u8,
+}
+
+/// How the process runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessOptions {
+    /// In the background (`-D`).
+    pub daemon: bool,
+    /// Where the process id is written (`--pidfile`).
+    pub pidfile: Option<PathBuf>,
+}

@@ -1,0 +1,69 @@
+//! The command line of `iperf`: iperf3's options, its checks and its messages.
+//!
+//! ```text
+//! words ──► args ──► resolve ──► Invocation
+//!           clap     one option after the other, then all together
+//!             └─────────┴──────► UsageError
+//! ```
+//!
+//! Options, their order and their mistakes are iperf3's, with the differences in [`DIFFERENCES`].
+
+mod args;
+mod differences;
+mod dscp;
+mod error;
+mod getopt;
+mod job;
+mod options;
+mod resolve;
+mod usage;
+mod value;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+pub use differences::{DIFFERENCES, Difference, Outcome};
+pub use error::UsageError;
+pub use job::{Invocation, Job, OutputOptions, ProcessOptions};
+pub use usage::{system_info, version};
+
+/// Reads a command line. `program` is what the usage calls the program, `words` what was written after its name.
+pub fn parse(
+    program: &str,
+    words: impl IntoIterator<Item = OsString>,
+) -> Result<Invocation, UsageError> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    resolve::resolve(program, args::Args::read(&words))
+}
+
+/// What the program calls itself, from the first word of its command line: `iperf`, or a name that users and scripts
+/// of iperf3 know.
+pub fn program_name(argv0: Option<&OsStr>) -> String {
+    let name = argv0
+        .and_then(|path| Path::new(path).file_name())
+        .and_then(OsStr::to_str);
+    match name {
+        Some(known @ ("iperf3" | "iperf3-vsock")) => known.to_owned(),
+        _ => "iperf".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_may_be_called_iperf3() {
+        for (argv0, name) in [
+            (None, "iperf"),
+            (Some("iperf3"), "iperf3"),
+            (Some("/usr/bin/iperf3"), "iperf3"),
+            (Some("./iperf3-vsock"), "iperf3-vsock"),
+            (Some("target/debug/iperf"), "iperf"),
+            (Some("/usr/bin/other"), "iperf"),
+            (Some(".."), "iperf"),
+        ] {
+            assert_eq!(program_name(argv0.map(OsStr::new)), name);
+        }
+    }
+}

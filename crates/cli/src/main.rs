@@ -1,0 +1,22 @@
+//! The `iperf` program.
+
+mod app;
+mod logging;
+mod pidfile;
+
+use std::env;
+use std::process::ExitCode;
+
+use iperf_cli::{UsageError, parse, program_name};
+
+fn main() -> ExitCode {
+    let mut words = env::args_os();
+    let program = program_name(words.next().as_deref());
+    match parse(&program, words) {
+        Ok(invocation) => app::run(&program, invocation),
+        Err(error) => {
+            error.print(&program);
+            ExitCode::from(UsageError::EXIT_CODE)
+        }
+    }
+}

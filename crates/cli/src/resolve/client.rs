@@ -1,0 +1,278 @@
+//! The options of a client.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use iperf_model::{
+    ClientConfig, Credentials, Direction, Endpoint, Limit, MAX_STREAMS, Payload, TestConfig,
+    Transport,
+};
+use iperf_proto::Code;
+
+use crate::dscp;
+use crate::error::ParameterError;
+use crate::options::Client;
+use crate::resolve::local::LocalDraft;
+use crate::value::Value;
+
+/// The longest test in seconds: a day.
+const MAX_TIME: i64 = 86_400;
+/// The longest omitted time in seconds.
+const MAX_OMIT: i64 = 600;
+/// The largest socket buffer in bytes.
+const MAX_WINDOW: i64 = 512 << 20;
+/// The largest block of a stream in bytes.
+const MAX_BLOCK: i64 = 1 << 20;
+/// The smallest datagram holds the header with a 64-bit counter; the largest is what IPv4 can carry.
+const DATAGRAM: std::ops::RangeInclusive<i64> = 16..=65_507;
+/// The rate of a UDP test when nobody asked for another, in bits per second.
+const UDP_RATE: u64 = 1 << 20;
+
+/// What is known of the options of a client.
+#[derive(Debug)]
+pub(super) struct ClientDraft {
+    /// What travels; the block and the limit are filled in at the end.
+    test: TestConfig,
+    reverse: bool,
+    bidir: bool,
+    rate: Option<u64>,
+    block: i64,
+    time: Option<u32>,
+    bytes: u64,
+    blocks: u64,
+    sctp_streams: Option<u16>,
+    connect_timeout: Option<Duration>,
+    no_fq_pacing: bool,
+    username: Option<String>,
+    public_key: Option<PathBuf>,
+}
+
+impl Default for ClientDraft {
+    fn default() -> Self {
+        Self {
+            test: TestConfig::new(Transport::Tcp),
+            reverse: false,
+            bidir: false,
+            rate: None,
+            block: 0,
+            time: None,
+            bytes: 0,
+            blocks: 0,
+            sctp_streams: None,
+            connect_timeout: None,
+            no_fq_pacing: false,
+            username: None,
+            public_key: None,
+        }
+    }
+}
+
+impl ClientDraft {
+    pub(super) fn apply(
+        &mut self,
+        option: Client,
+        value: &Value<'_>,
+    ) -> Result<(), ParameterError> {
+        let test = &mut self.test;
+        match option {
+            Client::Udp => test.transport = Transport::Udp,
+            Client::Sctp => test.transport = Transport::Sctp,
+            Client::Nstreams => {
+                let outside = value.refuse("a number from 0 to 65535");
+                let streams = value.size(0..=65_535, outside)?;
+                self.sctp_streams = (streams > 0).then_some(streams);
+            }
+            Client::ConnectTimeout => {
+                let outside = value.refuse("from 0 to 2147483647 milliseconds");
+                let ms: u32 = value.size(0..=i32::MAX.into(), outside)?;
+                self.connect_timeout = (ms > 0).then_some(Duration::from_millis(ms.into()));
+            }
+            Client::Bitrate => {
+                let (rate, burst) = value.split('/')?;
+                self.rate = Some(rate.rate()?);
+                test.pacing.burst = burst
+                    .map(|burst| burst.integer(1..=1000, Code::BURST))
+                    .transpose()?;
+            }
+            Client::PacingTimer => {
+                let outside = value.refuse("from 0 to 2147483647 microseconds");
+                test.pacing.timer_us = value.size(0..=i32::MAX.into(), outside)?;
+            }
+            Client::FqRate => test.pacing.fq_rate = Some(value.rate()?).filter(|rate| *rate > 0),
+            Client::NoFqPacing => {
+                test.pacing.fq_rate = None;
+                self.no_fq_pacing = true;
+            }
+            Client::Time => self.time = Some(value.integer(0..=MAX_TIME, Code::DURATION)?),
+            Client::Bytes => self.bytes = count(value)?,
+            Client::Blocks => self.blocks = count(value)?,
+            Client::Length => {
+                // The range depends on the transport, which may come later.
+                let any = i64::MIN..=i64::MAX;
+                self.block = value.size(any, Code::BLOCK_SIZE)?;
+            }
+            Client::Parallel => {
+                test.streams = value.integer(1..=MAX_STREAMS.into(), Code::STREAMS)?;
+            }
+            Client::Reverse | Client::Bidir => self.set_direction(option)?,
+            Client::Window => {
+                let window = value.size(0..=MAX_WINDOW, Code::BUFFER_SIZE)?;
+                test.socket.window = (window > 0).then_some(window);
+            }
+            Client::Congestion => test.socket.congestion = Some(value.string()?),
+            Client::Mss => {
+                let mss = value.integer(0..=i16::MAX.into(), Code::MSS)?;
+                test.socket.mss = (mss > 0).then_some(mss);
+            }
+            Client::NoDelay => test.socket.no_delay = true,
+            Client::Tos => test.socket.tos = value.c_integer(0..=255, Code::TOS)?,
+            Client::Dscp => test.socket.tos = code_point(value)? << 2,
+            Client::FlowLabel => {
+                let label = value.c_integer(1..=0xf_ffff, Code::FLOW_LABEL)?;
+                test.socket.flow_label = Some(label);
+            }
+            Client::ZeroCopy => test.zerocopy = true,
+            Client::SkipRxCopy => test.skip_rx_copy = true,
+            Client::Omit => test.omit = value.integer(0..=MAX_OMIT, Code::OMIT)?,
+            Client::Title => test.title = Some(value.string()?),
+            Client::ExtraData => test.extra_data = Some(value.string()?),
+            Client::GetServerOutput => test.get_server_output = true,
+            Client::Counters64 => test.udp.counters_64bit = true,
+            Client::Gsro => test.udp.gsro = true,
+            Client::RepeatingPayload => test.payload = Payload::Repeating,
+            Client::DontFragment => test.socket.dont_fragment = true,
+            Client::Username => self.username = Some(value.string()?),
+            Client::PublicKey => self.public_key = Some(value.path()),
+        }
+        Ok(())
+    }
+
+    fn set_direction(&mut self, option: Client) -> Result<(), ParameterError> {
+        let direction = if option == Client::Reverse {
+            self.reverse = true;
+            Direction::Reverse
+        } else {
+            self.bidir = true;
+            Direction::Bidirectional
+        };
+        if self.reverse && self.bidir {
+            return Err(Code::REVERSE_BIDIR.into());
+        }
+        self.test.direction = direction;
+        Ok(())
+    }
+
+    /// Who to log in as; the key must be there.
+    pub(super) fn credentials(&self) -> Result<Option<Credentials>, ParameterError> {
+        match (&self.username, &self.public_key) {
+            (None, None) => Ok(None),
+            (Some(username), Some(public_key)) => match File::open(public_key) {
+                Ok(_) => Ok(Some(Credentials {
+                    username: username.clone(),
+                    public_key: public_key.clone(),
+                })),
+                Err(error) => Err(ParameterError::key(Code::CLIENT_AUTH, public_key, error)),
+            },
+            _ => Err(Code::CLIENT_AUTH.into()),
+        }
+    }
+
+    /// Checks what can't be asked for together with options of both ends.
+    pub(super) fn check_against(&self, local: &LocalDraft) -> Result<(), ParameterError> {
+        if local.rcv_timeout && !self.test.direction.server_sends() {
+            return Err(Code::RCV_TIMEOUT_SENDER.into());
+        }
+        if local.options.file.is_some() && self.test.transport == Transport::Udp {
+            return Err(Code::UDP_FILE.into());
+        }
+        Ok(())
+    }
+
+    /// Checks the size of blocks.
+    pub(super) fn set_block(&mut self) -> Result<(), ParameterError> {
+        let (range, outside) = match self.test.transport {
+            Transport::Udp => (DATAGRAM, Code::UDP_BLOCK_SIZE),
+            _ => (1..=MAX_BLOCK, Code::BLOCK_SIZE),
+        };
+        self.test.block = match u32::try_from(self.block) {
+            Ok(0) => self.test.transport.default_block(),
+            Ok(block) if range.contains(&self.block) => block,
+            _ => return Err(outside.into()),
+        };
+        Ok(())
+    }
+
+    /// Chooses what ends the test: what was asked for, or the end of the file, or the usual time.
+    pub(super) fn set_limit(&mut self, local: &LocalDraft) -> Result<(), ParameterError> {
+        self.test.limit = match (self.time, self.bytes, self.blocks) {
+            (None, 0, 0) => match local.options.file.as_deref().and_then(file_size) {
+                Some(size) => Limit::Bytes(size),
+                None => self.test.limit,
+            },
+            (Some(0), 0, 0) => Limit::Endless,
+            (Some(seconds), 0, 0) => Limit::Seconds(seconds),
+            (None, bytes, 0) => Limit::Bytes(bytes),
+            (None, 0, blocks) => Limit::Blocks(blocks),
+            _ => return Err(Code::END_CONDITIONS.into()),
+        };
+        Ok(())
+    }
+
+    /// What the user should not use.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let deprecated = "--no-fq-socket-pacing is deprecated".to_owned();
+        self.no_fq_pacing
+            .then_some(deprecated)
+            .into_iter()
+            .collect()
+    }
+
+    pub(super) fn finish(
+        mut self,
+        endpoint: Endpoint,
+        local: LocalDraft,
+        credentials: Option<Credentials>,
+    ) -> ClientConfig {
+        let is_udp = self.test.transport == Transport::Udp;
+        if local.mptcp && self.test.transport == Transport::Tcp {
+            self.test.transport = Transport::Mptcp;
+        }
+        let usual_rate = if is_udp { UDP_RATE } else { 0 };
+        self.test.pacing.rate = Some(self.rate.unwrap_or(usual_rate)).filter(|rate| *rate > 0);
+        self.test.server_affinity = local.server_affinity;
+        let mut options = local.options;
+        options.sctp.streams = self.sctp_streams;
+        ClientConfig {
+            endpoint,
+            test: self.test,
+            block_from_mss: is_udp && self.block == 0,
+            local: options,
+            cport: local.cport,
+            connect_timeout: self.connect_timeout,
+            credentials,
+        }
+    }
+}
+
+/// Reads how many bytes or blocks end a test; 0 is no end.
+fn count(value: &Value<'_>) -> Result<u64, ParameterError> {
+    value.size(0..=i64::MAX, value.refuse("from 0 to less than 2^63"))
+}
+
+/// Reads the name or the number of a code point.
+fn code_point(value: &Value<'_>) -> Result<u8, ParameterError> {
+    match dscp::code_point(value.str()?) {
+        Some(code_point) => Ok(code_point),
+        // iperf3 refuses a number that does not end where the text does.
+        None => value
+            .c_integer(0..=63, Code::DSCP)
+            .map_err(|_| Code::DSCP.into()),
+    }
+}
+
+/// The size of a file that has one. The end of others, as of a device, is found by reading.
+fn file_size(path: &std::path::Path) -> Option<u64> {
+    let metadata = fs::metadata(path).ok()?;
+    (metadata.is_file() && metadata.len() > 0).then_some(metadata.len())
+}

@@ -1,0 +1,202 @@
+//! The options of both ends.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use iperf_model::{DEFAULT_PORT, Endpoint, Family, Keepalive, LocalOptions};
+use iperf_proto::Code;
+
+use crate::error::ParameterError;
+use crate::job::{OutputOptions, ProcessOptions};
+use crate::options::Local;
+use crate::value::Value;
+
+/// The most debugging information.
+const DEBUG_MOST: u8 = 4;
+/// A day: the longest of the times given in milliseconds.
+const DAY_MS: i64 = 86_400_000;
+/// The highest number of a CPU.
+pub(super) const MAX_CPU: i64 = 1024;
+/// The longest keepalive times and the most probes that Linux takes (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`,
+/// `MAX_TCP_KEEPCNT` in include/net/tcp.h).
+const MAX_KEEPALIVE_SECONDS: i64 = 32_767;
+const MAX_KEEPALIVE_PROBES: i64 = 127;
+
+/// What is known of the options of both ends.
+#[derive(Debug, Default)]
+pub(super) struct LocalDraft {
+    pub(super) options: LocalOptions,
+    pub(super) output: OutputOptions,
+    pub(super) process: ProcessOptions,
+    port: Option<u16>,
+    /// The second part of `-A`.
+    pub(super) server_affinity: Option<u16>,
+    pub(super) cport: Option<u16>,
+    pub(super) mptcp: bool,
+    /// `--rcv-timeout` was given.
+    pub(super) rcv_timeout: bool,
+}
+
+impl LocalDraft {
+    pub(super) fn apply(&mut self, option: Local, value: &Value<'_>) -> Result<(), ParameterError> {
+        match option {
+            Local::Port => self.port = Some(value.integer(1..=65_535, Code::PORT)?),
+            Local::Format => self.output.format = Some(format_letter(value)?),
+            Local::Interval => {
+                let interval = value.seconds(&(0.1..=60.0), Code::INTERVAL)?;
+                self.options.interval = (!interval.is_zero()).then_some(interval);
+            }
+            Local::Pidfile => self.process.pidfile = Some(value.path()),
+            Local::File => self.options.file = Some(value.path()),
+            Local::Affinity => {
+                let (own, servers) = value.split(',')?;
+                self.options.affinity = Some(own.c_integer(0..=MAX_CPU, Code::AFFINITY)?);
+                if let Some(servers) = servers {
+                    self.server_affinity = Some(servers.c_integer(0..=MAX_CPU, Code::AFFINITY)?);
+                }
+            }
+            Local::Bind => self.options.bind = Some(self.host(value)?),
+            Local::BindDev => self.options.bind_dev = Some(value.string()?),
+            Local::V4 => self.options.family = Family::V4,
+            Local::V6 => self.options.family = Family::V6,
+            Local::Cport => self.cport = Some(value.integer(1..=65_535, Code::PORT)?),
+            Local::Verbose => self.output.verbose = true,
+            Local::Json => self.output.json = true,
+            Local::JsonStream => {
+                self.output.json = true;
+                self.output.json_stream = true;
+            }
+            Local::JsonStreamFull => self.output.json_stream_full = true,
+            Local::Logfile => self.output.logfile = Some(value.path()),
+            Local::Forceflush => self.output.force_flush = true,
+            Local::Timestamps => self.output.timestamps = Some(value.string()?),
+            Local::RcvTimeout => {
+                let ms: u32 = value.integer(100..=DAY_MS, Code::RCV_TIMEOUT)?;
+                self.options.rcv_timeout = Duration::from_millis(ms.into());
+                self.rcv_timeout = true;
+            }
+            Local::SndTimeout => {
+                let ms: u32 = value.integer(0..=DAY_MS, Code::SND_TIMEOUT)?;
+                self.options.snd_timeout = (ms > 0).then_some(Duration::from_millis(ms.into()));
+            }
+            Local::Keepalive => self.options.keepalive = Some(keepalive(value)?),
+            Local::Mptcp => self.mptcp = true,
+            Local::DebugMost => self.output.debug = DEBUG_MOST,
+            Local::Debug => {
+                let range = 0..=i64::from(DEBUG_MOST);
+                let outside = value.refuse("a whole number from 0 to 4");
+                self.output.debug = value.integer(range, outside)?;
+            }
+            Local::Xbind => self.options.sctp.bind.push(value.string()?),
+        }
+        Ok(())
+    }
+
+    /// Reads `host` or `host%dev` and keeps the device. The zone of an IPv6 link-local address is part of the address
+    /// and stays there.
+    pub(super) fn host(&mut self, value: &Value<'_>) -> Result<String, ParameterError> {
+        let text = value.str()?;
+        match text.split_once('%') {
+            Some((host, dev)) if !host.is_empty() && !dev.is_empty() && !is_link_local(host) => {
+                self.options.bind_dev = Some(dev.to_owned());
+                Ok(host.to_owned())
+            }
+            _ => Ok(text.to_owned()),
+        }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port.unwrap_or(DEFAULT_PORT)
+    }
+
+    /// This machine, at the port of `-p` or at one to be found.
+    pub(super) fn loopback(&self) -> Endpoint {
+        let host = if self.options.family == Family::V6 {
+            "::1"
+        } else {
+            "127.0.0.1"
+        };
+        Endpoint {
+            host: host.to_owned(),
+            port: self.port.unwrap_or(0),
+        }
+    }
+
+    /// What does not go well with JSON.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        if !self.output.json {
+            return Vec::new();
+        }
+        [
+            (
+                self.output.format.is_some(),
+                "Report format (-f) flag ignored with JSON output (-J)",
+            ),
+            // The letter is iperf3's; it means -V.
+            (
+                self.output.verbose,
+                "Verbose output (-v) may interfere with JSON output (-J)",
+            ),
+            (
+                self.output.debug > 0,
+                "Debug output (-d) may interfere with JSON output (-J)",
+            ),
+        ]
+        .into_iter()
+        .filter(|(applies, _)| *applies)
+        .map(|(_, text)| text.to_owned())
+        .collect()
+    }
+}
+
+fn is_link_local(host: &str) -> bool {
+    host.parse::<Ipv6Addr>()
+        .is_ok_and(|address| address.is_unicast_link_local())
+}
+
+fn format_letter(value: &Value<'_>) -> Result<char, ParameterError> {
+    let text = value.str()?;
+    match text.chars().next() {
+        Some(letter) if "kmgtKMGT".contains(letter) => {
+            if text.len() == 1 {
+                Ok(letter)
+            } else {
+                Err(value.refuse("one letter of kmgtKMGT"))
+            }
+        }
+        _ => Err(Code::FORMAT.into()),
+    }
+}
+
+/// Reads `idle/interval/count`, of which each may be empty or 0 for the system's value.
+fn keepalive(value: &Value<'_>) -> Result<Keepalive, ParameterError> {
+    let number = |part: Option<Value<'_>>, max| match part {
+        Some(part) if !part.is_empty() => {
+            let outside = value.refuse(
+                "seconds up to 32767, seconds up to 32767 and a number up to 127, separated by /",
+            );
+            part.integer::<u32>(0..=max, outside)
+                .map(|number| (number > 0).then_some(number))
+        }
+        _ => Ok(None),
+    };
+    let (idle, rest) = value.split('/')?;
+    let (interval, count) = match rest {
+        Some(rest) => {
+            let (interval, count) = rest.split('/')?;
+            (Some(interval), count)
+        }
+        None => (None, None),
+    };
+    let keepalive = Keepalive {
+        idle: number(Some(idle), MAX_KEEPALIVE_SECONDS)?,
+        interval: number(interval, MAX_KEEPALIVE_SECONDS)?,
+        count: number(count, MAX_KEEPALIVE_PROBES)?,
+    };
+    // Both factors are at most 15 bits long.
+    let retrying = keepalive.interval.unwrap_or(0) * keepalive.count.unwrap_or(0);
+    match keepalive.idle {
+        Some(idle) if idle <= retrying => Err(Code::KEEPALIVE.into()),
+        _ => Ok(keepalive),
+    }
+}

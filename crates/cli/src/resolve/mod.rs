@@ -1,0 +1,146 @@
+//! What a command line means: options become a job, or the reason why they can't.
+//!
+//! As in iperf3 there are two steps, and the first mistake found is the one that is told:
+//!
+//! 1. Options one by one, in the order of the command line: each value for itself, `-h` and `-v` at once.
+//! 2. Options together: the role against the options that are not for it, logins, the receive timeout, files, the
+//!    size of blocks, the end of the test, and last whether there is a role at all.
+
+mod client;
+mod local;
+mod server;
+
+use iperf_model::Endpoint;
+use iperf_proto::Code;
+
+use crate::args::Args;
+use crate::error::{ParameterError, UsageError};
+use crate::job::{Invocation, Job};
+use crate::options::{Opt, Role};
+use crate::usage;
+use crate::value::Value;
+
+use client::ClientDraft;
+use local::LocalDraft;
+use server::ServerDraft;
+
+/// Gives a command line its meaning.
+pub(crate) fn resolve(program: &str, args: Args) -> Result<Invocation, UsageError> {
+    let mut draft = Draft::default();
+    for given in &args.given {
+        let value = Value::new(given.spec, &given.value);
+        match given.spec.opt {
+            Opt::Role(Role::Help) => return Ok(Invocation::of(Job::Help(usage::long(program)))),
+            Opt::Role(Role::Version) => return Ok(Invocation::of(Job::Version)),
+            Opt::Role(Role::Server) => draft.set_role(Chosen::Server)?,
+            Opt::Role(Role::Loopback) => draft.set_role(Chosen::Loopback)?,
+            Opt::Role(Role::Client) => {
+                draft.set_role(Chosen::Client)?;
+                draft.host = draft.local.host(&value)?;
+            }
+            Opt::Local(option) => draft.local.apply(option, &value)?,
+            Opt::Server(option) => {
+                draft.server_options = true;
+                draft.server.apply(option, &value)?;
+            }
+            Opt::Client(option) => {
+                draft.client_options = true;
+                draft.client.apply(option, &value)?;
+            }
+        }
+    }
+    if let Some(error) = args.error {
+        return Err(error.into());
+    }
+    Ok(draft.finish()?)
+}
+
+/// What is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chosen {
+    Client,
+    Server,
+    Loopback,
+}
+
+/// What is known of a command line that is not read to its end.
+#[derive(Debug, Default)]
+struct Draft {
+    role: Option<Chosen>,
+    host: String,
+    server_options: bool,
+    client_options: bool,
+    local: LocalDraft,
+    client: ClientDraft,
+    server: ServerDraft,
+}
+
+impl Draft {
+    fn set_role(&mut self, role: Chosen) -> Result<(), ParameterError> {
+        match self.role.replace(role) {
+            Some(before) if before != role => {
+                if before == Chosen::Loopback || role == Chosen::Loopback {
+                    Err(ParameterError::LoopbackAndRole)
+                } else {
+                    Err(Code::BOTH_ROLES.into())
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> Result<Invocation, ParameterError> {
+        let is_server = self.role == Some(Chosen::Server);
+        let is_client = matches!(self.role, Some(Chosen::Client | Chosen::Loopback));
+        if is_client && self.server_options {
+            return Err(Code::SERVER_ONLY.into());
+        }
+        if is_server && (self.client_options || self.local.server_affinity.is_some()) {
+            return Err(Code::CLIENT_ONLY.into());
+        }
+        let credentials = if is_client {
+            self.client.credentials()?
+        } else {
+            None
+        };
+        let auth = if is_server { self.server.auth()? } else { None };
+        if is_client {
+            self.client.check_against(&self.local)?;
+        }
+        self.client.set_block()?;
+        self.client.set_limit(&self.local)?;
+        let Some(role) = self.role else {
+            return Err(Code::NO_ROLE.into());
+        };
+
+        let warnings = [self.client.warnings(), self.local.warnings()].concat();
+        let endpoint = match role {
+            Chosen::Client => Endpoint {
+                host: self.host,
+                port: self.local.port(),
+            },
+            Chosen::Server | Chosen::Loopback => self.local.loopback(),
+        };
+        let output = self.local.output.clone();
+        let mut process = self.local.process.clone();
+        let job = match role {
+            Chosen::Client => Job::Client(self.client.finish(endpoint, self.local, credentials)),
+            Chosen::Loopback => {
+                Job::Loopback(self.client.finish(endpoint, self.local, credentials))
+            }
+            Chosen::Server => {
+                process.daemon = self.server.daemon;
+                Job::Server(self.server.finish(self.local, auth))
+            }
+        };
+        Ok(Invocation {
+            job,
+            output,
+            process,
+            warnings,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The options of a server.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use iperf_model::{RateLimit, ServerAuth, ServerConfig};
+use iperf_proto::Code;
+
+use crate::error::ParameterError;
+use crate::options::Server;
+use crate::resolve::local::LocalDraft;
+use crate::value::Value;
+
+/// A day in seconds.
+const DAY: i64 = 86_400;
+/// The time that a rate is averaged over when nobody asked for another.
+const RATE_WINDOW: Duration = Duration::from_secs(5);
+/// How far clocks may differ when nobody asked for another limit.
+const CLOCK_SKEW: Duration = Duration::from_secs(10);
+
+/// What is known of the options of a server.
+#[derive(Debug, Default)]
+pub(super) struct ServerDraft {
+    pub(super) daemon: bool,
+    one_off: bool,
+    idle_timeout: Option<Duration>,
+    rate_limit: Option<RateLimit>,
+    max_duration: Option<u32>,
+    private_key: Option<PathBuf>,
+    users: Option<PathBuf>,
+    skew: Option<Duration>,
+    pkcs1: bool,
+}
+
+impl ServerDraft {
+    pub(super) fn apply(
+        &mut self,
+        option: Server,
+        value: &Value<'_>,
+    ) -> Result<(), ParameterError> {
+        match option {
+            Server::Daemon => self.daemon = true,
+            Server::OneOff => self.one_off = true,
+            Server::BitrateLimit => self.rate_limit = rate_limit(value)?,
+            Server::IdleTimeout => {
+                let seconds: u32 = value.integer(1..=DAY, Code::IDLE_TIMEOUT)?;
+                self.idle_timeout = Some(Duration::from_secs(seconds.into()));
+            }
+            Server::MaxDuration => {
+                let seconds = value.integer(0..=DAY, Code::DURATION)?;
+                self.max_duration = (seconds > 0).then_some(seconds);
+            }
+            Server::PrivateKey => self.private_key = Some(value.path()),
+            Server::Users => self.users = Some(value.path()),
+            Server::Skew => {
+                let seconds: u32 = value.integer(1..=i32::MAX.into(), Code::SKEW_THRESHOLD)?;
+                self.skew = Some(Duration::from_secs(seconds.into()));
+            }
+            Server::Pkcs1 => self.pkcs1 = true,
+        }
+        Ok(())
+    }
+
+    /// Whom to serve; the files must be there.
+    pub(super) fn auth(&self) -> Result<Option<ServerAuth>, ParameterError> {
+        match (&self.private_key, &self.users) {
+            (None, None) => Ok(None),
+            (Some(private_key), Some(users)) => {
+                if let Err(error) = File::open(private_key) {
+                    return Err(ParameterError::key(Code::SERVER_AUTH, private_key, error));
+                }
+                if File::open(users).is_err() {
+                    return Err(Code::USERS_FILE.into());
+                }
+                Ok(Some(ServerAuth {
+                    private_key: private_key.clone(),
+                    users: users.clone(),
+                    skew: self.skew.unwrap_or(CLOCK_SKEW),
+                    pkcs1: self.pkcs1,
+                }))
+            }
+            _ => Err(Code::SERVER_AUTH.into()),
+        }
+    }
+
+    pub(super) fn finish(self, local: LocalDraft, auth: Option<ServerAuth>) -> ServerConfig {
+        ServerConfig {
+            port: local.port(),
+            local: local.options,
+            one_off: self.one_off,
+            idle_timeout: self.idle_timeout,
+            rate_limit: self.rate_limit,
+            max_duration: self.max_duration,
+            auth,
+        }
+    }
+}
+
+/// Reads `rate` or `rate/seconds`; a rate of 0 is no limit.
+fn rate_limit(value: &Value<'_>) -> Result<Option<RateLimit>, ParameterError> {
+    let (rate, window) = value.split('/')?;
+    let window = match window {
+        Some(window) => window.seconds(&(0.1..=60.0), Code::RATE_INTERVAL)?,
+        None => RATE_WINDOW,
+    };
+    let rate = rate.rate()?;
+    Ok((rate > 0).then_some(RateLimit { rate, window }))
+}

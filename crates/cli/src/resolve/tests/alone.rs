@@ -1,0 +1,232 @@
+//! Options one by one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use iperf_model::{
+    Direction, Family, Keepalive, LocalOptions, Pacing, Payload, RateLimit, SocketOptions,
+    TestConfig, Transport,
+};
+
+use super::{client, invocation, refused, server, test};
+
+#[test]
+fn nothing_asked_for_is_iperf3s_test() {
+    let config = client("");
+    assert_eq!(config.test, TestConfig::new(Transport::Tcp));
+    assert_eq!(config.endpoint.host, "host");
+    assert_eq!(config.endpoint.port, 5201);
+    assert!(!config.block_from_mss);
+    assert_eq!(config.local, LocalOptions::default());
+    assert_eq!(
+        (config.cport, config.connect_timeout, config.credentials),
+        (None, None, None)
+    );
+
+    let config = server("");
+    assert_eq!(config.port, 5201);
+    assert_eq!(config.local, LocalOptions::default());
+    assert!(!config.one_off && config.auth.is_none() && config.rate_limit.is_none());
+}
+
+#[test]
+fn a_client_reads_what_travels() {
+    let line = "-P 4 --bidir -O 3 -l 64K -w 1M -M 1400 -N -S 0x20 -L 0xff -C reno -b 1.5G/10 \
+                --fq-rate 2M --pacing-timer 2k --repeating-payload -Z --skip-rx-copy -A 1,2 -T name \
+                --extra-data more --get-server-output --dont-fragment --udp-counters-64bit --gsro";
+    let config = client(line);
+    let mut expected = TestConfig::new(Transport::Tcp);
+    expected.streams = 4;
+    expected.direction = Direction::Bidirectional;
+    expected.omit = 3;
+    expected.block = 65_536;
+    expected.socket = SocketOptions {
+        window: Some(1 << 20),
+        mss: Some(1400),
+        no_delay: true,
+        tos: 32,
+        flow_label: Some(255),
+        congestion: Some("reno".to_owned()),
+        dont_fragment: true,
+    };
+    expected.pacing = Pacing {
+        rate: Some(1_500_000_000),
+        burst: Some(10),
+        fq_rate: Some(2_000_000),
+        timer_us: 2048,
+    };
+    expected.payload = Payload::Repeating;
+    expected.zerocopy = true;
+    expected.skip_rx_copy = true;
+    expected.server_affinity = Some(2);
+    expected.title = Some("name".to_owned());
+    expected.extra_data = Some("more".to_owned());
+    expected.get_server_output = true;
+    expected.udp.counters_64bit = true;
+    expected.udp.gsro = true;
+    assert_eq!(config.test, expected);
+    assert_eq!(config.local.affinity, Some(1));
+}
+
+#[test]
+fn a_device_may_follow_an_address() {
+    let config = client("-c far%eth0 -B 10.0.0.1");
+    assert_eq!(config.endpoint.host, "far");
+    assert_eq!(config.local.bind.as_deref(), Some("10.0.0.1"));
+    assert_eq!(config.local.bind_dev.as_deref(), Some("eth0"));
+
+    let config = client("-c fe80::1%eth0 -B fe80::2%eth0");
+    assert_eq!(config.endpoint.host, "fe80::1%eth0");
+    assert_eq!(config.local.bind.as_deref(), Some("fe80::2%eth0"));
+    assert_eq!(config.local.bind_dev, None);
+
+    let config = server("-B ::1%lo -6");
+    assert_eq!(config.local.bind.as_deref(), Some("::1"));
+    assert_eq!(config.local.bind_dev.as_deref(), Some("lo"));
+    assert_eq!(config.local.family, Family::V6);
+    assert_eq!(
+        server("-B 1.2.3.4%x --bind-dev y")
+            .local
+            .bind_dev
+            .as_deref(),
+        Some("y")
+    );
+    assert_eq!(client("-c %lo").endpoint.host, "%lo");
+}
+
+#[test]
+fn times_have_their_units() {
+    let config =
+        client("-i 0.5 --connect-timeout 1k --snd-timeout 30 --rcv-timeout 500 -R --cport 7");
+    assert_eq!(config.local.interval, Some(Duration::from_millis(500)));
+    assert_eq!(config.connect_timeout, Some(Duration::from_millis(1024)));
+    assert_eq!(config.local.snd_timeout, Some(Duration::from_millis(30)));
+    assert_eq!(config.local.rcv_timeout, Duration::from_millis(500));
+    assert_eq!(config.cport, Some(7));
+    let config = client("-i 0 --connect-timeout 0 --snd-timeout 0");
+    assert_eq!(config.local.interval, None);
+    assert_eq!(
+        (config.connect_timeout, config.local.snd_timeout),
+        (None, None)
+    );
+}
+
+#[test]
+fn a_server_reads_its_limits() {
+    let line = "-D -1 -p 7 --idle-timeout 9 --server-bitrate-limit 2M/0.5 --server-max-duration 60 -X a \
+                --rcv-timeout 200";
+    let config = server(line);
+    assert_eq!(
+        (config.port, config.one_off, config.max_duration),
+        (7, true, Some(60))
+    );
+    assert_eq!(config.idle_timeout, Some(Duration::from_secs(9)));
+    let limit = RateLimit {
+        rate: 2_000_000,
+        window: Duration::from_millis(500),
+    };
+    assert_eq!(config.rate_limit, Some(limit));
+    assert_eq!(config.local.sctp.bind, ["a"]);
+    assert!(invocation(&format!("-s {line}")).process.daemon);
+
+    let config = server("--server-bitrate-limit 1k --server-max-duration 0");
+    assert_eq!(
+        config.rate_limit.map(|limit| limit.window),
+        Some(Duration::from_secs(5))
+    );
+    assert_eq!(config.max_duration, None);
+    assert_eq!(server("--server-bitrate-limit 0/3").rate_limit, None);
+    let max_duration = refused("-s --server-max-duration 86401");
+    assert_eq!(
+        max_duration,
+        "test duration valid values are 0 to 86400 seconds"
+    );
+}
+
+#[test]
+fn keepalive_has_up_to_three_parts() {
+    let keepalive = |idle, interval, count| {
+        Some(Keepalive {
+            idle,
+            interval,
+            count,
+        })
+    };
+    for (line, expected) in [
+        ("", None),
+        ("--cntl-ka", keepalive(None, None, None)),
+        ("--cntl-ka=", keepalive(None, None, None)),
+        ("--cntl-ka=30", keepalive(Some(30), None, None)),
+        ("--cntl-ka=30/2", keepalive(Some(30), Some(2), None)),
+        ("--cntl-ka=30/2/5", keepalive(Some(30), Some(2), Some(5))),
+        ("--cntl-ka=//5", keepalive(None, None, Some(5))),
+        ("--cntl-ka=/2/5", keepalive(None, Some(2), Some(5))),
+        ("--cntl-ka=1//5", keepalive(Some(1), None, Some(5))),
+        ("--cntl-ka=0/0/0", keepalive(None, None, None)),
+    ] {
+        assert_eq!(client(line).local.keepalive, expected, "{line}");
+    }
+    let retry = "control connection Keepalive period should be larger than the full retry period (interval * count)";
+    assert_eq!(refused("-s --cntl-ka=10/2/5"), retry);
+    for line in [
+        "-s --cntl-ka=-1",
+        "-s --cntl-ka=1/x",
+        "-s --cntl-ka=1/2/128",
+        "-s --cntl-ka=1/2/3/4",
+    ] {
+        assert!(refused(line).contains(" for --cntl-ka: must be "), "{line}");
+    }
+}
+
+#[test]
+fn dscp_is_the_upper_part_of_the_type_of_service() {
+    for (line, tos) in [
+        ("--dscp ef", 184),
+        ("--dscp AF11", 40),
+        ("--dscp 63", 252),
+        ("--dscp 0x3f", 252),
+        ("--dscp 010", 32),
+        ("-S 1 --dscp cs1", 32),
+        ("--dscp cs1 -S 1", 1),
+    ] {
+        assert_eq!(test(line).socket.tos, tos, "{line}");
+    }
+    for line in ["-c h --dscp 3x", "-c h --dscp -1", "-c h --dscp ef1"] {
+        assert!(refused(line).starts_with("bad DSCP value"), "{line}");
+    }
+}
+
+#[test]
+fn affinity_has_a_part_for_each_end() {
+    assert_eq!(client("-A 0x10").local.affinity, Some(16));
+    assert_eq!(server("-A 3").local.affinity, Some(3));
+    assert_eq!(
+        refused("-s -A 3,4"),
+        "some option you are trying to set is client only"
+    );
+    for line in ["-c h -A 1,1025", "-c h -A 1,", "-c h -A ,1"] {
+        assert_eq!(refused(line), "unable to set CPU affinity", "{line}");
+    }
+}
+
+#[test]
+fn output_options_are_kept_apart() {
+    let output = invocation(
+        "-s -V -f M --timestamps=%F --forceflush --logfile log --debug=2 -I pid --json-stream-full-output",
+    );
+    assert_eq!(output.process.pidfile, Some(PathBuf::from("pid")));
+    let output = output.output;
+    assert!(output.verbose && output.force_flush && output.json_stream_full);
+    assert!(!output.json && !output.json_stream);
+    assert_eq!((output.format, output.debug), (Some('M'), 2));
+    assert_eq!(output.timestamps.as_deref(), Some("%F"));
+    assert_eq!(output.logfile, Some(PathBuf::from("log")));
+
+    let output = invocation("-s --json-stream -d").output;
+    assert!(output.json && output.json_stream && !output.json_stream_full);
+    assert_eq!(output.debug, 4);
+    assert_eq!(
+        invocation("-s --timestamps").output.timestamps.as_deref(),
+        Some("%c ")
+    );
+}

@@ -1,0 +1,207 @@
+//! Options together, and the order in which they are looked at.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use iperf_model::{Direction, Limit, Transport};
+
+use super::{client, invocation, read, refused, server, test};
+use crate::job::Job;
+use crate::parse;
+
+#[test]
+fn transports_have_their_own_defaults() {
+    let udp = client("-u");
+    assert_eq!(udp.test.transport, Transport::Udp);
+    assert_eq!(udp.test.pacing.rate, Some(1 << 20));
+    assert!(udp.block_from_mss && client("-u -l 0").block_from_mss);
+    let sized = client("-l 1000 -u -b 0");
+    assert!(!sized.block_from_mss);
+    assert_eq!((sized.test.block, sized.test.pacing.rate), (1000, None));
+
+    let sctp = client("--sctp -X one --nstreams 1k -X two");
+    assert_eq!(
+        (sctp.test.transport, sctp.test.block),
+        (Transport::Sctp, 65_536)
+    );
+    assert_eq!(sctp.local.sctp.bind, ["one", "two"]);
+    assert_eq!(
+        (sctp.local.sctp.streams, sctp.test.pacing.rate),
+        (Some(1024), None)
+    );
+
+    assert_eq!(test("-m").transport, Transport::Mptcp);
+    assert_eq!(test("-m -u").transport, Transport::Udp);
+    assert_eq!(test("-u --sctp").transport, Transport::Sctp);
+}
+
+#[test]
+fn one_thing_ends_a_test() {
+    for (line, limit) in [
+        ("-t 5", Limit::Seconds(5)),
+        ("-t 0", Limit::Endless),
+        ("-n 1K", Limit::Bytes(1024)),
+        ("-k 1k", Limit::Blocks(1024)),
+        ("-n 0", Limit::Seconds(10)),
+        ("-n 0 -k 0 -t 3", Limit::Seconds(3)),
+        ("-t 7 -t 8", Limit::Seconds(8)),
+    ] {
+        assert_eq!(test(line).limit, limit, "{line}");
+    }
+    for line in ["-c h -t 0 -n 5", "-t 5 -k 5", "-c h -n 1 -k 1"] {
+        assert_eq!(
+            refused(line),
+            "only one test end condition (-t, -n, -k) may be specified",
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_file_ends_the_test_that_nothing_else_ends() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let size = std::fs::metadata(file).unwrap().len();
+    let config = client(&format!("-F {file}"));
+    assert_eq!(config.test.limit, Limit::Bytes(size));
+    assert_eq!(config.local.file, Some(PathBuf::from(file)));
+    assert_eq!(test(&format!("-F {file} -t 2")).limit, Limit::Seconds(2));
+    assert_eq!(test("-F /dev/null").limit, Limit::Seconds(10));
+    assert_eq!(test("-F /nonexistent").limit, Limit::Seconds(10));
+}
+
+#[test]
+fn json_goes_with_warnings() {
+    let all = [
+        "--no-fq-socket-pacing is deprecated",
+        "Report format (-f) flag ignored with JSON output (-J)",
+        "Verbose output (-v) may interfere with JSON output (-J)",
+        "Debug output (-d) may interfere with JSON output (-J)",
+    ];
+    let line = "-c h -f m -V --debug=1 --fq-rate 5 --no-fq-socket-pacing";
+    assert_eq!(invocation(&format!("{line} -J")).warnings, all);
+    assert_eq!(invocation(&format!("{line} --json-stream")).warnings, all);
+    assert_eq!(invocation(line).warnings, all[..1]);
+    assert_eq!(
+        test("--fq-rate 5 --no-fq-socket-pacing").pacing.fq_rate,
+        None
+    );
+}
+
+#[test]
+fn the_first_mistake_is_told() {
+    let port = "port number must be between 1 and 65535 inclusive";
+    let server_only = "some option you are trying to set is server only";
+    for (line, message) in [
+        // Values are looked at in order, even those that a later one replaces.
+        ("-p 0 -t -1 -c h", port),
+        ("-p 0 -p 1 -s", port),
+        ("-p 0 --nosuch", port),
+        ("-p 0 -h", port),
+        ("-s -c h -p 0", "cannot be both server and client"),
+        // Then options together, in iperf3's order.
+        ("-c h -1 --username x", server_only),
+        ("-c h -1 -n 1 -k 1", server_only),
+        (
+            "-c h --username x --rcv-timeout 200",
+            "you must specify a username, password, and path to a valid RSA public key",
+        ),
+        (
+            "-c h -u -F x --rcv-timeout 200",
+            "client receive timeout is valid only in receiving mode",
+        ),
+        ("-c h -u -F x -l 1", "cannot transfer file using UDP"),
+        (
+            "-u -l 5 -t 1 -n 1",
+            "block size invalid (minimum = 16 bytes, maximum = 65507 bytes)",
+        ),
+        ("-p 5 -J -V", "must either be a client (-c) or server (-s)"),
+    ] {
+        assert_eq!(refused(line), message, "{line}");
+    }
+    assert_eq!(
+        read("--nosuch -p 0").unwrap_err(),
+        "unrecognized option '--nosuch'"
+    );
+}
+
+#[test]
+fn help_and_version_count_when_they_are_reached() {
+    for line in ["-h", "-h --nosuch", "-sh -p 0"] {
+        let Job::Help(text) = invocation(line).job else {
+            panic!("{line}");
+        };
+        assert!(text.contains("Usage: iperf -s"), "{line}");
+    }
+    assert_eq!(invocation("-J -v -p 0").job, Job::Version);
+    assert_eq!(invocation("--version --help").job, Job::Version);
+}
+
+#[test]
+fn loopback_runs_a_client_against_this_machine() {
+    let loopback = |line: &str| match invocation(line).job {
+        Job::Loopback(config) => config,
+        job => panic!("{line}: {job:?}"),
+    };
+    let config = loopback("--loopback -P 2 -R --rcv-timeout 200");
+    assert_eq!(
+        (config.endpoint.host.as_str(), config.endpoint.port),
+        ("127.0.0.1", 0)
+    );
+    assert_eq!(
+        (config.test.streams, config.test.direction),
+        (2, Direction::Reverse)
+    );
+    let config = loopback("-6 --loopback -p 7");
+    assert_eq!(
+        (config.endpoint.host.as_str(), config.endpoint.port),
+        ("::1", 7)
+    );
+
+    assert_eq!(
+        refused("--loopback -D"),
+        "some option you are trying to set is server only"
+    );
+    for line in ["--loopback -s", "-s --loopback", "-c h --loopback"] {
+        assert!(
+            refused(line).starts_with("--loopback runs both ends"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn logins_need_both_halves() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let credentials = client(&format!("--username me --rsa-public-key-path {file}")).credentials;
+    assert_eq!(
+        credentials.map(|c| (c.username, c.public_key)),
+        Some(("me".to_owned(), file.into()))
+    );
+    let keys = format!("--rsa-private-key-path {file} --authorized-users-path {file}");
+    let auth = server(&keys).auth.unwrap();
+    assert_eq!((auth.skew, auth.pkcs1), (Duration::from_secs(10), false));
+    let auth = server(&format!(
+        "{keys} --time-skew-threshold 3 --use-pkcs1-padding"
+    ))
+    .auth
+    .unwrap();
+    assert_eq!((auth.skew, auth.pkcs1), (Duration::from_secs(3), true));
+    assert_eq!(auth.users, PathBuf::from(file));
+    assert!(refused("-s --authorized-users-path x").starts_with("you must specify a path"));
+}
+
+#[test]
+fn an_error_is_reported_with_the_short_usage() {
+    let error = parse("iperf3", ["-p".into(), "0".into()]).unwrap_err();
+    assert_eq!(
+        error.report("iperf3"),
+        "iperf3: parameter error - port number must be between 1 and 65535 inclusive\n\n\
+         Usage: iperf3 [-s|-c host] [options]\nTry `iperf3 --help' for more information.\n"
+    );
+    let error = parse("iperf", ["-x".into()]).unwrap_err();
+    assert!(
+        error
+            .report("iperf")
+            .starts_with("iperf: invalid option -- 'x'\n\nUsage: iperf ")
+    );
+}

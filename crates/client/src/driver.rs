@@ -1,0 +1,499 @@
+//! The loop of a client: feeds the protocol machine, obeys it, and ends the test when its limit is reached.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use iperf_control::{Control, Machine, Stop};
+use iperf_engine::{
+    CpuMeter, Due, Ending, EngineError, Measurement, RunPlan, Stream, WorkerEnd, pin,
+};
+use iperf_model::{
+    ClientConfig, Event, Limit, Peer, RunTotals, SocketName, TestBegan, TestConfig, TestStarted,
+    Transport,
+};
+use iperf_proto::Deadlines;
+use iperf_proto::client::{Action, Client, Failure};
+use iperf_proto::cookie::Cookie;
+use iperf_proto::params::Params;
+use iperf_proto::results::Results;
+use iperf_proto::summary::summarize;
+use rand::Rng;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, sleep_until};
+use tracing::debug;
+
+use crate::streams::Opening;
+use crate::{ClientError, Output, connect};
+
+/// How often a running test is looked at for peers that fell silent.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// A lost data stream is most often the first sign of a lost server; its control connection gets this long to
+/// say so, because that is the better message.
+const LOST_STREAM_GRACE: Duration = Duration::from_secs(1);
+
+/// After `-n` or `-k` the peer's kernel has everything; its program gets this long to read it, since iperf3's
+/// servers stop counting the moment they are told that the test is over.
+const QUOTA_GRACE: Duration = Duration::from_millis(5);
+
+/// After `-n` or `-k`: the longest time without any acknowledgement before the rest is given up.
+const FLUSH_STALL: Duration = Duration::from_secs(5);
+
+/// Runs a test to its end.
+pub(crate) async fn run(
+    config: &ClientConfig,
+    output: &mut Output<'_>,
+    mut stop: Stop,
+) -> Result<(), ClientError> {
+    let connecting = connect::connect(config);
+    let stream = tokio::select! {
+        stream = connecting => stream.map_err(ClientError::Connect)?,
+        reason = stop.wait() => return Err(ClientError::Interrupted(reason)),
+    };
+    let _affinity = config
+        .local
+        .affinity
+        .map(pin)
+        .transpose()
+        .map_err(ClientError::Affinity)?;
+    let control = Control::new(stream).map_err(ClientError::Connect)?;
+    let mut driver = Driver::new(config, control, output)?;
+    let result = driver.drive(&mut stop).await;
+    driver.leave(&result).await;
+    result
+}
+
+/// Where a test stands.
+enum Phase {
+    /// The protocol is at work.
+    Handshake,
+    /// Data streams are being opened.
+    Opening(JoinHandle<Result<Vec<Stream>, EngineError>>),
+    /// They stand.
+    Opened(Vec<Stream>, CpuMeter),
+    /// The clock is running, and data flows.
+    Running(Measurement),
+    /// The test is over; receivers still empty their sockets.
+    Ended(Measurement, RunTotals),
+    /// The streams are closed.
+    Closed,
+}
+
+struct Driver<'a, 'o> {
+    /// As the user asked.
+    config: &'a ClientConfig,
+    /// As the server was asked: what depends on the connection is settled.
+    test: Arc<TestConfig>,
+    control: Control,
+    control_mss: u32,
+    peer: SocketAddr,
+    cookie: Cookie,
+    machine: Client,
+    output: &'a mut Output<'o>,
+    phase: Phase,
+    meter: Option<CpuMeter>,
+    started: Instant,
+    wake: Arc<Notify>,
+    /// A data stream was lost: the error to end with, unless the server says something first.
+    lost: Option<(Instant, ClientError)>,
+}
+
+impl<'a, 'o> Driver<'a, 'o> {
+    fn new(
+        config: &'a ClientConfig,
+        control: Control,
+        output: &'a mut Output<'o>,
+    ) -> Result<Self, ClientError> {
+        let meter = CpuMeter::start();
+        if let Some(limit) = config.local.snd_timeout {
+            control
+                .set_user_timeout(limit)
+                .map_err(ClientError::Connect)?;
+        }
+        if let Some(keepalive) = config.local.keepalive {
+            control
+                .set_keepalive(keepalive)
+                .map_err(ClientError::Connect)?;
+        }
+        let peer = control.peer().map_err(ClientError::Connect)?;
+        let control_mss = control.socket().tcp_mss().unwrap_or(0);
+        let mut test = config.test.clone();
+        let derived = config.block_from_mss && test.transport == Transport::Udp;
+        if derived && (1..=65507).contains(&control_mss) {
+            test.block = control_mss;
+        }
+        output.event(&Event::ControlConnected {
+            mss: Some(control_mss),
+            derived_block: derived.then_some(test.block),
+        });
+        let mut random = [0; 36];
+        rand::rng().fill(&mut random);
+        let cookie = Cookie::from_random(random);
+        let params = Params::from_test(&test);
+        let now = Instant::now();
+        Ok(Self {
+            config,
+            machine: Client::new(cookie.clone(), params, Deadlines::client(), now),
+            test: Arc::new(test),
+            control,
+            control_mss,
+            peer,
+            cookie,
+            output,
+            phase: Phase::Handshake,
+            meter: Some(meter),
+            started: now,
+            wake: Arc::new(Notify::new()),
+            lost: None,
+        })
+    }
+
+    async fn drive(&mut self, stop: &mut Stop) -> Result<(), ClientError> {
+        loop {
+            self.flush().await?;
+            while let Some(action) = self.machine.poll_action() {
+                if self.obey(action).await? {
+                    return Ok(());
+                }
+                self.flush().await?;
+            }
+            let deadline = tokio::time::Instant::from_std(self.deadline());
+            // The server answers the last data connection with TEST_START, which may be here before we know that
+            // the connection stands: while streams are opened, nothing is read.
+            let opening = match &mut self.phase {
+                Phase::Opening(task) => Some(task),
+                _ => None,
+            };
+            let may_read = opening.is_none();
+            tokio::select! {
+                reason = stop.wait() => return Err(self.interrupted(reason).await),
+                input = self.control.read(), if may_read => {
+                    self.control.feed(&input, &mut self.machine);
+                }
+                opened = join(opening), if !may_read => self.opened(opened)?,
+                () = self.wake.notified() => {}
+                () = sleep_until(deadline) => {}
+            }
+            self.tick().await?;
+        }
+    }
+
+    /// Writes what the machine has to say. A connection that takes nothing is over, but what the server said
+    /// before is still worth reading.
+    async fn flush(&mut self) -> Result<(), ClientError> {
+        match self.control.flush(&mut self.machine).await {
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Err(Failure::ControlClosed.into())
+            }
+            Err(error) => {
+                debug!(%error, "can't write to the control connection");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// When to look again although nothing happened.
+    fn deadline(&self) -> Instant {
+        let watch = Instant::now() + WATCH;
+        let clock = match &self.phase {
+            Phase::Running(measurement) => measurement.deadline(),
+            _ => None,
+        };
+        let lost = self.lost.as_ref().map(|(deadline, _)| *deadline);
+        let machine = Machine::poll_timeout(&self.machine);
+        [clock, lost, machine]
+            .into_iter()
+            .flatten()
+            .fold(watch, Instant::min)
+    }
+
+    /// Does what the machine asks for; true when the test is over.
+    async fn obey(&mut self, action: Action) -> Result<bool, ClientError> {
+        match action {
+            Action::ParamsSent => self.began(),
+            Action::OpenStreams => self.open().await?,
+            Action::StartClock => {
+                self.started = Instant::now();
+                self.output.event(&Event::TestStarted(TestStarted {
+                    config: self.test.clone(),
+                    interval: self.config.local.interval,
+                    gso: false,
+                    gro: false,
+                }));
+            }
+            Action::Run => self.start()?,
+            Action::CollectResults => {
+                if let Phase::Ended(_, totals) = &self.phase {
+                    let results = Results::from_totals(totals, &self.test, None);
+                    self.machine.send_results(&results, Instant::now());
+                }
+            }
+            Action::ShowResults(results) => {
+                self.conclude(&results)?;
+                return Ok(true);
+            }
+            Action::Fail(failure) => {
+                if matches!(failure, Failure::ServerTerminated) {
+                    self.conclude_early().await;
+                }
+                return Err(failure.into());
+            }
+        }
+        Ok(false)
+    }
+
+    fn began(&mut self) {
+        let endpoint = &self.config.endpoint;
+        self.output.event(&Event::TestBegan(TestBegan {
+            peer: Peer::ConnectingTo(SocketName {
+                host: endpoint.host.clone(),
+                port: endpoint.port.into(),
+            }),
+            at: SystemTime::now(),
+            cookie: self.cookie.to_string(),
+            control_mss: self.control_mss,
+            config: self.test.clone(),
+        }));
+    }
+
+    async fn open(&mut self) -> Result<(), ClientError> {
+        let cport = self.config.cport.unwrap_or(0);
+        let local = connect::local_address(&self.config.local, cport, self.peer)
+            .await
+            .map_err(ClientError::Connect)?;
+        let config = ClientConfig {
+            test: (*self.test).clone(),
+            ..self.config.clone()
+        };
+        let opening = Opening::new(config, self.peer, local, self.cookie.clone());
+        self.phase = Phase::Opening(tokio::task::spawn_blocking(move || opening.open()));
+        Ok(())
+    }
+
+    fn opened(&mut self, streams: Result<Vec<Stream>, EngineError>) -> Result<(), ClientError> {
+        let streams = streams.map_err(ClientError::Streams)?;
+        for stream in &streams {
+            self.output.event(&Event::StreamOpened(stream.info.clone()));
+        }
+        if let Some(first) = streams.first() {
+            self.output.event(&Event::BuffersKept(first.buffers));
+        }
+        let meter = self.meter.take().unwrap_or_else(CpuMeter::start);
+        self.phase = Phase::Opened(streams, meter);
+        self.machine.streams_opened(Instant::now());
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<(), ClientError> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Closed);
+        let Phase::Opened(streams, meter) = phase else {
+            self.phase = phase;
+            return Ok(());
+        };
+        let wake = self.wake.clone();
+        let plan = RunPlan {
+            config: &self.test,
+            local: &self.config.local,
+            start: self.started,
+            wake: Arc::new(move || wake.notify_one()),
+        };
+        let measurement =
+            Measurement::start(streams, &plan, meter, true).map_err(ClientError::Streams)?;
+        self.phase = Phase::Running(measurement);
+        Ok(())
+    }
+
+    /// Looks at the clock, the workers and the quota.
+    async fn tick(&mut self) -> Result<(), ClientError> {
+        let now = Instant::now();
+        if Machine::poll_timeout(&self.machine).is_some_and(|deadline| deadline <= now) {
+            self.machine.handle_timeout(now);
+        }
+        let Phase::Running(measurement) = &mut self.phase else {
+            return Ok(());
+        };
+        let mut over = false;
+        while let Some(due) = measurement.poll(now) {
+            match due {
+                Due::Interval(interval) => self.output.event(&Event::Interval(interval)),
+                Due::OmitFinished => self.output.event(&Event::OmitFinished),
+                Due::Limit => over = true,
+            }
+        }
+        let run = measurement.run();
+        for end in run.ended_workers() {
+            over |= matches!(end.ending, Ending::SourceDone) && run.senders_ended();
+            if let Some(error) = lost(end) {
+                self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
+            }
+        }
+        over |= run.quota_met_at().is_some();
+        let limit = self.config.local.rcv_timeout;
+        if run
+            .receive_silence(now)
+            .is_some_and(|silence| silence >= limit)
+        {
+            return Err(ClientError::Silence);
+        }
+        if over {
+            self.end().await;
+            return Ok(());
+        }
+        if let Some((_, error)) = self.lost.take_if(|(deadline, _)| *deadline <= now) {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Ends the test: stops the senders, takes the last sample and tells the server.
+    async fn end(&mut self) {
+        self.stop_measuring(true).await;
+        self.machine.end_test(Instant::now());
+    }
+
+    /// Stops the senders and takes the last sample.
+    async fn stop_measuring(&mut self, in_order: bool) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Closed);
+        let Phase::Running(mut measurement) = phase else {
+            self.phase = phase;
+            return;
+        };
+        let run = measurement.run();
+        run.stop_senders();
+        let by_amount = !matches!(self.test.limit, Limit::Seconds(_) | Limit::Endless);
+        let flush = in_order && by_amount && self.test.direction.client_sends();
+        if flush {
+            wait_until_acknowledged(&mut measurement).await;
+        }
+        let met = measurement
+            .run()
+            .quota_met_at()
+            .filter(|_| !self.test.direction.client_sends());
+        let end = met.unwrap_or_else(Instant::now);
+        if flush {
+            sleep(QUOTA_GRACE).await;
+        }
+        measurement.run().discard_received();
+        let (last, totals) = measurement.finish(end);
+        if let Some(interval) = last {
+            self.output.event(&Event::Interval(interval));
+        }
+        self.phase = Phase::Ended(measurement, totals);
+    }
+
+    /// Reports a whole test.
+    fn conclude(&mut self, results: &Results) -> Result<(), ClientError> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Closed);
+        let Phase::Ended(measurement, totals) = phase else {
+            return Ok(());
+        };
+        measurement.close();
+        let summary = summarize(&totals, &self.test, true, Some(results))
+            .map_err(|code| ClientError::from(Failure::ResultsUnreadable(code.text().into())))?;
+        self.output.event(&Event::Summary(summary));
+        if let Some(text) = &results.server_output {
+            self.output.event(&Event::ServerOutput(text.clone()));
+        }
+        self.machine.finish();
+        Ok(())
+    }
+
+    /// Reports what there is of a test that was cut short.
+    async fn conclude_early(&mut self) {
+        self.stop_measuring(false).await;
+        let phase = std::mem::replace(&mut self.phase, Phase::Closed);
+        let Phase::Ended(measurement, totals) = phase else {
+            return;
+        };
+        measurement.close();
+        if let Ok(summary) = summarize(&totals, &self.test, true, None) {
+            self.output.event(&Event::Summary(summary));
+        }
+    }
+
+    async fn interrupted(&mut self, reason: iperf_control::StopReason) -> ClientError {
+        self.conclude_early().await;
+        self.machine.terminate();
+        ClientError::Interrupted(reason)
+    }
+
+    /// Says goodbye and closes the connection.
+    async fn leave(self, result: &Result<(), ClientError>) {
+        let Self {
+            mut control,
+            mut machine,
+            phase,
+            ..
+        } = self;
+        // A server that refused us expects nothing more; every other failure is told.
+        let refused = matches!(
+            result,
+            Err(ClientError::Protocol(
+                Failure::Busy | Failure::ServerError { .. }
+            ))
+        );
+        if result.is_err() && !refused && !matches!(result, Err(ClientError::Interrupted(_))) {
+            machine.abandon();
+        }
+        if let Err(error) = control.flush(&mut machine).await {
+            debug!(%error, "can't say goodbye");
+        }
+        // The data sockets go first: a server must not find them open after the goodbye.
+        drop(phase);
+        control.close().await;
+    }
+}
+
+/// The end of the task that opens the streams.
+async fn join(
+    task: Option<&mut JoinHandle<Result<Vec<Stream>, EngineError>>>,
+) -> Result<Vec<Stream>, EngineError> {
+    match task {
+        Some(task) => task.await.unwrap_or_else(|panic| {
+            let source = std::io::Error::other(panic);
+            Err(EngineError::System {
+                operation: "open the streams",
+                source,
+            })
+        }),
+        None => std::future::pending().await,
+    }
+}
+
+/// The error of a worker that ended for no good reason.
+fn lost(end: WorkerEnd) -> Option<ClientError> {
+    let sending = end.sending;
+    match end.ending {
+        Ending::Failed(error) => Some(ClientError::StreamLost {
+            sending,
+            source: Some(error),
+        }),
+        Ending::EndOfStream => Some(ClientError::StreamLost {
+            sending,
+            source: None,
+        }),
+        Ending::Stopped | Ending::QuotaMet | Ending::SourceDone => None,
+    }
+}
+
+/// Waits until the server's kernel has everything that was sent, as long as it makes progress.
+async fn wait_until_acknowledged(measurement: &mut Measurement) {
+    let mut left = usize::MAX;
+    let mut progress = Instant::now();
+    let mut pause = Duration::from_micros(100);
+    loop {
+        let now = measurement.run().unacknowledged();
+        if now == 0 || progress.elapsed() > FLUSH_STALL {
+            return;
+        }
+        if now < left {
+            left = now;
+            progress = Instant::now();
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(5));
+    }
+}

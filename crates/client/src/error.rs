@@ -1,0 +1,98 @@
+//! Why a client's test failed, in iperf3's words.
+
+use std::io;
+
+use iperf_control::StopReason;
+use iperf_engine::EngineError;
+use iperf_model::{Failure, FailureKind};
+use iperf_proto::client;
+use iperf_proto::code::Code;
+use thiserror::Error;
+
+/// Why a test failed. The display text is what output shows, without a prefix.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The control connection was not made.
+    #[error("{}", with_source(Code::CONNECT, .0))]
+    Connect(#[source] io::Error),
+    /// The server, or what the server said.
+    #[error(transparent)]
+    Protocol(#[from] client::Failure),
+    /// A data stream was not opened or not run.
+    #[error("{}", stream_message(.0))]
+    Streams(#[source] EngineError),
+    /// A data stream ended in the middle of the test.
+    #[error("{}", lost_message(*.sending, .source.as_ref()))]
+    StreamLost {
+        /// Whether this end was sending on it.
+        sending: bool,
+        /// What the kernel said; `None` when the server closed the stream.
+        source: Option<io::Error>,
+    },
+    /// Nothing arrived for as long as `--rcv-timeout` allows.
+    #[error("{}", Code::NO_DATA.text())]
+    Silence,
+    /// The CPU of `-A` can't be used.
+    #[error("{}", with_source(Code::AFFINITY, .0))]
+    Affinity(#[source] io::Error),
+    /// The user ended the test.
+    #[error("{}{}", Code::CLIENT_TERMINATED.text(), .0)]
+    Interrupted(StopReason),
+}
+
+impl ClientError {
+    /// The event that tells it.
+    pub(crate) fn failure(&self) -> Failure {
+        let kind = match self {
+            Self::Interrupted(_) => FailureKind::Interrupt,
+            _ => FailureKind::Error,
+        };
+        Failure {
+            kind,
+            message: self.to_string(),
+        }
+    }
+}
+
+/// A message with what the system said, as `strerror` or the resolver words it.
+fn with_source(code: Code, source: &io::Error) -> String {
+    if let Some(errno) = source.raw_os_error() {
+        return code.with_errno(errno);
+    }
+    let text = source.to_string();
+    // The resolver's errors come with a prefix of the standard library.
+    let reason = text
+        .rsplit_once(": ")
+        .map_or(text.as_str(), |(_, reason)| reason);
+    format!("{}: {reason}", code.text())
+}
+
+fn stream_message(error: &EngineError) -> String {
+    match error {
+        EngineError::Option {
+            option: "TCP_CONGESTION",
+            value,
+            ..
+        } => {
+            format!("{} ('{value}')", Code::CONGESTION.text())
+        }
+        EngineError::Connect { source, .. } | EngineError::Bind { source, .. } => {
+            with_source(Code::STREAM_CONNECT, source)
+        }
+        EngineError::Buffer { .. } => format!("{}: {error}", Code::BUFFER_NOT_KEPT.text()),
+        EngineError::File { .. } => format!("{}: {error}", Code::FILE.text()),
+        other => format!("{}: {other}", Code::CREATE_STREAM.text()),
+    }
+}
+
+fn lost_message(sending: bool, source: Option<&io::Error>) -> String {
+    let code = if sending {
+        Code::STREAM_WRITE
+    } else {
+        Code::STREAM_READ
+    };
+    match source {
+        Some(source) => with_source(code, source),
+        None => format!("{}: the server closed the stream", code.text()),
+    }
+}

@@ -1,0 +1,56 @@
+//! The client's side of a test: connects, asks for the test, runs its end of the streams and reports.
+//!
+//! ```text
+//! connect ──► Driver ◄──► proto::client ── what to do next
+//!                │ CREATE_STREAMS ──► streams::open          (a blocking thread)
+//!                │ TEST_RUNNING   ──► engine::Measurement    (one thread per stream)
+//!                └─────────────────► Event ──► Sink
+//! ```
+
+mod connect;
+mod driver;
+mod error;
+mod streams;
+
+use iperf_control::Stop;
+use iperf_model::{ClientConfig, Event, Sink};
+
+pub use error::ClientError;
+
+/// Runs one test. Everything that is to be said about it goes to `sink`, the failure included; the error is
+/// returned besides for the exit code.
+///
+/// It must run on a current-thread tokio runtime, or at least stay on one thread: the CPU time of the calling
+/// thread is measured.
+pub async fn run(
+    config: &ClientConfig,
+    sink: &mut dyn Sink,
+    stop: Stop,
+) -> Result<(), ClientError> {
+    let mut output = Output {
+        sink,
+        broken: false,
+    };
+    let result = driver::run(config, &mut output, stop).await;
+    if let Err(error) = &result {
+        output.event(&Event::Failed(error.failure()));
+    }
+    output.event(&Event::TestFinished);
+    result
+}
+
+/// The sink, with errors that are told once: a full disk must not end a test that runs well.
+struct Output<'a> {
+    sink: &'a mut dyn Sink,
+    broken: bool,
+}
+
+impl Output<'_> {
+    fn event(&mut self, event: &Event) {
+        if let Err(error) = self.sink.event(event)
+            && !std::mem::replace(&mut self.broken, true)
+        {
+            tracing::warn!(%error, "can't write output");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A control connection with deadlines on everything.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use iperf_model::Keepalive;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{timeout, timeout_at};
+use tracing::trace;
+
+use crate::Machine;
+
+/// How long a peer may take to make room for control messages, which are small.
+const WRITE_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long to wait, at the end, for the peer to close its side too.
+const CLOSE_LIMIT: Duration = Duration::from_millis(250);
+
+/// A control connection.
+#[derive(Debug)]
+pub struct Control {
+    stream: TcpStream,
+    buffer: Box<[u8]>,
+}
+
+/// What came of a read.
+#[derive(Debug)]
+pub enum Input {
+    /// This many bytes: [`Control::feed`] hands them to the machine.
+    Bytes(usize),
+    /// The peer will send nothing more, or the connection broke.
+    End,
+}
+
+impl Control {
+    /// Takes over a connected stream and sets it up for small messages.
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            buffer: vec![0; 16 * 1024].into_boxed_slice(),
+        })
+    }
+
+    /// The socket, for its options.
+    pub fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.stream)
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// Gives the connection up when sent data stay unacknowledged for so long (`TCP_USER_TIMEOUT`).
+    pub fn set_user_timeout(&self, limit: Duration) -> io::Result<()> {
+        self.socket().set_tcp_user_timeout(Some(limit))
+    }
+
+    /// Turns keepalive on (`--cntl-ka`).
+    pub fn set_keepalive(&self, keepalive: Keepalive) -> io::Result<()> {
+        let mut probes = TcpKeepalive::new();
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        if let Some(idle) = keepalive.idle {
+            probes = probes.with_time(seconds(idle));
+        }
+        if let Some(interval) = keepalive.interval {
+            probes = probes.with_interval(seconds(interval));
+        }
+        if let Some(count) = keepalive.count {
+            probes = probes.with_retries(count);
+        }
+        self.socket().set_keepalive(true)?;
+        self.socket().set_tcp_keepalive(&probes)
+    }
+
+    /// Writes all that the machine has to send.
+    pub async fn flush(&mut self, machine: &mut impl Machine) -> io::Result<()> {
+        while let Some(bytes) = machine.poll_transmit() {
+            trace!(length = bytes.len(), first = bytes.first(), "send");
+            timeout(WRITE_LIMIT, self.stream.write_all(&bytes))
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes from the peer. Nothing is lost when this future is dropped.
+    pub async fn read(&mut self) -> Input {
+        match self.stream.read(&mut self.buffer).await {
+            Ok(0) => Input::End,
+            Ok(length) => Input::Bytes(length),
+            Err(error) => {
+                trace!(%error, "control connection broke");
+                Input::End
+            }
+        }
+    }
+
+    /// Hands what was read to the machine.
+    pub fn feed(&self, input: &Input, machine: &mut impl Machine) {
+        let now = Instant::now();
+        match input {
+            Input::Bytes(length) => machine.handle_input(&self.buffer[..*length], now),
+            Input::End => machine.handle_eof(now),
+        }
+    }
+
+    /// Ends the connection in order: nothing more to say, and whatever the peer still sends is read, so that it
+    /// sees an end of stream and not a reset. A peer that keeps its side open is not waited for.
+    pub async fn close(mut self) {
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let deadline = tokio::time::Instant::now() + CLOSE_LIMIT;
+        while let Ok(Ok(1..)) = timeout_at(deadline, self.stream.read(&mut self.buffer)).await {}
+    }
+}

@@ -1,0 +1,58 @@
+//! What a worker thread tells the rest of the program: numbers that only it bumps.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// How far a stream's worker is asked to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Move bytes and count them.
+    Counting = 0,
+    /// A receiver keeps its socket empty, so that the peer's writes do not block, and counts nothing.
+    Discarding = 1,
+    /// A receiver counts what has already arrived, then ends; a sender ends at once.
+    Finishing = 2,
+    /// End at once.
+    Stopping = 3,
+}
+
+/// One stream's counters, on a cache line of their own so that workers do not slow each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Counters {
+    bytes: AtomicU64,
+    blocks: AtomicU64,
+    phase: AtomicU8,
+}
+
+impl Counters {
+    /// Adds what was moved. Only the stream's own worker calls it, so load and store need no atomic sum.
+    pub(crate) fn add(&self, bytes: u64, blocks: u64) {
+        self.bytes.store(
+            self.bytes.load(Ordering::Relaxed) + bytes,
+            Ordering::Relaxed,
+        );
+        self.blocks.store(
+            self.blocks.load(Ordering::Relaxed) + blocks,
+            Ordering::Relaxed,
+        );
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Counting,
+            1 => Phase::Discarding,
+            2 => Phase::Finishing,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// Moves on; a phase never goes back.
+    pub(crate) fn advance(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+}

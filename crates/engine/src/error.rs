@@ -1,0 +1,83 @@
+//! What can go wrong with data streams. An I/O error names the operation and the value or address.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why streams can't be opened or run.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// A data connection was not made.
+    #[error("connect to {address}: {source}")]
+    Connect {
+        /// The peer.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A local address was not taken.
+    #[error("bind to {address}: {source}")]
+    Bind {
+        /// The local address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A socket option was refused.
+    #[error("set {option} to {value}: {source}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// What was asked for.
+        value: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel keeps smaller socket buffers than asked for.
+    #[error("asked for socket buffers of {requested} bytes, the kernel keeps {kept} for {option}")]
+    Buffer {
+        /// The option's name.
+        option: &'static str,
+        /// Bytes asked for.
+        requested: u32,
+        /// Bytes kept.
+        kept: u32,
+    },
+    /// The file of `-F` can't be used.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Any other system call.
+    #[error("{operation}: {source}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl EngineError {
+    /// Wraps what a system call said, to be used with `map_err`.
+    pub fn system(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { operation, source }
+    }
+
+    /// What the kernel said, where it said something.
+    pub fn source_io(&self) -> Option<&io::Error> {
+        match self {
+            Self::Connect { source, .. }
+            | Self::Bind { source, .. }
+            | Self::Option { source, .. }
+            | Self::File { source, .. }
+            | Self::System { source, .. } => Some(source),
+            Self::Buffer { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The quota of `-n` and `-k`: a number of bytes or blocks that all streams of one direction share.
+//!
+//! Senders *claim* a block before they send it, so that together they send no block too many. Whoever moves the
+//! last one learns it at once and wakes the driver, so that a test ends when its quota is met and not at the next
+//! tick.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use iperf_model::Limit;
+
+/// A shared quota.
+#[derive(Debug)]
+pub(crate) struct Goal {
+    limit: Limit,
+    target: u64,
+    /// What was sent in the omitted period does not count.
+    armed: AtomicBool,
+    claimed: AtomicU64,
+    moved: AtomicU64,
+    met: OnceLock<Instant>,
+}
+
+impl Goal {
+    /// The quota of a test, if it has one. It counts from [`Self::arm`] on.
+    pub(crate) fn new(limit: Limit) -> Option<Self> {
+        let target = match limit {
+            Limit::Bytes(n) | Limit::Blocks(n) => n,
+            Limit::Seconds(_) | Limit::Endless => return None,
+        };
+        Some(Self {
+            limit,
+            target,
+            armed: AtomicBool::new(false),
+            claimed: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
+            met: OnceLock::new(),
+        })
+    }
+
+    /// Starts counting.
+    pub(crate) fn arm(&self) {
+        self.armed.store(true, Ordering::Release);
+    }
+
+    fn amount(&self, bytes: u64, blocks: u64) -> u64 {
+        if matches!(self.limit, Limit::Bytes(_)) {
+            bytes
+        } else {
+            blocks
+        }
+    }
+
+    /// Asks to send up to `blocks` blocks of `bytes` bytes each; returns how many may go. Blocks that the quota ends
+    /// in are sent whole.
+    pub(crate) fn claim(&self, blocks: u32, bytes: u64) -> u32 {
+        if !self.armed.load(Ordering::Acquire) {
+            // One at a time: what is granted before the count begins must not run on into it.
+            return blocks.min(1);
+        }
+        let each = self.amount(bytes, 1).max(1);
+        let before = self
+            .claimed
+            .fetch_add(each * u64::from(blocks), Ordering::Relaxed);
+        let left = self.target.saturating_sub(before).div_ceil(each);
+        blocks.min(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+
+    /// Takes note of what was moved; true for the one call that met the quota.
+    pub(crate) fn moved(&self, bytes: u64, blocks: u64) -> bool {
+        if !self.armed.load(Ordering::Acquire) {
+            return false;
+        }
+        let amount = self.amount(bytes, blocks);
+        let before = self.moved.fetch_add(amount, Ordering::AcqRel);
+        let meets = before < self.target && before + amount >= self.target;
+        if meets {
+            self.met.get_or_init(Instant::now);
+        }
+        meets
+    }
+
+    /// When the quota was met, if it was.
+    pub(crate) fn met_at(&self) -> Option<Instant> {
+        self.met.get().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_cover_the_quota_with_whole_blocks() {
+        let goal = Goal::new(Limit::Bytes(250)).unwrap();
+        assert_eq!(
+            goal.claim(9, 100),
+            1,
+            "nothing counts before the goal is armed"
+        );
+        goal.arm();
+        assert_eq!(
+            [1, 1, 5, 1].map(|blocks| goal.claim(blocks, 100)),
+            [1, 1, 1, 0]
+        );
+        assert_eq!(
+            [goal.moved(100, 1), goal.moved(100, 1), goal.moved(100, 1)],
+            [false, false, true]
+        );
+        assert!(!goal.moved(100, 1), "only one call meets the quota");
+        assert!(goal.met_at().is_some());
+    }
+
+    #[test]
+    fn blocks_are_counted_when_they_are_whole() {
+        let goal = Goal::new(Limit::Blocks(2)).unwrap();
+        goal.arm();
+        assert!(!goal.moved(50, 0));
+        assert!(!goal.moved(50, 1));
+        assert!(goal.moved(100, 1));
+    }
+
+    #[test]
+    fn a_timed_test_has_no_quota() {
+        assert!(Goal::new(Limit::Seconds(1)).is_none());
+        assert!(Goal::new(Limit::Endless).is_none());
+    }
+}

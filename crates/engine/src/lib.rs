@@ -1,0 +1,36 @@
+//! Running data streams: what happens between "the streams stand" and "this is what was counted".
+//!
+//! ```text
+//! net::…::connect / adopt ──► Stream ──► Run::start ──► one thread per stream, each in send_loop or receive_loop
+//!                                          │                   │ bumps its own Counters, nothing else
+//!          IntervalClock says when ──► Run::sample ◄───────────┘
+//!                                          └──► Interval … Interval, RunTotals
+//! ```
+//!
+//! A driver (the client or the server) owns the [`Run`] and the [`IntervalClock`]; nothing here knows a protocol.
+
+mod affinity;
+mod clock;
+mod counters;
+mod cpu;
+mod error;
+mod goal;
+mod measurement;
+mod member;
+mod movers;
+pub mod net;
+mod pacer;
+mod payload;
+mod run;
+mod stream;
+mod tcp_stats;
+mod worker;
+
+pub use affinity::{Affinity, pin};
+pub use clock::{IntervalClock, Tick};
+pub use cpu::CpuMeter;
+pub use error::EngineError;
+pub use measurement::{Due, Measurement};
+pub use run::{Run, RunPlan, WorkerEnd};
+pub use stream::Stream;
+pub use worker::Ending;

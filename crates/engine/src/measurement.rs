@@ -1,0 +1,90 @@
+//! A run together with its clock: what a driver polls, and what it gets to report.
+
+use std::time::{Duration, Instant};
+
+use iperf_model::{Interval, Limit, RunTotals};
+
+use crate::{CpuMeter, EngineError, IntervalClock, Run, RunPlan, Stream, Tick};
+
+/// What became due.
+#[derive(Debug)]
+pub enum Due {
+    /// An interval ended.
+    Interval(Interval),
+    /// The omitted period ended.
+    OmitFinished,
+    /// The time limit is reached: call [`Measurement::finish`].
+    Limit,
+}
+
+/// A running test and the clock that cuts it into intervals.
+pub struct Measurement {
+    run: Run,
+    clock: IntervalClock,
+    meter: CpuMeter,
+    interval: Option<Duration>,
+}
+
+impl Measurement {
+    /// Starts the streams. `keeps_time` says whether this end is the one that ends a timed test: the client is.
+    pub fn start(
+        streams: Vec<Stream>,
+        plan: &RunPlan<'_>,
+        meter: CpuMeter,
+        keeps_time: bool,
+    ) -> Result<Self, EngineError> {
+        let limit = match plan.config.limit {
+            Limit::Seconds(seconds) if keeps_time => Some(Duration::from_secs(seconds.into())),
+            _ => None,
+        };
+        let omit = Duration::from_secs(plan.config.omit.into());
+        let interval = plan.local.interval;
+        Ok(Self {
+            run: Run::start(streams, plan)?,
+            clock: IntervalClock::new(plan.start, interval, omit, limit),
+            meter,
+            interval,
+        })
+    }
+
+    /// When to call [`Self::poll`] next.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.clock.deadline()
+    }
+
+    /// The next thing that is due at `now`, if any. Call it until it returns `None`.
+    pub fn poll(&mut self, now: Instant) -> Option<Due> {
+        Some(match self.clock.poll(now)? {
+            Tick::Interval => Due::Interval(self.run.sample(now)),
+            Tick::OmitEnd => {
+                self.run.end_omit(now);
+                Due::OmitFinished
+            }
+            Tick::End => Due::Limit,
+        })
+    }
+
+    /// The running streams.
+    pub fn run(&mut self) -> &mut Run {
+        &mut self.run
+    }
+
+    /// Takes the last sample, at `end`, when the run was stopped: the last interval, if it is worth a report, and
+    /// what all came to.
+    ///
+    /// As in iperf3, a last interval that is shorter than a tenth of the others and has no data is not reported.
+    pub fn finish(&mut self, end: Instant) -> (Option<Interval>, RunTotals) {
+        let last = self.run.sample(end);
+        let short = self
+            .interval
+            .is_some_and(|interval| last.length() < interval / 10);
+        let empty = last.streams.iter().all(|stream| stream.bytes == 0);
+        let totals = self.run.totals(end, &self.meter);
+        (Some(last).filter(|_| !(short && empty)), totals)
+    }
+
+    /// Ends all workers and closes the sockets.
+    pub fn close(self) {
+        self.run.close();
+    }
+}

@@ -1,0 +1,263 @@
+//! One stream while it runs: its worker thread, and what was seen of its counters so far.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use iperf_model::{FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample};
+use iperf_zc::tcp_info::TcpInfo;
+use iperf_zc::{interrupt, sockopt};
+use socket2::Socket;
+use tracing::debug;
+
+use crate::counters::{Counters, Phase};
+use crate::cpu::CpuTime;
+use crate::goal::Goal;
+use crate::pacer::Pacer;
+use crate::stream::Stream;
+use crate::tcp_stats::TcpStats;
+use crate::worker::{self, Ending, Task, Wake};
+use crate::{EngineError, RunPlan, WorkerEnd, movers};
+
+/// One stream, its worker, and what was seen of it so far.
+pub(crate) struct Member {
+    info: StreamInfo,
+    congestion: Option<String>,
+    socket: Arc<Socket>,
+    counters: Arc<Counters>,
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Ending>>,
+    /// What the worker had used when it stopped counting.
+    cpu: Arc<OnceLock<CpuTime>>,
+    /// `bytes` at the last sample, and where the test counts from.
+    last_bytes: u64,
+    base_bytes: u64,
+    tcp: Option<TcpStats>,
+    file: Option<(File, String)>,
+}
+
+impl Member {
+    /// Starts the worker of a stream.
+    pub(crate) fn start(
+        stream: Stream,
+        plan: &RunPlan<'_>,
+        goal: Option<Arc<Goal>>,
+    ) -> Result<Self, EngineError> {
+        let Stream {
+            info,
+            socket,
+            congestion,
+            ..
+        } = stream;
+        let socket = Arc::new(socket);
+        let counters = Arc::new(Counters::default());
+        let done = Arc::new(AtomicBool::new(false));
+        let cpu = Arc::new(OnceLock::new());
+        let task = Task {
+            socket: socket.clone(),
+            counters: counters.clone(),
+            goal,
+            wake: plan.wake.clone(),
+            cpu: cpu.clone(),
+        };
+        let file = plan.local.file.as_deref();
+        let file = file
+            .map(|path| movers::open(path, info.sending))
+            .transpose()?;
+        let block = plan.config.block;
+        let mut tcp = None;
+        let work: Box<dyn FnOnce() -> Ending + Send> = if info.sending {
+            if let Ok(info) = TcpInfo::read(socket.as_fd()) {
+                let mut stats = TcpStats::default();
+                stats.restart(&info);
+                tcp = Some(stats);
+            }
+            let mut mover = movers::sender(plan.config, file.as_ref().map(|f| &f.0))?;
+            let pacing = plan.config.pacing;
+            let pacer = Pacer::new(plan.start, pacing.rate, pacing.burst, block);
+            Box::new(move || worker::send(&task, mover.as_mut(), pacer, u64::from(block)))
+        } else {
+            let mut mover = movers::receiver(plan.config, file.as_ref().map(|f| &f.0))?;
+            Box::new(move || worker::receive(&task, mover.as_mut()))
+        };
+        let thread = spawn(&info, work, done.clone(), plan.wake.clone())?;
+        Ok(Self {
+            info,
+            congestion,
+            socket,
+            counters,
+            done,
+            thread: Some(thread),
+            cpu,
+            last_bytes: 0,
+            base_bytes: 0,
+            tcp,
+            file,
+        })
+    }
+
+    /// Takes what moved since the last sample.
+    pub(crate) fn sample(&mut self) -> StreamInterval {
+        let bytes = self.counters.bytes();
+        let interval = StreamInterval {
+            socket: self.info.socket,
+            sending: self.info.sending,
+            bytes: bytes - self.last_bytes,
+            tcp: self.sample_tcp(),
+            datagrams: None,
+        };
+        self.last_bytes = bytes;
+        interval
+    }
+
+    fn sample_tcp(&mut self) -> Option<TcpSample> {
+        let stats = self.tcp.as_mut()?;
+        let info = TcpInfo::read(self.socket.as_fd()).unwrap_or_default();
+        Some(stats.sample(&info))
+    }
+
+    /// Counts from here on.
+    pub(crate) fn restart(&mut self) {
+        let bytes = self.counters.bytes();
+        self.base_bytes = bytes;
+        self.last_bytes = bytes;
+        if let Some(stats) = &mut self.tcp
+            && let Ok(info) = TcpInfo::read(self.socket.as_fd())
+        {
+            stats.restart(&info);
+        }
+    }
+
+    /// What was counted from the restart to the last sample.
+    pub(crate) fn totals(&self) -> StreamTotals {
+        StreamTotals {
+            id: self.info.id,
+            socket: self.info.socket,
+            sending: self.info.sending,
+            bytes: self.last_bytes - self.base_bytes,
+            tcp: self.tcp.as_ref().map(TcpStats::totals),
+            file: self.file.as_ref().map(|(file, name)| FileProgress {
+                name: name.clone(),
+                size: file.metadata().map_or(0, |data| data.len()),
+                moved: self.last_bytes,
+            }),
+            ..StreamTotals::default()
+        }
+    }
+
+    /// Whether this end sends on the stream.
+    pub(crate) fn sends(&self) -> bool {
+        self.info.sending
+    }
+
+    /// Bytes moved so far, omitted ones included.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.counters.bytes()
+    }
+
+    /// What the worker used until it stopped counting.
+    pub(crate) fn cpu(&self) -> CpuTime {
+        self.cpu.get().copied().unwrap_or_default()
+    }
+
+    /// Whether the worker may still add to its counters.
+    pub(crate) fn is_counting(&self) -> bool {
+        self.cpu.get().is_none() && self.thread.is_some()
+    }
+
+    /// The congestion control of the stream.
+    pub(crate) fn congestion(&self) -> Option<&str> {
+        self.congestion.as_deref()
+    }
+
+    /// Asks the worker to move on.
+    pub(crate) fn advance(&self, phase: Phase) {
+        self.counters.advance(phase);
+    }
+
+    /// Makes a blocking call of the worker return.
+    pub(crate) fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            interrupt::wake(thread);
+        }
+    }
+
+    /// Whether the worker has not been joined yet.
+    pub(crate) fn is_running(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// Bytes that were sent and that the peer's kernel has not acknowledged. A socket that can't be asked has
+    /// nothing to wait for.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        sockopt::unacknowledged(self.socket.as_fd()).unwrap_or(0)
+    }
+
+    /// Reports an ended worker once.
+    pub(crate) fn take_ending(&mut self) -> Option<WorkerEnd> {
+        let ending = self.join()?;
+        let info = &self.info;
+        debug!(stream = info.id, ?ending, "worker ended");
+        Some(WorkerEnd {
+            id: info.id,
+            sending: info.sending,
+            ending,
+        })
+    }
+
+    /// Joins the worker if it has ended; true when there is none any more.
+    pub(crate) fn join_if_done(&mut self) -> bool {
+        if self.thread.is_some() {
+            self.take_ending();
+        }
+        self.thread.is_none()
+    }
+
+    fn join(&mut self) -> Option<Ending> {
+        if !self.done.load(Ordering::Acquire) {
+            return None;
+        }
+        let ended = self.thread.take()?.join();
+        Some(ended.unwrap_or_else(|_| {
+            Ending::Failed(std::io::Error::other("the worker thread panicked"))
+        }))
+    }
+
+    /// Whether there is data to send that the peer gives no room for.
+    pub(crate) fn window_is_closed(&self) -> bool {
+        let Ok(info) = TcpInfo::read(self.socket.as_fd()) else {
+            return false;
+        };
+        let waiting = info.notsent_bytes.unwrap_or(0) > 0;
+        waiting && (info.probes > 0 || info.snd_wnd.is_some_and(|window| window < info.snd_mss))
+    }
+}
+
+/// Starts a named thread that leaves its ending behind, and says that it is done even when it panics.
+fn spawn(
+    info: &StreamInfo,
+    work: Box<dyn FnOnce() -> Ending + Send>,
+    done: Arc<AtomicBool>,
+    wake: Wake,
+) -> Result<JoinHandle<Ending>, EngineError> {
+    struct Announce {
+        done: Arc<AtomicBool>,
+        wake: Wake,
+    }
+    impl Drop for Announce {
+        fn drop(&mut self) {
+            self.done.store(true, Ordering::Release);
+            (self.wake)();
+        }
+    }
+    let way = if info.sending { "tx" } else { "rx" };
+    std::thread::Builder::new()
+        .name(format!("iperf-{way}-{}", info.id))
+        .spawn(move || {
+            let _announce = Announce { done, wake };
+            work()
+        })
+        .map_err(EngineError::system("start a worker thread"))
+}

@@ -1,0 +1,3 @@
+//! Opening and accepting data streams, per transport.
+
+pub mod tcp;

@@ -1,0 +1,33 @@
+//! What blocks are filled with.
+
+use iperf_model::Payload;
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
+
+/// One block of `length` bytes.
+pub(crate) fn block(payload: Payload, length: usize) -> Vec<u8> {
+    match payload {
+        Payload::Random => {
+            let mut bytes = vec![0; length];
+            // Only has to be incompressible, and a test must not wait for it.
+            SmallRng::from_os_rng().fill_bytes(&mut bytes);
+            bytes
+        }
+        Payload::Repeating => (b'0'..=b'9').cycle().take(length).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pattern_is_the_digits() {
+        assert_eq!(block(Payload::Repeating, 12), b"012345678901");
+    }
+
+    #[test]
+    fn random_blocks_differ() {
+        assert_ne!(block(Payload::Random, 64), block(Payload::Random, 64));
+    }
+}

@@ -1,0 +1,17 @@
+//! A data stream that stands and has not yet moved anything.
+
+use iperf_model::{Buffers, StreamInfo};
+use socket2::Socket;
+
+/// A connected socket with what is known about it.
+#[derive(Debug)]
+pub struct Stream {
+    /// How output names it.
+    pub info: StreamInfo,
+    /// The socket, in blocking mode.
+    pub socket: Socket,
+    /// Its buffers as asked for and kept.
+    pub buffers: Buffers,
+    /// The congestion control that it uses.
+    pub congestion: Option<String>,
+}

@@ -1,0 +1,189 @@
+//! The two loops: one fills a socket, one empties it, whatever the transport. Each runs on a thread of its own and
+//! is a loop of system calls: no lock, no allocation, no logging, and a look at the clock only to pace.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use iperf_zc::Moved;
+use iperf_zc::receive::ReceiveMover;
+use iperf_zc::send::SendMover;
+use iperf_zc::sockopt;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
+use socket2::Socket;
+
+use crate::counters::{Counters, Phase};
+use crate::cpu::CpuTime;
+use crate::goal::Goal;
+use crate::pacer::{Grant, Pacer};
+
+/// How a worker came to its end.
+#[derive(Debug)]
+pub enum Ending {
+    /// It was asked to.
+    Stopped,
+    /// A sender met the quota that it shares with others.
+    QuotaMet,
+    /// A sender's file is sent to its end.
+    SourceDone,
+    /// The peer closed the stream.
+    EndOfStream,
+    /// A system call failed.
+    Failed(io::Error),
+}
+
+/// Wakes the driver: something happened that it need not wait for a tick to handle.
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What both loops work with.
+pub(crate) struct Task {
+    pub(crate) socket: Arc<Socket>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) goal: Option<Arc<Goal>>,
+    pub(crate) wake: Wake,
+    /// Set when the worker stops counting: the CPU time that it used until then.
+    pub(crate) cpu: Arc<OnceLock<CpuTime>>,
+}
+
+impl Task {
+    fn count(&self, moved: Moved) {
+        let (bytes, blocks) = (moved.bytes as u64, u64::from(moved.blocks));
+        self.counters.add(bytes, blocks);
+        if let Some(goal) = &self.goal
+            && goal.moved(bytes, blocks)
+        {
+            (self.wake)();
+        }
+    }
+
+    fn stop_counting(&self) {
+        self.cpu.get_or_init(CpuTime::of_this_thread);
+    }
+}
+
+/// Whether a call ended for no reason of the connection's: a signal, or a time-out of the socket.
+fn is_pause(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+    )
+}
+
+/// Sends until it is asked to stop, the quota is met, the source is done or the connection fails.
+pub(crate) fn send(
+    task: &Task,
+    mover: &mut dyn SendMover,
+    pacer: Option<Pacer>,
+    block: u64,
+) -> Ending {
+    let ending = send_loop(task, mover, pacer, block);
+    task.stop_counting();
+    ending
+}
+
+fn send_loop(
+    task: &Task,
+    mover: &mut dyn SendMover,
+    mut pacer: Option<Pacer>,
+    block: u64,
+) -> Ending {
+    // Blocks that may go before anybody is asked again; the first of them may be under way.
+    let mut granted = 0;
+    loop {
+        if task.counters.phase() != Phase::Counting {
+            return Ending::Stopped;
+        }
+        if granted == 0 {
+            granted = match pacer.as_mut().map(|pacer| pacer.grant(Instant::now())) {
+                None => UNPACED,
+                Some(Grant::Blocks(blocks)) => blocks,
+                Some(Grant::Wait(due)) => {
+                    sleep_until(due);
+                    continue;
+                }
+            };
+            if let Some(goal) = &task.goal {
+                granted = goal.claim(granted, block);
+                if granted == 0 {
+                    return Ending::QuotaMet;
+                }
+            }
+        }
+        match mover.send(task.socket.as_fd(), granted) {
+            Ok(Moved { bytes: 0, .. }) => return Ending::SourceDone,
+            Ok(moved) => {
+                granted -= moved.blocks.min(granted);
+                task.count(moved);
+                if let Some(pacer) = &mut pacer {
+                    pacer.sent(moved.bytes);
+                }
+            }
+            Err(error) if is_pause(&error) => {}
+            Err(error) => return Ending::Failed(error),
+        }
+    }
+}
+
+/// Blocks between two looks at the quota when nothing paces a sender. Movers take as many as suit them.
+const UNPACED: u32 = 64;
+
+/// Receives until it is asked to stop, the peer closes or the connection fails.
+pub(crate) fn receive(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
+    let ending = receive_loop(task, mover);
+    task.stop_counting();
+    ending
+}
+
+fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
+    loop {
+        match task.counters.phase() {
+            Phase::Counting => {}
+            Phase::Discarding => task.stop_counting(),
+            Phase::Finishing => return drain(task, mover),
+            Phase::Stopping => return Ending::Stopped,
+        }
+        match mover.receive(task.socket.as_fd(), true) {
+            Ok(Moved { bytes: 0, .. }) => return Ending::EndOfStream,
+            Ok(moved) => {
+                // What came while the test ended is not counted once the worker said that it has stopped.
+                if task.cpu.get().is_none() {
+                    task.count(moved);
+                }
+            }
+            Err(error) if is_pause(&error) => {}
+            Err(error) => return Ending::Failed(error),
+        }
+    }
+}
+
+/// Counts what had arrived when the test ended, and not more, however fast the peer goes on sending.
+fn drain(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
+    let mut rest = match sockopt::readable(task.socket.as_fd()) {
+        Ok(rest) => rest,
+        Err(error) => return Ending::Failed(error),
+    };
+    while rest > 0 && task.counters.phase() == Phase::Finishing {
+        match mover.receive(task.socket.as_fd(), false) {
+            Ok(Moved { bytes: 0, .. }) => return Ending::EndOfStream,
+            Ok(moved) => {
+                task.count(moved);
+                rest = rest.saturating_sub(moved.bytes);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Ending::Failed(error),
+        }
+    }
+    Ending::Stopped
+}
+
+/// Sleeps until `due`, or until a signal cuts it short. Unlike `std::thread::sleep` it can be woken.
+fn sleep_until(due: Instant) {
+    let left = due.saturating_duration_since(Instant::now());
+    // A second at a time is often enough to see every stop, should its signal come just before the call.
+    let nap = TimeSpec::from_duration(left.min(Duration::from_secs(1)));
+    // However it ends, the caller looks at the clock again.
+    let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &nap);
+}

@@ -1,0 +1,210 @@
+//! Runs over real loopback connections.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use iperf_engine::net::tcp::{self, TcpPlan};
+use iperf_engine::{CpuMeter, Ending, Run, RunPlan, Stream};
+use iperf_model::{Limit, LocalOptions, SocketOptions, TestConfig, Transport};
+use socket2::Socket;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn plan() -> TcpPlan {
+    TcpPlan {
+        transport: Transport::Tcp,
+        options: SocketOptions::default(),
+        fq_rate: None,
+        snd_timeout: None,
+        bind: None,
+        bind_dev: None,
+    }
+}
+
+/// `count` connected pairs: the senders' ends and the receivers'.
+fn pairs(count: u32) -> (Vec<Stream>, Vec<Stream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let connect = |id| {
+        let deadline = Instant::now() + LONG;
+        let sender = tcp::connect(&plan(), address, b"", id, true, deadline).unwrap();
+        let accepted = Socket::from(listener.accept().unwrap().0);
+        (sender, tcp::adopt(accepted, &plan(), id, false).unwrap())
+    };
+    (1..=count).map(connect).unzip()
+}
+
+fn config(limit: Limit) -> TestConfig {
+    TestConfig {
+        limit,
+        block: 10_000,
+        ..TestConfig::new(Transport::Tcp)
+    }
+}
+
+/// A run, and the wake-ups that it gives.
+fn start(streams: Vec<Stream>, config: &TestConfig) -> (Run, Receiver<()>) {
+    let (sender, wakes) = channel();
+    let plan = RunPlan {
+        config,
+        local: &LocalOptions::default(),
+        start: Instant::now(),
+        // The test may have ended.
+        wake: Arc::new(move || sender.send(()).unwrap_or_default()),
+    };
+    (Run::start(streams, &plan).unwrap(), wakes)
+}
+
+/// The bytes of the last sample's totals, stream by stream.
+fn bytes(run: &mut Run) -> Vec<u64> {
+    let now = Instant::now();
+    run.sample(now);
+    run.totals(now, &CpuMeter::start())
+        .streams
+        .iter()
+        .map(|stream| stream.bytes)
+        .collect()
+}
+
+fn wait_for(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < deadline, "the condition never came true");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_quota_is_met_exactly_by_all_streams_together_and_all_of_it_arrives() {
+    let config = config(Limit::Bytes(1_234_567));
+    let (senders, receivers) = pairs(3);
+    let (mut receiver, arrived) = start(receivers, &config);
+    let (mut sender, sent) = start(senders, &config);
+    sent.recv_timeout(LONG).unwrap();
+    wait_for(|| {
+        sender.quota_met_at().is_some()
+            && sender.senders_ended() | !sender.ended_workers().is_empty()
+    });
+    arrived.recv_timeout(LONG).unwrap();
+    wait_for(|| receiver.quota_met_at().is_some());
+    sender.stop_senders();
+    receiver.finish_receivers();
+    let total: u64 = bytes(&mut sender).iter().sum();
+    assert_eq!(total, 1_240_000, "whole blocks of 10,000 bytes");
+    assert_eq!(bytes(&mut receiver).iter().sum::<u64>(), total);
+}
+
+#[test]
+fn what_arrived_before_the_end_is_counted_to_the_last_byte() {
+    let config = config(Limit::Endless);
+    let (senders, receivers) = pairs(2);
+    let (mut receiver, _) = start(receivers, &config);
+    let (mut sender, _) = start(senders, &config);
+    wait_for(|| receiver.bytes().1 > 1_000_000);
+    sender.stop_senders();
+    wait_for(|| sender.unacknowledged() == 0);
+    receiver.finish_receivers();
+    assert_eq!(bytes(&mut receiver), bytes(&mut sender));
+}
+
+#[test]
+fn a_sender_whose_peer_never_reads_stops_at_once_and_counts_what_the_kernel_took() {
+    let config = config(Limit::Endless);
+    let (senders, receivers) = pairs(1);
+    let (mut sender, _) = start(senders, &config);
+    let mut last = 0;
+    wait_for(|| {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = sender.bytes().0;
+        std::mem::replace(&mut last, now) == now && now > 0
+    });
+    let start = Instant::now();
+    wait_for(|| sender.send_stall(Instant::now()).is_some());
+    assert!(sender.send_stall(start + LONG).unwrap() > Duration::from_secs(1));
+    sender.stop_senders();
+    assert!(sender.senders_ended());
+    let sent = bytes(&mut sender)[0];
+    sender.close();
+    let mut kept = 0;
+    let mut buffer = [0; 8192];
+    let mut socket = &receivers[0].socket;
+    while let Ok(length @ 1..) = std::io::Read::read(&mut socket, &mut buffer) {
+        kept += length as u64;
+    }
+    assert_eq!(kept, sent);
+}
+
+#[test]
+fn a_receiver_that_discards_counts_nothing_but_keeps_the_peer_going() {
+    let config = config(Limit::Endless);
+    let (senders, receivers) = pairs(1);
+    let (mut receiver, _) = start(receivers, &config);
+    let (mut sender, _) = start(senders, &config);
+    wait_for(|| receiver.bytes().1 > 0);
+    receiver.discard_received();
+    let counted = receiver.bytes().1;
+    let sent = sender.bytes().0;
+    wait_for(|| sender.bytes().0 > sent + 50_000_000);
+    assert_eq!(receiver.bytes().1, counted);
+    sender.stop_senders();
+}
+
+#[test]
+fn a_lost_peer_ends_the_worker_and_wakes_the_driver() {
+    let config = config(Limit::Endless);
+    let (senders, receivers) = pairs(1);
+    let (mut sender, wakes) = start(senders, &config);
+    drop(receivers);
+    wakes.recv_timeout(LONG).unwrap();
+    let mut ended = Vec::new();
+    wait_for(|| {
+        ended.extend(sender.ended_workers());
+        !ended.is_empty()
+    });
+    assert!(
+        matches!(ended[0].ending, Ending::Failed(_)),
+        "{:?}",
+        ended[0]
+    );
+    assert!(ended[0].sending && ended[0].id == 1);
+}
+
+#[test]
+fn the_omitted_period_counts_for_nothing() {
+    let config = TestConfig {
+        omit: 1,
+        ..config(Limit::Bytes(50_000))
+    };
+    let (senders, receivers) = pairs(1);
+    let (mut receiver, _) = start(receivers, &config);
+    let (mut sender, _) = start(senders, &config);
+    wait_for(|| sender.bytes().0 > 1_000_000);
+    assert!(sender.sample(Instant::now()).omitted);
+    sender.end_omit(Instant::now());
+    wait_for(|| sender.quota_met_at().is_some());
+    sender.stop_senders();
+    let interval = sender.sample(Instant::now());
+    assert!(!interval.omitted);
+    let sent = sender.totals(Instant::now(), &CpuMeter::start()).streams[0].bytes;
+    // The block that was under way when the period ended may count, too.
+    assert!((50_000..=60_000).contains(&sent), "{sent}");
+    receiver.finish_receivers();
+}
+
+#[test]
+fn senders_tell_what_the_kernel_says_of_their_connection() {
+    let config = config(Limit::Endless);
+    let (senders, receivers) = pairs(1);
+    let (mut receiver, _) = start(receivers, &config);
+    let (mut sender, _) = start(senders, &config);
+    wait_for(|| receiver.bytes().1 > 1_000_000);
+    let sample = sender.sample(Instant::now()).streams[0].tcp.unwrap();
+    assert!(sample.snd_cwnd > 0 && sample.pmtu > 0 && sample.snd_wnd > 0);
+    assert!(receiver.sample(Instant::now()).streams[0].tcp.is_none());
+    let totals = sender.totals(Instant::now(), &CpuMeter::start());
+    assert_eq!(totals.streams[0].tcp.unwrap().max_snd_cwnd, sample.snd_cwnd);
+    assert!(totals.congestion.is_some());
+}

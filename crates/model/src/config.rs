@@ -1,0 +1,149 @@
+//! What one end of a test is asked to do: the command line after it was understood.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Endpoint, TestConfig};
+
+/// Which IP version may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Family {
+    /// Whatever the resolver says; a server listens on both.
+    #[default]
+    Any,
+    /// IPv4 only (`-4`).
+    V4,
+    /// IPv6 only (`-6`).
+    V6,
+}
+
+/// Keepalive of the control connection (`--cntl-ka`); `None` leaves the system's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Keepalive {
+    /// Seconds of silence before the first probe.
+    pub idle: Option<u32>,
+    /// Seconds between probes.
+    pub interval: Option<u32>,
+    /// Unanswered probes before the connection is given up.
+    pub count: Option<u32>,
+}
+
+/// What one end does with SCTP sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct SctpOptions {
+    /// Outgoing streams that an association asks for (`--nstreams`, client only).
+    pub streams: Option<u16>,
+    /// More local addresses, as names or numbers, in the order given (`-X`).
+    pub bind: Vec<String>,
+}
+
+/// What stays on this end: nothing here travels to the peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalOptions {
+    /// Time between reports (`-i`); `None` reports once, at the end.
+    pub interval: Option<Duration>,
+    /// Local address (`-B`).
+    pub bind: Option<String>,
+    /// Local device (`--bind-dev`, or the part after `%` in `-B` and `-c`).
+    pub bind_dev: Option<String>,
+    /// IP version.
+    pub family: Family,
+    /// CPU that this process binds itself to (`-A`).
+    pub affinity: Option<u16>,
+    /// A receiver that sees nothing for this long gives up (`--rcv-timeout`).
+    pub rcv_timeout: Duration,
+    /// Unacknowledged data older than this ends a connection (`--snd-timeout`, `TCP_USER_TIMEOUT`).
+    pub snd_timeout: Option<Duration>,
+    /// Payload comes from this file on a sender and goes to it on a receiver (`-F`).
+    pub file: Option<PathBuf>,
+    /// Keepalive of the control connection.
+    pub keepalive: Option<Keepalive>,
+    /// What only SCTP tests have.
+    pub sctp: SctpOptions,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self {
+            interval: Some(Duration::from_secs(1)),
+            bind: None,
+            bind_dev: None,
+            family: Family::Any,
+            affinity: None,
+            rcv_timeout: Duration::from_secs(120),
+            snd_timeout: None,
+            file: None,
+            keepalive: None,
+            sctp: SctpOptions::default(),
+        }
+    }
+}
+
+/// Who a client says it is (`--username`); the password is asked for when the client starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The name in the server's file of users.
+    pub username: String,
+    /// PEM file of the RSA key that the login is encrypted with (`--rsa-public-key-path`).
+    pub public_key: PathBuf,
+}
+
+/// A client's whole job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientConfig {
+    /// Where to connect to.
+    pub endpoint: Endpoint,
+    /// The test to ask for.
+    pub test: TestConfig,
+    /// Nobody asked for a UDP block size: take the MSS of the control connection.
+    pub block_from_mss: bool,
+    /// What stays on this end.
+    pub local: LocalOptions,
+    /// First local port of the data streams (`--cport`); the n-th stream uses this plus n.
+    pub cport: Option<u16>,
+    /// How long the control connection may take to connect.
+    pub connect_timeout: Option<Duration>,
+    /// Who the client says it is, for servers that ask.
+    pub credentials: Option<Credentials>,
+}
+
+/// The highest rate that a server lets a test have (`--server-bitrate-limit`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateLimit {
+    /// Bits per second over all streams and both directions.
+    pub rate: u64,
+    /// The time over which a running test is averaged.
+    pub window: Duration,
+}
+
+/// Whom a server serves (`--rsa-private-key-path`, `--authorized-users-path`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAuth {
+    /// PEM file of the RSA key that opens the logins.
+    pub private_key: PathBuf,
+    /// CSV file of user names and password hashes.
+    pub users: PathBuf,
+    /// How far the clock of a client may be from this one (`--time-skew-threshold`).
+    pub skew: Duration,
+    /// Logins are padded as PKCS#1 v1.5 says, for clients before 3.17 (`--use-pkcs1-padding`).
+    pub pkcs1: bool,
+}
+
+/// A server's whole job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerConfig {
+    /// Port to listen on; 0 lets the kernel choose.
+    pub port: u16,
+    /// What stays on this end.
+    pub local: LocalOptions,
+    /// Serve one test, then end (`-1`).
+    pub one_off: bool,
+    /// End or listen anew after this long without a test (`--idle-timeout`).
+    pub idle_timeout: Option<Duration>,
+    /// The highest rate of a test.
+    pub rate_limit: Option<RateLimit>,
+    /// The longest test in seconds, omitted time included (`--server-max-duration`).
+    pub max_duration: Option<u32>,
+    /// Whom to serve; `None` is everybody.
+    pub auth: Option<ServerAuth>,
+}

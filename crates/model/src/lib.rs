@@ -1,0 +1,47 @@
+//! The vocabulary of the program: plain data without behaviour that needs a socket, a clock or a terminal.
+//!
+//! Data flows one way through these types:
+//!
+//! ```text
+//! ClientConfig / ServerConfig ──► TestConfig ──► StreamInfo ──► Interval … Interval ──► RunTotals ──► Summary
+//!                                                └───────────────── each an Event for a Sink ────────────┘
+//! ```
+//!
+//! Every other crate depends on this one; it depends on no other.
+
+mod config;
+mod endpoint;
+mod event;
+mod sample;
+mod summary;
+mod test;
+pub mod units;
+
+pub use config::{
+    ClientConfig, Credentials, Family, Keepalive, LocalOptions, RateLimit, SctpOptions, ServerAuth,
+    ServerConfig,
+};
+pub use endpoint::{Endpoint, SocketName};
+pub use event::{
+    Buffers, Event, Failure, FailureKind, Peer, ServerOutput, Sink, StreamInfo, TestBegan,
+    TestStarted,
+};
+pub use sample::{DatagramSample, Interval, StreamInterval, TcpSample};
+pub use summary::{
+    CpuUsage, FileProgress, ReceivedTotals, RunTotals, SentTotals, StreamSummary, StreamTotals,
+    Summary, TcpTotals,
+};
+pub use test::{
+    Direction, Limit, Pacing, Payload, SocketOptions, TestConfig, Transport, UdpOptions,
+};
+
+/// The version that parsers of iperf3's output look for, and what this program is after it.
+///
+/// It is sent on the wire as `client_version` and begins `start.version` in JSON.
+pub const VERSION: &str = concat!("3.22 (iperf-rs ", env!("CARGO_PKG_VERSION"), ")");
+
+/// The port that iperf3 servers listen on.
+pub const DEFAULT_PORT: u16 = 5201;
+
+/// The most streams per direction that a test may have.
+pub const MAX_STREAMS: u16 = 128;

@@ -1,0 +1,235 @@
+//! What both ends of a test agree on: the content of the parameter exchange, as types that cannot hold nonsense.
+
+/// How data streams travel. The control connection is always TCP for these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Plain TCP.
+    Tcp,
+    /// Multipath TCP: TCP's behaviour on sockets of protocol 262.
+    Mptcp,
+    /// UDP datagrams with a numbered header.
+    Udp,
+    /// One-to-one SCTP associations.
+    Sctp,
+    /// `AF_VSOCK` streams.
+    Vsock,
+}
+
+impl Transport {
+    /// The name in `start.test_start.protocol` and in the "Starting Test" line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp | Self::Mptcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+            Self::Vsock => "VSOCK",
+        }
+    }
+
+    /// Whether the kernel keeps `tcp_info` for the data sockets.
+    pub fn is_tcp(self) -> bool {
+        matches!(self, Self::Tcp | Self::Mptcp)
+    }
+
+    /// The block size in bytes that a test has when nobody asked for one; UDP derives its own from the MSS of the
+    /// control connection and falls back to this.
+    pub fn default_block(self) -> u32 {
+        match self {
+            Self::Tcp | Self::Mptcp => 128 * 1024,
+            Self::Udp => 1460,
+            Self::Sctp | Self::Vsock => 64 * 1024,
+        }
+    }
+}
+
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Direction {
+    /// The client sends, the server receives.
+    #[default]
+    Forward,
+    /// The server sends (`-R`).
+    Reverse,
+    /// Both send, each on streams of its own (`--bidir`).
+    Bidirectional,
+}
+
+impl Direction {
+    /// Whether the client has sending streams.
+    pub fn client_sends(self) -> bool {
+        self != Self::Reverse
+    }
+
+    /// Whether the server has sending streams.
+    pub fn server_sends(self) -> bool {
+        self != Self::Forward
+    }
+}
+
+/// What ends a test. Totals are over all streams of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// After this many seconds, not counting the omitted ones.
+    Seconds(u32),
+    /// After this many bytes.
+    Bytes(u64),
+    /// After this many blocks (datagrams over UDP).
+    Blocks(u64),
+    /// Never, until somebody interrupts (`-t 0`).
+    Endless,
+}
+
+impl Limit {
+    /// The value of `test_start.duration`: seconds, 0 when time is no limit.
+    pub fn seconds(self) -> u32 {
+        if let Self::Seconds(s) = self { s } else { 0 }
+    }
+
+    /// The value of `test_start.bytes`: bytes, 0 when bytes are no limit.
+    pub fn bytes(self) -> u64 {
+        if let Self::Bytes(n) = self { n } else { 0 }
+    }
+
+    /// The value of `test_start.blocks`: blocks, 0 when blocks are no limit.
+    pub fn blocks(self) -> u64 {
+        if let Self::Blocks(n) = self { n } else { 0 }
+    }
+}
+
+/// How fast each sending stream may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Pacing {
+    /// Bits per second of payload and per stream that the sender keeps to on its own (`-b`); `None` is unlimited.
+    pub rate: Option<u64>,
+    /// Blocks sent back to back before the rate is looked at (`-b rate/burst`), 1..=1000.
+    pub burst: Option<u16>,
+    /// Bits per second and per stream that the kernel keeps to (`--fq-rate`, `SO_MAX_PACING_RATE`).
+    pub fq_rate: Option<u64>,
+    /// Microseconds; travels in the parameters for old peers' timers, our own sender has no use for it.
+    pub timer_us: u32,
+}
+
+/// Socket options that both ends set on data sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct SocketOptions {
+    /// Bytes for `SO_SNDBUF` and `SO_RCVBUF` (`-w`).
+    pub window: Option<u32>,
+    /// Bytes for `TCP_MAXSEG` (`-M`).
+    pub mss: Option<u16>,
+    /// `TCP_NODELAY` (`-N`).
+    pub no_delay: bool,
+    /// The IPv4 TOS byte or IPv6 traffic class (`-S`, `--dscp`).
+    pub tos: u8,
+    /// The IPv6 flow label, 1..=0xfffff (`-L`).
+    pub flow_label: Option<u32>,
+    /// `TCP_CONGESTION` (`-C`).
+    pub congestion: Option<String>,
+    /// Forbid IPv4 fragmentation of UDP datagrams (`--dont-fragment`).
+    pub dont_fragment: bool,
+}
+
+/// What blocks are filled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Payload {
+    /// Random bytes, drawn once per stream.
+    #[default]
+    Random,
+    /// The digits `0123456789` over and over (`--repeating-payload`).
+    Repeating,
+}
+
+/// What only UDP tests have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct UdpOptions {
+    /// 64-bit sequence numbers in the datagram header (`--udp-counters-64bit`).
+    pub counters_64bit: bool,
+    /// Segmentation offload on the sender and receive offload on the receiver (`--gsro`).
+    pub gsro: bool,
+}
+
+/// A test as both ends know it after the parameter exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestConfig {
+    /// How data streams travel.
+    pub transport: Transport,
+    /// Who sends.
+    pub direction: Direction,
+    /// Streams per direction, 1..=128.
+    pub streams: u16,
+    /// What ends the test.
+    pub limit: Limit,
+    /// Seconds at the start that are measured but do not count (`-O`).
+    pub omit: u32,
+    /// Bytes per block: what one send call carries, and one datagram over UDP.
+    pub block: u32,
+    /// How fast each sending stream may be.
+    pub pacing: Pacing,
+    /// Options for the data sockets.
+    pub socket: SocketOptions,
+    /// What blocks are filled with.
+    pub payload: Payload,
+    /// The sender uses `sendfile` (`-Z`).
+    pub zerocopy: bool,
+    /// The receiver lets the kernel drop the data (`--skip-rx-copy`).
+    pub skip_rx_copy: bool,
+    /// What only UDP tests have.
+    pub udp: UdpOptions,
+    /// The CPU that the server binds itself to (`-A n,m`).
+    pub server_affinity: Option<u16>,
+    /// Title of the test (`-T`).
+    pub title: Option<String>,
+    /// Free text for the JSON output of both sides (`--extra-data`).
+    pub extra_data: Option<String>,
+    /// The server returns its own output with the results.
+    pub get_server_output: bool,
+}
+
+impl TestConfig {
+    /// A test of ten seconds over one stream, as iperf3 runs when nothing is asked for.
+    pub fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            direction: Direction::Forward,
+            streams: 1,
+            limit: Limit::Seconds(10),
+            omit: 0,
+            block: transport.default_block(),
+            pacing: Pacing {
+                timer_us: 1000,
+                ..Pacing::default()
+            },
+            socket: SocketOptions::default(),
+            payload: Payload::Random,
+            zerocopy: false,
+            skip_rx_copy: false,
+            udp: UdpOptions::default(),
+            server_affinity: None,
+            title: None,
+            extra_data: None,
+            get_server_output: false,
+        }
+    }
+
+    /// The number of data streams of the test, over both directions.
+    pub fn total_streams(&self) -> usize {
+        let per_direction = usize::from(self.streams);
+        if self.direction == Direction::Bidirectional {
+            2 * per_direction
+        } else {
+            per_direction
+        }
+    }
+
+    /// Whether this end sends on its `index`-th stream (from 0, in order of creation).
+    ///
+    /// Nothing on the wire says so: in a bidirectional test the first half of the streams carries the client's
+    /// data and the second half the server's.
+    pub fn sends_on(&self, index: usize, is_client: bool) -> bool {
+        let client_sends = match self.direction {
+            Direction::Forward => true,
+            Direction::Reverse => false,
+            Direction::Bidirectional => index < usize::from(self.streams),
+        };
+        client_sends == is_client
+    }
+}

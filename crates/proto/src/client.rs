@@ -1,0 +1,478 @@
+//! The client's end of the control connection.
+//!
+//! ```text
+//! ParamExchange ─► CreateStreams ─► Opening ─► Start ─► Running ─► Test ─► Exchange ─► Report ─► Results ─► Display ─► Shown
+//!      wait            wait         driver     wait      wait     driver     wait      driver     wait       wait     driver
+//! ```
+//!
+//! A server may break off in any phase but the last, with one byte or with an error code behind it.
+
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::framing::{FrameReader, MAX_RESULTS, MAX_RESULTS_WITH_OUTPUT};
+use crate::link::Link;
+use crate::{Code, Cookie, Deadlines, Params, Results, State};
+
+/// How long a server that announced an error may take to send its code. Old servers send none.
+const ERROR_CODE_WAIT: Duration = Duration::from_secs(2);
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// The server asked for the parameters, and they are on their way. Nothing needs to be done.
+    ParamsSent,
+    /// Open the data streams one after another, sending ones first, then call [`Client::streams_opened`].
+    OpenStreams,
+    /// `TEST_START`: the clock of the test starts now.
+    StartClock,
+    /// `TEST_RUNNING`: move data, then call [`Client::end_test`].
+    Run,
+    /// The server stopped counting: call [`Client::send_results`].
+    CollectResults,
+    /// The server's results; show them, then call [`Client::finish`].
+    ShowResults(Box<Results>),
+    /// The test failed. What the server must be told is on its way already.
+    Fail(Failure),
+}
+
+/// Why a test failed. The messages are those by which users know iperf3's errors.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// The server runs another test.
+    #[error("{}", Code::BUSY)]
+    Busy,
+    /// The server was told to stop.
+    #[error("{}", Code::SERVER_TERMINATED)]
+    ServerTerminated,
+    /// The server refused or aborted the test.
+    #[error("{}", code.with_errno(*errno))]
+    ServerError {
+        /// Its reason; [`Code::CONTROL_READ`] if it gave none.
+        code: Code,
+        /// The system error behind it, or 0.
+        errno: i32,
+    },
+    /// The control connection ended while a state was due.
+    #[error("{}", Code::CONTROL_CLOSED)]
+    ControlClosed,
+    /// The server's results did not come whole or can't be read.
+    #[error("{text}: {0}", text = Code::RECV_RESULTS)]
+    ResultsUnreadable(String),
+    /// A byte that is no state.
+    #[error("{text} ({0})", text = Code::UNKNOWN_MESSAGE)]
+    UnknownMessage(i8),
+    /// A state at a time at which it makes no sense.
+    #[error("received an unexpected control message: {state} {phase}")]
+    Unexpected {
+        /// What came.
+        state: State,
+        /// What this end was doing.
+        phase: &'static str,
+    },
+    /// The server fell silent.
+    #[error("timed out {waiting_for}")]
+    TimedOut {
+        /// What did not come.
+        waiting_for: &'static str,
+        /// The code that iperf3 has for it.
+        code: Code,
+    },
+}
+
+impl Failure {
+    /// iperf3's code for this failure.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Busy => Code::BUSY,
+            Self::ServerTerminated => Code::SERVER_TERMINATED,
+            Self::ServerError { code, .. } | Self::TimedOut { code, .. } => *code,
+            Self::ControlClosed => Code::CONTROL_CLOSED,
+            Self::ResultsUnreadable(_) => Code::RECV_RESULTS,
+            Self::UnknownMessage(_) | Self::Unexpected { .. } => Code::UNKNOWN_MESSAGE,
+        }
+    }
+}
+
+/// One test, as a client goes through it.
+///
+/// Feed it with everything that the control connection gives ([`handle_input`](Self::handle_input),
+/// [`handle_eof`](Self::handle_eof)) and with time ([`handle_timeout`](Self::handle_timeout) at
+/// [`poll_timeout`](Self::poll_timeout)). After each call, of a `handle_*` function or a command, send what
+/// [`poll_transmit`](Self::poll_transmit) has and take the actions of [`poll_action`](Self::poll_action) until there
+/// are none. The actions name the commands that they wait for; a command at another time does nothing.
+///
+/// After [`Action::Fail`], [`finish`](Self::finish), [`terminate`](Self::terminate) or [`abandon`](Self::abandon) the
+/// machine is closed: it ignores all input and has no timeout. Send what it still has, then close the connection.
+#[derive(Debug)]
+pub struct Client {
+    link: Link<Action>,
+    phase: Phase,
+    params: Params,
+    deadlines: Deadlines,
+}
+
+#[derive(Debug)]
+enum Phase {
+    ParamExchange,
+    CreateStreams,
+    /// The driver opens streams.
+    Opening(EarlyStart),
+    Start,
+    Running,
+    /// The driver moves data.
+    Test,
+    Exchange,
+    /// The driver puts its results together.
+    Report,
+    Results(FrameReader),
+    Display(Box<Results>),
+    /// The driver shows the results.
+    Shown,
+    /// `SERVER_ERROR` came; its code follows, or not.
+    ErrorCode(Vec<u8>),
+    Closed,
+}
+
+/// A server starts the test when it has accepted the last stream; the driver may need a moment longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EarlyStart {
+    No,
+    Started,
+    Running,
+}
+
+/// What a state byte does in a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    SendParams,
+    OpenStreams,
+    StartClock,
+    Run,
+    RememberStart(EarlyStart),
+    AskForResults,
+    ShowResults,
+    Busy,
+    Terminated,
+    ReadErrorCode,
+    Ignore,
+    Unexpected,
+    Unknown(i8),
+}
+
+impl Phase {
+    /// The table of the machine. The bytes of [`Phase::Results`] and [`Phase::ErrorCode`] are no states, except that
+    /// results can't begin with the three states that break off: as the first byte of a length they are over any limit.
+    #[expect(
+        clippy::match_same_arms,
+        reason = "the order of the rows is what the table means"
+    )]
+    fn answer(&self, state: State) -> Answer {
+        match (self, state) {
+            (Self::Shown | Self::Closed, _) => Answer::Ignore,
+            (_, State::AccessDenied) => Answer::Busy,
+            (_, State::ServerTerminate) => Answer::Terminated,
+            (_, State::ServerError) => Answer::ReadErrorCode,
+            (_, State::Unknown(value)) => Answer::Unknown(value),
+
+            (Self::ParamExchange, State::ParamExchange) => Answer::SendParams,
+            (Self::CreateStreams, State::CreateStreams) => Answer::OpenStreams,
+            (Self::Opening(EarlyStart::No), State::TestStart) => {
+                Answer::RememberStart(EarlyStart::Started)
+            }
+            (Self::Opening(EarlyStart::Started), State::TestRunning) => {
+                Answer::RememberStart(EarlyStart::Running)
+            }
+            (Self::Start, State::TestStart) => Answer::StartClock,
+            (Self::Running, State::TestRunning) => Answer::Run,
+            // The driver ended the test between the two bytes that start it.
+            (Self::Exchange, State::TestRunning) => Answer::Ignore,
+            (Self::Exchange, State::ExchangeResults) => Answer::AskForResults,
+            (Self::Display(_), State::DisplayResults) => Answer::ShowResults,
+            _ => Answer::Unexpected,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::ParamExchange => "while waiting to send the parameters",
+            Self::CreateStreams => "while waiting for the server to take the parameters",
+            Self::Opening(_) => "while opening the data streams",
+            Self::Start => "while waiting for the start of the test",
+            Self::Running => "between the start of the test and its first data",
+            Self::Test => "during the test",
+            Self::Exchange => "while waiting to send the results",
+            Self::Report => "while putting the results together",
+            Self::Results(_) => "while waiting for the server's results",
+            Self::Display(_) => "after the server's results",
+            Self::Shown => "after the test",
+            Self::ErrorCode(_) => "while waiting for the server's error code",
+            Self::Closed => "after the end",
+        }
+    }
+
+    /// Whether the exchange of results has begun, which decides how iperf3 calls a loss of the connection.
+    fn is_exchange(&self) -> bool {
+        matches!(self, Self::Report | Self::Results(_))
+    }
+}
+
+impl Client {
+    /// A client on a fresh control connection. The cookie is the first thing to send.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "one cookie belongs to one test"
+    )]
+    pub fn new(cookie: Cookie, params: Params, deadlines: Deadlines, now: Instant) -> Self {
+        let mut link = Link::new();
+        link.send_bytes(cookie.as_bytes());
+        link.wait(now, deadlines.handshake);
+        Self {
+            link,
+            phase: Phase::ParamExchange,
+            params,
+            deadlines,
+        }
+    }
+
+    /// What this end is doing, for logs and messages: `during the test`, `after the end`, ….
+    pub fn state_name(&self) -> &'static str {
+        self.phase.name()
+    }
+
+    /// Whether the conversation is over on this end.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Takes bytes from the control connection, in pieces of any size.
+    pub fn handle_input(&mut self, mut bytes: &[u8], now: Instant) {
+        while !bytes.is_empty() {
+            match &mut self.phase {
+                Phase::Results(reader) if !reader.is_untouched() || !breaks_off(bytes[0]) => {
+                    let message = reader.read(&mut bytes);
+                    self.on_results(message.map_err(|e| e.to_string()), now);
+                }
+                Phase::ErrorCode(code) => {
+                    code.push(bytes[0]);
+                    bytes = &bytes[1..];
+                    if code.len() == 8 {
+                        self.on_error_code();
+                    }
+                }
+                Phase::Closed | Phase::Shown => return,
+                _ => {
+                    self.on_state(State::from_byte(bytes[0]), now);
+                    bytes = &bytes[1..];
+                }
+            }
+        }
+    }
+
+    /// The server closed the control connection, or it broke.
+    pub fn handle_eof(&mut self, _now: Instant) {
+        match self.phase {
+            Phase::Shown | Phase::Closed => {}
+            Phase::ErrorCode(_) => self.on_error_code(),
+            _ if self.phase.is_exchange() => self.fail(Failure::ResultsUnreadable(
+                "the control connection closed".to_owned(),
+            )),
+            _ => self.fail(Failure::ControlClosed),
+        }
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.link.is_late(now) {
+            return;
+        }
+        if matches!(self.phase, Phase::ErrorCode(_)) {
+            return self.on_error_code();
+        }
+        let code = if self.phase.is_exchange() {
+            Code::RECV_RESULTS
+        } else {
+            Code::RECV_MESSAGE
+        };
+        let waiting_for = self.phase.name();
+        self.fail(Failure::TimedOut { waiting_for, code });
+    }
+
+    /// Bytes for the control connection.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.link.take_output()
+    }
+
+    /// The next thing for the driver to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.link.take_action()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.link.deadline()
+    }
+
+    /// All data streams stand.
+    pub fn streams_opened(&mut self, now: Instant) {
+        let Phase::Opening(early) = self.phase else {
+            return;
+        };
+        self.await_state(Phase::Start, now);
+        if early != EarlyStart::No {
+            self.on_state(State::TestStart, now);
+        }
+        if early == EarlyStart::Running {
+            self.on_state(State::TestRunning, now);
+        }
+    }
+
+    /// The test is over. `TEST_END` goes out; the server answers when it has stopped counting.
+    pub fn end_test(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Test | Phase::Running) {
+            self.link.send_state(State::TestEnd);
+            self.link.wait(now, self.deadlines.results);
+            self.phase = Phase::Exchange;
+        }
+    }
+
+    /// Sends what this end counted.
+    pub fn send_results(&mut self, results: &Results, now: Instant) {
+        if matches!(self.phase, Phase::Report) {
+            self.link.send_json(&results.to_json());
+            self.link.wait(now, self.deadlines.results);
+            self.phase = Phase::Results(FrameReader::new(if self.params.get_server_output {
+                MAX_RESULTS_WITH_OUTPUT
+            } else {
+                MAX_RESULTS
+            }));
+        }
+    }
+
+    /// Everything is shown: says goodbye.
+    pub fn finish(&mut self) {
+        self.close_with(Some(State::IperfDone));
+    }
+
+    /// A signal ended this client: tells the server so.
+    pub fn terminate(&mut self) {
+        self.close_with(Some(State::ClientTerminate));
+    }
+
+    /// Something failed on this end, for which the server is not to blame.
+    pub fn abandon(&mut self) {
+        self.close_with(Some(State::IperfDone));
+    }
+
+    fn on_state(&mut self, state: State, now: Instant) {
+        match self.phase.answer(state) {
+            Answer::SendParams => {
+                self.link.send_json(&self.params.to_json());
+                self.link.act(Action::ParamsSent);
+                self.await_state(Phase::CreateStreams, now);
+            }
+            Answer::OpenStreams => {
+                // Opening has time limits of its own, stream by stream.
+                self.link.wait_for_ever();
+                self.link.act(Action::OpenStreams);
+                self.phase = Phase::Opening(EarlyStart::No);
+            }
+            Answer::RememberStart(early) => self.phase = Phase::Opening(early),
+            Answer::StartClock => {
+                self.link.act(Action::StartClock);
+                self.await_state(Phase::Running, now);
+            }
+            Answer::Run => {
+                self.link.wait_for_ever();
+                self.link.act(Action::Run);
+                self.phase = Phase::Test;
+            }
+            Answer::AskForResults => {
+                self.link.wait_for_ever();
+                self.link.act(Action::CollectResults);
+                self.phase = Phase::Report;
+            }
+            Answer::ShowResults => {
+                self.link.wait_for_ever();
+                if let Phase::Display(results) = std::mem::replace(&mut self.phase, Phase::Shown) {
+                    self.link.act(Action::ShowResults(results));
+                }
+            }
+            Answer::Busy => self.fail(Failure::Busy),
+            Answer::Terminated => self.fail(Failure::ServerTerminated),
+            Answer::ReadErrorCode => {
+                self.link.wait(now, ERROR_CODE_WAIT);
+                self.phase = Phase::ErrorCode(Vec::new());
+            }
+            Answer::Ignore => {}
+            Answer::Unexpected => {
+                let phase = self.phase.name();
+                self.fail(Failure::Unexpected { state, phase });
+            }
+            Answer::Unknown(value) => self.fail(Failure::UnknownMessage(value)),
+        }
+    }
+
+    fn on_results(&mut self, message: Result<Option<Vec<u8>>, String>, now: Instant) {
+        let results = message.and_then(|message| {
+            let results = message.map(|json| Results::parse(&json)).transpose();
+            results.map_err(|e| e.to_string())
+        });
+        match results {
+            Ok(None) => {}
+            Ok(Some(results)) => {
+                self.phase = Phase::Display(Box::new(results));
+                self.link.wait(now, self.deadlines.results);
+            }
+            Err(detail) => self.fail(Failure::ResultsUnreadable(detail)),
+        }
+    }
+
+    /// As much of the error code came as ever will. 3.19 and before send no system error with a failed login.
+    fn on_error_code(&mut self) {
+        let Phase::ErrorCode(bytes) = &self.phase else {
+            return;
+        };
+        let int = |at: usize| {
+            let bytes = bytes.get(at..)?.first_chunk()?;
+            Some(i32::from_be_bytes(*bytes))
+        };
+        let failure = Failure::ServerError {
+            code: int(0).map_or(Code::CONTROL_READ, Code),
+            errno: int(4).unwrap_or(0),
+        };
+        self.fail(failure);
+    }
+
+    fn await_state(&mut self, phase: Phase, now: Instant) {
+        self.phase = phase;
+        self.link.wait(now, self.deadlines.handshake);
+    }
+
+    /// iperf3 says goodbye after every failure but those that the server pronounced.
+    fn fail(&mut self, failure: Failure) {
+        let pronounced = matches!(failure, Failure::Busy | Failure::ServerError { .. });
+        self.link.act(Action::Fail(failure));
+        self.close_with((!pronounced).then_some(State::IperfDone));
+    }
+
+    fn close_with(&mut self, last_word: Option<State>) {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(state) = last_word {
+            self.link.send_state(state);
+        }
+        self.link.wait_for_ever();
+        self.phase = Phase::Closed;
+    }
+}
+
+/// Whether a byte where results are due is a state that breaks off.
+fn breaks_off(byte: u8) -> bool {
+    matches!(
+        State::from_byte(byte),
+        State::AccessDenied | State::ServerTerminate | State::ServerError
+    )
+}

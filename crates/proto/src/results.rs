@@ -1,0 +1,238 @@
+//! The results: what one end counted, told to the other after the test. The client's come first.
+
+use iperf_model::{CpuUsage, RunTotals, ServerOutput, StreamTotals, TestConfig};
+use serde::Serialize;
+use serde_json::Number;
+use serde_json::value::RawValue;
+
+use crate::ParseError;
+use crate::json::{Fields, text, wire_number};
+
+/// What one end counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Results {
+    /// CPU time of the process.
+    pub cpu: CpuUsage,
+    /// −1: this end only receives. 0: it sends and does not count retransmits. 1: it sends and counts them.
+    pub sender_has_retransmits: i64,
+    /// Congestion control of the last data socket, for TCP.
+    pub congestion_used: Option<String>,
+    /// What a server printed, for a client that asked for it.
+    pub server_output: Option<ServerOutput>,
+    /// The streams in their order of creation.
+    pub streams: Vec<StreamResult>,
+}
+
+/// What one end counted on one stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamResult {
+    /// The stream's id, see [`crate::stream_id()`].
+    pub id: i64,
+    /// Bytes sent or received, without the omitted period.
+    pub bytes: u64,
+    /// Segments, without the omitted period; −1 if they are not counted.
+    pub retransmits: i64,
+    /// Smoothed jitter in **seconds**.
+    pub jitter: f64,
+    /// Datagrams lost, with the omitted period.
+    pub errors: i64,
+    /// Datagrams lost in the omitted period; peers before 3.14 do not say.
+    pub omitted_errors: Option<i64>,
+    /// Datagrams sent or the highest sequence number, with the omitted period.
+    pub packets: i64,
+    /// `packets` at the end of the omitted period; peers before 3.14 do not say.
+    pub omitted_packets: Option<i64>,
+    /// Seconds; 0 from every real peer.
+    pub start_time: Option<f64>,
+    /// Seconds from the local start, or the end of the omitted period, to the local end.
+    pub end_time: Option<f64>,
+}
+
+impl Results {
+    /// What this end tells its peer.
+    pub fn from_totals(
+        totals: &RunTotals,
+        test: &TestConfig,
+        server_output: Option<ServerOutput>,
+    ) -> Self {
+        let mut senders = totals.streams.iter().filter(|s| s.sending).peekable();
+        let sender_has_retransmits = match senders.peek() {
+            None => -1,
+            Some(_) => senders.any(|s| s.tcp.is_some()).into(),
+        };
+        let congestion = totals.congestion.clone();
+        // Real ends tell times in whole microseconds.
+        let micros = u64::try_from(totals.duration.as_micros()).unwrap_or(u64::MAX);
+        let end_time = micros as f64 / 1e6;
+        Self {
+            cpu: totals.cpu,
+            sender_has_retransmits,
+            congestion_used: congestion.filter(|_| test.transport.is_tcp()),
+            server_output,
+            streams: totals
+                .streams
+                .iter()
+                .map(|s| StreamResult::from_totals(s, end_time))
+                .collect(),
+        }
+    }
+
+    /// Reads a peer's JSON.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        let text = text(bytes);
+        let fields = Fields::parse(&text)?;
+        let cpu = |key| fields.number(key).ok_or(ParseError::Missing(key));
+        Ok(Self {
+            cpu: CpuUsage {
+                total: cpu("cpu_util_total")?,
+                user: cpu("cpu_util_user")?,
+                system: cpu("cpu_util_system")?,
+            },
+            sender_has_retransmits: required(&fields, "sender_has_retransmits")?,
+            congestion_used: fields.string("congestion_used"),
+            server_output: server_output(&fields),
+            streams: fields
+                .objects("streams")
+                .ok_or(ParseError::Missing("streams"))?
+                .iter()
+                .map(StreamResult::parse)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The JSON for the peer: compact, in the order of 3.22.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the members are strings, numbers and checked JSON, which always serialize"
+    )]
+    pub fn to_json(&self) -> String {
+        let (json, text) = match &self.server_output {
+            None => (None, None),
+            Some(ServerOutput::Text(text)) => (None, Some(text.as_str())),
+            // Peers want an object there and nothing else. What is none goes as the text that it is.
+            Some(ServerOutput::Json(text)) => match object(text) {
+                Some(json) => (Some(json), None),
+                None => (None, Some(text.as_str())),
+            },
+        };
+        let wire = WireResults {
+            cpu_util_total: wire_number(self.cpu.total),
+            cpu_util_user: wire_number(self.cpu.user),
+            cpu_util_system: wire_number(self.cpu.system),
+            sender_has_retransmits: self.sender_has_retransmits,
+            congestion_used: self.congestion_used.as_deref(),
+            server_output_json: json,
+            server_output_text: text,
+            streams: self.streams.iter().map(WireStream::from).collect(),
+        };
+        serde_json::to_string(&wire).expect("every member serializes")
+    }
+}
+
+impl StreamResult {
+    fn from_totals(stream: &StreamTotals, end_time: f64) -> Self {
+        let tcp = stream.tcp.filter(|_| stream.sending);
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        Self {
+            id: stream.id.into(),
+            bytes: stream.bytes,
+            retransmits: tcp.map_or(-1, |tcp| signed(tcp.retransmits)),
+            jitter: if stream.sending { 0.0 } else { stream.jitter },
+            errors: stream.lost,
+            omitted_errors: Some(stream.omitted_lost),
+            packets: signed(stream.packets),
+            omitted_packets: Some(signed(stream.omitted_packets)),
+            start_time: Some(0.0),
+            end_time: Some(end_time),
+        }
+    }
+
+    fn parse(fields: &Fields<'_>) -> Result<Self, ParseError> {
+        let result = Self {
+            id: required(fields, "id")?,
+            bytes: u64::try_from(required(fields, "bytes")?).unwrap_or(0),
+            retransmits: required(fields, "retransmits")?,
+            jitter: fields
+                .number("jitter")
+                .ok_or(ParseError::Missing("jitter"))?,
+            errors: required(fields, "errors")?,
+            omitted_errors: fields.integer("omitted_errors"),
+            packets: required(fields, "packets")?,
+            omitted_packets: fields.integer("omitted_packets"),
+            start_time: fields.number("start_time"),
+            end_time: fields.number("end_time"),
+        };
+        if result.omitted_errors.is_some() == result.omitted_packets.is_some() {
+            Ok(result)
+        } else {
+            Err(ParseError::HalfOmitted)
+        }
+    }
+}
+
+fn required(fields: &Fields<'_>, key: &'static str) -> Result<i64, ParseError> {
+    fields.integer(key).ok_or(ParseError::Missing(key))
+}
+
+fn server_output(fields: &Fields<'_>) -> Option<ServerOutput> {
+    let json = fields.object("server_output_json").map(str::to_owned);
+    json.map(ServerOutput::Json).or_else(|| {
+        let text = fields.string("server_output_text")?;
+        Some(ServerOutput::Text(text))
+    })
+}
+
+fn object(text: &str) -> Option<Box<RawValue>> {
+    let raw = RawValue::from_string(text.to_owned()).ok()?;
+    raw.get().starts_with('{').then_some(raw)
+}
+
+#[derive(Serialize)]
+struct WireResults<'a> {
+    cpu_util_total: Number,
+    cpu_util_user: Number,
+    cpu_util_system: Number,
+    sender_has_retransmits: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    congestion_used: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_output_json: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_output_text: Option<&'a str>,
+    streams: Vec<WireStream>,
+}
+
+#[derive(Serialize)]
+struct WireStream {
+    id: i64,
+    bytes: u64,
+    retransmits: i64,
+    jitter: Number,
+    errors: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    omitted_errors: Option<i64>,
+    packets: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    omitted_packets: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_time: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_time: Option<Number>,
+}
+
+impl From<&StreamResult> for WireStream {
+    fn from(stream: &StreamResult) -> Self {
+        Self {
+            id: stream.id,
+            bytes: stream.bytes,
+            retransmits: stream.retransmits,
+            jitter: wire_number(stream.jitter),
+            errors: stream.errors,
+            omitted_errors: stream.omitted_errors,
+            packets: stream.packets,
+            omitted_packets: stream.omitted_packets,
+            start_time: stream.start_time.map(wire_number),
+            end_time: stream.end_time.map(wire_number),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The one-byte messages of the control connection.
+
+use std::fmt;
+
+/// A state byte. What this program does not know is kept, so that an error can name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// 1, from the server: all data streams stand, clocks start.
+    TestStart,
+    /// 2, from the server: data may flow.
+    TestRunning,
+    /// 4, from the client: the test is over.
+    TestEnd,
+    /// 9, from the server: send the parameters.
+    ParamExchange,
+    /// 10, from the server: the parameters are fine, open the data streams.
+    CreateStreams,
+    /// 11, from the server: it was told to stop.
+    ServerTerminate,
+    /// 12, from the client: it was told to stop.
+    ClientTerminate,
+    /// 13, from the server: send the results.
+    ExchangeResults,
+    /// 14, from the server: its results are out, show them.
+    DisplayResults,
+    /// 16, from the client: the end of the conversation.
+    IperfDone,
+    /// −1, from the server: it runs another test.
+    AccessDenied,
+    /// −2, from the server: the test is refused or aborted; an error code and a system error number follow.
+    ServerError,
+    /// Anything else, the values that iperf3 reserves and never sends included.
+    Unknown(i8),
+}
+
+impl State {
+    /// Reads a byte off the wire.
+    pub fn from_byte(byte: u8) -> Self {
+        match byte.cast_signed() {
+            1 => Self::TestStart,
+            2 => Self::TestRunning,
+            4 => Self::TestEnd,
+            9 => Self::ParamExchange,
+            10 => Self::CreateStreams,
+            11 => Self::ServerTerminate,
+            12 => Self::ClientTerminate,
+            13 => Self::ExchangeResults,
+            14 => Self::DisplayResults,
+            16 => Self::IperfDone,
+            -1 => Self::AccessDenied,
+            -2 => Self::ServerError,
+            other => Self::Unknown(other),
+        }
+    }
+
+    /// The byte for the wire.
+    pub fn to_byte(self) -> u8 {
+        self.value().cast_unsigned()
+    }
+
+    fn value(self) -> i8 {
+        match self {
+            Self::TestStart => 1,
+            Self::TestRunning => 2,
+            Self::TestEnd => 4,
+            Self::ParamExchange => 9,
+            Self::CreateStreams => 10,
+            Self::ServerTerminate => 11,
+            Self::ClientTerminate => 12,
+            Self::ExchangeResults => 13,
+            Self::DisplayResults => 14,
+            Self::IperfDone => 16,
+            Self::AccessDenied => -1,
+            Self::ServerError => -2,
+            Self::Unknown(value) => value,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::TestStart => "TEST_START",
+            Self::TestRunning => "TEST_RUNNING",
+            Self::TestEnd => "TEST_END",
+            Self::ParamExchange => "PARAM_EXCHANGE",
+            Self::CreateStreams => "CREATE_STREAMS",
+            Self::ServerTerminate => "SERVER_TERMINATE",
+            Self::ClientTerminate => "CLIENT_TERMINATE",
+            Self::ExchangeResults => "EXCHANGE_RESULTS",
+            Self::DisplayResults => "DISPLAY_RESULTS",
+            Self::IperfDone => "IPERF_DONE",
+            Self::AccessDenied => "ACCESS_DENIED",
+            Self::ServerError => "SERVER_ERROR",
+            Self::Unknown(_) => "unknown state",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.value())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_survives_the_round_trip() {
+        let known = (0..=255)
+            .map(State::from_byte)
+            .filter(|s| !matches!(s, State::Unknown(_)))
+            .count();
+        assert_eq!(known, 12);
+        for byte in 0..=255 {
+            assert_eq!(State::from_byte(byte).to_byte(), byte);
+        }
+    }
+
+    #[test]
+    fn the_display_names_the_byte() {
+        assert_eq!(State::TestEnd.to_string(), "TEST_END (4)");
+        assert_eq!(State::from_byte(0xfe).to_string(), "SERVER_ERROR (-2)");
+        assert_eq!(State::from_byte(99).to_string(), "unknown state (99)");
+    }
+
+    #[test]
+    fn states_that_nobody_sends_are_unknown() {
+        for byte in [0, 3, 5, 6, 7, 8, 15] {
+            assert_eq!(
+                State::from_byte(byte),
+                State::Unknown(byte.try_into().unwrap())
+            );
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! What UDP streams carry: the exchange that opens a stream, the header of each datagram, and what a receiver makes
+//! of the headers.
+//!
+//! ```text
+//! 0        4          8                12               16
+//! ├────────┼──────────┼────────────────┼────────────────┤
+//! │seconds │ microsec.│ sequence number (32 or 64 bits) │ payload …      all big-endian
+//! └────────┴──────────┴────────────────┴────────────────┘
+//! ```
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// What a client sends to open a stream. Servers take any datagram for it.
+pub const HELLO: [u8; 4] = *b"9876";
+/// What a server answers.
+pub const REPLY: [u8; 4] = *b"6789";
+/// The hello of 3.11 and before, as little-endian hosts write it.
+pub const LEGACY_HELLO: [u8; 4] = 123_456_789_u32.to_le_bytes();
+/// The reply of 3.11 and before, as little-endian hosts write it.
+pub const LEGACY_REPLY: [u8; 4] = 987_654_321_u32.to_le_bytes();
+
+/// The largest payload of a datagram over IPv4 in bytes.
+pub const MAX_DATAGRAM: u32 = 65_507;
+/// The most datagrams that one send call may carry with segmentation offload (Linux: `UDP_MAX_SEGMENTS`).
+const MAX_SEGMENTS: u32 = 128;
+/// Block sizes in bytes. The smallest holds a header with a 64-bit counter.
+pub(crate) const BLOCK_SIZES: RangeInclusive<i64> = 16..=65_507;
+
+/// Whether a datagram is a server's answer to the hello, of any version.
+pub fn is_reply(datagram: &[u8]) -> bool {
+    datagram == REPLY || datagram == LEGACY_REPLY
+}
+
+/// How long a client looks for the reply.
+///
+/// A server that sends may be faster with data than with the reply, so a client skips a few datagrams in reverse mode;
+/// in the other modes the first one must be the reply.
+#[derive(Clone, Debug)]
+pub struct ReplySearch {
+    /// Bytes that may still be skipped.
+    budget: usize,
+}
+
+impl ReplySearch {
+    /// Looks for the reply on a stream of `block`-byte datagrams.
+    pub fn new(block: u32, reverse: bool) -> Self {
+        let blocks = 2 * usize::try_from(block).unwrap_or(0);
+        Self {
+            budget: if reverse { 4 + blocks } else { 0 },
+        }
+    }
+
+    /// Takes a datagram: `Some(true)` if it is the reply, `Some(false)` if the stream can't be opened, `None` to read
+    /// on. A skipped datagram counts as at most 4 bytes, for clients read no more of it.
+    pub fn offer(&mut self, datagram: &[u8]) -> Option<bool> {
+        if is_reply(datagram) {
+            return Some(true);
+        }
+        let cost = datagram.len().clamp(1, 4);
+        self.budget = self.budget.saturating_sub(cost);
+        (self.budget == 0).then_some(false)
+    }
+}
+
+/// Bytes that one send call carries with segmentation offload: the most whole datagrams of `block` bytes.
+pub fn offload_buffer(block: u32) -> u32 {
+    let datagrams = MAX_DATAGRAM.checked_div(block).unwrap_or(0);
+    block * datagrams.min(MAX_SEGMENTS)
+}
+
+/// What stands before the payload of each datagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatagramHeader {
+    /// Seconds of the sender's monotonic clock.
+    pub secs: u32,
+    /// Microseconds of it.
+    pub micros: u32,
+    /// From 1 on, for each stream on its own.
+    pub sequence: u64,
+}
+
+impl DatagramHeader {
+    /// Bytes with a 32-bit counter.
+    pub const LEN_32: usize = 12;
+    /// Bytes with a 64-bit counter.
+    pub const LEN_64: usize = 16;
+
+    /// A header for a datagram that leaves at this time of the monotonic clock.
+    pub fn new(sent: Duration, sequence: u64) -> Self {
+        Self {
+            secs: u32::try_from(sent.as_secs() & u64::from(u32::MAX)).unwrap_or(0),
+            micros: sent.subsec_micros(),
+            sequence,
+        }
+    }
+
+    /// The length of a header in bytes.
+    pub const fn len(counter_64bit: bool) -> usize {
+        if counter_64bit {
+            Self::LEN_64
+        } else {
+            Self::LEN_32
+        }
+    }
+
+    /// Writes the header to the front of a datagram; says `false` and writes nothing if it does not fit. A 32-bit
+    /// counter wraps.
+    pub fn encode(&self, datagram: &mut [u8], counter_64bit: bool) -> bool {
+        let Some(bytes) = datagram.get_mut(..Self::len(counter_64bit)) else {
+            return false;
+        };
+        let sequence = self.sequence.to_be_bytes();
+        bytes[..4].copy_from_slice(&self.secs.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.micros.to_be_bytes());
+        bytes[8..].copy_from_slice(if counter_64bit {
+            &sequence
+        } else {
+            &sequence[4..]
+        });
+        true
+    }
+
+    /// Reads the header off the front of a datagram, if the datagram is long enough.
+    pub fn decode(datagram: &[u8], counter_64bit: bool) -> Option<Self> {
+        let word = |at: usize| {
+            let bytes = datagram.get(at..)?.first_chunk()?;
+            Some(u32::from_be_bytes(*bytes))
+        };
+        Some(Self {
+            secs: word(0)?,
+            micros: word(4)?,
+            sequence: if counter_64bit {
+                u64::from_be_bytes(*datagram.get(8..)?.first_chunk()?)
+            } else {
+                word(8)?.into()
+            },
+        })
+    }
+
+    fn sent(&self) -> Duration {
+        Duration::from_secs(self.secs.into()) + Duration::from_micros(self.micros.into())
+    }
+}
+
+/// What a receiver learns from the headers of one stream.
+///
+/// Loss is a guess from the sequence numbers: a gap counts as lost until late datagrams fill it. A duplicate looks
+/// like a late datagram and so cancels a real loss; peers count the same way, and both ends must agree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LossCounter {
+    highest: u64,
+    lost: i64,
+    out_of_order: u64,
+    jitter: f64,
+    /// Microseconds between the sender's clock and the arrival.
+    transit: Option<u64>,
+}
+
+impl LossCounter {
+    /// Takes the header of a datagram that arrived at this time of the receiver's monotonic clock.
+    pub fn receive(&mut self, header: &DatagramHeader, arrival: Duration) {
+        self.count(header.sequence);
+        self.measure(header.sent(), arrival);
+    }
+
+    fn count(&mut self, sequence: u64) {
+        if sequence > self.highest {
+            let gap = sequence - 1 - self.highest;
+            self.lost = self.lost.saturating_add_unsigned(gap);
+            self.highest = sequence;
+        } else {
+            self.out_of_order += 1;
+            self.lost = (self.lost - 1).max(0);
+        }
+    }
+
+    /// RFC 3550, section 6.4.1. The clocks of the two ends need not agree: only changes of the transit time count.
+    fn measure(&mut self, sent: Duration, arrival: Duration) {
+        let micros = arrival.abs_diff(sent).as_micros();
+        let transit = u64::try_from(micros).unwrap_or(u64::MAX);
+        let change = transit.abs_diff(self.transit.unwrap_or(transit)) as f64 / 1e6;
+        self.transit = Some(transit);
+        self.jitter += (change - self.jitter) / 16.0;
+    }
+
+    /// The omitted period is over: jitter starts again. The other counters go on; their values up to now are the
+    /// caller's to remember.
+    pub fn restart_jitter(&mut self) {
+        self.jitter = 0.0;
+        self.transit = None;
+    }
+
+    /// The highest sequence number, which peers report as the number of datagrams.
+    pub fn packets(&self) -> u64 {
+        self.highest
+    }
+
+    /// Datagrams lost so far.
+    pub fn lost(&self) -> i64 {
+        self.lost
+    }
+
+    /// Datagrams that came late or twice.
+    pub fn out_of_order(&self) -> u64 {
+        self.out_of_order
+    }
+
+    /// Smoothed jitter in seconds.
+    pub fn jitter(&self) -> f64 {
+        self.jitter
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "jitter starts at exactly 0")]
+mod tests {
+    use super::*;
+
+    fn counted(sequence: &[u64]) -> (u64, i64, u64) {
+        let mut counter = LossCounter::default();
+        for &n in sequence {
+            counter.receive(&DatagramHeader::new(Duration::ZERO, n), Duration::ZERO);
+        }
+        (counter.packets(), counter.lost(), counter.out_of_order())
+    }
+
+    #[test]
+    fn loss_counter_agrees_with_real_receivers() {
+        assert_eq!(counted(&[1, 2, 6, 7]), (7, 3, 0));
+        assert_eq!(counted(&[1, 2, 5, 4, 3, 6]), (6, 0, 2));
+        assert_eq!(counted(&[1, 2, 2, 3]), (3, 0, 1));
+        assert_eq!(counted(&[3, 4]), (4, 2, 0));
+        assert_eq!(counted(&[0, 1]), (1, 0, 1));
+        assert_eq!(counted(&[1, 4, 4]), (4, 1, 1));
+    }
+
+    #[test]
+    fn sequence_numbers_of_a_hostile_sender_do_no_harm() {
+        let (packets, lost, _) = counted(&[u64::MAX, 0, u64::MAX, 1 << 63]);
+        assert_eq!(packets, u64::MAX);
+        assert_eq!(lost, i64::MAX - 3);
+    }
+
+    #[test]
+    fn jitter_moves_by_a_sixteenth_of_the_change() {
+        let ms = Duration::from_millis;
+        let mut counter = LossCounter::default();
+        let mut receive = |n, sent, arrival| {
+            counter.receive(&DatagramHeader::new(ms(sent), n), ms(arrival));
+            counter.jitter()
+        };
+        // The clocks differ by 5 s, which is no jitter.
+        assert_eq!(receive(1, 1000, 6000), 0.0);
+        let first = receive(2, 1010, 6026);
+        assert!((first - 0.016 / 16.0).abs() < 1e-12, "{first}");
+        let second = receive(3, 1020, 6036);
+        assert!((second - (first - first / 16.0)).abs() < 1e-12, "{second}");
+    }
+
+    #[test]
+    fn jitter_starts_again_after_the_omitted_period() {
+        let ms = Duration::from_millis;
+        let mut counter = LossCounter::default();
+        counter.receive(&DatagramHeader::new(ms(0), 1), ms(0));
+        counter.receive(&DatagramHeader::new(ms(0), 4), ms(160));
+        assert!(counter.jitter() > 0.0);
+        counter.restart_jitter();
+        assert_eq!(counter.jitter(), 0.0);
+        counter.receive(&DatagramHeader::new(ms(0), 5), ms(900));
+        assert_eq!(counter.jitter(), 0.0);
+        assert_eq!((counter.packets(), counter.lost()), (5, 2));
+    }
+
+    #[test]
+    fn transit_is_absolute_when_the_senders_clock_is_ahead() {
+        let mut counter = LossCounter::default();
+        let header = DatagramHeader {
+            secs: u32::MAX,
+            micros: u32::MAX,
+            sequence: 1,
+        };
+        counter.receive(&header, Duration::ZERO);
+        assert_eq!(counter.jitter(), 0.0);
+        counter.receive(&header, Duration::from_micros(16));
+        assert!((counter.jitter() - 1e-6).abs() < 1e-9);
+    }
+
+    #[test]
+    fn headers_are_big_endian() {
+        let header = DatagramHeader {
+            secs: 0x0eeb,
+            micros: 0x0007_194c,
+            sequence: 0x1_0000_0001,
+        };
+        let mut bytes = [0xaa; 20];
+        assert!(header.encode(&mut bytes, false));
+        assert_eq!(
+            bytes[..13],
+            [0, 0, 0x0e, 0xeb, 0, 7, 0x19, 0x4c, 0, 0, 0, 1, 0xaa]
+        );
+        let wrapped = DatagramHeader {
+            sequence: 1,
+            ..header
+        };
+        assert_eq!(DatagramHeader::decode(&bytes, false), Some(wrapped));
+
+        assert!(header.encode(&mut bytes, true));
+        assert_eq!(bytes[8..17], [0, 0, 0, 1, 0, 0, 0, 1, 0xaa]);
+        assert_eq!(DatagramHeader::decode(&bytes, true), Some(header));
+    }
+
+    #[test]
+    fn a_short_datagram_has_no_header() {
+        let mut bytes = [0; 16];
+        for (len, fits32, fits64) in [
+            (0, false, false),
+            (11, false, false),
+            (12, true, false),
+            (15, true, false),
+            (16, true, true),
+        ] {
+            assert_eq!(
+                DatagramHeader::decode(&bytes[..len], false).is_some(),
+                fits32
+            );
+            assert_eq!(
+                DatagramHeader::decode(&bytes[..len], true).is_some(),
+                fits64
+            );
+            let header = DatagramHeader::new(Duration::from_secs(1), 1);
+            assert_eq!(header.encode(&mut bytes[..len], false), fits32);
+            assert_eq!(header.encode(&mut bytes[..len], true), fits64);
+        }
+    }
+
+    #[test]
+    fn the_magic_numbers_are_those_on_the_wire() {
+        assert_eq!(HELLO, [0x39, 0x38, 0x37, 0x36]);
+        assert_eq!(REPLY, [0x36, 0x37, 0x38, 0x39]);
+        assert_eq!(LEGACY_HELLO, [0x15, 0xcd, 0x5b, 0x07]);
+        assert_eq!(LEGACY_REPLY, [0xb1, 0x68, 0xde, 0x3a]);
+        assert!(is_reply(b"6789") && is_reply(&LEGACY_REPLY));
+        assert!(!is_reply(&HELLO) && !is_reply(b"678") && !is_reply(b"67890"));
+    }
+
+    #[test]
+    fn only_a_reverse_client_skips_data_before_the_reply() {
+        assert_eq!(ReplySearch::new(1460, false).offer(b"data"), Some(false));
+        assert_eq!(ReplySearch::new(1460, false).offer(&REPLY), Some(true));
+
+        let mut search = ReplySearch::new(16, true);
+        for _ in 0..8 {
+            assert_eq!(search.offer(&[0; 16]), None);
+        }
+        assert_eq!(search.clone().offer(&LEGACY_REPLY), Some(true));
+        assert_eq!(search.offer(&[0; 16]), Some(false));
+    }
+
+    #[test]
+    fn a_skipped_datagram_counts_at_most_four_bytes() {
+        let mut search = ReplySearch::new(16, true);
+        assert!((0..35).all(|_| search.offer(&[0]).is_none()));
+        assert_eq!(search.offer(&[0]), Some(false));
+    }
+
+    #[test]
+    fn empty_datagrams_do_not_prolong_the_search_for_ever() {
+        let mut search = ReplySearch::new(16, true);
+        assert!((0..36).any(|_| search.offer(&[]).is_some()));
+    }
+
+    #[test]
+    fn offload_buffers_hold_whole_datagrams() {
+        assert_eq!(offload_buffer(1200), 64_800);
+        assert_eq!(offload_buffer(65_507), 65_507);
+        assert_eq!(offload_buffer(16), 2048);
+        assert_eq!(offload_buffer(70_000), 0);
+        assert_eq!(offload_buffer(0), 0);
+    }
+}

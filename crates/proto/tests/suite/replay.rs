@@ -1,0 +1,600 @@
+//! Recordings of real iperf3 processes (3.9 to 3.22 and the vsock fork), with a machine in the place of one of them.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use iperf_model::{
+    Direction, Limit, Payload, RunTotals, StreamTotals, TcpTotals, TestConfig, Transport,
+};
+use iperf_proto::udp::{self, DatagramHeader};
+use iperf_proto::{
+    Client, Code, Cookie, Deadlines, Params, Results, Server, State, client, server, stream_id,
+    summarize,
+};
+use serde_json::Value;
+
+/// One control connection, as it was seen between two processes.
+struct Recording {
+    name: String,
+    client_version: String,
+    entries: Vec<Entry>,
+    json: Value,
+}
+
+struct Entry {
+    to_server: bool,
+    kind: String,
+    bytes: Vec<u8>,
+}
+
+impl Recording {
+    fn all() -> Vec<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/captures");
+        let mut all: Vec<Self> = fs::read_dir(folder)
+            .unwrap()
+            .map(|file| Self::read(&file.unwrap().path()))
+            .collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        assert_eq!(all.len(), 45);
+        all
+    }
+
+    fn named(name: &str) -> Self {
+        let mut all = Self::all();
+        let index = all.iter().position(|r| r.name == name).unwrap();
+        all.swap_remove(index)
+    }
+
+    fn read(path: &Path) -> Self {
+        let json: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let entry = |entry: &Value| Entry {
+            to_server: entry["dir"] == "c2s",
+            kind: text(&entry["kind"]),
+            bytes: hex(&entry["hex"]),
+        };
+        Self {
+            name: text(&json["name"]),
+            client_version: text(&json["client"]),
+            entries: json["entries"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(entry)
+                .collect(),
+            json,
+        }
+    }
+
+    fn is_3_22_client(&self) -> bool {
+        self.client_version == "iperf 3.22"
+    }
+
+    fn wire(&self, to_server: bool) -> Vec<u8> {
+        let one_way = self.entries.iter().filter(|e| e.to_server == to_server);
+        one_way.flat_map(|e| e.bytes.clone()).collect()
+    }
+
+    /// The JSON of a message, without its length.
+    fn message(&self, to_server: bool, kind: &str) -> Option<&[u8]> {
+        let mut entries = self.entries.iter();
+        let entry = entries.find(|e| e.to_server == to_server && e.kind == kind)?;
+        Some(&entry.bytes[4..])
+    }
+
+    fn cookie(&self) -> Cookie {
+        Cookie::from_wire(self.entries[0].bytes.clone().try_into().unwrap())
+    }
+
+    fn params(&self) -> Option<Params> {
+        Some(Params::parse(self.message(true, "params")?).unwrap())
+    }
+
+    fn results(&self, to_server: bool) -> Option<Results> {
+        Some(Results::parse(self.message(to_server, "results")?).unwrap())
+    }
+}
+
+fn hex(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// Plays the recorded server to a client machine. Gives the names of its actions, its failure and its bytes.
+fn play_to_client(
+    recording: &Recording,
+    chunk: usize,
+) -> (Vec<&'static str>, Option<client::Failure>, Vec<u8>) {
+    let mut now = Instant::now();
+    let params = recording.params().unwrap_or_default();
+    let mut client = Client::new(recording.cookie(), params, Deadlines::client(), now);
+    let (mut names, mut failure, mut sent) = (Vec::new(), None, Vec::new());
+    for entry in &recording.entries {
+        now += Duration::from_millis(1);
+        match (entry.to_server, entry.kind.as_str()) {
+            (false, _) => {
+                for piece in entry.bytes.chunks(chunk) {
+                    client.handle_input(piece, now);
+                }
+            }
+            (true, "TEST_END") => client.end_test(now),
+            (true, "results") => client.send_results(&recording.results(true).unwrap(), now),
+            (true, "CLIENT_TERMINATE") => client.terminate(),
+            // Either the goodbye after a test, or what a client says when the connection ended.
+            (true, "IPERF_DONE") if client.state_name() == "after the test" => client.finish(),
+            (true, "IPERF_DONE") => client.handle_eof(now),
+            (true, "cookie" | "params") => {}
+            (true, other) => panic!("{other}"),
+        }
+        while let Some(action) = client.poll_action() {
+            match action {
+                client::Action::ParamsSent => names.push("ParamsSent"),
+                client::Action::OpenStreams => {
+                    names.push("OpenStreams");
+                    client.streams_opened(now);
+                }
+                client::Action::StartClock => names.push("StartClock"),
+                client::Action::Run => names.push("Run"),
+                client::Action::CollectResults => names.push("CollectResults"),
+                client::Action::ShowResults(results) => {
+                    names.push("ShowResults");
+                    assert_eq!(Some(*results), recording.results(false));
+                }
+                client::Action::Fail(why) => failure = Some(why),
+            }
+        }
+        sent.extend(client.poll_transmit().unwrap_or_default());
+    }
+    // All recorded servers close in the end.
+    client.handle_eof(now);
+    while let Some(action) = client.poll_action() {
+        match action {
+            client::Action::Fail(why) => failure = Some(why),
+            other => panic!("{other:?}"),
+        }
+    }
+    sent.extend(client.poll_transmit().unwrap_or_default());
+    assert!(client.is_closed(), "{}", recording.name);
+    (names, failure, sent)
+}
+
+/// Plays the recorded client to a server machine, whose driver decides as the recorded server did.
+fn play_to_server(recording: &Recording, chunk: usize) -> (Vec<server::Action>, Vec<u8>) {
+    let mut now = Instant::now();
+    let mut server = Server::new(Deadlines::server(), now);
+    let (mut actions, mut sent) = (Vec::new(), Vec::new());
+    for entry in &recording.entries {
+        now += Duration::from_millis(1);
+        match (entry.to_server, entry.kind.as_str()) {
+            (true, kind) if kind != "cookie" => {
+                for piece in entry.bytes.chunks(chunk) {
+                    server.handle_input(piece, now);
+                }
+            }
+            (false, "CREATE_STREAMS") => server.accept(now),
+            (false, "TEST_START") => server.streams_ready(now),
+            (false, "EXCHANGE_RESULTS") => server.exchange_results(now),
+            (false, "results") => server.send_results(&recording.results(false).unwrap(), now),
+            (false, "SERVER_ERROR") => {
+                let code = entry.bytes[1..5].try_into().unwrap();
+                server.refuse(Code(i32::from_be_bytes(code)), 0);
+            }
+            (false, "SERVER_TERMINATE") => server.terminate(),
+            (true, "cookie") | (false, "PARAM_EXCHANGE" | "TEST_RUNNING" | "DISPLAY_RESULTS") => {}
+            (_, other) => panic!("{other}"),
+        }
+        actions.extend(std::iter::from_fn(|| server.poll_action()));
+        sent.extend(server.poll_transmit().unwrap_or_default());
+    }
+    server.handle_eof(now);
+    actions.extend(std::iter::from_fn(|| server.poll_action()));
+    assert!(server.is_closed(), "{}", recording.name);
+    (actions, sent)
+}
+
+fn expected_failure(name: &str) -> Option<client::Failure> {
+    let error = |code| client::Failure::ServerError {
+        code: Code(code),
+        errno: 0,
+    };
+    Some(match name {
+        "busy-312-312" | "busy-322-322" => client::Failure::Busy,
+        "server-terminate-312-312" | "server-terminate-322-322" => {
+            client::Failure::ServerTerminated
+        }
+        "server-error-bitrate-322-322" | "server-error-params-322-322" => error(27),
+        "auth-fail-312-312" => error(142),
+        "server-error-bitrate-312-312" | "auth-fail-322-322" | "vsock-uds-udp-39v" => {
+            client::Failure::ControlClosed
+        }
+        _ => return None,
+    })
+}
+
+fn is_whole_test(recording: &Recording) -> bool {
+    recording.message(false, "results").is_some()
+}
+
+#[test]
+fn a_client_gets_on_with_every_recorded_server() {
+    const COURSE: [&str; 6] = [
+        "ParamsSent",
+        "OpenStreams",
+        "StartClock",
+        "Run",
+        "CollectResults",
+        "ShowResults",
+    ];
+    for recording in Recording::all() {
+        let name = &recording.name;
+        for chunk in [usize::MAX, 1] {
+            let (actions, failure, sent) = play_to_client(&recording, chunk);
+            assert_eq!(failure, expected_failure(name), "{name}");
+            assert!(COURSE.starts_with(&actions), "{name}: {actions:?}");
+            assert_eq!(
+                actions.len() == COURSE.len(),
+                is_whole_test(&recording),
+                "{name}: {actions:?}"
+            );
+            // But for the two JSON messages, the bytes are those of the real client.
+            let states = |wire: &[u8]| {
+                let start = Cookie::LEN.min(wire.len());
+                states_after_json(&wire[start..])
+            };
+            assert_eq!(sent[..37], recording.wire(true)[..37], "{name}");
+            assert_eq!(states(&sent), states(&recording.wire(true)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_server_gets_on_with_every_recorded_client() {
+    for recording in Recording::all() {
+        let name = &recording.name;
+        if name.starts_with("busy") {
+            // A busy server says so before there is a machine.
+            assert_eq!(recording.wire(false), [State::AccessDenied.to_byte()]);
+            continue;
+        }
+        let params = recording
+            .params()
+            .map(|params| server::Action::Params(Box::new(params)));
+        for chunk in [usize::MAX, 1] {
+            let (actions, sent) = play_to_server(&recording, chunk);
+            let mut expected: Vec<_> = params.clone().into_iter().collect();
+            if let Some(results) = recording.results(true) {
+                let results = server::Action::PeerResults(Box::new(results));
+                expected.extend([server::Action::EndTest, results, server::Action::Done]);
+            } else if name.starts_with("client-terminate") {
+                expected.push(server::Action::ClientTerminated);
+            } else if recording.entries.last().unwrap().kind == "IPERF_DONE"
+                && !name.starts_with("server-terminate")
+            {
+                expected.push(server::Action::Done);
+            }
+            assert_eq!(actions, expected, "{name}");
+
+            let recorded = recording.wire(false);
+            let (sent, recorded) = (states_after_json(&sent), states_after_json(&recorded));
+            match name.as_str() {
+                // 3.12 sends one integer with a failed login; this server always sends two.
+                "auth-fail-312-312" => assert_eq!(sent, [&recorded[..], &[0; 4]].concat()),
+                // 3.22 repeats itself.
+                "server-error-bitrate-322-322" => {
+                    assert_eq!([&sent[..], &sent[4..]].concat(), recorded[..]);
+                }
+                // 3.22 answers a terminated client.
+                "client-terminate-322-322" => assert_eq!(sent, recorded[..recorded.len() - 9]),
+                _ => assert_eq!(sent, recorded, "{name}"),
+            }
+        }
+    }
+}
+
+/// A recorded direction without the texts of its JSON messages: states and error codes.
+fn states_after_json(mut wire: &[u8]) -> Vec<u8> {
+    let mut states = Vec::new();
+    while let Some((&byte, rest)) = wire.split_first() {
+        if byte == 0 && states.last() != Some(&0xfe) {
+            let length = u32::from_be_bytes(wire[..4].try_into().unwrap());
+            wire = &wire[4 + usize::try_from(length).unwrap()..];
+        } else if byte == 0xfe {
+            let end = wire.len().min(9);
+            states.extend_from_slice(&wire[..end]);
+            wire = &wire[end..];
+        } else {
+            states.push(byte);
+            wire = rest;
+        }
+    }
+    states
+}
+
+#[test]
+fn cookies_name_the_connections_of_a_test() {
+    for recording in Recording::all() {
+        let cookie = recording.cookie();
+        assert_eq!(cookie.to_string().len(), 36, "{}", recording.name);
+        for start in recording.json["stream_starts"].as_array().unwrap() {
+            let start = hex(&start["hex"]);
+            if start == udp::LEGACY_HELLO {
+                // The fork tries UDP over a stream, in vain.
+                assert_eq!(recording.name, "vsock-uds-udp-39v");
+                continue;
+            }
+            let stream = Cookie::from_wire(start.try_into().unwrap());
+            assert_eq!(stream, cookie, "{}", recording.name);
+        }
+    }
+}
+
+#[test]
+fn parameters_of_3_22_are_written_byte_for_byte() {
+    let mut seen = 0;
+    for recording in Recording::all() {
+        let Some(params) = recording.params() else {
+            continue;
+        };
+        let recorded = String::from_utf8(recording.message(true, "params").unwrap().to_vec());
+        let recorded = recorded.unwrap();
+        if !recording.is_3_22_client() {
+            continue;
+        }
+        let own = format!("\"client_version\":\"{}\"", iperf_model::VERSION);
+        let recorded = recorded.replace("\"client_version\":\"3.22\"", &own);
+        assert_eq!(params.to_json(), recorded, "{}", recording.name);
+
+        // Nothing is lost on the way through the model.
+        let mut again = Params::from_test(&params.to_test().unwrap());
+        if let Some(token) = params.auth_token() {
+            again.set_auth_token(token);
+        }
+        assert_eq!(again.to_json(), recorded, "{}", recording.name);
+        seen += 1;
+    }
+    assert_eq!(seen, 26);
+}
+
+#[test]
+fn parameters_of_every_version_are_understood() {
+    for recording in Recording::all() {
+        let Some(params) = recording.params() else {
+            continue;
+        };
+        let args: Vec<&str> = recording.json["client_args"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|arg| arg.as_str().unwrap())
+            .collect();
+        let has = |option| args.contains(&option);
+        let value = |option| {
+            let at = args.iter().position(|arg| *arg == option)?;
+            Some(args[at + 1])
+        };
+        let test = params.to_test().unwrap();
+        let transport = match () {
+            () if has("-u") => Transport::Udp,
+            () if has("-m") => Transport::Mptcp,
+            () if has("--vsock") => Transport::Vsock,
+            () => Transport::Tcp,
+        };
+        let direction = match () {
+            () if has("-R") => Direction::Reverse,
+            () if has("--bidir") => Direction::Bidirectional,
+            () => Direction::Forward,
+        };
+        let limit = match (value("-t"), value("-n"), value("-k")) {
+            (Some(seconds), ..) => Limit::Seconds(seconds.parse().unwrap()),
+            (_, Some("1M"), _) => Limit::Bytes(1 << 20),
+            (.., Some(blocks)) => Limit::Blocks(blocks.parse().unwrap()),
+            other => panic!("{other:?}"),
+        };
+        let name = &recording.name;
+        assert_eq!(test.transport, transport, "{name}");
+        assert_eq!(test.direction, direction, "{name}");
+        assert_eq!(test.limit, limit, "{name}");
+        let number = |option| value(option).map_or(0, |n: &str| n.parse().unwrap());
+        assert_eq!(test.omit, number("-O"), "{name}");
+        assert_eq!(u32::from(test.streams), number("-P").max(1), "{name}");
+        assert_eq!(test.get_server_output, has("--get-server-output"), "{name}");
+        assert_eq!(test.udp.counters_64bit, has("--udp-counters-64bit"));
+        assert_eq!(test.udp.gsro, has("--gsro"), "{name}");
+        assert_eq!(params.auth_token().is_some(), has("--username"), "{name}");
+    }
+}
+
+#[test]
+fn the_vsock_fork_asks_for_vsock() {
+    for name in [
+        "vsock-uds-39v",
+        "vsock-uds-reverse-39v",
+        "vsock-uds-bidir-p2-39v",
+    ] {
+        let params = Recording::named(name).params().unwrap();
+        assert_eq!(params.transport, Some(Transport::Vsock));
+        assert_eq!((params.num, params.blockcount), (None, None));
+        assert_eq!(params.to_test().unwrap().block, 65_536);
+    }
+}
+
+#[test]
+fn many_options_arrive() {
+    let recording = Recording::named("tcp-many-options-322-322");
+    let mut expected = TestConfig::new(Transport::Tcp);
+    expected.limit = Limit::Seconds(1);
+    expected.streams = 2;
+    expected.block = 65_536;
+    expected.pacing.rate = Some(50_000_000);
+    expected.pacing.burst = Some(4);
+    expected.pacing.fq_rate = Some(1_000_000_000);
+    expected.pacing.timer_us = 500;
+    expected.socket.window = Some(262_144);
+    expected.socket.mss = Some(1400);
+    expected.socket.no_delay = true;
+    expected.socket.tos = 16;
+    expected.socket.congestion = Some("cubic".to_owned());
+    expected.socket.dont_fragment = true;
+    expected.payload = Payload::Repeating;
+    expected.zerocopy = true;
+    expected.skip_rx_copy = true;
+    expected.udp.counters_64bit = true;
+    expected.server_affinity = Some(1);
+    expected.title = Some("my title".to_owned());
+    expected.extra_data = Some("xd".to_owned());
+    expected.get_server_output = true;
+    assert_eq!(recording.params().unwrap().to_test(), Ok(expected));
+}
+
+/// The results that this program writes are the recorded ones, but for the digits of some fractions.
+#[test]
+fn results_of_3_22_are_written_alike() {
+    fn keys(value: &Value) -> Vec<&String> {
+        value.as_object().unwrap().keys().collect()
+    }
+    let mut seen = 0;
+    for recording in Recording::all()
+        .iter()
+        .filter(|r| r.name.ends_with("322-322"))
+    {
+        for to_server in [true, false] {
+            let Some(message) = recording.message(to_server, "results") else {
+                continue;
+            };
+            let written = recording.results(to_server).unwrap().to_json();
+            let written: Value = serde_json::from_str(&written).unwrap();
+            let recorded: Value = serde_json::from_slice(message).unwrap();
+            assert_eq!(written, recorded, "{}", recording.name);
+            assert_eq!(keys(&written), keys(&recorded));
+            assert_eq!(keys(&written["streams"][0]), keys(&recorded["streams"][0]));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 36);
+}
+
+#[test]
+fn ids_of_streams_are_those_of_real_peers() {
+    for recording in Recording::all() {
+        for to_server in [true, false] {
+            let Some(results) = recording.results(to_server) else {
+                continue;
+            };
+            let ids = results.streams.iter().map(|s| s.id);
+            let expected = (0..results.streams.len()).map(|i| i64::from(stream_id(i)));
+            assert!(ids.eq(expected), "{}", recording.name);
+            let test = recording.params().unwrap().to_test().unwrap();
+            assert_eq!(results.streams.len(), test.total_streams());
+        }
+    }
+}
+
+/// Counters that lead to recorded results.
+fn totals_of(results: &Results, test: &TestConfig, is_client: bool) -> RunTotals {
+    let count = |n: i64| u64::try_from(n).unwrap();
+    let stream = |(index, stream): (usize, &iperf_proto::StreamResult)| StreamTotals {
+        id: u32::try_from(stream.id).unwrap(),
+        sending: test.sends_on(index, is_client),
+        bytes: stream.bytes,
+        tcp: u64::try_from(stream.retransmits)
+            .ok()
+            .map(|retransmits| TcpTotals {
+                retransmits,
+                ..TcpTotals::default()
+            }),
+        packets: count(stream.packets),
+        omitted_packets: count(stream.omitted_packets.unwrap_or(0)),
+        lost: stream.errors,
+        omitted_lost: stream.omitted_errors.unwrap_or(0),
+        jitter: stream.jitter,
+        ..StreamTotals::default()
+    };
+    RunTotals {
+        duration: Duration::from_secs_f64(results.streams[0].end_time.unwrap()),
+        cpu: results.cpu,
+        congestion: results.congestion_used.clone(),
+        streams: results.streams.iter().enumerate().map(stream).collect(),
+    }
+}
+
+#[test]
+fn totals_lead_to_the_results_that_real_peers_send() {
+    for recording in Recording::all() {
+        for to_server in [true, false] {
+            let Some(mut recorded) = recording.results(to_server) else {
+                continue;
+            };
+            let test = recording.params().unwrap().to_test().unwrap();
+            let totals = totals_of(&recorded, &test, to_server);
+            let output = recorded.server_output.clone();
+            let mut results = Results::from_totals(&totals, &test, output);
+            for (stream, recorded) in results.streams.iter_mut().zip(&mut recorded.streams) {
+                // Real servers overwrite what they counted with what the client told, where they send.
+                if test.sends_on(0, to_server) || test.direction == Direction::Bidirectional {
+                    recorded.jitter = stream.jitter;
+                } else {
+                    stream.jitter = recorded.jitter;
+                }
+                // 3.13 and before.
+                if recorded.omitted_packets.is_none() {
+                    stream.omitted_packets = None;
+                    stream.omitted_errors = None;
+                }
+                // Each stream has times of its own there, some microseconds apart.
+                recorded.end_time = stream.end_time;
+            }
+            assert_eq!(results, recorded, "{}", recording.name);
+        }
+    }
+}
+
+#[test]
+fn the_summary_of_a_recorded_udp_test_leaves_out_what_was_omitted() {
+    for (name, lost) in [("udp-omit-322-322", Some(0)), ("udp-omit-312-312", None)] {
+        let recording = Recording::named(name);
+        let test = recording.params().unwrap().to_test().unwrap();
+        let mut totals = totals_of(&recording.results(true).unwrap(), &test, true);
+        totals.streams[0].omitted_packets = 4;
+        let peer = recording.results(false);
+        let summary = summarize(&totals, &test, true, peer.as_ref()).unwrap();
+        let stream = &summary.streams[0];
+        assert_eq!(stream.sent.unwrap().packets, totals.streams[0].packets - 4);
+        let received = stream.received.unwrap();
+        let peer = &peer.unwrap().streams[0];
+        assert_eq!(received.packets, u64::try_from(peer.packets).unwrap() - 4);
+        assert_eq!(received.lost, lost, "{name}");
+    }
+}
+
+#[test]
+fn datagrams_of_real_senders_are_understood() {
+    let mut headers = 0;
+    for recording in Recording::all() {
+        let Some(params) = recording.params() else {
+            continue;
+        };
+        let test = params.to_test().unwrap();
+        let mut next = [1, 1];
+        for datagram in recording.json["datagrams"].as_array().unwrap() {
+            let bytes = hex(&datagram["hex"]);
+            let to_server = datagram["dir"] == "c2s";
+            if datagram["size"] == 4 {
+                let hello = bytes == udp::HELLO || bytes == udp::LEGACY_HELLO;
+                assert_eq!((hello, udp::is_reply(&bytes)), (to_server, !to_server));
+                continue;
+            }
+            assert_eq!(datagram["size"], test.block);
+            let header = DatagramHeader::decode(&bytes, test.udp.counters_64bit).unwrap();
+            let next = &mut next[usize::from(to_server)];
+            assert_eq!(header.sequence, *next, "{}", recording.name);
+            assert!(header.micros < 1_000_000);
+            *next += 1;
+            headers += 1;
+        }
+    }
+    assert!(headers > 50, "{headers}");
+}

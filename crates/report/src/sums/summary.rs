@@ -1,0 +1,241 @@
+//! The rows of a summary: each stream as both ends saw it, and the sum of each group.
+
+use iperf_model::{FileProgress, StreamSummary, Summary, TcpTotals, TestConfig};
+
+use super::{mean, percent, rate, roles, seconds, total, total_lost};
+
+/// A whole test.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EndTotals {
+    /// One or two directions, in the order of output.
+    pub(crate) groups: Vec<EndGroup>,
+    /// Length of the test on this end.
+    pub(crate) local_seconds: f64,
+    /// Length of the test where the first stream's data was sent.
+    pub(crate) sender_seconds: f64,
+    /// Length of the test where the first stream's data was received.
+    pub(crate) receiver_seconds: f64,
+    /// Congestion control of the sending and of the receiving end, as far as known. Each group has its own view;
+    /// this is the last one's.
+    pub(crate) congestion: (Option<String>, Option<String>),
+}
+
+/// The streams of one direction.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EndGroup {
+    /// Whether this end sends.
+    pub(crate) sending: bool,
+    /// One row per stream, in order of creation.
+    pub(crate) rows: Vec<EndRow>,
+    /// All of them together.
+    pub(crate) sum: EndRow,
+    /// Congestion control of the sending and of the receiving end, as far as known.
+    pub(crate) congestion: (Option<String>, Option<String>),
+}
+
+/// One stream, or the sum of a group. What the peer did not tell is 0.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EndRow {
+    /// The stream's socket; `None` for a sum.
+    pub(crate) socket: Option<i32>,
+    /// Whether this end sends.
+    pub(crate) sending: bool,
+    /// What was sent.
+    pub(crate) sent: SentRow,
+    /// What was received.
+    pub(crate) received: ReceivedRow,
+    /// Datagrams of the test: the sender's count, or else the receiver's.
+    pub(crate) packets: u64,
+    /// Retransmitted segments, if the sending end counts them.
+    pub(crate) retransmits: Option<u64>,
+    /// The kernel's view, when this end sends. Always `None` in a sum.
+    pub(crate) tcp: Option<TcpTotals>,
+    /// How much of a file went through. Always `None` in a sum.
+    pub(crate) file: Option<FileRow>,
+}
+
+/// What a sending side counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SentRow {
+    pub(crate) bytes: u64,
+    pub(crate) bits_per_second: f64,
+    pub(crate) packets: u64,
+}
+
+/// What a receiving side counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ReceivedRow {
+    pub(crate) bytes: u64,
+    pub(crate) bits_per_second: f64,
+    pub(crate) packets: u64,
+    /// `None` when the peer did not say how many of them were omitted.
+    pub(crate) lost: Option<i64>,
+    pub(crate) jitter_ms: f64,
+    pub(crate) out_of_order: u64,
+}
+
+/// How much of a file went through, seen from both ends.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FileRow {
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    /// What this end moved.
+    pub(crate) moved: u64,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+impl EndTotals {
+    /// Derives everything that a summary shows.
+    pub(crate) fn new(config: &TestConfig, is_client: bool, summary: &Summary) -> Self {
+        let local_seconds = seconds(summary.duration);
+        let remote_seconds = summary.remote_duration.map_or(local_seconds, seconds);
+        // One pair of durations serves all streams, also those of the opposite direction: the first stream's.
+        let (sender_seconds, receiver_seconds) = if config.sends_on(0, is_client) {
+            (local_seconds, remote_seconds)
+        } else {
+            (remote_seconds, local_seconds)
+        };
+        let groups: Vec<_> = roles(config, is_client)
+            .into_iter()
+            .map(|sending| {
+                let rows: Vec<_> = summary
+                    .streams
+                    .iter()
+                    .filter(|stream| stream.sending == sending)
+                    .map(|stream| EndRow::of_stream(stream, sender_seconds, receiver_seconds))
+                    .collect();
+                EndGroup {
+                    sending,
+                    sum: EndRow::of_sum(&rows, sending, sender_seconds, receiver_seconds),
+                    rows,
+                    congestion: congestion(config, summary, sending),
+                }
+            })
+            .collect();
+        let congestion = groups.last().map_or((None, None), |g| g.congestion.clone());
+        Self {
+            groups,
+            local_seconds,
+            sender_seconds,
+            receiver_seconds,
+            congestion,
+        }
+    }
+}
+
+fn congestion(
+    config: &TestConfig,
+    summary: &Summary,
+    sending: bool,
+) -> (Option<String>, Option<String>) {
+    if !config.transport.is_tcp() {
+        return (None, None);
+    }
+    let local = summary.congestion.clone();
+    let remote = summary.remote_congestion.clone();
+    if sending {
+        (local, remote)
+    } else {
+        (remote, local)
+    }
+}
+
+impl EndRow {
+    fn of_stream(stream: &StreamSummary, sender_seconds: f64, receiver_seconds: f64) -> Self {
+        let sent = stream.sent.unwrap_or_default();
+        let received = stream.received.unwrap_or_default();
+        Self {
+            socket: Some(stream.socket),
+            sending: stream.sending,
+            sent: SentRow {
+                bytes: sent.bytes,
+                bits_per_second: rate(sent.bytes, sender_seconds),
+                packets: sent.packets,
+            },
+            received: ReceivedRow {
+                bytes: received.bytes,
+                bits_per_second: rate(received.bytes, receiver_seconds),
+                packets: received.packets,
+                lost: stream.received.map_or(Some(0), |received| received.lost),
+                jitter_ms: received.jitter * 1000.0,
+                out_of_order: received.out_of_order,
+            },
+            packets: if sent.packets > 0 {
+                sent.packets
+            } else {
+                received.packets
+            },
+            retransmits: stream.retransmits,
+            tcp: stream.tcp,
+            file: stream
+                .file
+                .as_ref()
+                .map(|file| FileRow::new(file, stream.sending, sent.bytes, received.bytes)),
+        }
+    }
+
+    fn of_sum(rows: &[Self], sending: bool, sender_seconds: f64, receiver_seconds: f64) -> Self {
+        let sent_bytes = total(rows.iter().map(|row| row.sent.bytes));
+        let received_bytes = total(rows.iter().map(|row| row.received.bytes));
+        // One unknown count makes the sum unknown.
+        let losses: Option<Vec<_>> = rows.iter().map(|row| row.received.lost).collect();
+        Self {
+            socket: None,
+            sending,
+            sent: SentRow {
+                bytes: sent_bytes,
+                bits_per_second: rate(sent_bytes, sender_seconds),
+                packets: total(rows.iter().map(|row| row.sent.packets)),
+            },
+            received: ReceivedRow {
+                bytes: received_bytes,
+                bits_per_second: rate(received_bytes, receiver_seconds),
+                packets: total(rows.iter().map(|row| row.received.packets)),
+                lost: losses.map(|losses| total_lost(losses.into_iter())),
+                jitter_ms: mean(rows.iter().map(|row| row.received.jitter_ms)),
+                out_of_order: total(rows.iter().map(|row| row.received.out_of_order)),
+            },
+            packets: total(rows.iter().map(|row| row.packets)),
+            retransmits: rows
+                .iter()
+                .filter_map(|row| row.retransmits)
+                .reduce(u64::saturating_add),
+            tcp: None,
+            file: None,
+        }
+    }
+
+    /// Lost datagrams in percent of those that the receiver knows of.
+    pub(crate) fn lost_percent_of_received(&self) -> f64 {
+        percent(self.received.lost.unwrap_or(0), self.received.packets)
+    }
+
+    /// Lost datagrams in percent of those that were sent; 0 when the sender's count is not known.
+    pub(crate) fn lost_percent_of_sent(&self) -> f64 {
+        percent(self.received.lost.unwrap_or(0), self.sent.packets)
+    }
+
+    /// Lost datagrams in percent of the best count there is.
+    pub(crate) fn lost_percent(&self) -> f64 {
+        percent(self.received.lost.unwrap_or(0), self.packets)
+    }
+}
+
+impl FileRow {
+    fn new(file: &FileProgress, sending: bool, sent: u64, received: u64) -> Self {
+        Self {
+            name: file.name.clone(),
+            size: file.size,
+            moved: file.moved,
+            sent: if sending { file.moved } else { sent },
+            received: if sending { received } else { file.moved },
+        }
+    }
+
+    /// This many bytes in percent of the file's size, rounded down; 0 of an empty file.
+    pub(crate) fn percent(&self, bytes: u64) -> u64 {
+        let percent = u128::from(bytes) * 100 / u128::from(self.size.max(1));
+        u64::try_from(percent).unwrap_or(u64::MAX)
+    }
+}

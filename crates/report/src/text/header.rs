@@ -1,0 +1,55 @@
+//! The lines that stand above columns, and between reports.
+
+use iperf_model::{Direction, TestConfig, Transport};
+
+use crate::sums::{Detail, EndGroup, IntervalGroup};
+
+/// Before a server's banner and after it.
+pub(crate) const RULE: &str = "-----------------------------------------------------------";
+
+/// Between the reports of several streams, and before a summary.
+pub(crate) const SEPARATOR: &str = "- - - - - - - - - - - - - - - - - - - - - - - - -";
+
+const JITTER: &str = "         Jitter    Lost/Total Datagrams";
+
+/// Above the first interval.
+pub(crate) fn of_intervals(config: &TestConfig, groups: &[IntervalGroup]) -> String {
+    let columns = if config.transport == Transport::Udp {
+        let only_sends = groups.iter().all(|group| group.sum.sending);
+        if only_sends {
+            "         Total Datagrams"
+        } else {
+            JITTER
+        }
+    } else {
+        let counts = |group: &IntervalGroup| group.sum.detail != Detail::Bytes;
+        if groups.iter().any(counts) {
+            "         Retr  Cwnd"
+        } else {
+            ""
+        }
+    };
+    header(config, columns)
+}
+
+/// Above a summary.
+pub(crate) fn of_summary(config: &TestConfig, groups: &[EndGroup]) -> String {
+    let counts = |group: &EndGroup| group.sum.retransmits.is_some();
+    let columns = if config.transport == Transport::Udp {
+        JITTER
+    } else if groups.iter().any(counts) {
+        "         Retr"
+    } else {
+        ""
+    };
+    header(config, columns)
+}
+
+fn header(config: &TestConfig, columns: &str) -> String {
+    let role = if config.direction == Direction::Bidirectional {
+        "[Role]"
+    } else {
+        ""
+    };
+    format!("[ ID]{role} Interval           Transfer     Bitrate{columns}")
+}

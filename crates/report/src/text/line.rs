@@ -1,0 +1,169 @@
+//! The lines of numbers, column by column.
+
+use crate::number::general;
+use crate::scaled::{Unit, scaled};
+use crate::sums::{Detail, EndRow, EndTotals, FileRow, IntervalRow};
+
+/// What the lines of one test have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines {
+    /// Whether this end is the client.
+    pub(crate) is_client: bool,
+    /// Whether streams go both ways, so that each line tells its role.
+    pub(crate) bidirectional: bool,
+    /// Whether streams carry datagrams.
+    pub(crate) udp: bool,
+    /// The unit of rates.
+    pub(crate) rate: Unit,
+}
+
+/// The numbers that every line begins with.
+struct Common {
+    socket: Option<i32>,
+    sending: bool,
+    start: f64,
+    end: f64,
+    bytes: u64,
+    bits_per_second: f64,
+}
+
+impl Lines {
+    /// One stream or sum of an interval.
+    pub(crate) fn interval(&self, row: &IntervalRow, omitted: bool) -> String {
+        let common = self.common(&Common {
+            socket: row.socket,
+            sending: row.sending,
+            start: row.start,
+            end: row.end,
+            bytes: row.bytes,
+            bits_per_second: row.bits_per_second,
+        });
+        let tail = if omitted { "(omitted)" } else { "" };
+        match row.detail {
+            Detail::Bytes => received_bytes(&common, tail),
+            Detail::Tcp(sample) => {
+                let retransmits = sample.retransmits;
+                let cwnd = scaled(sample.snd_cwnd as f64, Unit::Bytes);
+                format!("{common}  {retransmits:>3}   {cwnd}s       {tail}")
+            }
+            Detail::Retransmits(retransmits) => sum_with_retransmits(&common, retransmits, tail),
+            Detail::Sent { packets } => {
+                let pad = if self.bidirectional { "          " } else { "" };
+                format!("{common} {pad} {packets}  {tail}")
+            }
+            Detail::Received {
+                jitter_ms,
+                lost,
+                packets,
+                lost_percent,
+            } => datagrams(&common, jitter_ms, Some(lost), packets, lost_percent, tail),
+        }
+    }
+
+    /// What was sent in the whole test.
+    pub(crate) fn sender(&self, row: &EndRow, totals: &EndTotals) -> String {
+        let common = self.common(&Common {
+            socket: row.socket,
+            sending: row.sending,
+            start: 0.0,
+            end: totals.sender_seconds,
+            bytes: row.sent.bytes,
+            bits_per_second: row.sent.bits_per_second,
+        });
+        let tail = "sender";
+        if self.udp {
+            return datagrams(&common, 0.0, Some(0), row.sent.packets, 0.0, tail);
+        }
+        match (row.retransmits, row.socket) {
+            (None, _) => received_bytes(&common, tail),
+            (Some(retransmits), Some(_)) => format!("{common}  {retransmits:>3}            {tail}"),
+            (Some(retransmits), None) => sum_with_retransmits(&common, retransmits, tail),
+        }
+    }
+
+    /// What was received in the whole test.
+    pub(crate) fn receiver(&self, row: &EndRow, totals: &EndTotals) -> String {
+        let received = &row.received;
+        let common = self.common(&Common {
+            socket: row.socket,
+            sending: row.sending,
+            start: 0.0,
+            end: totals.receiver_seconds,
+            bytes: received.bytes,
+            bits_per_second: received.bits_per_second,
+        });
+        let tail = "receiver";
+        if self.udp {
+            let percent = row.lost_percent_of_received();
+            let (jitter, lost) = (received.jitter_ms, received.lost);
+            datagrams(&common, jitter, lost, received.packets, percent, tail)
+        } else {
+            received_bytes(&common, tail)
+        }
+    }
+
+    /// The note on datagrams that came late or twice, if any did.
+    pub(crate) fn out_of_order(&self, row: &EndRow, totals: &EndTotals) -> Option<String> {
+        let count = row.received.out_of_order;
+        if !self.udp || count == 0 {
+            return None;
+        }
+        let id = self.id(None, row.sending);
+        let (start, end) = (0.0, totals.sender_seconds);
+        Some(format!(
+            "{id} {start:>4.1}-{end:>4.1} sec  {count} datagrams received out-of-order"
+        ))
+    }
+
+    fn common(&self, common: &Common) -> String {
+        let id = self.id(common.socket, common.sending);
+        let Common { start, end, .. } = common;
+        let transfer = scaled(common.bytes as f64, Unit::Bytes);
+        let rate = scaled(common.bits_per_second / 8.0, self.rate);
+        format!("{id} {start:>6.2}-{end:<6.2} sec  {transfer}s  {rate}s/sec")
+    }
+
+    fn id(&self, socket: Option<i32>, sending: bool) -> String {
+        let socket = socket.map_or_else(|| "SUM".to_owned(), |socket| socket.to_string());
+        if !self.bidirectional {
+            return format!("[{socket:>3}]");
+        }
+        let direction = if sending { "TX" } else { "RX" };
+        let end = if self.is_client { 'C' } else { 'S' };
+        format!("[{socket:>3}][{direction}-{end}]")
+    }
+}
+
+/// How much of a file went through this end. Its units have no plural.
+pub(crate) fn file(file: &FileRow) -> String {
+    let moved = scaled(file.moved as f64, Unit::Bytes);
+    let size = scaled(file.size as f64, Unit::Bytes);
+    let percent = file.percent(file.moved);
+    format!(
+        "        Sent {moved} / {size} ({percent}%) of {}",
+        file.name
+    )
+}
+
+fn received_bytes(common: &str, tail: &str) -> String {
+    format!("{common}                  {tail}")
+}
+
+fn sum_with_retransmits(common: &str, retransmits: u64, tail: &str) -> String {
+    format!("{common}  {retransmits:>3}             {tail}")
+}
+
+fn datagrams(
+    common: &str,
+    jitter_ms: f64,
+    lost: Option<i64>,
+    packets: u64,
+    lost_percent: f64,
+    tail: &str,
+) -> String {
+    let counts = match lost {
+        Some(lost) => format!("{lost}/{packets} ({}%)", general(lost_percent, 2)),
+        None => format!("Unknown/{packets}"),
+    };
+    format!("{common}  {jitter_ms:>5.3} ms  {counts}  {tail}")
+}

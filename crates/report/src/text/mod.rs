@@ -1,0 +1,329 @@
+//! Text: lines for people, the same as iperf3's.
+//!
+//! Every line begins with the time (`--timestamps`) and, on a client, with the title (`-T`). A server adds what it
+//! prints to a copy for the client that asked for it (`--get-server-output`).
+
+mod header;
+mod line;
+mod summary;
+
+use std::io;
+use std::sync::Arc;
+
+use iperf_model::{
+    Direction, Event, Failure, FailureKind, Interval, Limit, Peer, ServerOutput, Sink, StreamInfo,
+    Summary, TestBegan, TestConfig, TestStarted, Transport,
+};
+use serde_json::Value;
+
+use self::line::Lines;
+use crate::json::indented;
+use crate::scaled::Unit;
+use crate::stamp::{self, Stamp};
+use crate::sums::IntervalGroup;
+use crate::{Output, ReportOptions};
+
+/// Writes lines as things happen.
+pub(crate) struct TextSink {
+    options: ReportOptions,
+    output: Output,
+    stamp: Stamp,
+    test: Test,
+}
+
+/// What is known of the test that runs.
+#[derive(Default)]
+struct Test {
+    config: Option<Arc<TestConfig>>,
+    /// Verbose lines that a client has before it knows the title which they begin with: their stamps and texts.
+    held: Vec<(String, String)>,
+    /// The lines of program and system are out.
+    introduced: bool,
+    /// An interval was shown, so the columns have their header.
+    has_header: bool,
+    /// Reports come only at the end of the test.
+    reports_once: bool,
+    outcome: Outcome,
+    /// A server's copy of its lines, while a client wants them.
+    copy: Option<String>,
+}
+
+/// How a test ended, as far as it has.
+#[derive(Default, PartialEq, Eq)]
+enum Outcome {
+    #[default]
+    Open,
+    Summarized,
+    Failed,
+}
+
+impl TextSink {
+    pub(crate) fn new(options: ReportOptions, output: Output) -> Self {
+        Self {
+            stamp: Stamp::new(options.timestamps.clone()),
+            options,
+            output,
+            test: Test::default(),
+        }
+    }
+
+    fn line(&mut self, text: impl Into<String>) -> io::Result<()> {
+        let (stamp, text) = (self.stamp.now(), text.into());
+        if self.options.is_client && self.test.config.is_none() {
+            self.test.held.push((stamp, text));
+            return Ok(());
+        }
+        self.stamped_line(&stamp, &text)
+    }
+
+    fn stamped_line(&mut self, stamp: &str, text: &str) -> io::Result<()> {
+        let config = self.test.config.as_ref();
+        let title = config
+            .filter(|_| self.options.is_client)
+            .and_then(|config| config.title.as_ref())
+            .map(|title| format!("{title}:  "))
+            .unwrap_or_default();
+        let line = format!("{stamp}{title}{text}\n");
+        if let Some(copy) = &mut self.test.copy {
+            copy.push_str(&line);
+        }
+        self.output.write(&line)
+    }
+
+    fn write_held(&mut self) -> io::Result<()> {
+        let held = std::mem::take(&mut self.test.held);
+        held.iter()
+            .try_for_each(|(stamp, text)| self.stamped_line(stamp, text))
+    }
+
+    /// Program and system: what a client's verbose output begins with, and each banner of a server's.
+    fn introduce(&mut self) -> io::Result<()> {
+        if self.options.verbose && !self.test.introduced {
+            self.line(self.options.version.clone())?;
+            self.line(self.options.system_info.clone())?;
+        }
+        self.test.introduced = true;
+        Ok(())
+    }
+
+    fn listening(&mut self, port: u32, test_number: u64) -> io::Result<()> {
+        self.line(header::RULE)?;
+        self.line(format!("Server listening on {port} (test #{test_number})"))?;
+        self.line(header::RULE)
+    }
+
+    fn control_connected(&mut self, mss: Option<u32>, block: Option<u32>) -> io::Result<()> {
+        if !self.options.verbose {
+            return Ok(());
+        }
+        if let Some(mss) = mss {
+            self.line(format!("Control connection MSS {mss}"))?;
+        }
+        if let Some(block) = block {
+            self.line(format!("Setting UDP block size to {block}"))?;
+        }
+        Ok(())
+    }
+
+    fn test_began(&mut self, began: &TestBegan) -> io::Result<()> {
+        let config = &began.config;
+        self.test.config = Some(Arc::clone(config));
+        self.write_held()?;
+        if config.get_server_output && !self.options.is_client {
+            self.test.copy = Some(String::new());
+        }
+        let verbose = self.options.verbose;
+        if verbose {
+            self.line(format!("Time: {}", stamp::rfc1123(began.at)))?;
+        }
+        match &began.peer {
+            Peer::ConnectingTo(peer) => {
+                let host = &peer.host;
+                self.line(format!("Connecting to host {host}, port {}", peer.port))?;
+                if config.direction == Direction::Reverse {
+                    self.line(format!("Reverse mode, remote host {host} is sending"))?;
+                }
+            }
+            Peer::AcceptedFrom(peer) => {
+                let (host, port) = (&peer.host, peer.port);
+                self.line(format!("Accepted connection from {host}, port {port}"))?;
+            }
+        }
+        if !verbose {
+            return Ok(());
+        }
+        self.line(format!("      Cookie: {}", began.cookie))?;
+        if config.transport.is_tcp() {
+            self.line(match config.socket.mss {
+                Some(mss) => format!("      TCP MSS: {mss}"),
+                None => format!("      TCP MSS: {} (default)", began.control_mss),
+            })?;
+        }
+        match config.pacing.rate {
+            Some(rate) if rate > 0 => self.line(format!("      Target Bitrate: {rate}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn stream_opened(&mut self, stream: &StreamInfo) -> io::Result<()> {
+        let StreamInfo {
+            socket,
+            local,
+            remote,
+            ..
+        } = stream;
+        self.line(format!("[{socket:>3}] local {local} connected to {remote}"))
+    }
+
+    fn test_started(&mut self, started: &TestStarted) -> io::Result<()> {
+        self.test.config = Some(Arc::clone(&started.config));
+        self.test.reports_once = started.interval.is_none_or(|interval| interval.is_zero());
+        if !self.options.verbose {
+            return Ok(());
+        }
+        let config = &started.config;
+        let limit = match config.limit {
+            Limit::Bytes(bytes) => format!("{bytes} bytes to send"),
+            Limit::Blocks(blocks) => format!("{blocks} blocks to send"),
+            Limit::Seconds(_) | Limit::Endless => {
+                format!("{} second test", config.limit.seconds())
+            }
+        };
+        self.line(format!(
+            "Starting Test: protocol: {}, {} streams, {} byte blocks, omitting {} seconds, {limit}, tos {}",
+            config.transport.name(),
+            config.streams,
+            config.block,
+            config.omit,
+            config.socket.tos,
+        ))
+    }
+
+    fn interval(&mut self, config: &TestConfig, interval: &Interval) -> io::Result<()> {
+        let lines = self.lines(config);
+        let groups = IntervalGroup::all(config, self.options.is_client, interval);
+        if !self.test.has_header {
+            self.line(header::of_intervals(config, &groups))?;
+        } else if config.streams > 1 {
+            self.line(header::SEPARATOR)?;
+        }
+        self.test.has_header = true;
+        for group in &groups {
+            for row in &group.rows {
+                self.line(lines.interval(row, interval.omitted))?;
+            }
+            if config.streams > 1 {
+                self.line(lines.interval(&group.sum, interval.omitted))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, config: &TestConfig, summary: &Summary) -> io::Result<()> {
+        self.test.outcome = Outcome::Summarized;
+        summary::lines(config, self.lines(config), self.options.verbose, summary)
+            .into_iter()
+            .try_for_each(|line| self.line(line))
+    }
+
+    fn lines(&self, config: &TestConfig) -> Lines {
+        Lines {
+            is_client: self.options.is_client,
+            bidirectional: config.direction == Direction::Bidirectional,
+            udp: config.transport == Transport::Udp,
+            rate: Unit::of_rate(self.options.format),
+        }
+    }
+
+    /// One block with a prefix before its first, empty line only, as a whole and not line by line.
+    fn server_output_of_peer(&mut self, output: &ServerOutput) -> io::Result<()> {
+        match output {
+            ServerOutput::Text(text) => self.line(format!("\nServer output:\n{text}")),
+            ServerOutput::Json(text) => {
+                let document = serde_json::from_str::<Value>(text)
+                    .map_err(io::Error::from)
+                    .and_then(|value| indented(&value));
+                // What does not parse is still worth reading.
+                let document = document.as_deref().unwrap_or(text);
+                self.line(format!("\nServer JSON output:\n{document}"))
+            }
+        }
+    }
+
+    fn failed(&mut self, failure: &Failure) -> io::Result<()> {
+        self.test.outcome = Outcome::Failed;
+        self.write_held()?;
+        let kind = match failure.kind {
+            FailureKind::Error => "error",
+            FailureKind::Interrupt => "interrupt",
+        };
+        let (stamp, program) = (self.stamp.now(), &self.options.program);
+        let message = &failure.message;
+        self.output
+            .write_error(&format!("{stamp}{program}: {kind} - {message}\n"))
+    }
+
+    fn test_finished(&mut self) -> io::Result<()> {
+        self.write_held()?;
+        if self.options.is_client && self.test.outcome == Outcome::Summarized {
+            self.line("")?;
+            self.line("iperf Done.")?;
+        }
+        self.test = Test::default();
+        self.output.flush()
+    }
+
+    fn write(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Listening { port, test_number } => self.listening(*port, *test_number),
+            Event::ControlConnected { mss, derived_block } => {
+                self.control_connected(*mss, *derived_block)
+            }
+            Event::TestBegan(began) => self.test_began(began),
+            Event::StreamOpened(stream) => self.stream_opened(stream),
+            Event::TestStarted(started) => self.test_started(started),
+            Event::Interval(interval) => match self.test.config.clone() {
+                Some(config) => self.interval(&config, interval),
+                None => Ok(()),
+            },
+            Event::OmitFinished if self.options.verbose && self.test.reports_once => {
+                self.line("Finished omit period, starting real test")
+            }
+            Event::OmitFinished | Event::BuffersKept(_) => Ok(()),
+            Event::Summary(summary) => match self.test.config.clone() {
+                Some(config) => self.summary(&config, summary),
+                None => Ok(()),
+            },
+            Event::ServerOutput(output) => self.server_output_of_peer(output),
+            Event::Warning(message) => self.output.write_error(&format!("warning: {message}\n")),
+            Event::Failed(failure) => self.failed(failure),
+            Event::TestFinished => self.test_finished(),
+        }
+    }
+}
+
+impl Sink for TextSink {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        let opens = match event {
+            Event::Listening { .. } => true,
+            Event::TestFinished | Event::Warning(_) => false,
+            _ => self.options.is_client,
+        };
+        if opens {
+            self.introduce()?;
+        }
+        self.write(event)?;
+        let is_interval = matches!(event, Event::Interval(_));
+        if self.output.is_log() || (self.options.flush && is_interval) {
+            self.output.flush()?;
+        }
+        Ok(())
+    }
+
+    fn server_output(&mut self) -> Option<ServerOutput> {
+        self.test.copy.clone().map(ServerOutput::Text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The lines of a summary, in their order.
+//!
+//! A client knows both ends of each stream and shows them in turn; a server shows its own side, since it prints
+//! before the client's results matter to it.
+
+use iperf_model::{CpuUsage, Summary, TestConfig};
+
+use super::header;
+use super::line::{self, Lines};
+use crate::sums::{EndGroup, EndRow, EndTotals};
+
+/// All lines from the separator on.
+pub(crate) fn lines(
+    config: &TestConfig,
+    lines: Lines,
+    verbose: bool,
+    summary: &Summary,
+) -> Vec<String> {
+    let totals = EndTotals::new(config, lines.is_client, summary);
+    let page = Page {
+        lines,
+        verbose,
+        totals: &totals,
+    };
+    let mut out = vec![header::SEPARATOR.to_owned()];
+    if verbose {
+        out.push("Test Complete. Summary Results:".to_owned());
+    }
+    out.push(header::of_summary(config, &totals.groups));
+    for group in &totals.groups {
+        for row in &group.rows {
+            page.stream(row, &mut out);
+        }
+        if config.streams > 1 {
+            page.sum(&group.sum, &mut out);
+        }
+        if verbose {
+            page.remarks(group, summary, &mut out);
+        }
+    }
+    out
+}
+
+struct Page<'a> {
+    lines: Lines,
+    verbose: bool,
+    totals: &'a EndTotals,
+}
+
+impl Page<'_> {
+    fn shows_sender(&self, row: &EndRow) -> bool {
+        self.lines.is_client || row.sending
+    }
+
+    fn shows_receiver(&self, row: &EndRow) -> bool {
+        self.lines.is_client || !row.sending
+    }
+
+    fn stream(&self, row: &EndRow, out: &mut Vec<String>) {
+        if self.shows_sender(row) {
+            out.push(self.lines.sender(row, self.totals));
+        } else if self.verbose {
+            out.push(not_available(row, "sender"));
+        }
+        out.extend(self.lines.out_of_order(row, self.totals));
+        out.extend(row.file.as_ref().map(line::file));
+        if self.shows_receiver(row) {
+            out.push(self.lines.receiver(row, self.totals));
+        } else if self.verbose {
+            out.push(not_available(row, "receiver"));
+        }
+    }
+
+    fn sum(&self, sum: &EndRow, out: &mut Vec<String>) {
+        if self.shows_sender(sum) {
+            out.push(self.lines.sender(sum, self.totals));
+        }
+        if self.shows_receiver(sum) {
+            out.push(self.lines.receiver(sum, self.totals));
+        }
+    }
+
+    /// What `-V` adds below a group: CPU time, where this end sends, and congestion control.
+    fn remarks(&self, group: &EndGroup, summary: &Summary, out: &mut Vec<String>) {
+        if group.sending {
+            let remote = summary.remote_cpu.unwrap_or_default();
+            out.push(cpu("sender", summary.cpu, "receiver", remote));
+            if self.lines.bidirectional {
+                out.push(cpu("receiver", summary.cpu, "sender", remote));
+            }
+        }
+        let (sender, receiver) = &group.congestion;
+        out.extend(
+            sender
+                .as_ref()
+                .map(|name| format!("snd_tcp_congestion {name}")),
+        );
+        out.extend(
+            receiver
+                .as_ref()
+                .map(|name| format!("rcv_tcp_congestion {name}")),
+        );
+    }
+}
+
+fn not_available(row: &EndRow, side: &str) -> String {
+    let socket = row.socket.unwrap_or_default();
+    format!("[{socket:>3}] ({side} statistics not available)")
+}
+
+fn cpu(local_role: &str, local: CpuUsage, remote_role: &str, remote: CpuUsage) -> String {
+    let usage = |cpu: CpuUsage| {
+        let CpuUsage {
+            total,
+            user,
+            system,
+        } = cpu;
+        format!("{total:.1}% ({user:.1}%u/{system:.1}%s)")
+    };
+    let (local, remote) = (usage(local), usage(remote));
+    format!("CPU Utilization: local/{local_role} {local}, remote/{remote_role} {remote}")
+}

@@ -1,0 +1,131 @@
+//! Why a server can't serve, or why one test failed, in iperf3's words.
+
+use std::io;
+
+use iperf_control::StopReason;
+use iperf_engine::EngineError;
+use iperf_model::{Failure, FailureKind};
+use iperf_proto::code::Code;
+use iperf_proto::server;
+use thiserror::Error;
+
+/// Why a server ended, other than after the one test of `-1`.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// It can't listen.
+    #[error("{}", with_errno(Code::LISTEN, .0))]
+    Listen(#[source] io::Error),
+    /// The CPU of `-A` can't be used.
+    #[error("{}", with_errno(Code::AFFINITY, .0))]
+    Affinity(#[source] io::Error),
+    /// The user ended it.
+    #[error("{}{}", Code::SERVER_TERMINATED.text(), .0)]
+    Interrupted(StopReason),
+}
+
+/// Why one test, or the handshake before it, failed. The server goes on.
+#[derive(Debug, Error)]
+pub(crate) enum TestError {
+    /// The client, or what the client said.
+    #[error(transparent)]
+    Protocol(#[from] server::Failure),
+    /// The client ended the test.
+    #[error("{}", Code::CLIENT_TERMINATED.text())]
+    ClientTerminated,
+    /// The client asks for what this server does not do.
+    #[error("{}", .0.text())]
+    Refused(Code),
+    /// A data stream can't be set up or run.
+    #[error("{}", stream_message(.0))]
+    Streams(#[source] EngineError),
+    /// The client's data connections do not come.
+    #[error("only {opened} of {wanted} data connections came within {seconds} s")]
+    StreamsMissing {
+        opened: usize,
+        wanted: usize,
+        seconds: u64,
+    },
+    /// A data stream ended in the middle of the test.
+    #[error("{}", lost_message(*.sending, .source.as_ref()))]
+    StreamLost {
+        sending: bool,
+        source: Option<io::Error>,
+    },
+    /// Nothing arrived for as long as `--rcv-timeout` allows.
+    #[error("{}", Code::NO_DATA.text())]
+    Silence,
+    /// The client's windows are closed, and it takes nothing.
+    #[error("the client has taken no data for {0} s")]
+    Stalled(u64),
+    /// The client does not end its test.
+    #[error("{}", Code::SERVER_TIME_LIMIT.text())]
+    Overtime,
+    /// The control connection takes nothing, or broke.
+    #[error("the control connection failed: {0}")]
+    Control(#[source] io::Error),
+    /// The user ended the server.
+    #[error("{}{}", Code::SERVER_TERMINATED.text(), .0)]
+    Interrupted(StopReason),
+}
+
+impl TestError {
+    /// The event that tells it.
+    pub(crate) fn failure(&self) -> Failure {
+        let kind = match self {
+            Self::Interrupted(_) => FailureKind::Interrupt,
+            _ => FailureKind::Error,
+        };
+        Failure {
+            kind,
+            message: self.to_string(),
+        }
+    }
+
+    /// What the client is told; `None` when the machine has told it, or there is nothing to tell.
+    pub(crate) fn code(&self) -> Option<Code> {
+        match self {
+            Self::Refused(code) => Some(*code),
+            Self::Streams(error) => Some(match error {
+                EngineError::Option {
+                    option: "TCP_CONGESTION",
+                    ..
+                } => Code::CONGESTION,
+                EngineError::Buffer { .. } => Code::BUFFER_NOT_KEPT,
+                EngineError::File { .. } => Code::FILE,
+                _ => Code::STREAM_ACCEPT,
+            }),
+            Self::StreamsMissing { .. } => Some(Code::STREAM_ACCEPT),
+            Self::StreamLost { sending: true, .. } | Self::Stalled(_) => Some(Code::STREAM_WRITE),
+            Self::StreamLost { sending: false, .. } => Some(Code::STREAM_READ),
+            Self::Silence => Some(Code::NO_DATA),
+            Self::Overtime => Some(Code::SERVER_TIME_LIMIT),
+            Self::Protocol(_)
+            | Self::ClientTerminated
+            | Self::Control(_)
+            | Self::Interrupted(_) => None,
+        }
+    }
+}
+
+fn with_errno(code: Code, source: &io::Error) -> String {
+    match source.raw_os_error() {
+        Some(errno) => code.with_errno(errno),
+        None => format!("{}: {source}", code.text()),
+    }
+}
+
+fn stream_message(error: &EngineError) -> String {
+    format!("{}: {error}", Code::STREAM_ACCEPT.text())
+}
+
+fn lost_message(sending: bool, source: Option<&io::Error>) -> String {
+    let code = if sending {
+        Code::STREAM_WRITE
+    } else {
+        Code::STREAM_READ
+    };
+    match source {
+        Some(source) => with_errno(code, source),
+        None => format!("{}: the client closed the stream", code.text()),
+    }
+}

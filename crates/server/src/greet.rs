@@ -1,0 +1,55 @@
+//! The first bytes of a connection: the cookie, which tells whose it is.
+
+use std::io;
+use std::time::Duration;
+
+use iperf_proto::cookie::Cookie;
+use iperf_proto::state::State;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::debug;
+
+/// How long a peer may take to send its cookie.
+const COOKIE_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long a refused peer may take to close its side.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Reads the cookie of a fresh connection. A peer that does not send one is refused.
+pub(crate) async fn read_cookie(mut stream: TcpStream) -> Option<(Cookie, TcpStream)> {
+    let mut bytes = [0; Cookie::LEN];
+    match timeout(COOKIE_LIMIT, stream.read_exact(&mut bytes)).await {
+        Ok(Ok(_)) => Some((Cookie::from_wire(bytes), stream)),
+        Ok(Err(error)) => {
+            debug!(%error, "connection ended before its cookie");
+            None
+        }
+        Err(_) => {
+            debug!("no cookie within {} s", COOKIE_LIMIT.as_secs());
+            refuse(stream).await;
+            None
+        }
+    }
+}
+
+/// Tells a peer that there is no place for it.
+///
+/// What it has sent is read before the connection is closed: with bytes unread the kernel would send a reset, which
+/// can overtake the answer.
+pub(crate) async fn refuse(mut stream: TcpStream) {
+    let goodbye = async {
+        stream.write_all(&[State::AccessDenied.to_byte()]).await?;
+        stream.shutdown().await?;
+        let mut rest = [0; 1024];
+        let mut left = 64 * 1024_usize;
+        while left > 0 {
+            match stream.read(&mut rest).await? {
+                0 => break,
+                length => left = left.saturating_sub(length),
+            }
+        }
+        io::Result::Ok(())
+    };
+    let _ = timeout(GOODBYE_LIMIT, goodbye).await;
+}

@@ -1,0 +1,271 @@
+//! From a cookie to a test that is ready to run: parameters, checks, data streams.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use iperf_control::{Control, Machine, Stop};
+use iperf_engine::Stream;
+use iperf_engine::net::tcp::{self, TcpPlan};
+use iperf_model::{Buffers, Direction, Limit, ServerConfig, TestConfig, Transport};
+use iperf_proto::Deadlines;
+use iperf_proto::code::Code;
+use iperf_proto::cookie::Cookie;
+use iperf_proto::params::Params;
+use iperf_proto::server::{Action, Server};
+use iperf_proto::stream_id::stream_id;
+use socket2::Socket;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use crate::error::TestError;
+
+/// How long the next data connection may take.
+const STREAM_LIMIT: Duration = Duration::from_secs(4);
+
+/// A test that has all it needs, and wants to run.
+pub(crate) struct Candidate {
+    pub(crate) cookie: Cookie,
+    pub(crate) control: Control,
+    pub(crate) machine: Server,
+    pub(crate) peer: SocketAddr,
+    pub(crate) test: Arc<TestConfig>,
+    pub(crate) began: SystemTime,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) buffers: Buffers,
+}
+
+/// A client that has sent its cookie.
+pub(crate) struct Guest {
+    pub(crate) cookie: Cookie,
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// Its data connections, as they come. Closed by the host when another test has begun.
+    pub(crate) connections: mpsc::Receiver<TcpStream>,
+    pub(crate) config: Arc<ServerConfig>,
+    /// Buffers of the listening socket, which accepted sockets begin with.
+    pub(crate) listener: Buffers,
+}
+
+/// How a handshake ended without a test.
+pub(crate) struct Dropped {
+    /// What to report; `None` when the client was only told that the server is busy.
+    pub(crate) error: Option<TestError>,
+    /// Whether the client came as far as its parameters: then this counts as the one test of `-1`.
+    pub(crate) had_params: bool,
+}
+
+/// Takes a client through the handshake.
+pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Dropped> {
+    let control = Control::new(guest.stream).map_err(|error| Dropped {
+        error: Some(TestError::Control(error)),
+        had_params: false,
+    })?;
+    let mut handshake = Handshake {
+        control,
+        machine: Server::new(Deadlines::server(), Instant::now()),
+        config: guest.config,
+        connections: guest.connections,
+        test: None,
+        streams: Vec::new(),
+        deadline: None,
+    };
+    match handshake.drive(stop).await {
+        Ok(Proceed::Ready(test, began)) => {
+            let buffers = match (test.socket.window, handshake.streams.first()) {
+                (Some(_), Some(first)) => first.buffers,
+                _ => guest.listener,
+            };
+            Ok(Box::new(Candidate {
+                cookie: guest.cookie,
+                control: handshake.control,
+                machine: handshake.machine,
+                peer: guest.peer,
+                test,
+                began,
+                streams: handshake.streams,
+                buffers,
+            }))
+        }
+        Ok(Proceed::Busy) => {
+            handshake.machine.deny();
+            handshake.leave().await;
+            Err(Dropped {
+                error: None,
+                had_params: false,
+            })
+        }
+        Err(error) => {
+            let had_params = handshake.test.is_some() || matches!(error, TestError::Refused(_));
+            match &error {
+                TestError::Interrupted(_) => handshake.machine.terminate(),
+                other => {
+                    if let Some(code) = other.code() {
+                        handshake.machine.refuse(code, 0);
+                    }
+                }
+            }
+            handshake.leave().await;
+            Err(Dropped {
+                error: Some(error),
+                had_params,
+            })
+        }
+    }
+}
+
+/// How a handshake goes on.
+enum Proceed {
+    /// All streams stand.
+    Ready(Arc<TestConfig>, SystemTime),
+    /// Another test has begun.
+    Busy,
+}
+
+struct Handshake {
+    control: Control,
+    machine: Server,
+    config: Arc<ServerConfig>,
+    connections: mpsc::Receiver<TcpStream>,
+    test: Option<(Arc<TestConfig>, SystemTime)>,
+    streams: Vec<Stream>,
+    /// When the next data connection must be there.
+    deadline: Option<Instant>,
+}
+
+impl Handshake {
+    async fn drive(&mut self, mut stop: Stop) -> Result<Proceed, TestError> {
+        loop {
+            self.control
+                .flush(&mut self.machine)
+                .await
+                .map_err(TestError::Control)?;
+            while let Some(action) = self.machine.poll_action() {
+                self.obey(action)?;
+            }
+            if let Some((test, began)) = &self.test
+                && self.streams.len() == test.total_streams()
+            {
+                return Ok(Proceed::Ready(test.clone(), *began));
+            }
+            self.control
+                .flush(&mut self.machine)
+                .await
+                .map_err(TestError::Control)?;
+            let machine = Machine::poll_timeout(&self.machine);
+            let deadline = [machine, self.deadline].into_iter().flatten().min();
+            tokio::select! {
+                reason = stop.wait() => return Err(TestError::Interrupted(reason)),
+                input = self.control.read() => self.control.feed(&input, &mut self.machine),
+                connection = self.connections.recv() => match connection {
+                    Some(connection) => self.adopt(connection)?,
+                    None => return Ok(Proceed::Busy),
+                },
+                () = wait_until(deadline) => self.expire()?,
+            }
+        }
+    }
+
+    fn obey(&mut self, action: Action) -> Result<(), TestError> {
+        match action {
+            Action::Params(params) => {
+                let test = self.check(&params).map_err(TestError::Refused)?;
+                self.test = Some((Arc::new(test), SystemTime::now()));
+                self.deadline = Some(Instant::now() + STREAM_LIMIT);
+                self.machine.accept(Instant::now());
+                Ok(())
+            }
+            Action::ClientTerminated => Err(TestError::ClientTerminated),
+            Action::Fail(failure) => Err(failure.into()),
+            // The machine offers these only to a running test.
+            Action::EndTest | Action::PeerResults(_) | Action::Done => Ok(()),
+        }
+    }
+
+    /// Understands the parameters and compares them with what this server allows.
+    fn check(&self, params: &Params) -> Result<TestConfig, Code> {
+        let test = params.to_test()?;
+        if test.transport != Transport::Tcp {
+            return Err(Code::NOT_IMPLEMENTED);
+        }
+        if let Some(limit) = self.config.rate_limit {
+            let directions = if test.direction == Direction::Bidirectional {
+                2
+            } else {
+                1
+            };
+            let streams = u64::from(test.streams) * directions;
+            let rates = [test.pacing.rate, test.pacing.fq_rate];
+            let highest = rates.into_iter().flatten().max().unwrap_or(0);
+            if highest.saturating_mul(streams) > limit.rate {
+                return Err(Code::TOTAL_RATE);
+            }
+        }
+        if let Some(longest) = self.config.max_duration {
+            let asked = match test.limit {
+                Limit::Seconds(seconds) => Some(seconds.saturating_add(test.omit)),
+                _ => None,
+            };
+            if asked.is_none_or(|asked| asked > longest) {
+                return Err(Code::MAX_DURATION);
+            }
+        }
+        Ok(test)
+    }
+
+    fn adopt(&mut self, connection: TcpStream) -> Result<(), TestError> {
+        let Some((test, _)) = &self.test else {
+            return Ok(());
+        };
+        let plan = TcpPlan {
+            transport: test.transport,
+            options: test.socket.clone(),
+            fq_rate: test.pacing.fq_rate,
+            snd_timeout: self.config.local.snd_timeout,
+            bind: None,
+            bind_dev: None,
+        };
+        let index = self.streams.len();
+        let socket = connection
+            .into_std()
+            .map(Socket::from)
+            .map_err(TestError::Control)?;
+        let sending = test.sends_on(index, false);
+        let stream =
+            tcp::adopt(socket, &plan, stream_id(index), sending).map_err(TestError::Streams)?;
+        self.streams.push(stream);
+        self.deadline = Some(Instant::now() + STREAM_LIMIT);
+        Ok(())
+    }
+
+    fn expire(&mut self) -> Result<(), TestError> {
+        let now = Instant::now();
+        if let Some((test, _)) = &self.test
+            && self.deadline.is_some_and(|deadline| deadline <= now)
+        {
+            return Err(TestError::StreamsMissing {
+                opened: self.streams.len(),
+                wanted: test.total_streams(),
+                seconds: STREAM_LIMIT.as_secs(),
+            });
+        }
+        if Machine::poll_timeout(&self.machine).is_some_and(|deadline| deadline <= now) {
+            self.machine.handle_timeout(now);
+        }
+        Ok(())
+    }
+
+    async fn leave(mut self) {
+        let _ = self.control.flush(&mut self.machine).await;
+        drop(self.streams);
+        self.control.close().await;
+    }
+}
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

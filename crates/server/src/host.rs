@@ -1,0 +1,294 @@
+//! The host: knows who is at the door, who is in the hall and who has the floor.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iperf_control::{Stop, StopReason};
+use iperf_engine::net::tcp;
+use iperf_engine::{Affinity, pin};
+use iperf_model::{Buffers, Event, Failure, FailureKind, ServerConfig, Sink};
+use iperf_proto::cookie::Cookie;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, sleep_until, timeout};
+use tracing::{debug, warn};
+
+use crate::error::TestError;
+use crate::handshake::{self, Candidate, Dropped, Guest};
+use crate::{ServerError, greet, listen, session};
+
+/// Connections whose cookie is awaited. More wait in the backlog, for not longer than a cookie may take.
+const MAX_GREETINGS: usize = 512;
+
+/// Handshakes side by side. More are told that the server is busy.
+const MAX_GUESTS: usize = 64;
+
+/// How long a test that is told to stop may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What the tasks tell the host.
+enum Knock {
+    /// A connection's cookie, or `None` when none came.
+    Greeted(Option<(Cookie, TcpStream)>),
+    /// A handshake ended.
+    Handshake(Cookie, Result<Box<Candidate>, Dropped>),
+    /// The running test ended.
+    Session(Box<dyn Sink>, Result<(), TestError>),
+}
+
+/// A listening server.
+pub(crate) struct Host {
+    config: Arc<ServerConfig>,
+    listener: TcpListener,
+    buffers: Buffers,
+    /// Here while no test runs.
+    sink: Option<Box<dyn Sink>>,
+    /// Handshakes by cookie, with the way to hand them their data connections.
+    guests: HashMap<Cookie, mpsc::Sender<TcpStream>>,
+    greetings: usize,
+    tests: u64,
+    knocks: (mpsc::Sender<Knock>, mpsc::Receiver<Knock>),
+    _affinity: Option<Affinity>,
+}
+
+impl Host {
+    pub(crate) async fn open(config: ServerConfig) -> Result<Self, ServerError> {
+        raise_descriptor_limit();
+        let affinity = config
+            .local
+            .affinity
+            .map(pin)
+            .transpose()
+            .map_err(ServerError::Affinity)?;
+        let listener = listen::listen(&config).await.map_err(ServerError::Listen)?;
+        let buffers = {
+            let socket = SockRef::from(&listener);
+            tcp::buffers(&socket, None).map_err(ServerError::Listen)?
+        };
+        Ok(Self {
+            config: Arc::new(config),
+            listener,
+            buffers,
+            sink: None,
+            guests: HashMap::new(),
+            greetings: 0,
+            tests: 0,
+            knocks: mpsc::channel(64),
+            _affinity: affinity,
+        })
+    }
+
+    pub(crate) async fn serve(
+        mut self,
+        sink: Box<dyn Sink>,
+        mut stop: Stop,
+        ready: impl FnOnce(SocketAddr),
+    ) -> Result<(), ServerError> {
+        self.sink = Some(sink);
+        ready(self.listener.local_addr().map_err(ServerError::Listen)?);
+        self.announce();
+        loop {
+            let idle = self.config.idle_timeout.filter(|_| self.sink.is_some());
+            let idle = idle.map(|limit| Instant::now() + limit);
+            tokio::select! {
+                reason = stop.wait() => return Err(self.farewell(reason).await),
+                accepted = self.listener.accept(), if self.greetings < MAX_GREETINGS => {
+                    match accepted {
+                        Ok((stream, _)) => self.greet(stream),
+                        Err(error) => {
+                            warn!(%error, "can't accept a connection");
+                            sleep(Duration::from_millis(100)).await;
+                        }
+                    }
+                }
+                Some(knock) = self.knocks.1.recv() => {
+                    if self.answer(knock, &stop) {
+                        return Ok(());
+                    }
+                }
+                () = idle_until(idle) => {
+                    debug!("no test within the idle time-out");
+                    if self.config.one_off {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says that the server is ready for its next test.
+    fn announce(&mut self) {
+        self.tests += 1;
+        let port = self.config.port.into();
+        self.tell(&Event::Listening {
+            port,
+            test_number: self.tests,
+        });
+    }
+
+    /// Tells the sink, if no test has it.
+    fn tell(&mut self, event: &Event) {
+        if let Some(sink) = &mut self.sink
+            && let Err(error) = sink.event(event)
+        {
+            warn!(%error, "can't write output");
+        }
+    }
+
+    fn greet(&mut self, stream: TcpStream) {
+        self.greetings += 1;
+        let knocks = self.knocks.0.clone();
+        tokio::spawn(async move {
+            let greeted = greet::read_cookie(stream).await;
+            let _ = knocks.send(Knock::Greeted(greeted)).await;
+        });
+    }
+
+    /// Reacts to what a task tells; true when the server is done.
+    fn answer(&mut self, knock: Knock, stop: &Stop) -> bool {
+        match knock {
+            Knock::Greeted(greeted) => {
+                self.greetings -= 1;
+                if let Some((cookie, stream)) = greeted {
+                    self.seat(cookie, stream, stop);
+                }
+                false
+            }
+            Knock::Handshake(cookie, outcome) => {
+                self.guests.remove(&cookie);
+                match outcome {
+                    Ok(candidate) => {
+                        self.begin(candidate, stop);
+                        false
+                    }
+                    Err(dropped) => self.dropped(dropped),
+                }
+            }
+            Knock::Session(sink, result) => {
+                debug!(?result, "test ended");
+                self.sink = Some(sink);
+                if self.config.one_off {
+                    return true;
+                }
+                self.announce();
+                false
+            }
+        }
+    }
+
+    /// Finds the place of a connection: with its handshake, as a new one, or outside.
+    fn seat(&mut self, cookie: Cookie, stream: TcpStream, stop: &Stop) {
+        if let Some(connections) = self.guests.get(&cookie) {
+            if let Err(error) = connections.try_send(stream) {
+                tokio::spawn(greet::refuse(error.into_inner()));
+            }
+            return;
+        }
+        let peer = stream.peer_addr();
+        let (Ok(peer), true) = (peer, self.sink.is_some() && self.guests.len() < MAX_GUESTS) else {
+            tokio::spawn(greet::refuse(stream));
+            return;
+        };
+        let (sender, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_STREAMS));
+        self.guests.insert(cookie.clone(), sender);
+        let guest = Guest {
+            cookie: cookie.clone(),
+            stream,
+            peer,
+            connections,
+            config: self.config.clone(),
+            listener: self.buffers,
+        };
+        let (knocks, stop) = (self.knocks.0.clone(), stop.clone());
+        tokio::spawn(async move {
+            let outcome = handshake::run(guest, stop).await;
+            let _ = knocks.send(Knock::Handshake(cookie, outcome)).await;
+        });
+    }
+
+    /// Gives the floor to a test, or says that it is taken.
+    fn begin(&mut self, candidate: Box<Candidate>, stop: &Stop) {
+        let Some(sink) = self.sink.take() else {
+            tokio::spawn(async move {
+                let Candidate {
+                    mut control,
+                    mut machine,
+                    ..
+                } = *candidate;
+                machine.deny();
+                let _ = control.flush(&mut machine).await;
+                control.close().await;
+            });
+            return;
+        };
+        // The others learn that the server is busy when their channel closes.
+        self.guests.clear();
+        let (config, knocks) = (self.config.clone(), self.knocks.0.clone());
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let (sink, result) = session::run(candidate, sink, &config, stop).await;
+            let _ = knocks.send(Knock::Session(sink, result)).await;
+        });
+    }
+
+    /// Reports a handshake that came to nothing; true when it was the one test of `-1`.
+    fn dropped(&mut self, dropped: Dropped) -> bool {
+        let Some(error) = dropped.error else {
+            return false;
+        };
+        debug!(%error, "handshake failed");
+        if self.sink.is_none() {
+            return false;
+        }
+        self.tell(&Event::Failed(error.failure()));
+        self.tell(&Event::TestFinished);
+        if self.config.one_off && dropped.had_params {
+            return true;
+        }
+        self.announce();
+        false
+    }
+
+    /// Lets the running test say goodbye, then ends.
+    async fn farewell(mut self, reason: StopReason) -> ServerError {
+        let idle = self.sink.is_some();
+        if idle {
+            let error = TestError::Interrupted(reason);
+            self.tell(&Event::Failed(Failure {
+                kind: FailureKind::Interrupt,
+                message: error.to_string(),
+            }));
+            self.tell(&Event::TestFinished);
+        } else {
+            let goodbye = async {
+                while let Some(knock) = self.knocks.1.recv().await {
+                    if matches!(knock, Knock::Session(..)) {
+                        return;
+                    }
+                }
+            };
+            let _ = timeout(FAREWELL, goodbye).await;
+        }
+        ServerError::Interrupted(reason)
+    }
+}
+
+async fn idle_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Streams and strangers need descriptors; the soft limit is there for programs that use `select`.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        debug!(%error, "can't raise the limit of open files");
+    }
+}

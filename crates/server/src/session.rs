@@ -1,0 +1,356 @@
+//! One running test.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iperf_control::{Control, Machine, Stop};
+use iperf_engine::{CpuMeter, Due, Ending, Measurement, RunPlan, WorkerEnd, pin};
+use iperf_model::{
+    Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
+    TestStarted,
+};
+use iperf_proto::results::Results;
+use iperf_proto::server::{Action, Server};
+use iperf_proto::summary::summarize;
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+use tracing::{debug, warn};
+
+use crate::error::TestError;
+use crate::handshake::Candidate;
+
+/// How often a running test is looked at for peers that fell silent.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// How long a client with closed windows may take nothing. One that is slow keeps its windows open.
+const STALL_LIMIT: Duration = Duration::from_secs(4);
+
+/// A timed test that the client does not end is ended this long after its time, as iperf3 does.
+const OVERTIME: Duration = Duration::from_secs(40);
+
+/// A lost data stream is most often the first sign of a lost client; its control connection gets this long to say
+/// so, because that is the better message.
+const LOST_STREAM_GRACE: Duration = Duration::from_secs(1);
+
+/// Runs a test to its end and gives the sink back.
+pub(crate) async fn run(
+    candidate: Box<Candidate>,
+    mut sink: Box<dyn Sink>,
+    config: &ServerConfig,
+    stop: Stop,
+) -> (Box<dyn Sink>, Result<(), TestError>) {
+    let mut output = Output {
+        sink: sink.as_mut(),
+        broken: false,
+    };
+    announce(&candidate, config, &mut output);
+    let Candidate {
+        control,
+        machine,
+        test,
+        streams,
+        ..
+    } = *candidate;
+    let mut session = Session {
+        config,
+        test,
+        control,
+        machine,
+        output,
+        phase: Phase::Ready,
+        wake: Arc::new(Notify::new()),
+        lost: None,
+        overtime: None,
+    };
+    let result = session.drive(streams, stop).await;
+    if let Err(error) = &result {
+        session.output.event(&Event::Failed(error.failure()));
+        match error {
+            TestError::Interrupted(_) => session.machine.terminate(),
+            other => {
+                if let Some(code) = other.code() {
+                    session.machine.refuse(code, 0);
+                }
+            }
+        }
+    }
+    session.leave().await;
+    (sink, result)
+}
+
+/// Tells the sink what happened in the handshake.
+fn announce(candidate: &Candidate, config: &ServerConfig, output: &mut Output<'_>) {
+    output.event(&Event::TestBegan(TestBegan {
+        peer: Peer::AcceptedFrom(SocketName::from(candidate.peer)),
+        at: candidate.began,
+        cookie: candidate.cookie.to_string(),
+        control_mss: 0,
+        config: candidate.test.clone(),
+    }));
+    for stream in &candidate.streams {
+        output.event(&Event::StreamOpened(stream.info.clone()));
+    }
+    output.event(&Event::BuffersKept(candidate.buffers));
+    output.event(&Event::TestStarted(TestStarted {
+        config: candidate.test.clone(),
+        interval: config.local.interval,
+        gso: false,
+        gro: false,
+    }));
+}
+
+/// Where a test stands.
+enum Phase {
+    Ready,
+    Running(Box<Measurement>),
+    Ended(RunTotals),
+}
+
+struct Session<'a> {
+    config: &'a ServerConfig,
+    test: Arc<TestConfig>,
+    control: Control,
+    machine: Server,
+    output: Output<'a>,
+    phase: Phase,
+    wake: Arc<Notify>,
+    /// A data stream was lost: the error to end with, unless the client says something first.
+    lost: Option<(Instant, TestError)>,
+    /// When the test must have ended.
+    overtime: Option<Instant>,
+}
+
+impl Session<'_> {
+    async fn drive(
+        &mut self,
+        streams: Vec<iperf_engine::Stream>,
+        mut stop: Stop,
+    ) -> Result<(), TestError> {
+        // Bound to the test: the binding ends with it.
+        let _affinity = self
+            .test
+            .server_affinity
+            .map(pin)
+            .transpose()
+            .unwrap_or_else(|error| {
+                warn!(%error, "can't bind to the CPU that the client asks for");
+                None
+            });
+        self.start(streams).await?;
+        loop {
+            self.control
+                .flush(&mut self.machine)
+                .await
+                .map_err(TestError::Control)?;
+            while let Some(action) = self.machine.poll_action() {
+                if self.obey(action)? {
+                    return Ok(());
+                }
+                self.control
+                    .flush(&mut self.machine)
+                    .await
+                    .map_err(TestError::Control)?;
+            }
+            let deadline = self.deadline();
+            tokio::select! {
+                reason = stop.wait() => {
+                    self.conclude();
+                    return Err(TestError::Interrupted(reason));
+                }
+                input = self.control.read() => self.control.feed(&input, &mut self.machine),
+                () = self.wake.notified() => {}
+                () = sleep_until(deadline.into()) => {}
+            }
+            self.tick()?;
+        }
+    }
+
+    async fn start(&mut self, streams: Vec<iperf_engine::Stream>) -> Result<(), TestError> {
+        let meter = CpuMeter::start();
+        let start = Instant::now();
+        let wake = self.wake.clone();
+        let plan = RunPlan {
+            config: &self.test,
+            local: &self.config.local,
+            start,
+            wake: Arc::new(move || wake.notify_one()),
+        };
+        self.machine.streams_ready(start);
+        self.control
+            .flush(&mut self.machine)
+            .await
+            .map_err(TestError::Control)?;
+        let measurement =
+            Measurement::start(streams, &plan, meter, false).map_err(TestError::Streams)?;
+        self.phase = Phase::Running(Box::new(measurement));
+        if let Limit::Seconds(seconds) = self.test.limit {
+            let length = Duration::from_secs(u64::from(seconds) + u64::from(self.test.omit));
+            self.overtime = Some(start + length + OVERTIME);
+        }
+        Ok(())
+    }
+
+    /// When to look again although nothing happened.
+    fn deadline(&self) -> Instant {
+        let clock = match &self.phase {
+            Phase::Running(measurement) => measurement.deadline(),
+            _ => None,
+        };
+        let lost = self.lost.as_ref().map(|(deadline, _)| *deadline);
+        let machine = Machine::poll_timeout(&self.machine);
+        let watch = Instant::now() + WATCH;
+        [clock, lost, machine]
+            .into_iter()
+            .flatten()
+            .fold(watch, Instant::min)
+    }
+
+    /// Does what the machine asks for; true when the test is over.
+    fn obey(&mut self, action: Action) -> Result<bool, TestError> {
+        match action {
+            Action::EndTest => {
+                self.conclude();
+                self.machine.exchange_results(Instant::now());
+            }
+            Action::PeerResults(_) => {
+                if let Phase::Ended(totals) = &self.phase {
+                    let output = self
+                        .test
+                        .get_server_output
+                        .then(|| self.output.sink.server_output());
+                    let results = Results::from_totals(totals, &self.test, output.flatten());
+                    self.machine.send_results(&results, Instant::now());
+                }
+            }
+            Action::Done => return Ok(true),
+            Action::ClientTerminated => {
+                self.conclude();
+                return Err(TestError::ClientTerminated);
+            }
+            Action::Fail(failure) => return Err(failure.into()),
+            // Parameters come once, and the handshake took them.
+            Action::Params(_) => {}
+        }
+        Ok(false)
+    }
+
+    /// Looks at the clock, the workers and the peer.
+    fn tick(&mut self) -> Result<(), TestError> {
+        let now = Instant::now();
+        if Machine::poll_timeout(&self.machine).is_some_and(|deadline| deadline <= now) {
+            self.machine.handle_timeout(now);
+        }
+        let Phase::Running(measurement) = &mut self.phase else {
+            return Ok(());
+        };
+        while let Some(due) = measurement.poll(now) {
+            match due {
+                Due::Interval(interval) => self.output.event(&Event::Interval(interval)),
+                Due::OmitFinished => self.output.event(&Event::OmitFinished),
+                // The client keeps the time.
+                Due::Limit => {}
+            }
+        }
+        let run = measurement.run();
+        for end in run.ended_workers() {
+            if let Some(error) = lost(end) {
+                self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
+            }
+        }
+        let limit = self.config.local.rcv_timeout;
+        if run
+            .receive_silence(now)
+            .is_some_and(|silence| silence >= limit)
+        {
+            return Err(TestError::Silence);
+        }
+        if run
+            .send_stall(now)
+            .is_some_and(|stall| stall >= STALL_LIMIT)
+        {
+            return Err(TestError::Stalled(STALL_LIMIT.as_secs()));
+        }
+        if self.overtime.is_some_and(|overtime| overtime <= now) {
+            return Err(TestError::Overtime);
+        }
+        match self.lost.take_if(|(deadline, _)| *deadline <= now) {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the streams and reports what this end counted.
+    fn conclude(&mut self) {
+        let Phase::Running(measurement) = std::mem::replace(&mut self.phase, Phase::Ready) else {
+            return;
+        };
+        let mut measurement = *measurement;
+        measurement.run().stop_senders();
+        measurement.run().finish_receivers();
+        // The client says that it is done a moment after its quota is met; that moment is not part of the test.
+        let met = measurement
+            .run()
+            .quota_met_at()
+            .filter(|_| !self.test.direction.server_sends());
+        let end = met.unwrap_or_else(Instant::now);
+        let (last, totals) = measurement.finish(end);
+        measurement.close();
+        if let Some(interval) = last {
+            self.output.event(&Event::Interval(interval));
+        }
+        // Without the peer's results there is nothing in them that could be wrong.
+        if let Ok(summary) = summarize(&totals, &self.test, false, None) {
+            self.output.event(&Event::Summary(summary));
+        }
+        self.phase = Phase::Ended(totals);
+    }
+
+    /// Says what is left to say and closes the connection.
+    async fn leave(self) {
+        let Self {
+            mut control,
+            mut machine,
+            mut output,
+            phase,
+            ..
+        } = self;
+        output.event(&Event::TestFinished);
+        drop(phase);
+        if let Err(error) = control.flush(&mut machine).await {
+            debug!(%error, "can't say goodbye");
+        }
+        control.close().await;
+    }
+}
+
+/// The error of a worker that ended for no good reason.
+fn lost(end: WorkerEnd) -> Option<TestError> {
+    let sending = end.sending;
+    match end.ending {
+        Ending::Failed(error) => Some(TestError::StreamLost {
+            sending,
+            source: Some(error),
+        }),
+        Ending::EndOfStream => Some(TestError::StreamLost {
+            sending,
+            source: None,
+        }),
+        Ending::Stopped | Ending::QuotaMet | Ending::SourceDone => None,
+    }
+}
+
+/// The sink, with errors that are told once: a full disk must not end a server.
+struct Output<'a> {
+    sink: &'a mut dyn Sink,
+    broken: bool,
+}
+
+impl Output<'_> {
+    fn event(&mut self, event: &Event) {
+        if let Err(error) = self.sink.event(event)
+            && !std::mem::replace(&mut self.broken, true)
+        {
+            warn!(%error, "can't write output");
+        }
+    }
+}

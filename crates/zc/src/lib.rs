@@ -1,0 +1,22 @@
+//! Moving bytes between memory and sockets, by copy or without, and asking the kernel what it did.
+//!
+//! A stream has one *mover* per direction, chosen once: [`send`] has those that fill a socket, [`receive`] those
+//! that empty it. A mover keeps the buffers it needs and moves about one block per call, so that a loop around it
+//! is a loop of system calls and nothing else.
+//!
+//! This is the only crate of the workspace with `unsafe` code; every block says why it is sound.
+
+pub mod interrupt;
+pub mod receive;
+pub mod send;
+pub mod sockopt;
+pub mod tcp_info;
+
+/// What one call of a mover moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Bytes of payload; 0 is the end of the stream.
+    pub bytes: usize,
+    /// Blocks that were completed by these bytes.
+    pub blocks: u32,
+}

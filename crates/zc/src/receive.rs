@@ -1,0 +1,171 @@
+//! Movers that empty a socket.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::sys::socket::{MsgFlags, recv};
+
+use crate::Moved;
+
+/// Empties a socket, about one block per call.
+pub trait ReceiveMover: Send {
+    /// Takes what is there, up to one block. Blocks until there is something unless `wait` is false, when it
+    /// fails with `WouldBlock` instead; `bytes: 0` is the end of the stream.
+    fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved>;
+}
+
+fn flags(wait: bool) -> MsgFlags {
+    if wait {
+        MsgFlags::empty()
+    } else {
+        MsgFlags::MSG_DONTWAIT
+    }
+}
+
+/// Counts blocks of a byte stream that is read in arbitrary pieces.
+struct BlockCount {
+    block: usize,
+    partial: usize,
+}
+
+impl BlockCount {
+    fn add(&mut self, bytes: usize) -> Moved {
+        self.partial += bytes;
+        let blocks = self.partial / self.block;
+        self.partial %= self.block;
+        Moved {
+            bytes,
+            blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Reads into a buffer of one block: one copy out of the kernel.
+pub struct CopyReceiver {
+    buffer: Vec<u8>,
+    count: BlockCount,
+}
+
+impl CopyReceiver {
+    /// Reads up to `block` bytes per call; `block` must not be 0.
+    pub fn new(block: usize) -> Self {
+        Self {
+            buffer: vec![0; block],
+            count: BlockCount { block, partial: 0 },
+        }
+    }
+}
+
+impl ReceiveMover for CopyReceiver {
+    fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
+        let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags(wait))?;
+        Ok(self.count.add(bytes))
+    }
+}
+
+/// Lets the kernel drop the bytes (`MSG_TRUNC` on a TCP socket, tcp(7)): no copy at all.
+pub struct TruncReceiver {
+    /// TCP does not write to it; the call wants one as long as what it may drop.
+    buffer: Vec<u8>,
+    count: BlockCount,
+}
+
+impl TruncReceiver {
+    /// Drops up to `block` bytes per call; `block` must not be 0.
+    pub fn new(block: usize) -> Self {
+        Self {
+            buffer: vec![0; block],
+            count: BlockCount { block, partial: 0 },
+        }
+    }
+}
+
+impl ReceiveMover for TruncReceiver {
+    fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
+        let bytes = recv(
+            socket.as_raw_fd(),
+            &mut self.buffer,
+            flags(wait) | MsgFlags::MSG_TRUNC,
+        )?;
+        Ok(self.count.add(bytes))
+    }
+}
+
+/// Reads into a buffer and writes it to a file.
+pub struct FileReceiver {
+    file: File,
+    inner: CopyReceiver,
+}
+
+impl FileReceiver {
+    /// Reads up to `block` bytes per call; `block` must not be 0.
+    pub fn new(file: File, block: usize) -> Self {
+        Self {
+            file,
+            inner: CopyReceiver::new(block),
+        }
+    }
+}
+
+impl ReceiveMover for FileReceiver {
+    fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
+        let moved = self.inner.receive(socket, wait)?;
+        self.file.write_all(&self.inner.buffer[..moved.bytes])?;
+        Ok(moved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    fn drain(mover: &mut dyn ReceiveMover) -> (usize, u32) {
+        let (mut client, server) = pair();
+        client.write_all(&[5; 1050]).unwrap();
+        drop(client);
+        let (mut bytes, mut blocks) = (0, 0);
+        loop {
+            let moved = mover.receive(server.as_fd(), true).unwrap();
+            if moved.bytes == 0 {
+                return (bytes, blocks);
+            }
+            bytes += moved.bytes;
+            blocks += moved.blocks;
+        }
+    }
+
+    #[test]
+    fn every_receiver_counts_all_bytes_and_whole_blocks() {
+        assert_eq!(drain(&mut CopyReceiver::new(100)), (1050, 10));
+        assert_eq!(drain(&mut TruncReceiver::new(100)), (1050, 10));
+        let file = tempfile_like();
+        assert_eq!(
+            drain(&mut FileReceiver::new(file.try_clone().unwrap(), 100)),
+            (1050, 10)
+        );
+        assert_eq!(file.metadata().unwrap().len(), 1050);
+    }
+
+    fn tempfile_like() -> File {
+        use nix::sys::memfd::{MFdFlags, memfd_create};
+        File::from(memfd_create(c"test", MFdFlags::empty()).unwrap())
+    }
+
+    #[test]
+    fn without_waiting_an_empty_socket_would_block() {
+        let (_client, server) = pair();
+        let error = CopyReceiver::new(10)
+            .receive(server.as_fd(), false)
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}

@@ -1,0 +1,145 @@
+//! Socket options and queries that no safe wrapper has.
+
+use std::io;
+use std::mem::size_of;
+use std::net::Ipv6Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Sets an option whose value is plain old data.
+fn set<T: Copy>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for the borrow's lifetime, and the kernel only reads `length` bytes from
+    // `value`, which is exactly its size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Lets the kernel pace a socket to `bytes_per_second` (`SO_MAX_PACING_RATE`, 64 bits since Linux 4.20; TCP paces
+/// itself, UDP needs the fq queueing discipline).
+pub fn set_max_pacing_rate(socket: BorrowedFd<'_>, bytes_per_second: u64) -> io::Result<()> {
+    set(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_MAX_PACING_RATE,
+        &bytes_per_second,
+    )
+}
+
+/// `struct in6_flowlabel_req` of linux/in6.h.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct FlowLabelRequest {
+    destination: [u8; 16],
+    /// Big-endian.
+    label: u32,
+    action: u8,
+    share: u8,
+    flags: u16,
+    expires: u16,
+    linger: u16,
+    padding: u32,
+}
+
+/// `IPV6_FL_A_GET`, linux/in6.h.
+const FLOW_LABEL_GET: u8 = 0;
+/// `IPV6_FL_S_EXCL`: the label belongs to this socket alone.
+const FLOW_LABEL_EXCLUSIVE: u8 = 1;
+/// `IPV6_FL_F_CREATE`: make the label if it does not exist.
+const FLOW_LABEL_CREATE: u16 = 1;
+
+/// Makes a socket send the IPv6 flow label `label` (20 bits) to `destination`. The connection's `sockaddr_in6`
+/// must then carry the label too.
+pub fn set_flow_label(socket: BorrowedFd<'_>, destination: Ipv6Addr, label: u32) -> io::Result<()> {
+    let request = FlowLabelRequest {
+        destination: destination.octets(),
+        label: (label & 0x000f_ffff).to_be(),
+        action: FLOW_LABEL_GET,
+        share: FLOW_LABEL_EXCLUSIVE,
+        flags: FLOW_LABEL_CREATE,
+        expires: 0,
+        linger: 0,
+        padding: 0,
+    };
+    set(
+        socket,
+        libc::IPPROTO_IPV6,
+        libc::IPV6_FLOWLABEL_MGR,
+        &request,
+    )?;
+    set::<libc::c_int>(socket, libc::IPPROTO_IPV6, libc::IPV6_FLOWINFO_SEND, &1)
+}
+
+/// Asks for a number of bytes with an ioctl that writes one int.
+fn queue_length(socket: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open for the borrow's lifetime; FIONREAD and TIOCOUTQ (SIOCOUTQ) write one int,
+    // and `bytes` is one.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut bytes) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Bytes that were written and that the peer has not acknowledged (`SIOCOUTQ`).
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    queue_length(socket, libc::TIOCOUTQ)
+}
+
+/// Bytes that were received and not yet read (`FIONREAD`).
+pub fn readable(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    queue_length(socket, libc::FIONREAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn queues_are_counted_on_both_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        client.write_all(&[0; 321]).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while unacknowledged(client.as_fd()).unwrap() > 0 {
+            assert!(Instant::now() < deadline, "loopback never acknowledged");
+        }
+        assert_eq!(readable(server.as_fd()).unwrap(), 321);
+    }
+
+    #[test]
+    fn pacing_rate_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        set_max_pacing_rate(listener.as_fd(), 10_000_000_000).unwrap();
+    }
+
+    #[test]
+    fn flow_label_is_taken_on_ipv6_and_refused_on_ipv4() {
+        let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(set_flow_label(v4.as_fd(), Ipv6Addr::LOCALHOST, 5).is_err());
+        let v6 = TcpListener::bind("[::1]:0").unwrap();
+        set_flow_label(v6.as_fd(), Ipv6Addr::LOCALHOST, 5).unwrap();
+    }
+}

@@ -1,0 +1,121 @@
+//! The kernel's view of a TCP socket: `getsockopt(TCP_INFO)`.
+//!
+//! The structure grows with the kernel, so it is read as bytes at the offsets of `struct tcp_info` in
+//! `include/uapi/linux/tcp.h`; what an older kernel does not fill stays `None`.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Room for the structure of any kernel so far (248 bytes in 6.18).
+const ROOM: usize = 512;
+
+/// The part of `struct tcp_info` that output shows or decisions need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Maximum segment size of the sending side, in bytes.
+    pub snd_mss: u32,
+    /// Segments sent and not acknowledged.
+    pub unacked: u32,
+    /// Probes of a closed window sent without an answer.
+    pub probes: u8,
+    /// Path MTU in bytes.
+    pub pmtu: u32,
+    /// Smoothed round-trip time in microseconds.
+    pub rtt: u32,
+    /// Its mean deviation in microseconds.
+    pub rttvar: u32,
+    /// Congestion window in segments.
+    pub snd_cwnd: u32,
+    /// Segments retransmitted since the socket was opened.
+    pub total_retrans: u32,
+    /// Bytes that the peer acknowledged (Linux 4.1).
+    pub bytes_acked: Option<u64>,
+    /// Bytes received in order (Linux 4.1).
+    pub bytes_received: Option<u64>,
+    /// Bytes in the send queue that were never sent (Linux 4.6).
+    pub notsent_bytes: Option<u32>,
+    /// Reordering events seen since the socket was opened (Linux 4.19).
+    pub reord_seen: Option<u32>,
+    /// Window that the peer advertises, in bytes (Linux 5.4).
+    pub snd_wnd: Option<u32>,
+}
+
+impl TcpInfo {
+    /// Asks the kernel about a connected TCP socket.
+    pub fn read(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        let mut bytes = [0_u8; ROOM];
+        let mut length = libc::socklen_t::try_from(ROOM).unwrap_or(libc::socklen_t::MAX);
+        // SAFETY: the descriptor is open for the borrow's lifetime; `bytes` is writable for `length` bytes, which
+        // is all that the kernel writes, and any byte pattern is a valid `u8`; `length` is a live socklen_t.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                bytes.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let filled = usize::try_from(length).unwrap_or(0).min(ROOM);
+        Ok(Self::parse(&bytes[..filled]))
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
+        let u32_at = |offset: usize| {
+            let field = bytes.get(offset..offset + 4)?;
+            Some(u32::from_ne_bytes(field.try_into().ok()?))
+        };
+        let u64_at = |offset: usize| {
+            let field = bytes.get(offset..offset + 8)?;
+            Some(u64::from_ne_bytes(field.try_into().ok()?))
+        };
+        Self {
+            probes: bytes.get(3).copied().unwrap_or(0),
+            snd_mss: u32_at(16).unwrap_or(0),
+            unacked: u32_at(24).unwrap_or(0),
+            pmtu: u32_at(60).unwrap_or(0),
+            rtt: u32_at(68).unwrap_or(0),
+            rttvar: u32_at(72).unwrap_or(0),
+            snd_cwnd: u32_at(80).unwrap_or(0),
+            total_retrans: u32_at(100).unwrap_or(0),
+            bytes_acked: u64_at(120),
+            bytes_received: u64_at(128),
+            notsent_bytes: u32_at(144),
+            reord_seen: u32_at(220),
+            snd_wnd: u32_at(228),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn counts_the_bytes_of_a_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(&[7; 1000]).unwrap();
+        server.read_exact(&mut [0; 1000]).unwrap();
+        let info = TcpInfo::read(server.as_fd()).unwrap();
+        assert_eq!(info.bytes_received, Some(1000));
+        assert!(info.snd_mss > 0 && info.pmtu > 0);
+    }
+
+    #[test]
+    fn an_older_kernels_shorter_answer_leaves_the_rest_unknown() {
+        let mut bytes = [0_u8; 104];
+        bytes[100..].copy_from_slice(&9_u32.to_ne_bytes());
+        let info = TcpInfo::parse(&bytes);
+        assert_eq!(info.total_retrans, 9);
+        assert_eq!((info.bytes_acked, info.snd_wnd), (None, None));
+        assert_eq!(TcpInfo::parse(&[]), TcpInfo::default());
+    }
+}

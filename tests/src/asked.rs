@@ -1,0 +1,138 @@
+//! What a client's arguments ask for, as far as the results can be checked against it.
+
+use crate::peer::Peer;
+
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The client.
+    Forward,
+    /// The server (`-R`).
+    Reverse,
+    /// Both (`--bidir`).
+    Bidir,
+}
+
+/// A test as asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Who sends.
+    pub mode: Mode,
+    /// Streams per direction.
+    pub streams: usize,
+    /// Seconds; `None` when bytes or blocks end the test.
+    pub time: Option<u32>,
+    /// Bytes that end the test.
+    pub bytes: Option<u64>,
+    /// Blocks that end the test.
+    pub blocks: Option<u64>,
+    /// Block size in bytes.
+    pub block: u64,
+    /// Seconds that are not counted.
+    pub omit: u32,
+    /// Seconds between the client's reports; 0 is one report.
+    pub interval: f64,
+    /// A target rate was given without a burst.
+    pub paced: bool,
+    /// The client ends the test in the moment in which the last block is written (before 3.16), so a short test
+    /// may be over before anything has arrived.
+    pub abrupt: bool,
+}
+
+impl Asked {
+    /// Reads the arguments of a client.
+    pub fn of(args: &[String]) -> Self {
+        let value = |names: &[&str]| -> Option<&str> {
+            let index = args.iter().rposition(|arg| names.contains(&arg.as_str()))?;
+            args.get(index + 1).map(String::as_str)
+        };
+        let given = |names: &[&str]| args.iter().any(|arg| names.contains(&arg.as_str()));
+        let bytes = value(&["-n"]).map(units);
+        let blocks = value(&["-k"]).map(units);
+        let time = value(&["-t"]).map(small);
+        Self {
+            mode: match (given(&["-R"]), given(&["--bidir"])) {
+                (true, _) => Mode::Reverse,
+                (_, true) => Mode::Bidir,
+                _ => Mode::Forward,
+            },
+            streams: value(&["-P"]).map_or(1, |text| small(text) as usize),
+            time: time.or(if bytes.or(blocks).is_some() {
+                None
+            } else {
+                Some(10)
+            }),
+            bytes,
+            blocks,
+            block: value(&["-l"]).map_or(131_072, units),
+            omit: value(&["-O"]).map_or(0, small),
+            interval: value(&["-i"]).map_or(1.0, |text| text.parse().expect("an interval")),
+            paced: value(&["-b"]).is_some_and(|text| !text.contains('/')),
+            abrupt: false,
+        }
+    }
+
+    /// The same test, when this client asks for it.
+    pub fn by(self, client: Peer) -> Self {
+        let abrupt = client == Peer::Old && self.quota().is_some();
+        Self { abrupt, ..self }
+    }
+
+    /// All data streams of the test.
+    pub fn connections(&self) -> usize {
+        self.streams * if self.mode == Mode::Bidir { 2 } else { 1 }
+    }
+
+    /// Whether the client sends on the stream with this index.
+    pub fn client_sends(&self, index: usize) -> bool {
+        match self.mode {
+            Mode::Forward => true,
+            Mode::Reverse => false,
+            Mode::Bidir => index < self.streams,
+        }
+    }
+
+    /// The bytes that end the test, in whole blocks.
+    pub fn quota(&self) -> Option<u64> {
+        let bytes = self
+            .bytes
+            .map(|bytes| bytes.div_ceil(self.block) * self.block);
+        bytes.or(self.blocks.map(|blocks| blocks * self.block))
+    }
+}
+
+fn small(text: &str) -> u32 {
+    u32::try_from(units(text)).expect("a small number")
+}
+
+fn units(text: &str) -> u64 {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'G') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    let number: u64 = digits
+        .parse()
+        .unwrap_or_else(|e| panic!("{text} is no number that a test gives: {e}"));
+    number * factor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pair::words;
+
+    #[test]
+    fn arguments_are_read() {
+        let asked = Asked::of(&words(
+            "-J --bidir -P 4 -n 1000K -l 64K -O 1 -i 0.5 -b 1M/3",
+        ));
+        assert_eq!(asked.mode, Mode::Bidir);
+        assert_eq!((asked.connections(), asked.time), (8, None));
+        assert_eq!(asked.quota(), Some(16 * 65_536));
+        assert_eq!((asked.omit, asked.interval, asked.paced), (1, 0.5, false));
+        assert!(asked.client_sends(3) && !asked.client_sends(4));
+        assert_eq!(Asked::of(&words("-R")).time, Some(10));
+    }
+}

@@ -1,0 +1,429 @@
+//! What the JSON documents of a client and its server must say about a TCP test.
+//!
+//! Everything here holds for any two programs that speak the protocol; what is asked only of ours says so.
+
+use serde_json::Value;
+
+use crate::asked::{Asked, Mode};
+use crate::findings::Findings;
+use crate::json::{at, float, int, list, text};
+use crate::peer::Peer;
+
+/// Which end wrote a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The client.
+    Client,
+    /// The server.
+    Server,
+}
+
+/// A test may run this much longer than it was asked to: a machine can be slow, not hung.
+const SLACK_SECONDS: f64 = 5.0;
+/// Clocks of two threads are not read in the same moment.
+const CLOCK_SECONDS: f64 = 0.1;
+
+/// One direction of a test: the keys of its sums, and the streams that belong to it.
+struct Flow {
+    client_sends: bool,
+    suffix: &'static str,
+}
+
+const TO_SERVER: Flow = Flow {
+    client_sends: true,
+    suffix: "",
+};
+const TO_CLIENT: Flow = Flow {
+    client_sends: false,
+    suffix: "",
+};
+const TO_CLIENT_TOO: Flow = Flow {
+    client_sends: false,
+    suffix: "_bidir_reverse",
+};
+
+fn flows(asked: &Asked) -> &'static [Flow] {
+    match asked.mode {
+        Mode::Forward => &[TO_SERVER],
+        Mode::Reverse => &[TO_CLIENT],
+        Mode::Bidir => &[TO_SERVER, TO_CLIENT_TOO],
+    }
+}
+
+impl Flow {
+    /// Whether the end that wrote the document sends.
+    fn sends(&self, end: End) -> bool {
+        self.client_sends == (end == End::Client)
+    }
+
+    fn bytes(&self, document: &Value, sum: &str) -> Option<i64> {
+        int(document, &format!("/end/{sum}{}/bytes", self.suffix))
+    }
+}
+
+/// Both documents of one test.
+pub fn both(f: &mut Findings, client: (&Value, Peer), server: (&Value, Peer), asked: &Asked) {
+    document(f, client.0, End::Client, client.1, asked);
+    document(f, server.0, End::Server, server.1, asked);
+    agreement(f, client, server, asked);
+}
+
+/// One document alone.
+pub fn document(f: &mut Findings, doc: &Value, end: End, peer: Peer, asked: &Asked) {
+    let mut own = Findings::new();
+    start(&mut own, doc, end, asked);
+    intervals(&mut own, doc, end, peer, asked);
+    summary(&mut own, doc, end, asked);
+    if peer == Peer::Ours {
+        exact_intervals(&mut own, doc, end, asked);
+    }
+    own.equal("error", at(doc, "/error"), &Value::Null);
+    for line in own.to_string().lines() {
+        let line = line.trim_start_matches("✗ ");
+        f.add(format!("{end:?} ({peer}): {line}"));
+    }
+}
+
+fn start(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+    f.equal(
+        "connected",
+        list(doc, "/start/connected").len(),
+        asked.connections(),
+    );
+    for connected in list(doc, "/start/connected") {
+        for key in ["/socket", "/local_port", "/remote_port"] {
+            f.positive(format!("connected{key}"), int(connected, key));
+        }
+    }
+    let version = text(doc, "/start/version").unwrap_or("");
+    f.holds(
+        format!("version {version:?}"),
+        version.starts_with("iperf 3."),
+    );
+    f.holds(
+        "system_info",
+        text(doc, "/start/system_info").is_some_and(|s| s.starts_with("Linux ")),
+    );
+    f.positive("timesecs", int(doc, "/start/timestamp/timesecs"));
+    let cookie = text(doc, "/start/cookie").unwrap_or("");
+    let letters = cookie
+        .bytes()
+        .all(|c| matches!(c, b'a'..=b'z' | b'2'..=b'7'));
+    f.holds(format!("cookie {cookie:?}"), cookie.len() == 36 && letters);
+    let peer_key = match end {
+        End::Client => "/start/connecting_to",
+        End::Server => "/start/accepted_connection",
+    };
+    f.holds(
+        format!("{peer_key}/host"),
+        text(doc, &format!("{peer_key}/host")).is_some(),
+    );
+    f.positive(
+        format!("{peer_key}/port"),
+        int(doc, &format!("{peer_key}/port")),
+    );
+
+    f.equal(
+        "protocol",
+        text(doc, "/start/test_start/protocol"),
+        Some("TCP"),
+    );
+    let streams = i64::try_from(asked.streams).ok();
+    let unsigned = |value: Option<u64>| value.and_then(|v| i64::try_from(v).ok()).or(Some(0));
+    let is_reverse = i64::from(asked.mode == Mode::Reverse);
+    for (key, want) in [
+        ("num_streams", streams),
+        ("blksize", unsigned(Some(asked.block))),
+        ("omit", Some(i64::from(asked.omit))),
+        ("duration", Some(i64::from(asked.time.unwrap_or(0)))),
+        ("bytes", unsigned(asked.bytes)),
+        ("blocks", unsigned(asked.blocks)),
+        ("reverse", Some(is_reverse)),
+    ] {
+        f.equal(key, int(doc, &format!("/start/test_start/{key}")), want);
+    }
+}
+
+fn intervals(f: &mut Findings, doc: &Value, end: End, peer: Peer, asked: &Asked) {
+    let intervals = list(doc, "/intervals");
+    f.holds("there are intervals", !intervals.is_empty() || asked.abrupt);
+    for (number, interval) in intervals.iter().enumerate() {
+        let streams = list(interval, "/streams");
+        f.equal(
+            format!("streams of interval {number}"),
+            streams.len(),
+            asked.connections(),
+        );
+        for (index, stream) in streams.iter().enumerate() {
+            let sends = asked.client_sends(index) == (end == End::Client);
+            let place = format!("interval {number}, stream {index}");
+            f.equal(
+                format!("{place}: sender"),
+                at(stream, "/sender"),
+                &Value::Bool(sends),
+            );
+            tcp_sample(f, &place, stream, sends, peer);
+        }
+        for flow in flows(asked) {
+            let sum = at(interval, &format!("/sum{}", flow.suffix));
+            let place = format!("interval {number}, sum{}", flow.suffix);
+            let total: Option<i64> = streams
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| asked.client_sends(*index) == flow.client_sends)
+                .map(|(_, stream)| int(stream, "/bytes"))
+                .sum();
+            f.equal(format!("{place}: bytes"), int(sum, "/bytes"), total);
+            f.equal(
+                format!("{place}: sender"),
+                at(sum, "/sender"),
+                &Value::Bool(flow.sends(end)),
+            );
+            f.equal(
+                format!("{place}: has retransmits"),
+                int(sum, "/retransmits").is_some(),
+                flow.sends(end),
+            );
+        }
+    }
+}
+
+/// The kernel's view of a stream: on senders, and on no receiver.
+fn tcp_sample(f: &mut Findings, place: &str, stream: &Value, sends: bool, peer: Peer) {
+    let reorder: &[&str] = if peer == Peer::Old { &[] } else { &["reorder"] };
+    for key in [
+        "retransmits",
+        "snd_cwnd",
+        "snd_wnd",
+        "rtt",
+        "rttvar",
+        "pmtu",
+    ]
+    .iter()
+    .chain(reorder)
+    {
+        f.equal(
+            format!("{place}: has {key}"),
+            stream.get(key).is_some(),
+            sends,
+        );
+    }
+}
+
+fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+    let streams = list(doc, "/end/streams");
+    f.equal("streams at the end", streams.len(), asked.connections());
+    for (index, stream) in streams.iter().enumerate() {
+        let sends = asked.client_sends(index) == (end == End::Client);
+        for half in ["sender", "receiver"] {
+            let flag = at(stream, &format!("/{half}/sender"));
+            f.equal(
+                format!("stream {index}, {half}: sender"),
+                flag,
+                &Value::Bool(sends),
+            );
+        }
+        let own = if sends {
+            "/sender/bytes"
+        } else {
+            "/receiver/bytes"
+        };
+        if sends || !asked.abrupt {
+            f.positive(format!("stream {index}: {own}"), int(stream, own));
+        }
+        let (sent, received) = (int(stream, "/sender/bytes"), int(stream, "/receiver/bytes"));
+        if end == End::Client {
+            let peers = if sends { received } else { sent };
+            if !(sends && asked.abrupt) {
+                f.positive(format!("stream {index}: the peer's bytes"), peers);
+            }
+            // A sender counts a block when it is written, and a receiver may have begun to count it by then.
+            let in_flight = i64::try_from(asked.block).unwrap_or(0);
+            f.holds(
+                format!("stream {index}: {received:?} received of {sent:?} sent"),
+                received <= sent.map(|sent| sent + in_flight),
+            );
+        }
+        let statistics = sends || end == End::Client;
+        for key in [
+            "retransmits",
+            "max_snd_cwnd",
+            "max_rtt",
+            "min_rtt",
+            "mean_rtt",
+        ] {
+            let present = int(stream, &format!("/sender/{key}")).is_some();
+            f.equal(
+                format!("stream {index}, sender: has {key}"),
+                present,
+                statistics,
+            );
+        }
+    }
+    for flow in flows(asked) {
+        for (sum, half) in [("sum_sent", "sender"), ("sum_received", "receiver")] {
+            let total: Option<i64> = streams
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| asked.client_sends(*index) == flow.client_sends)
+                .map(|(_, stream)| int(stream, &format!("/{half}/bytes")))
+                .sum();
+            let name = format!("{sum}{}", flow.suffix);
+            f.equal(format!("{name}: bytes"), flow.bytes(doc, sum), total);
+            if let Some(time) = asked.time {
+                let time = f64::from(time);
+                let got = float(doc, &format!("/end/{name}/end"));
+                f.between(
+                    format!("{name}: end"),
+                    got,
+                    time - CLOCK_SECONDS,
+                    time + SLACK_SECONDS,
+                );
+            }
+        }
+    }
+    for side in ["host", "remote"] {
+        for part in ["total", "user", "system"] {
+            let key = format!("/end/cpu_utilization_percent/{side}_{part}");
+            f.holds(
+                key.as_str(),
+                float(doc, &key).is_some_and(|percent| percent >= 0.0),
+            );
+        }
+    }
+    let names = ["sender_tcp_congestion", "receiver_tcp_congestion"];
+    let known = names
+        .iter()
+        .filter(|key| text(doc, &format!("/end/{key}")).is_some_and(|s| !s.is_empty()));
+    let want = if end == End::Client { 2 } else { 1 };
+    f.holds("names of the congestion control", known.count() >= want);
+}
+
+/// Our own intervals lose nothing: they follow each other without a gap, add up to the summary, and as many are
+/// omitted as fit into the omitted time.
+fn exact_intervals(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+    let intervals = list(doc, "/intervals");
+    let length = if end == End::Client {
+        asked.interval
+    } else {
+        1.0
+    };
+    let omitted = |interval: &Value| at(interval, "/streams/0/omitted") == &Value::Bool(true);
+    for pair in intervals.windows(2) {
+        if omitted(&pair[0]) == omitted(&pair[1]) {
+            let before = float(&pair[0], "/streams/0/end").unwrap_or(-1.0);
+            let after = float(&pair[1], "/streams/0/start").unwrap_or(-2.0);
+            f.holds(
+                format!("the interval after {before} begins at {after}"),
+                (before - after).abs() < 1e-4,
+            );
+        }
+    }
+    let count = intervals.iter().filter(|i| omitted(i)).count();
+    if length > 0.0 {
+        let expected = f64::from(asked.omit) / length;
+        f.equal("omitted intervals", count as f64, expected);
+        let counted = (intervals.len() - count) as f64;
+        let least = asked
+            .time
+            .map_or(1.0, |time| (f64::from(time) / length).floor());
+        f.between(
+            "counted intervals",
+            Some(counted),
+            least.max(1.0),
+            least + SLACK_SECONDS / length,
+        );
+    } else if asked.omit == 0 {
+        f.equal("intervals with -i 0", intervals.len(), 1);
+    }
+    for (index, stream) in list(doc, "/end/streams").iter().enumerate() {
+        let sends = asked.client_sends(index) == (end == End::Client);
+        let own = if sends {
+            "/sender/bytes"
+        } else {
+            "/receiver/bytes"
+        };
+        let total: Option<i64> = intervals
+            .iter()
+            .filter(|interval| !omitted(interval))
+            .map(|interval| int(interval, &format!("/streams/{index}/bytes")))
+            .sum();
+        f.equal(
+            format!("stream {index}: bytes of all intervals"),
+            total,
+            int(stream, own),
+        );
+    }
+}
+
+/// What one end counted, the other end learned; and both saw the same connections.
+fn agreement(f: &mut Findings, client: (&Value, Peer), server: (&Value, Peer), asked: &Asked) {
+    let ((client, client_peer), (server, server_peer)) = (client, server);
+    let cookie = |doc| text(doc, "/start/cookie").map(str::to_owned);
+    f.equal("the server's cookie", cookie(server), cookie(client));
+    let ports = |doc: &Value, key: &str| -> Vec<Option<i64>> {
+        let connected = list(doc, "/start/connected");
+        connected.iter().map(|c| int(c, key)).collect()
+    };
+    f.equal(
+        "ports that the server saw",
+        ports(server, "/remote_port"),
+        ports(client, "/local_port"),
+    );
+    for flow in flows(asked) {
+        let (sum, sender) = if flow.client_sends {
+            ("sum_received", client_peer)
+        } else {
+            ("sum_sent", server_peer)
+        };
+        let (learned, counted) = (flow.bytes(client, sum), flow.bytes(server, sum));
+        // The threads of a real server may still count a block while it writes its results.
+        let late = if server_peer == Peer::Ours {
+            0
+        } else {
+            asked.block * asked.streams as u64
+        };
+        f.holds(
+            format!(
+                "{sum}{}: the server counted {counted:?}, the client learned {learned:?}",
+                flow.suffix
+            ),
+            learned
+                .zip(counted)
+                .is_some_and(|(a, b)| a.abs_diff(b) <= late),
+        );
+        if let Some(quota) = asked.quota() {
+            quota_met(f, client, flow, asked, quota, sender);
+        }
+    }
+}
+
+/// A sender stops at its quota: exactly there with one stream, with several at most a block a stream later. A
+/// real one looks at the total only every ten blocks, and with a plain rate it goes on until the client ends the
+/// test. With two directions the one that is done first ends both.
+fn quota_met(
+    f: &mut Findings,
+    client: &Value,
+    flow: &Flow,
+    asked: &Asked,
+    quota: u64,
+    sender: Peer,
+) {
+    const TURN: u64 = 10;
+    if asked.mode == Mode::Bidir {
+        return;
+    }
+    let sent = flow.bytes(client, "sum_sent").map(|bytes| bytes as f64);
+    let others = (asked.streams as u64 - 1) * asked.block;
+    let more = match sender {
+        Peer::Ours => others as f64,
+        _ if asked.paced => f64::INFINITY,
+        _ => (others * TURN) as f64,
+    };
+    f.between(
+        "bytes sent for the quota",
+        sent,
+        quota as f64,
+        quota as f64 + more,
+    );
+}

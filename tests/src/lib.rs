@@ -1,0 +1,42 @@
+//! The harness: any two programs that speak iperf3's protocol, run against each other and looked at from outside.
+//!
+//! ```text
+//! Peer ──► Server (a port, a process, listening)   ─┐
+//! Peer ──► Client (arguments, a deadline)           ├─► Outcome: both command lines, outputs, exit codes
+//! wire ──► a peer made by hand that breaks the rules ┘      │
+//!                                                          ├─► checks: what both JSON documents must say
+//!                                                          ├─► shape:  keys, types and order of a document
+//!                                                          └─► text:   lines without their figures
+//! ```
+//!
+//! Every wait has a deadline, every process that is started is also ended, and a failure shows what was run. The
+//! harness panics where a test should fail.
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a panic is how a harness fails a test"
+)]
+
+pub mod asked;
+pub mod checks;
+pub mod findings;
+pub mod json;
+pub mod netns;
+pub mod pair;
+pub mod parallel;
+pub mod peer;
+pub mod port;
+pub mod process;
+pub mod procfs;
+pub mod server;
+pub mod service;
+pub mod shape;
+pub mod text;
+pub mod wire;
+
+pub use asked::Asked;
+pub use findings::Findings;
+pub use pair::{Outcome, Pair};
+pub use peer::Peer;
+pub use port::Port;
+pub use process::{Finished, Running};
+pub use server::Server;

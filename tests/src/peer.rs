@@ -1,0 +1,150 @@
+//! The programs under test and beside it, and where they are found.
+//!
+//! | peer | where it comes from |
+//! |---|---|
+//! | [`Peer::Ours`] | `IPERF_BIN` if that is set; else `cargo build -p iperf-cli` in the profile and target directory of the running test |
+//! | [`Peer::Old`], [`Peer::New`] | `peers/` in the target directory, filled by `tests/peers/fetch` |
+//!
+//! `Old` is the iperf3 of Debian bookworm, 3.12: single-threaded, without timeouts on the control connection,
+//! numbers below zero written as unsigned. `New` is the newest that Debian has. Between them lie all the changes
+//! of the protocol that matter.
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A program that can be client or server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// The program of this workspace.
+    Ours,
+    /// iperf3 3.12.
+    Old,
+    /// The newest iperf3.
+    New,
+}
+
+/// The two iperf3 versions.
+pub const REAL: [Peer; 2] = [Peer::Old, Peer::New];
+
+impl Peer {
+    /// The program's path; the first use may build or fetch it.
+    pub fn path(self) -> &'static Path {
+        static OURS: OnceLock<PathBuf> = OnceLock::new();
+        static OLD: OnceLock<PathBuf> = OnceLock::new();
+        static NEW: OnceLock<PathBuf> = OnceLock::new();
+        match self {
+            Self::Ours => OURS.get_or_init(build_ours),
+            Self::Old => OLD.get_or_init(|| fetch("bookworm", "old")),
+            Self::New => NEW.get_or_init(|| fetch("sid", "new")),
+        }
+    }
+
+    /// The name by which the program calls itself in its messages.
+    pub fn program_name(self) -> String {
+        let name = self.path().file_name().expect("a program has a name");
+        name.to_string_lossy().into_owned()
+    }
+
+    /// A command that runs the program, with the messages of the system in English.
+    pub fn command(self) -> Command {
+        let mut command = Command::new(self.path());
+        command.env("LC_ALL", "C");
+        command
+    }
+
+    /// The version that the program says it is, for example `3.22`.
+    pub fn version(self) -> String {
+        let output = self
+            .command()
+            .arg("--version")
+            .output()
+            .unwrap_or_else(|e| panic!("{self} does not start: {e}"));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let word = text.split_whitespace().nth(1);
+        word.unwrap_or_else(|| panic!("{self} does not say its version: {text}"))
+            .to_owned()
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ours => "ours",
+            Self::Old => "old",
+            Self::New => "new",
+        })
+    }
+}
+
+/// `target/<profile>`, and the name of the profile's folder: the running test lies in its `deps`.
+fn profile_dir() -> (PathBuf, String) {
+    let test = env::current_exe().expect("the path of the running test");
+    let dir = test
+        .ancestors()
+        .nth(2)
+        .expect("a test lies two folders deep in its profile's folder");
+    let name = dir.file_name().expect("a profile's folder has a name");
+    (dir.to_owned(), name.to_string_lossy().into_owned())
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this package lies in the workspace")
+}
+
+fn build_ours() -> PathBuf {
+    if let Some(path) = env::var_os("IPERF_BIN") {
+        let path = PathBuf::from(path);
+        assert!(path.is_file(), "IPERF_BIN={} is no file", path.display());
+        return path;
+    }
+    let (dir, folder) = profile_dir();
+    let profile = if folder == "debug" { "dev" } else { &folder };
+    let target = dir
+        .parent()
+        .expect("a profile's folder lies in the target directory");
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "iperf-cli",
+            "--profile",
+            profile,
+        ])
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(workspace())
+        .output()
+        .expect("cargo starts");
+    assert!(
+        output.status.success(),
+        "the program does not build:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    dir.join("iperf")
+}
+
+fn fetch(suite: &str, name: &str) -> PathBuf {
+    let (dir, _) = profile_dir();
+    let target = dir
+        .parent()
+        .expect("a profile's folder lies in the target directory")
+        .join("peers")
+        .join(name);
+    let output = Command::new(workspace().join("tests/peers/fetch"))
+        .arg(suite)
+        .arg(&target)
+        .output()
+        .expect("tests/peers/fetch starts");
+    assert!(
+        output.status.success(),
+        "the iperf3 of {suite} is not to be had:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    target.join("iperf3")
+}

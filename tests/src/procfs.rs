@@ -1,0 +1,94 @@
+//! What the kernel says about a process: its memory, descriptors, threads and listening ports.
+
+use std::fs;
+
+/// Resident memory in KiB (`VmRSS` in `/proc/PID/status`).
+pub fn resident_kib(pid: u32) -> u64 {
+    status_field(pid, "VmRSS:")
+}
+
+/// Threads (`Threads` in `/proc/PID/status`).
+pub fn threads(pid: u32) -> u64 {
+    status_field(pid, "Threads:")
+}
+
+/// Open file descriptors.
+pub fn open_files(pid: u32) -> usize {
+    let dir = format!("/proc/{pid}/fd");
+    fs::read_dir(&dir)
+        .unwrap_or_else(|e| panic!("cannot look into {dir}: {e}"))
+        .count()
+}
+
+/// Whether a TCP socket listens on `port` in the network namespace of the process.
+///
+/// Asking the kernel leaves the server alone: a connection made to find out would be a client to it.
+pub fn listens(pid: u32, port: u16) -> bool {
+    ["tcp", "tcp6"]
+        .iter()
+        .any(|table| has_socket(pid, table, |at, state| at == port && state == LISTEN))
+}
+
+/// Whether any socket of this process's network namespace has `port` as its local port.
+///
+/// Binding a socket to find out would not do: a child that another thread starts in that moment has a copy of the
+/// socket, and keeps the port taken for a while after it was closed here.
+pub fn port_in_use(port: u16) -> bool {
+    ["tcp", "tcp6", "udp", "udp6"].iter().any(|table| {
+        has_socket(std::process::id(), table, |at, state| {
+            at == port && state != TIME_WAIT
+        })
+    })
+}
+
+/// States of TCP sockets (include/net/tcp_states.h).
+const LISTEN: &str = "0A";
+const TIME_WAIT: &str = "06";
+
+/// Looks through `/proc/PID/net/TABLE`: a row is number, local address:port in hex, remote address:port, state.
+fn has_socket(pid: u32, table: &str, wanted: impl Fn(u16, &str) -> bool) -> bool {
+    let rows = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+    rows.lines().skip(1).any(|row| {
+        let mut fields = row.split_whitespace().skip(1);
+        let local = fields.next().and_then(|field| field.rsplit(':').next());
+        let port = local.and_then(|hex| u16::from_str_radix(hex, 16).ok());
+        let state = fields.nth(1);
+        port.zip(state)
+            .is_some_and(|(port, state)| wanted(port, state))
+    })
+}
+
+fn status_field(pid: u32, name: &str) -> u64 {
+    let file = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("cannot read {file}: {e}"));
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("{file} has no {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn this_process_is_seen() {
+        let pid = std::process::id();
+        assert!(resident_kib(pid) > 100);
+        assert!(threads(pid) >= 1);
+        let before = open_files(pid);
+        assert!(before >= 3);
+    }
+
+    #[test]
+    fn a_listener_is_seen_while_it_listens() {
+        let pid = std::process::id();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listens(pid, port) && port_in_use(port));
+        drop(listener);
+        assert!(!listens(pid, port));
+    }
+}

@@ -1,0 +1,87 @@
+//! A server process that listens.
+
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::peer::Peer;
+use crate::port::Port;
+use crate::process::{Finished, Running, wait_for};
+use crate::{json, procfs};
+
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// A started server, its port reserved as long as it is used.
+#[derive(Debug)]
+pub struct Server {
+    /// The process.
+    pub process: Running,
+    peer: Peer,
+    port: Port,
+}
+
+impl Server {
+    /// Starts `peer -s -p PORT args…` and waits until it listens.
+    pub fn start(peer: Peer, args: &[&str]) -> Self {
+        Self::start_with(peer, args, |command| command)
+    }
+
+    /// Starts a server whose command is first changed, for example to run in another directory.
+    pub fn start_with(peer: Peer, args: &[&str], change: impl FnOnce(Command) -> Command) -> Self {
+        let port = Port::reserve();
+        let mut command = peer.command();
+        command
+            .args(["-s", "-p", &port.number().to_string()])
+            .args(args);
+        let mut process = Running::start(change(command));
+        let ready = wait_for(START_LIMIT, || {
+            let up = procfs::listens(process.id(), port.number());
+            (up || !process.is_alive()).then_some(up)
+        });
+        if ready != Some(true) {
+            let end = process.finish(Duration::ZERO);
+            panic!(
+                "a server of {peer} does not listen on port {}:\n{end}",
+                port.number()
+            );
+        }
+        Self {
+            process,
+            peer,
+            port,
+        }
+    }
+
+    /// The program.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits for a server that ends by itself (`-1`).
+    pub fn finish(self, limit: Duration) -> Finished {
+        self.process.finish(limit)
+    }
+
+    /// Ends the server with SIGTERM, so that it writes what it still holds.
+    pub fn stop(self) -> Finished {
+        self.process.signal(Signal::SIGTERM);
+        self.process.finish(Duration::from_secs(10))
+    }
+
+    /// The JSON documents written up to now, one a test.
+    pub fn documents(&self) -> Vec<Value> {
+        json::documents(&self.process.stdout_so_far())
+    }
+}

@@ -1,0 +1,84 @@
+//! One server, many tests: nothing that a test used is left behind.
+
+use std::time::Duration;
+
+use iperf_tests::pair::start_client;
+use iperf_tests::process::wait_for;
+use iperf_tests::service::serves;
+use iperf_tests::wire::{PARAMS, Raw, RawClient};
+use iperf_tests::{Peer, Server, procfs};
+
+const TESTS: usize = 200;
+const WARM_UP: usize = 24;
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Freed memory goes back to the system in its own time; a leak of a test's buffers (128 KiB a stream) would be
+/// far above this after 200 tests.
+const SLACK_KIB: u64 = 8 * 1024;
+
+/// What a server holds while nobody uses it.
+#[derive(Debug, PartialEq)]
+struct Idle {
+    files: usize,
+    threads: u64,
+}
+
+fn idle(server: &Server) -> Idle {
+    Idle {
+        files: procfs::open_files(server.id()),
+        threads: procfs::threads(server.id()),
+    }
+}
+
+/// The `number`-th guest: mostly good tests of all kinds, and now and then somebody who breaks off.
+fn visit(server: &Server, number: usize) {
+    let port = server.port();
+    let test = |peer, args| {
+        let end = start_client(peer, port, args).finish(LIMIT);
+        assert!(end.succeeded(), "test {number}:\n{end}");
+    };
+    match number % 12 {
+        0 => drop(Raw::connect(port)),
+        1 => drop(RawClient::up_to_params(port)),
+        2 => drop(RawClient::up_to_streams(port, PARAMS)),
+        3 => drop(RawClient::up_to_running(port, PARAMS, 1)),
+        4 => drop(RawClient::up_to_results(port)),
+        5 => test(Peer::Ours, "-n 64K -R"),
+        6 => test(Peer::Ours, "-n 1M -P 4"),
+        7 => test(Peer::Ours, "-n 1M -P 2 --bidir"),
+        8 => test(Peer::Old, "-n 64K"),
+        9 => test(Peer::Old, "-n 64K -R -P 3"),
+        10 => test(Peer::Ours, "-n 64K --get-server-output"),
+        _ => test(Peer::Ours, "-n 64K"),
+    }
+    // A guest who broke off may still be seen to; the next one comes when the door is open.
+    if number % 12 < 5 {
+        serves(port, Peer::Ours, LIMIT).unwrap_or_else(|e| panic!("after guest {number}: {e}"));
+    }
+}
+
+#[test]
+fn two_hundred_tests_leave_nothing_behind() {
+    let server = Server::start(Peer::Ours, &[]);
+    let fresh = idle(&server);
+    (0..WARM_UP).for_each(|number| visit(&server, number));
+    let warm = procfs::resident_kib(server.id());
+    (WARM_UP..TESTS).for_each(|number| visit(&server, number));
+
+    let settled = wait_for(Duration::from_secs(5), || {
+        let now = idle(&server);
+        (now.files == fresh.files && now.threads <= fresh.threads).then_some(now)
+    });
+    let now = idle(&server);
+    assert!(
+        settled.is_some(),
+        "the server began with {fresh:?} and ends with {now:?}"
+    );
+    let resident = procfs::resident_kib(server.id());
+    assert!(
+        resident < warm + SLACK_KIB,
+        "the server held {warm} KiB after {WARM_UP} tests and holds {resident} KiB after {TESTS}"
+    );
+    let end = server.stop();
+    assert_eq!(end.code(), Some(0), "{end}");
+}

@@ -1,0 +1,309 @@
+//! Tests that cannot begin: what the client says about it, on which stream, and with which exit code.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use iperf_tests::pair::{start_client, words};
+use iperf_tests::service::serves;
+use iperf_tests::wire::{ACCESS_DENIED, Raw, RawClient, Reply, SERVER_ERROR};
+use iperf_tests::{Findings, Finished, Peer, Port, Running, Server, json, parallel, peer, shape};
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const REFUSED: &str = "unable to connect to server - server may have stopped running or use a different port, firewall issue, etc.: Connection refused";
+const BUSY: &str = "the server is busy running a test. try again later";
+
+fn run(peer: Peer, args: &str) -> Finished {
+    let mut command = peer.command();
+    command.args(words(args));
+    Running::start(command).finish(LIMIT)
+}
+
+/// In text mode: one line on standard error, exit code 1.
+fn fails_in_text(f: &mut Findings, end: &Finished, message: &str) {
+    let name = Peer::Ours.program_name();
+    f.equal("exit code", end.code(), Some(1));
+    f.equal("stdout", end.stdout.as_str(), "");
+    f.equal(
+        "stderr",
+        end.stderr.as_str(),
+        &format!("{name}: error - {message}\n"),
+    );
+}
+
+/// In JSON mode: one document of the recorded shape on standard output, nothing on standard error, exit code 1.
+fn fails_in_json(f: &mut Findings, end: &Finished, message: &str, sample: &str) {
+    f.equal("exit code", end.code(), Some(1));
+    f.equal("stderr", end.stderr.as_str(), "");
+    let Ok(document) = serde_json::from_str::<Value>(&end.stdout) else {
+        return f.add("stdout is no JSON document");
+    };
+    f.equal("error", json::text(&document, "/error"), Some(message));
+    let want: Value = serde_json::from_str(sample).expect("the sample is a document");
+    let shape = |document: &Value| shape::lines(document, &[]);
+    for difference in shape::differences(&shape(&document), &shape(&want)) {
+        f.add(difference);
+    }
+}
+
+#[test]
+fn nobody_listens() {
+    let port = Port::reserve();
+    let args = format!("-c 127.0.0.1 -p {} -t 1", port.number());
+    let end = run(Peer::Ours, &args);
+    let mut f = Findings::new();
+    fails_in_text(&mut f, &end, REFUSED);
+    f.assert_none(end);
+
+    let end = run(Peer::Ours, &format!("{args} -J"));
+    let mut f = Findings::new();
+    fails_in_json(
+        &mut f,
+        &end,
+        REFUSED,
+        include_str!("../data/samples/error-refused-322.json"),
+    );
+    f.assert_none(end);
+
+    let end = run(Peer::Ours, &format!("{args} --json-stream"));
+    let want = include_str!("../data/samples/error-refused-json-stream-322.jsonl");
+    assert_eq!(end.stdout, want, "{end}");
+    assert_eq!((end.code(), end.stderr.as_str()), (Some(1), ""), "{end}");
+}
+
+/// What the resolver says depends on the machine, so a real client is asked, too.
+#[test]
+fn nobody_has_that_name() {
+    let args = "-c nosuch.invalid -t 1";
+    let (ours, real) = (run(Peer::Ours, args), run(Peer::New, args));
+    let renamed = real
+        .stderr
+        .replacen("iperf3:", &format!("{}:", Peer::Ours.program_name()), 1);
+    assert!(renamed.contains("unable to connect to server"), "{real}");
+    assert_eq!(ours.stderr, renamed, "{ours}{real}");
+    assert_eq!((ours.code(), ours.stdout.as_str()), (Some(1), ""), "{ours}");
+}
+
+/// A listener whose queue is full drops what asks to connect, like a firewall.
+#[test]
+fn the_connection_takes_too_long() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let port = Port::reserve();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
+    socket.bind(&address.into()).unwrap();
+    socket.listen(0).unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        queued.push(stream);
+        assert!(queued.len() < 100, "the queue does not fill");
+    }
+    let end = start_client(Peer::Ours, port.number(), "--connect-timeout 500 -t 1").finish(LIMIT);
+    assert!(!end.timed_out && end.took < Duration::from_secs(5), "{end}");
+    let mut f = Findings::new();
+    fails_in_text(
+        &mut f,
+        &end,
+        &REFUSED.replace("Connection refused", "Connection timed out"),
+    );
+    f.assert_none(end);
+}
+
+/// A server runs a test while `look` looks at it.
+fn while_busy(server: Peer, first: Peer, look: impl Fn(u16)) {
+    let server = Server::start(server, &[]);
+    let client = start_client(first, server.port(), "-t 3 -b 10M");
+    std::thread::sleep(Duration::from_millis(500));
+    look(server.port());
+    let end = client.finish(LIMIT);
+    assert!(end.succeeded(), "the first client was disturbed:\n{end}");
+}
+
+#[test]
+fn our_client_is_told_that_a_server_is_busy() {
+    for server in peer::REAL {
+        while_busy(server, server, |port| {
+            let end = start_client(Peer::Ours, port, "-t 1").finish(LIMIT);
+            let mut f = Findings::new();
+            fails_in_text(&mut f, &end, BUSY);
+            f.assert_none(end);
+
+            let end = start_client(Peer::Ours, port, "-J -t 1").finish(LIMIT);
+            let mut f = Findings::new();
+            fails_in_json(
+                &mut f,
+                &end,
+                BUSY,
+                include_str!("../data/samples/error-busy-322.json"),
+            );
+            f.assert_none(end);
+        });
+    }
+}
+
+#[test]
+fn our_server_says_that_it_is_busy() {
+    while_busy(Peer::Ours, Peer::Ours, |port| {
+        for client in peer::REAL {
+            let end = start_client(client, port, "-t 1").finish(LIMIT);
+            assert!(end.stderr.contains(BUSY), "{end}");
+        }
+        let mut raw = RawClient::connect(port);
+        assert_eq!(raw.control.reply(LIMIT), Reply::State(ACCESS_DENIED));
+        assert_eq!(raw.control.reply(LIMIT), Reply::Closed);
+    });
+}
+
+/// What a server answers to parameters that it cannot take: an error with this code, and its end of the line.
+#[test]
+fn bad_parameters_are_refused_by_code() {
+    let server = Server::start(Peer::Ours, &[]);
+    let with = |key: &str| format!("{{\"tcp\":true,\"time\":1,\"len\":131072,{key}}}");
+    let rows = [
+        ("no JSON", "{\"tcp\":true,".to_owned(), 114),
+        ("not even close", "hello".to_owned(), 114),
+        ("streams", with("\"parallel\":129"), 6),
+        ("no stream", with("\"parallel\":0"), 6),
+        ("negative streams", with("\"parallel\":-1"), 6),
+        (
+            "duration",
+            "{\"tcp\":true,\"len\":131072,\"time\":86401}".to_owned(),
+            5,
+        ),
+        (
+            "block size",
+            "{\"tcp\":true,\"time\":1,\"len\":1048577}".to_owned(),
+            7,
+        ),
+        ("omitted time", with("\"omit\":601"), 12),
+        ("window", with("\"window\":536870913"), 8),
+        ("MSS", with("\"MSS\":32768"), 10),
+        ("burst", with("\"burst\":1001"), 15),
+        ("type of service", with("\"TOS\":256"), 21),
+    ];
+    for (name, params, code) in rows {
+        let mut client = RawClient::up_to_params(server.port());
+        client.control.send_json(&params);
+        assert_eq!(
+            client.control.reply(LIMIT),
+            Reply::State(SERVER_ERROR),
+            "{name}: {params}"
+        );
+        let mut numbers = [0; 8];
+        client.control.read_exact(&mut numbers, LIMIT).unwrap();
+        let got = i32::from_be_bytes(numbers[..4].try_into().unwrap());
+        assert_eq!(got, code, "{name}: {params}");
+        assert!(
+            client.control.drain(LIMIT),
+            "{name}: the connection stays open"
+        );
+    }
+    still_serves(&server);
+}
+
+#[test]
+fn bad_lengths_of_parameters_are_refused() {
+    let server = Server::start(Peer::Ours, &[]);
+    for length in [0, 8193, 0x9000_0000, u32::MAX] {
+        let mut client = RawClient::up_to_params(server.port());
+        client.control.send(&length.to_be_bytes());
+        assert_eq!(
+            client.control.reply(LIMIT),
+            Reply::State(SERVER_ERROR),
+            "length {length}"
+        );
+        assert!(
+            client.control.drain(LIMIT),
+            "length {length}: the connection stays open"
+        );
+    }
+    still_serves(&server);
+}
+
+fn still_serves(server: &Server) {
+    for client in [Peer::Ours, Peer::Old, Peer::New] {
+        serves(server.port(), client, LIMIT).unwrap_or_else(|e| {
+            panic!(
+                "{e}\nthe server's stderr:\n{}",
+                server.process.stderr_so_far()
+            )
+        });
+    }
+}
+
+/// A data connection with a wrong cookie is refused, and the test that waits for its connections goes on.
+#[test]
+fn a_wrong_cookie_does_not_join_a_test() {
+    let server = Server::start(Peer::Ours, &[]);
+    let mut client = RawClient::up_to_streams(server.port(), iperf_tests::wire::PARAMS);
+    let mut stranger = Raw::connect(server.port());
+    stranger.send(&[b'z'; 37]);
+    assert_eq!(stranger.reply(LIMIT), Reply::State(ACCESS_DENIED));
+    assert_eq!(stranger.reply(LIMIT), Reply::Closed);
+    client.open_data();
+    client.control.expect(iperf_tests::wire::TEST_START);
+    client.control.expect(iperf_tests::wire::TEST_RUNNING);
+    drop(client);
+    still_serves(&server);
+}
+
+/// A recorded command line of 3.22 and what came of it.
+struct Line {
+    args: String,
+    exit: i64,
+    message: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.args)
+    }
+}
+
+/// The port that nobody listened on when the lines were recorded.
+const RECORDED_PORT: &str = "15990";
+
+fn recorded_lines() -> Vec<Line> {
+    let rows: Value = serde_json::from_str(include_str!("../data/cli-validation.json")).unwrap();
+    json::list(&rows, "")
+        .iter()
+        .filter(|row| json::text(row, "/version") == Some("3.22"))
+        .filter_map(|row| {
+            Some(Line {
+                args: json::text(row, "/args")?.to_owned(),
+                exit: json::int(row, "/exit")?,
+                message: json::text(row, "/message")?.to_owned(),
+            })
+        })
+        // Keys and users have tests of their own; what the resolver says depends on the machine.
+        .filter(|line| !line.args.contains(".pem") && !line.args.contains("nosuch.invalid"))
+        .collect()
+}
+
+#[test]
+fn command_lines_are_judged_as_iperf3_judges_them() {
+    let lines = recorded_lines();
+    assert!(
+        lines.len() > 100,
+        "only {} lines were recorded",
+        lines.len()
+    );
+    let name = Peer::Ours.program_name();
+    parallel::each(&lines, 4, |line| {
+        let port = Port::reserve();
+        let end = run(
+            Peer::Ours,
+            &line.args.replace(RECORDED_PORT, &port.number().to_string()),
+        );
+        let mut f = Findings::new();
+        f.equal("exit code", end.code().map(i64::from), Some(line.exit));
+        if !line.message.starts_with('(') {
+            let want = line.message.replacen("iperf3:", &format!("{name}:"), 1);
+            let all = format!("{}{}", end.stderr, end.stdout);
+            let first = all.lines().next().unwrap_or("").trim_end();
+            f.equal("first line", first, want.trim_end());
+        }
+        f.into_result(end)
+    });
+}

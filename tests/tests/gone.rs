@@ -1,0 +1,212 @@
+//! One end goes away in the middle of a test, politely or not; the other end says so, and a server serves on.
+
+use std::fmt;
+use std::time::Duration;
+
+use iperf_tests::pair::start_client;
+use iperf_tests::process::wait_for;
+use iperf_tests::service::serves;
+use iperf_tests::{Findings, Finished, Peer, Server, json, parallel};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const SIGNALS: [Signal; 4] = [
+    Signal::SIGKILL,
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+];
+
+/// One way of going.
+struct Case {
+    client: Peer,
+    server: Peer,
+    signal: Signal,
+    args: &'static str,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} client, {} server, {}, {}",
+            self.client, self.server, self.signal, self.args
+        )
+    }
+}
+
+/// How a program names the signal that ended it.
+fn described(signal: Signal) -> &'static str {
+    match signal {
+        Signal::SIGINT => "Interrupt(2)",
+        Signal::SIGTERM => "Terminated(15)",
+        _ => "Hangup(1)",
+    }
+}
+
+fn cases(pairs: &[(Peer, Peer)]) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for &(client, server) in pairs {
+        for signal in SIGNALS {
+            for args in [
+                "-t 8 -b 10M",
+                "-t 8 -b 10M -J",
+                "-t 8 -b 10M -R",
+                "-t 8 --bidir -P 2 -b 5M",
+            ] {
+                cases.push(Case {
+                    client,
+                    server,
+                    signal,
+                    args,
+                });
+            }
+        }
+    }
+    cases
+}
+
+/// A test in its middle: some intervals were written, or the data streams are known to flow.
+fn in_the_middle() {
+    std::thread::sleep(Duration::from_millis(1300));
+}
+
+fn error_of(end: &Finished) -> String {
+    let document: Value = serde_json::from_str(&end.stdout).unwrap_or_default();
+    json::text(&document, "/error").unwrap_or("").to_owned()
+}
+
+/// In text mode the message is on standard error, in JSON mode in the document.
+fn message_is(f: &mut Findings, end: &Finished, is_json: bool, prefix: &str, message: &str) {
+    if is_json {
+        let prefix = prefix.strip_prefix("error - ").unwrap_or(prefix);
+        f.equal("error", error_of(end), format!("{prefix}{message}"));
+        f.equal("stderr", end.stderr.as_str(), "");
+    } else {
+        let name = Peer::Ours.program_name();
+        f.equal(
+            "stderr",
+            end.stderr.as_str(),
+            &format!("{name}: {prefix}{message}\n"),
+        );
+    }
+}
+
+#[test]
+fn our_client_notices_that_its_server_is_gone() {
+    let pairs = [Peer::Ours, Peer::New, Peer::Old].map(|server| (Peer::Ours, server));
+    parallel::each(&cases(&pairs), 12, |case| {
+        let server = Server::start(case.server, &[]);
+        let client = start_client(Peer::Ours, server.port(), case.args);
+        in_the_middle();
+        server.process.signal(case.signal);
+        let server = server.finish(LIMIT);
+        let client = client.finish(LIMIT);
+
+        let mut f = Findings::new();
+        f.equal("the client's exit code", client.code(), Some(1));
+        f.holds(
+            "the client ends before its test would",
+            client.took < Duration::from_secs(7),
+        );
+        let message = if case.signal == Signal::SIGKILL {
+            "control socket has closed unexpectedly"
+        } else {
+            "the server has terminated"
+        };
+        message_is(
+            &mut f,
+            &client,
+            case.args.contains("-J"),
+            "error - ",
+            message,
+        );
+        if case.signal != Signal::SIGKILL && !case.args.contains("-J") {
+            f.holds(
+                "the client prints a summary",
+                client.stdout.contains("sender\n"),
+            );
+        }
+        if case.server == Peer::Ours && case.signal != Signal::SIGKILL {
+            f.equal("the server's exit code", server.code(), Some(0));
+            let why = format!(
+                "the server has terminated by signal {}",
+                described(case.signal)
+            );
+            message_is(&mut f, &server, false, "interrupt - ", &why);
+        }
+        f.into_result(format!("{client}{server}"))
+    });
+}
+
+#[test]
+fn our_server_notices_that_its_client_is_gone() {
+    let pairs = [Peer::Ours, Peer::New, Peer::Old].map(|client| (client, Peer::Ours));
+    parallel::each(&cases(&pairs), 12, |case| {
+        let mut server = Server::start(Peer::Ours, &[]);
+        let client = start_client(case.client, server.port(), case.args);
+        in_the_middle();
+        client.signal(case.signal);
+        let client = client.finish(LIMIT);
+
+        let message = if case.signal == Signal::SIGKILL {
+            "the client has unexpectedly closed the connection"
+        } else {
+            "the client has terminated"
+        };
+        let mut f = Findings::new();
+        let said = wait_for(Duration::from_secs(5), || {
+            server
+                .process
+                .stderr_so_far()
+                .contains(message)
+                .then_some(())
+        });
+        f.holds(format!("the server says: {message}"), said.is_some());
+        if case.client == Peer::Ours && case.signal != Signal::SIGKILL {
+            f.equal("the client's exit code", client.code(), Some(0));
+            let why = format!(
+                "the client has terminated by signal {}",
+                described(case.signal)
+            );
+            message_is(
+                &mut f,
+                &client,
+                case.args.contains("-J"),
+                "interrupt - ",
+                &why,
+            );
+        }
+        for next in [Peer::Ours, Peer::New, Peer::Old] {
+            if let Err(report) = serves(server.port(), next, LIMIT) {
+                f.add(report);
+            }
+        }
+        f.holds("the server lives", server.process.is_alive());
+        let server = server.stop();
+        f.into_result(format!("{client}{server}"))
+    });
+}
+
+/// A server that writes JSON closes the document of a failed test and writes the next one's.
+#[test]
+fn our_json_server_reports_a_lost_client() {
+    let server = Server::start(Peer::Ours, &["-J"]);
+    let client = start_client(Peer::Ours, server.port(), "-t 8 -b 10M");
+    in_the_middle();
+    drop(client);
+    serves(server.port(), Peer::Ours, LIMIT).unwrap();
+    let documents = wait_for(Duration::from_secs(5), || {
+        let documents = server.documents();
+        (documents.len() >= 2).then_some(documents)
+    });
+    let documents = documents.unwrap_or_else(|| panic!("{}", server.process.stdout_so_far()));
+    let error = json::text(&documents[0], "/error").unwrap_or("");
+    assert!(
+        error.contains("the client has unexpectedly closed the connection"),
+        "{error:?}"
+    );
+    assert_eq!(json::text(&documents[1], "/error"), None);
+    assert!(json::int(&documents[1], "/end/sum_received/bytes") > Some(0));
+}

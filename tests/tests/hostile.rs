@@ -1,0 +1,485 @@
+//! Peers that stall, lie or babble. None of them may crash, hang or fill up the other end.
+//!
+//! A server must serve a good client within seconds of being asked *while* a broken one is still connected: a
+//! stalled stranger must not lock the door. A client must come to an end by itself, with an error and exit code 1.
+
+use std::any::Any;
+use std::fmt;
+use std::thread;
+use std::time::Duration;
+
+use iperf_tests::pair::words;
+use iperf_tests::process::limit_address_space;
+use iperf_tests::service::serves;
+use iperf_tests::wire::{
+    CREATE_STREAMS, DISPLAY_RESULTS, EXCHANGE_RESULTS, PARAM_EXCHANGE, PARAMS, RESULTS, Raw,
+    RawClient, RawServer, SERVER_ERROR, Stage, TEST_END, TEST_RUNNING, TEST_START,
+};
+use iperf_tests::{Findings, Peer, Running, Server, parallel, procfs};
+
+/// Within this time of asking a good client must have been served.
+const SERVED_WITHIN: Duration = Duration::from_secs(5);
+
+/// A client that is left alone must give up within this time. The longest deadline of the protocol's own, for a
+/// JSON message that trickles in, is 30 s.
+const GIVES_UP_WITHIN: Duration = Duration::from_secs(40);
+
+/// A client that was lied to must end within this time.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
+
+/// A server may grow this much for a broken client.
+const MEMORY_KIB: u64 = 64 * 1024;
+
+/// And no end gets more address space than this: a length of 4 GiB that is believed is fatal.
+const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
+
+/// What a broken client keeps open while it stalls.
+type Held = Box<dyn Any + Send>;
+
+/// A broken client: how it gets to the point where it stalls.
+struct BrokenClient {
+    name: &'static str,
+    act: fn(u16) -> Held,
+}
+
+impl fmt::Display for BrokenClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+fn broken(name: &'static str, act: fn(u16) -> Held) -> BrokenClient {
+    BrokenClient { name, act }
+}
+
+/// Connects and sends these bytes.
+fn says(port: u16, bytes: &[u8]) -> Held {
+    let mut raw = Raw::connect(port);
+    raw.send(bytes);
+    Box::new(raw)
+}
+
+/// Gets to the parameters and sends these bytes there.
+fn answers(port: u16, bytes: &[u8]) -> Held {
+    let mut client = RawClient::up_to_params(port);
+    client.control.send(bytes);
+    Box::new(client)
+}
+
+/// Gets to the parameters and sends this JSON.
+fn asks_for(port: u16, params: &str) -> Held {
+    let mut client = RawClient::up_to_params(port);
+    client.control.send_json(params);
+    Box::new(client)
+}
+
+/// Gets to the results and sends these bytes there.
+fn results_in(port: u16, bytes: &[u8]) -> Held {
+    let mut client = RawClient::up_to_results(port);
+    client.control.send(bytes);
+    Box::new(client)
+}
+
+fn framed(text: &str) -> Vec<u8> {
+    let length = u32::try_from(text.len())
+        .expect("a short text")
+        .to_be_bytes();
+    [&length[..], text.as_bytes()].concat()
+}
+
+/// A test of several streams of which only some connections are opened.
+fn opens_some(port: u16, streams: usize) -> Held {
+    let params = PARAMS.replace("\"parallel\":1", "\"parallel\":4");
+    let mut client = RawClient::up_to_streams(port, &params);
+    for _ in 0..streams {
+        client.open_data();
+    }
+    Box::new(client)
+}
+
+fn broken_clients() -> Vec<BrokenClient> {
+    vec![
+        broken("says nothing", |port| says(port, b"")),
+        broken("stops in the cookie", |port| says(port, b"abcdefghij")),
+        broken("200 connections say nothing", |port| {
+            Box::new((0..200).map(|_| Raw::connect(port)).collect::<Vec<_>>())
+        }),
+        broken("200 connections stop in the cookie", |port| {
+            Box::new((0..200).map(|_| says(port, b"abc")).collect::<Vec<_>>())
+        }),
+        broken("garbage", |port| says(port, &[0x9e; 4096])),
+        broken("an HTTP request", |port| {
+            says(
+                port,
+                b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nUser-Agent: test\r\n\r\n",
+            )
+        }),
+        broken("a TLS greeting", |port| {
+            let mut bytes = vec![
+                0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03,
+            ];
+            bytes.extend([0x5a; 506]);
+            says(port, &bytes)
+        }),
+        broken("no parameters", |port| answers(port, b"")),
+        broken("stops in the length", |port| answers(port, &[0, 0])),
+        broken("stops in the parameters", |port| {
+            answers(port, b"\0\0\0\x90{\"tcp\":true,")
+        }),
+        broken("length 0", |port| answers(port, &[0; 4])),
+        broken("length 4 GiB", |port| answers(port, &[0xff; 4])),
+        broken("length 2 GiB and some of it", |port| {
+            answers(
+                port,
+                &[&[0x7f, 0xff, 0xff, 0xff][..], &[b' '; 65_536]].concat(),
+            )
+        }),
+        broken("parameters that are no JSON", |port| {
+            asks_for(port, "{\"tcp\":tru")
+        }),
+        broken("parameters that are an array", |port| {
+            asks_for(port, "[1,2,3]")
+        }),
+        broken("parameters that nest", |port| {
+            asks_for(port, &"[".repeat(8192))
+        }),
+        broken("parameters of wrong types", |port| {
+            asks_for(
+                port,
+                r#"{"tcp":"x","time":"1","title":5,"len":[],"parallel":{},"congestion":null}"#,
+            )
+        }),
+        broken("parameters out of any range", |port| {
+            asks_for(
+                port,
+                r#"{"tcp":true,"time":1e300,"parallel":2147483648,"len":-9223372036854775808,"num":1e999}"#,
+            )
+        }),
+        broken("128 streams never opened", |port| {
+            asks_for(port, &PARAMS.replace("\"parallel\":1", "\"parallel\":128"))
+        }),
+        broken("no data connections", |port| {
+            Box::new(RawClient::up_to_streams(port, PARAMS))
+        }),
+        broken("half of the data connections", |port| opens_some(port, 2)),
+        broken("a data connection without a cookie", |port| {
+            let mut client = RawClient::up_to_streams(port, PARAMS);
+            client.open_data_with(b"");
+            Box::new(client)
+        }),
+        broken("a data connection stops in the cookie", |port| {
+            let mut client = RawClient::up_to_streams(port, PARAMS);
+            let half = client.cookie()[..10].to_vec();
+            client.open_data_with(&half);
+            Box::new(client)
+        }),
+        broken("a data connection with another cookie", |port| {
+            let mut client = RawClient::up_to_streams(port, PARAMS);
+            client.open_data_with(&[b'q'; 37]);
+            Box::new(client)
+        }),
+        broken("more data connections than asked for", |port| {
+            let mut client = RawClient::up_to_running(port, PARAMS, 1);
+            for _ in 0..20 {
+                client.open_data();
+            }
+            client.control.send(&[TEST_END]);
+            Box::new(client)
+        }),
+        broken("sends no data", |port| {
+            Box::new(RawClient::up_to_running(port, PARAMS, 1))
+        }),
+        broken("never reads what it asked for", |port| {
+            let params = PARAMS.replace("\"len\"", "\"reverse\":true,\"len\"");
+            Box::new(RawClient::up_to_running(port, &params, 1))
+        }),
+        broken("never reads and ends the test", |port| {
+            let params = PARAMS.replace("\"bandwidth\":1000000", "\"reverse\":true");
+            let mut client = RawClient::up_to_running(port, &params, 1);
+            thread::sleep(Duration::from_millis(300));
+            client.control.send(&[TEST_END]);
+            Box::new(client)
+        }),
+        broken("closes its data connection", |port| {
+            let mut client = RawClient::up_to_running(port, PARAMS, 1);
+            client.data.clear();
+            Box::new(client)
+        }),
+        broken("an unknown state while the test runs", |port| {
+            let mut client = RawClient::up_to_running(port, PARAMS, 1);
+            client.control.send(&[99]);
+            Box::new(client)
+        }),
+        broken("states of a server", |port| {
+            let mut client = RawClient::up_to_running(port, PARAMS, 1);
+            client
+                .control
+                .send(&[PARAM_EXCHANGE, CREATE_STREAMS, TEST_START, TEST_RUNNING]);
+            Box::new(client)
+        }),
+        broken("no results", |port| results_in(port, b"")),
+        broken("stops in the results", |port| {
+            results_in(port, &framed(RESULTS)[..50])
+        }),
+        broken("results of 4 GiB", |port| results_in(port, &[0xff; 4])),
+        broken("results of length 0", |port| results_in(port, &[0; 4])),
+        broken("results that are no JSON", |port| {
+            results_in(port, &framed("}{"))
+        }),
+        broken("results that nest", |port| {
+            results_in(port, &framed(&"[".repeat(1 << 20)))
+        }),
+        broken("results without streams", |port| {
+            results_in(port, &framed("{\"cpu_util_total\":0}"))
+        }),
+        broken("results of unknown streams", |port| {
+            results_in(port, &framed(&RESULTS.replace("\"id\":1", "\"id\":77")))
+        }),
+        broken("results of 50000 streams", |port| {
+            let one =
+                "{\"id\":1,\"bytes\":0,\"retransmits\":0,\"jitter\":0,\"errors\":0,\"packets\":0}";
+            let many = vec![one; 50_000].join(",");
+            let head = RESULTS.split("\"streams\"").next().unwrap_or("");
+            results_in(port, &framed(&format!("{head}\"streams\":[{many}]}}")))
+        }),
+        broken("results beyond numbers", |port| {
+            results_in(
+                port,
+                &framed(
+                    &RESULTS
+                        .replace("\"bytes\":0", "\"bytes\":1e308")
+                        .replace("\"end_time\":1", "\"end_time\":-1"),
+                ),
+            )
+        }),
+        broken("is not done after the results", |port| {
+            results_in(port, &framed(RESULTS))
+        }),
+    ]
+}
+
+#[test]
+fn a_stalled_client_keeps_nobody_out() {
+    parallel::each(&broken_clients(), 6, |broken| {
+        let mut server = Server::start_with(Peer::Ours, &[], |command| {
+            limit_address_space(&command, ADDRESS_SPACE_KIB)
+        });
+        serves(server.port(), Peer::Ours, Duration::from_secs(10))?;
+        let memory = procfs::resident_kib(server.id());
+
+        let held = (broken.act)(server.port());
+        let mut f = Findings::new();
+        for client in [Peer::Ours, Peer::Old] {
+            if let Err(report) = serves(server.port(), client, SERVED_WITHIN) {
+                f.add(format!("while it stalls: {report}"));
+                break;
+            }
+        }
+        f.holds("the server lives", server.process.is_alive());
+        if server.process.is_alive() {
+            let grown = procfs::resident_kib(server.id()).saturating_sub(memory);
+            f.holds(
+                format!("the server grew by {grown} KiB"),
+                grown < MEMORY_KIB,
+            );
+        }
+        drop(held);
+        if let Err(report) = serves(server.port(), Peer::New, SERVED_WITHIN * 2) {
+            f.add(format!("after it has gone: {report}"));
+        }
+        f.into_result(server.stop())
+    });
+}
+
+/// A broken server: what it does with a client.
+struct BrokenServer {
+    name: &'static str,
+    act: fn(&mut Stage),
+    args: &'static str,
+    within: Duration,
+}
+
+impl fmt::Display for BrokenServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Lies, and then waits for the client to end.
+fn lies(name: &'static str, act: fn(&mut Stage)) -> BrokenServer {
+    BrokenServer {
+        name,
+        act,
+        args: "-t 1 -b 10M",
+        within: ENDS_WITHIN,
+    }
+}
+
+/// Says nothing more.
+fn stalls(name: &'static str, act: fn(&mut Stage)) -> BrokenServer {
+    BrokenServer {
+        name,
+        act,
+        args: "-t 1 -b 10M",
+        within: GIVES_UP_WITHIN,
+    }
+}
+
+fn broken_servers() -> Vec<BrokenServer> {
+    vec![
+        lies("closes after the cookie", |_| {}),
+        lies("closes in place of asking for streams", |stage| {
+            stage.take_params();
+        }),
+        lies("closes after the streams", |stage| {
+            stage.take_params();
+            stage.take_stream();
+        }),
+        lies("closes while the test runs", |stage| {
+            stage.take_params();
+            stage.take_stream();
+            stage.control.send(&[TEST_START, TEST_RUNNING]);
+        }),
+        lies("closes at the end of the test", Stage::run_test),
+        lies("closes in place of its results", |stage| {
+            stage.take_results();
+        }),
+        lies("an unknown state at the beginning", |stage| {
+            stage.control.send(&[99]);
+            stage.stall();
+        }),
+        lies("an unknown state in the test", |stage| {
+            stage.take_params();
+            stage.take_stream();
+            stage.control.send(&[TEST_START, TEST_RUNNING, 0]);
+            stage.stall();
+        }),
+        lies("text in place of states", |stage| {
+            stage.control.send(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            stage.stall();
+        }),
+        lies("an error with a code and nothing more", |stage| {
+            stage.take_params();
+            stage.control.send(&[SERVER_ERROR, 0, 0, 0, 142]);
+        }),
+        lies("an error without a code", |stage| {
+            stage.take_params();
+            stage.control.send(&[SERVER_ERROR]);
+        }),
+        lies("an error with a code nobody knows", |stage| {
+            stage.take_params();
+            stage
+                .control
+                .send(&[SERVER_ERROR, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        }),
+        lies("results of 4 GiB", |stage| {
+            stage.take_results();
+            stage.control.send(&[0xff; 4]);
+            stage.control.send(&vec![b' '; 1 << 20]);
+            stage.stall();
+        }),
+        lies("results of length 0", |stage| {
+            stage.take_results();
+            stage.control.send(&[0; 4]);
+            stage.stall();
+        }),
+        lies("results that are no JSON", |stage| {
+            stage.take_results();
+            stage.control.send_json("}{");
+            stage.stall();
+        }),
+        lies("results that nest", |stage| {
+            stage.take_results();
+            stage.control.send_json(&"[".repeat(1 << 20));
+            stage.stall();
+        }),
+        lies("results of unknown streams", |stage| {
+            stage.take_results();
+            stage
+                .control
+                .send_json(&RESULTS.replace("\"id\":1", "\"id\":77"));
+            stage.control.send(&[DISPLAY_RESULTS]);
+            stage.stall();
+        }),
+        lies("results before the test", |stage| {
+            stage.take_params();
+            stage.control.send(&[EXCHANGE_RESULTS]);
+            stage.control.send_json("{}");
+            stage.stall();
+        }),
+        stalls("says nothing", Stage::stall),
+        stalls("says nothing after the parameters", |stage| {
+            stage.take_params();
+            stage.stall();
+        }),
+        stalls("says nothing after the streams", |stage| {
+            stage.take_params();
+            stage.take_stream();
+            stage.stall();
+        }),
+        stalls("says nothing after the end of the test", |stage| {
+            stage.run_test();
+            stage.stall();
+        }),
+        stalls("does not give its results", |stage| {
+            stage.take_results();
+            stage.stall();
+        }),
+        stalls("stops in its results", |stage| {
+            stage.take_results();
+            stage.control.send(&framed(RESULTS)[..50]);
+            stage.stall();
+        }),
+        stalls("stops in an error", |stage| {
+            stage.take_params();
+            stage.control.send(&[SERVER_ERROR, 0, 0]);
+            stage.stall();
+        }),
+        BrokenServer {
+            name: "never reads the data",
+            act: |stage| {
+                stage.take_params();
+                stage.take_stream();
+                stage.control.send(&[TEST_START, TEST_RUNNING]);
+                stage.control.expect(TEST_END);
+            },
+            args: "-t 1",
+            within: ENDS_WITHIN,
+        },
+        BrokenServer {
+            name: "sends no data",
+            act: |stage| {
+                stage.take_params();
+                stage.take_stream();
+                stage.control.send(&[TEST_START, TEST_RUNNING]);
+                stage.stall();
+            },
+            args: "-t 20 -R --rcv-timeout 1000",
+            within: ENDS_WITHIN,
+        },
+    ]
+}
+
+#[test]
+fn a_broken_server_ends_its_client_with_an_error() {
+    let servers = broken_servers();
+    // All at once: those that wait for a deadline would add up.
+    parallel::each(&servers, servers.len(), |broken| {
+        let server = RawServer::start(broken.act);
+        let mut command = Peer::Ours.command();
+        command
+            .args(["-c", "127.0.0.1", "-p", &server.port().to_string()])
+            .args(words(broken.args));
+        let client = Running::start(limit_address_space(&command, ADDRESS_SPACE_KIB));
+        let end = client.finish(broken.within);
+        let mut f = Findings::new();
+        f.holds("the client ends by itself", !end.timed_out);
+        f.equal("exit code", end.code(), Some(1));
+        let name = Peer::Ours.program_name();
+        f.holds(
+            "it says why",
+            end.stderr.contains(&format!("{name}: error - ")),
+        );
+        f.into_result(end)
+    });
+}
