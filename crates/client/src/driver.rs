@@ -94,6 +94,8 @@ struct Driver<'a, 'o> {
     output: &'a mut Output<'o>,
     phase: Phase,
     meter: Option<CpuMeter>,
+    /// Whether UDP segmentation and receive offload are used.
+    offload: (bool, bool),
     started: Instant,
     wake: Arc<Notify>,
     /// A data stream was lost: the error to end with, unless the server says something first.
@@ -124,6 +126,12 @@ impl<'a, 'o> Driver<'a, 'o> {
         if derived && (1..=65507).contains(&control_mss) {
             test.block = control_mss;
         }
+        if test.transport == Transport::Udp && control_mss > 0 && test.block > control_mss {
+            output.event(&Event::Warning(format!(
+                "UDP block size {} exceeds TCP MSS {control_mss}, may result in fragmentation / drops",
+                test.block
+            )));
+        }
         output.event(&Event::ControlConnected {
             mss: Some(control_mss),
             derived_block: derived.then_some(test.block),
@@ -144,6 +152,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             output,
             phase: Phase::Handshake,
             meter: Some(meter),
+            offload: (false, false),
             started: now,
             wake: Arc::new(Notify::new()),
             lost: None,
@@ -220,8 +229,8 @@ impl<'a, 'o> Driver<'a, 'o> {
                 self.output.event(&Event::TestStarted(TestStarted {
                     config: self.test.clone(),
                     interval: self.config.local.interval,
-                    gso: false,
-                    gro: false,
+                    gso: self.offload.0,
+                    gro: self.offload.1,
                 }));
             }
             Action::Run => self.start()?,
@@ -281,6 +290,10 @@ impl<'a, 'o> Driver<'a, 'o> {
         if let Some(first) = streams.first() {
             self.output.event(&Event::BuffersKept(first.buffers));
         }
+        self.offload = (
+            streams.iter().any(|stream| stream.gso),
+            streams.iter().any(|stream| stream.gro),
+        );
         let meter = self.meter.take().unwrap_or_else(CpuMeter::start);
         self.phase = Phase::Opened(streams, meter);
         self.machine.streams_opened(Instant::now());
@@ -370,7 +383,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         }
         let met = measurement
             .run()
-            .quota_met_at()
+            .complete_at(self.test.block)
             .filter(|_| !self.test.direction.client_sends());
         let end = met.unwrap_or_else(Instant::now);
         if flush {

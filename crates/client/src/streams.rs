@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::tcp::{self, TcpPlan};
+use iperf_engine::net::{self, StreamPlan, StreamRole};
 use iperf_engine::{EngineError, Stream};
-use iperf_model::{ClientConfig, TestConfig};
+use iperf_model::{ClientConfig, TestConfig, Transport};
 use iperf_proto::cookie::Cookie;
 use iperf_proto::stream_id::stream_id;
 
 /// How long one connection may take (iperf3 3.22 allows as much).
 const CONNECT_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long a UDP server may take to reply to the hello (iperf3 waits as long, but says hello only once).
+const HELLO_LIMIT: Duration = Duration::from_secs(30);
 
 /// All that is needed to open the streams on another thread.
 #[derive(Debug)]
@@ -46,25 +49,23 @@ impl Opening {
     }
 
     fn open_one(&self, test: &TestConfig, index: usize) -> Result<Stream, EngineError> {
-        let plan = TcpPlan {
-            transport: test.transport,
-            options: test.socket.clone(),
-            fq_rate: test.pacing.fq_rate,
-            snd_timeout: self.config.local.snd_timeout,
+        let local = &self.config.local;
+        let plan = StreamPlan {
             bind: self.local.map(|local| nth_port(local, index)),
-            bind_dev: self.config.local.bind_dev.clone(),
+            bind_dev: local.bind_dev.clone(),
+            ..StreamPlan::new(test, local)
         };
-        let deadline = Instant::now() + CONNECT_LIMIT;
-        let sending = test.sends_on(index, true);
-        let greeting = self.cookie.as_bytes();
-        tcp::connect(
-            &plan,
-            self.target,
-            greeting,
-            stream_id(index),
-            sending,
-            deadline,
-        )
+        let limit = if test.transport == Transport::Udp {
+            HELLO_LIMIT
+        } else {
+            CONNECT_LIMIT
+        };
+        let deadline = Instant::now() + limit;
+        let role = StreamRole {
+            id: stream_id(index),
+            sending: test.sends_on(index, true),
+        };
+        net::connect(&plan, self.target, self.cookie.as_bytes(), role, deadline)
     }
 }
 

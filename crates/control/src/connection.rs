@@ -55,6 +55,11 @@ impl Control {
         self.stream.peer_addr()
     }
 
+    /// This end's address.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
     /// Gives the connection up when sent data stay unacknowledged for so long (`TCP_USER_TIMEOUT`).
     pub fn set_user_timeout(&self, limit: Duration) -> io::Result<()> {
         self.socket().set_tcp_user_timeout(Some(limit))

@@ -42,6 +42,10 @@ impl Counters {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Counting,

@@ -85,6 +85,11 @@ impl Goal {
     pub(crate) fn met_at(&self) -> Option<Instant> {
         self.met.get().copied()
     }
+
+    /// Whether more than the quota and what was left of its last block was moved. A peer may go on sending.
+    pub(crate) fn is_exceeded(&self, block: u64) -> bool {
+        self.moved.load(Ordering::Acquire) >= self.target + self.amount(block, 1)
+    }
 }
 
 #[cfg(test)]

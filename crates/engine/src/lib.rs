@@ -13,6 +13,7 @@ mod affinity;
 mod clock;
 mod counters;
 mod cpu;
+mod datagrams;
 mod error;
 mod goal;
 mod measurement;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use iperf_model::{FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample};
+use iperf_model::{
+    DatagramSample, FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample, Transport,
+};
 use iperf_zc::tcp_info::TcpInfo;
 use iperf_zc::{interrupt, sockopt};
 use socket2::Socket;
@@ -14,6 +16,7 @@ use tracing::debug;
 
 use crate::counters::{Counters, Phase};
 use crate::cpu::CpuTime;
+use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::goal::Goal;
 use crate::pacer::Pacer;
 use crate::stream::Stream;
@@ -35,7 +38,26 @@ pub(crate) struct Member {
     last_bytes: u64,
     base_bytes: u64,
     tcp: Option<TcpStats>,
+    datagrams: Option<Datagrams>,
     file: Option<(File, String)>,
+}
+
+/// What was seen of a UDP stream's counters.
+struct Datagrams {
+    received: Arc<DatagramCounters>,
+    /// At the last sample, and where the test counts from.
+    last: DatagramCounts,
+    base: DatagramCounts,
+}
+
+impl Datagrams {
+    fn new(received: Arc<DatagramCounters>) -> Self {
+        Self {
+            received,
+            last: DatagramCounts::default(),
+            base: DatagramCounts::default(),
+        }
+    }
 }
 
 impl Member {
@@ -49,6 +71,8 @@ impl Member {
             info,
             socket,
             congestion,
+            gso,
+            gro,
             ..
         } = stream;
         let socket = Arc::new(socket);
@@ -68,18 +92,24 @@ impl Member {
             .transpose()?;
         let block = plan.config.block;
         let mut tcp = None;
+        let is_udp = plan.config.transport == Transport::Udp;
+        let received = Arc::new(DatagramCounters::default());
         let work: Box<dyn FnOnce() -> Ending + Send> = if info.sending {
             if let Ok(info) = TcpInfo::read(socket.as_fd()) {
                 let mut stats = TcpStats::default();
                 stats.restart(&info);
                 tcp = Some(stats);
             }
-            let mut mover = movers::sender(plan.config, file.as_ref().map(|f| &f.0))?;
+            let mut mover = movers::sender(plan.config, file.as_ref().map(|f| &f.0), gso)?;
             let pacing = plan.config.pacing;
             let pacer = Pacer::new(plan.start, pacing.rate, pacing.burst, block);
             Box::new(move || worker::send(&task, mover.as_mut(), pacer, u64::from(block)))
         } else {
-            let mut mover = movers::receiver(plan.config, file.as_ref().map(|f| &f.0))?;
+            let mut mover = if is_udp {
+                movers::datagram_receiver(plan.config, gro, received.clone())
+            } else {
+                movers::receiver(plan.config, file.as_ref().map(|f| &f.0))?
+            };
             Box::new(move || worker::receive(&task, mover.as_mut()))
         };
         let thread = spawn(&info, work, done.clone(), plan.wake.clone())?;
@@ -94,6 +124,7 @@ impl Member {
             last_bytes: 0,
             base_bytes: 0,
             tcp,
+            datagrams: is_udp.then(|| Datagrams::new(received)),
             file,
         })
     }
@@ -106,7 +137,7 @@ impl Member {
             sending: self.info.sending,
             bytes: bytes - self.last_bytes,
             tcp: self.sample_tcp(),
-            datagrams: None,
+            datagrams: self.sample_datagrams(),
         };
         self.last_bytes = bytes;
         interval
@@ -118,8 +149,40 @@ impl Member {
         Some(stats.sample(&info))
     }
 
+    fn sample_datagrams(&mut self) -> Option<DatagramSample> {
+        let counts = self.datagram_counts()?;
+        let datagrams = self.datagrams.as_mut()?;
+        let last = std::mem::replace(&mut datagrams.last, counts);
+        Some(DatagramSample {
+            packets: counts.packets.saturating_sub(last.packets),
+            lost: counts.lost - last.lost,
+            jitter: counts.jitter,
+            out_of_order: counts.out_of_order - last.out_of_order,
+        })
+    }
+
+    /// What the worker has counted: a sender its datagrams, a receiver what their headers say.
+    fn datagram_counts(&self) -> Option<DatagramCounts> {
+        let datagrams = self.datagrams.as_ref()?;
+        Some(if self.info.sending {
+            DatagramCounts {
+                packets: self.counters.blocks(),
+                ..DatagramCounts::default()
+            }
+        } else {
+            datagrams.received.read()
+        })
+    }
+
     /// Counts from here on.
     pub(crate) fn restart(&mut self) {
+        if let Some(counts) = self.datagram_counts()
+            && let Some(datagrams) = &mut self.datagrams
+        {
+            datagrams.base = counts;
+            datagrams.last = counts;
+            datagrams.received.restart_jitter();
+        }
         let bytes = self.counters.bytes();
         self.base_bytes = bytes;
         self.last_bytes = bytes;
@@ -132,6 +195,10 @@ impl Member {
 
     /// What was counted from the restart to the last sample.
     pub(crate) fn totals(&self) -> StreamTotals {
+        let (base, last) = self
+            .datagrams
+            .as_ref()
+            .map_or_else(Default::default, |d| (d.base, d.last));
         StreamTotals {
             id: self.info.id,
             socket: self.info.socket,
@@ -143,8 +210,21 @@ impl Member {
                 size: file.metadata().map_or(0, |data| data.len()),
                 moved: self.last_bytes,
             }),
-            ..StreamTotals::default()
+            packets: last.packets,
+            omitted_packets: base.packets,
+            lost: last.lost,
+            omitted_lost: base.lost,
+            out_of_order: last.out_of_order - base.out_of_order,
+            jitter: last.jitter,
+            socket_drops: self.socket_drops(),
         }
+    }
+
+    /// Datagrams that found no room in this end's receive buffer.
+    fn socket_drops(&self) -> Option<u64> {
+        let receives = self.datagrams.is_some() && !self.info.sending;
+        let dropped = receives.then(|| sockopt::dropped_datagrams(self.socket.as_fd()))?;
+        dropped.ok().map(u64::from)
     }
 
     /// Whether this end sends on the stream.

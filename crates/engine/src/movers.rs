@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use iperf_model::TestConfig;
+use iperf_model::{TestConfig, Transport};
 use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
+use iperf_zc::udp::{DatagramReceiver, DatagramSender, OffloadReceiver};
 
+use crate::datagrams::{self, DatagramCounters};
 use crate::{EngineError, payload};
 
 /// The file of `-F`: read by a sender, made anew by a receiver.
@@ -35,13 +38,19 @@ fn duplicate(file: &File) -> Result<File, EngineError> {
         .map_err(EngineError::system("duplicate the file"))
 }
 
-/// Chooses the mover of a sending stream.
+/// Chooses the mover of a sending stream. `gso` says whether its socket cuts datagrams itself.
 pub(crate) fn sender(
     config: &TestConfig,
     file: Option<&File>,
+    gso: bool,
 ) -> Result<Box<dyn SendMover>, EngineError> {
     let length = config.block as usize;
     let sendfile = EngineError::system("prepare sendfile");
+    if config.transport == Transport::Udp {
+        let payload = payload::block(config.payload, length);
+        let stamp = datagrams::stamp(config.udp.counters_64bit);
+        return Ok(Box::new(DatagramSender::new(&payload, gso, stamp)));
+    }
     Ok(match (file, config.zerocopy) {
         (Some(file), false) => Box::new(FileSender::new(duplicate(file)?, length)),
         (Some(file), true) => {
@@ -55,7 +64,7 @@ pub(crate) fn sender(
     })
 }
 
-/// Chooses the mover of a receiving stream.
+/// Chooses the mover of a receiving byte stream.
 pub(crate) fn receiver(
     config: &TestConfig,
     file: Option<&File>,
@@ -66,4 +75,18 @@ pub(crate) fn receiver(
         None if config.skip_rx_copy => Box::new(TruncReceiver::new(length)),
         None => Box::new(CopyReceiver::new(length)),
     })
+}
+
+/// Chooses the mover of a stream that receives datagrams. `gro` says whether its socket brings many at a time.
+pub(crate) fn datagram_receiver(
+    config: &TestConfig,
+    gro: bool,
+    counters: Arc<DatagramCounters>,
+) -> Box<dyn ReceiveMover> {
+    let look = datagrams::look(counters, config.udp.counters_64bit);
+    if gro {
+        Box::new(OffloadReceiver::new(look))
+    } else {
+        Box::new(DatagramReceiver::new(config.skip_rx_copy, look))
+    }
 }

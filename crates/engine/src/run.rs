@@ -130,6 +130,16 @@ impl Run {
         self.goals.iter().filter_map(|goal| goal.met_at()).min()
     }
 
+    /// When the last byte of the quota came in, if nothing came behind it: what was waited for after that is no part
+    /// of the test. `block` is in bytes.
+    pub fn complete_at(&self, block: u32) -> Option<Instant> {
+        let mut goals = self
+            .goals
+            .iter()
+            .filter(|goal| !goal.is_exceeded(block.into()));
+        goals.find_map(|goal| goal.met_at())
+    }
+
     /// Workers that ended by themselves since the last call.
     pub fn ended_workers(&mut self) -> Vec<WorkerEnd> {
         self.members

@@ -14,4 +14,8 @@ pub struct Stream {
     pub buffers: Buffers,
     /// The congestion control that it uses.
     pub congestion: Option<String>,
+    /// Whether UDP segmentation offload is on.
+    pub gso: bool,
+    /// Whether UDP receive offload is on.
+    pub gro: bool,
 }

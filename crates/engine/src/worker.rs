@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use iperf_zc::Moved;
 use iperf_zc::receive::ReceiveMover;
 use iperf_zc::send::SendMover;
-use iperf_zc::sockopt;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 use socket2::Socket;
@@ -160,7 +159,7 @@ fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
 
 /// Counts what had arrived when the test ended, and not more, however fast the peer goes on sending.
 fn drain(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
-    let mut rest = match sockopt::readable(task.socket.as_fd()) {
+    let mut rest = match mover.backlog(task.socket.as_fd()) {
         Ok(rest) => rest,
         Err(error) => return Ending::Failed(error),
     };

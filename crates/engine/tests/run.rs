@@ -6,22 +6,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::tcp::{self, TcpPlan};
+use iperf_engine::net::{StreamPlan, StreamRole, connect, tcp};
 use iperf_engine::{CpuMeter, Ending, Run, RunPlan, Stream};
-use iperf_model::{Limit, LocalOptions, SocketOptions, TestConfig, Transport};
+use iperf_model::{Limit, LocalOptions, TestConfig, Transport};
 use socket2::Socket;
 
 const LONG: Duration = Duration::from_secs(20);
 
-fn plan() -> TcpPlan {
-    TcpPlan {
-        transport: Transport::Tcp,
-        options: SocketOptions::default(),
-        fq_rate: None,
-        snd_timeout: None,
-        bind: None,
-        bind_dev: None,
-    }
+fn plan() -> StreamPlan {
+    StreamPlan::new(&TestConfig::new(Transport::Tcp), &LocalOptions::default())
 }
 
 /// `count` connected pairs: the senders' ends and the receivers'.
@@ -30,9 +23,19 @@ fn pairs(count: u32) -> (Vec<Stream>, Vec<Stream>) {
     let address: SocketAddr = listener.local_addr().unwrap();
     let connect = |id| {
         let deadline = Instant::now() + LONG;
-        let sender = tcp::connect(&plan(), address, b"", id, true, deadline).unwrap();
+        let sender = connect(
+            &plan(),
+            address,
+            b"",
+            StreamRole { id, sending: true },
+            deadline,
+        )
+        .unwrap();
         let accepted = Socket::from(listener.accept().unwrap().0);
-        (sender, tcp::adopt(accepted, &plan(), id, false).unwrap())
+        (
+            sender,
+            tcp::adopt(accepted, &plan(), StreamRole { id, sending: false }).unwrap(),
+        )
     };
     (1..=count).map(connect).unzip()
 }

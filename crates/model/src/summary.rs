@@ -51,6 +51,9 @@ pub struct StreamTotals {
     pub out_of_order: u64,
     /// Receiver: smoothed jitter in seconds.
     pub jitter: f64,
+    /// Receiver: datagrams that found no room in this end's receive buffer, omitted ones included. They are part of
+    /// `lost`.
+    pub socket_drops: Option<u64>,
     /// How much of the file of `-F` went through.
     pub file: Option<FileProgress>,
 }
@@ -145,4 +148,6 @@ pub struct ReceivedTotals {
     pub out_of_order: u64,
     /// Smoothed jitter in seconds.
     pub jitter: f64,
+    /// Datagrams that found no room in the receive buffer, omitted ones included; only known where they were received.
+    pub socket_drops: Option<u64>,
 }

@@ -42,6 +42,8 @@ pub struct StreamResult {
     pub packets: i64,
     /// `packets` at the end of the omitted period; peers before 3.14 do not say.
     pub omitted_packets: Option<i64>,
+    /// Datagrams that found no room in the receiver's socket. Our own key: iperf3 does not say.
+    pub socket_drops: Option<i64>,
     /// Seconds; 0 from every real peer.
     pub start_time: Option<f64>,
     /// Seconds from the local start, or the end of the omitted period, to the local end.
@@ -142,6 +144,7 @@ impl StreamResult {
             omitted_errors: Some(stream.omitted_lost),
             packets: signed(stream.packets),
             omitted_packets: Some(signed(stream.omitted_packets)),
+            socket_drops: stream.socket_drops.map(signed),
             start_time: Some(0.0),
             end_time: Some(end_time),
         }
@@ -159,6 +162,7 @@ impl StreamResult {
             omitted_errors: fields.integer("omitted_errors"),
             packets: required(fields, "packets")?,
             omitted_packets: fields.integer("omitted_packets"),
+            socket_drops: fields.integer("socket_drops"),
             start_time: fields.number("start_time"),
             end_time: fields.number("end_time"),
         };
@@ -218,6 +222,8 @@ struct WireStream {
     start_time: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end_time: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket_drops: Option<i64>,
 }
 
 impl From<&StreamResult> for WireStream {
@@ -233,6 +239,7 @@ impl From<&StreamResult> for WireStream {
             omitted_packets: stream.omitted_packets,
             start_time: stream.start_time.map(wire_number),
             end_time: stream.end_time.map(wire_number),
+            socket_drops: stream.socket_drops,
         }
     }
 }

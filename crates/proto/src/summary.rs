@@ -65,6 +65,7 @@ fn sending(own: &StreamTotals, peer: Option<&StreamResult>, test: &TestConfig) -
             None => (test.omit == 0).then_some(peer.errors),
         },
         out_of_order: 0,
+        socket_drops: peer.socket_drops.and_then(|drops| drops.try_into().ok()),
         jitter: peer.jitter,
     });
     StreamSummary {
@@ -100,6 +101,7 @@ fn receiving(
             lost: Some(own.lost.saturating_sub(own.omitted_lost)),
             out_of_order: own.out_of_order,
             jitter: own.jitter,
+            socket_drops: own.socket_drops,
         }),
         // −1 says that this stream's sender does not count.
         retransmits: retransmits.and_then(|n| n.try_into().ok()),

@@ -347,6 +347,7 @@ fn losses_of_udp() {
             packets: 1100,
             lost,
             out_of_order: 7,
+            socket_drops: Some(3),
             jitter: 0.012_345_6,
         })
     };
@@ -374,6 +375,7 @@ fn losses_of_udp() {
     assert_eq!(document["intervals"][0]["sum"]["lost_packets"], -3);
     let end = &document["end"];
     assert_eq!(end["streams"][0]["udp"]["out_of_order"], 7);
+    assert_eq!(end["streams"][0]["udp"]["socket_drops"], 3);
     // The sender's count is not known, so the stream has no percentage and the sums have.
     assert_eq!(end["streams"][0]["udp"]["lost_percent"], 0);
     assert_eq!(end["sum_received"]["lost_percent"], 100);
@@ -450,6 +452,7 @@ fn a_peers_absurd_counts_are_shown_and_do_no_harm() {
                 packets: u64::MAX,
                 lost: Some(i64::MIN),
                 out_of_order: u64::MAX,
+                socket_drops: None,
                 jitter: f64::MAX,
             }),
             retransmits: Some(u64::MAX),

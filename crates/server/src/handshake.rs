@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use iperf_control::{Control, Machine, Stop};
 use iperf_engine::Stream;
-use iperf_engine::net::tcp::{self, TcpPlan};
+use iperf_engine::net::{StreamPlan, StreamRole, tcp};
 use iperf_model::{Buffers, Direction, Limit, ServerConfig, TestConfig, Transport};
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
@@ -16,10 +16,11 @@ use iperf_proto::server::{Action, Server};
 use iperf_proto::stream_id::stream_id;
 use socket2::Socket;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep_until, timeout};
 
 use crate::error::TestError;
+use crate::udp_door::UdpDoor;
 
 /// How long the next data connection may take.
 const STREAM_LIMIT: Duration = Duration::from_secs(4);
@@ -46,6 +47,8 @@ pub(crate) struct Guest {
     pub(crate) config: Arc<ServerConfig>,
     /// Buffers of the listening socket, which accepted sockets begin with.
     pub(crate) listener: Buffers,
+    /// Whose turn it is to open UDP streams.
+    pub(crate) udp_turn: Arc<Semaphore>,
 }
 
 /// How a handshake ended without a test.
@@ -65,8 +68,11 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
     let mut handshake = Handshake {
         control,
         machine: Server::new(Deadlines::server(), Instant::now()),
+        peer: guest.peer,
         config: guest.config,
         connections: guest.connections,
+        udp_turn: guest.udp_turn,
+        udp: None,
         test: None,
         streams: Vec::new(),
         deadline: None,
@@ -126,8 +132,12 @@ enum Proceed {
 struct Handshake {
     control: Control,
     machine: Server,
+    peer: SocketAddr,
     config: Arc<ServerConfig>,
     connections: mpsc::Receiver<TcpStream>,
+    udp_turn: Arc<Semaphore>,
+    /// Where the next UDP stream comes in.
+    udp: Option<UdpDoor>,
     test: Option<(Arc<TestConfig>, SystemTime)>,
     streams: Vec<Stream>,
     /// When the next data connection must be there.
@@ -142,7 +152,7 @@ impl Handshake {
                 .await
                 .map_err(TestError::Control)?;
             while let Some(action) = self.machine.poll_action() {
-                self.obey(action)?;
+                self.obey(action).await?;
             }
             if let Some((test, began)) = &self.test
                 && self.streams.len() == test.total_streams()
@@ -162,15 +172,21 @@ impl Handshake {
                     Some(connection) => self.adopt(connection)?,
                     None => return Ok(Proceed::Busy),
                 },
+                hello = next_hello(self.udp.as_mut(), self.streams.last()) => {
+                    self.admit(hello.map_err(TestError::Control)?)?;
+                }
                 () = wait_until(deadline) => self.expire()?,
             }
         }
     }
 
-    fn obey(&mut self, action: Action) -> Result<(), TestError> {
+    async fn obey(&mut self, action: Action) -> Result<(), TestError> {
         match action {
             Action::Params(params) => {
                 let test = self.check(&params).map_err(TestError::Refused)?;
+                if test.transport == Transport::Udp {
+                    self.udp = Some(self.open_udp_door().await?);
+                }
                 self.test = Some((Arc::new(test), SystemTime::now()));
                 self.deadline = Some(Instant::now() + STREAM_LIMIT);
                 self.machine.accept(Instant::now());
@@ -186,8 +202,10 @@ impl Handshake {
     /// Understands the parameters and compares them with what this server allows.
     fn check(&self, params: &Params) -> Result<TestConfig, Code> {
         let test = params.to_test()?;
-        if test.transport != Transport::Tcp {
-            return Err(Code::NOT_IMPLEMENTED);
+        match test.transport {
+            Transport::Udp if self.config.local.file.is_some() => return Err(Code::UDP_FILE),
+            Transport::Tcp | Transport::Mptcp | Transport::Udp => {}
+            Transport::Sctp | Transport::Vsock => return Err(Code::NOT_IMPLEMENTED),
         }
         if let Some(limit) = self.config.rate_limit {
             let directions = if test.direction == Direction::Bidirectional {
@@ -218,25 +236,55 @@ impl Handshake {
         let Some((test, _)) = &self.test else {
             return Ok(());
         };
-        let plan = TcpPlan {
-            transport: test.transport,
-            options: test.socket.clone(),
-            fq_rate: test.pacing.fq_rate,
-            snd_timeout: self.config.local.snd_timeout,
-            bind: None,
-            bind_dev: None,
-        };
-        let index = self.streams.len();
+        let plan = StreamPlan::new(test, &self.config.local);
+        let role = self.next_role(test);
         let socket = connection
             .into_std()
             .map(Socket::from)
             .map_err(TestError::Control)?;
-        let sending = test.sends_on(index, false);
-        let stream =
-            tcp::adopt(socket, &plan, stream_id(index), sending).map_err(TestError::Streams)?;
+        self.seat(tcp::adopt(socket, &plan, role).map_err(TestError::Streams)?);
+        Ok(())
+    }
+
+    /// Waits for its turn, so that a hello is never taken for another test's.
+    async fn open_udp_door(&self) -> Result<UdpDoor, TestError> {
+        let turn = timeout(STREAM_LIMIT, self.udp_turn.clone().acquire_owned()).await;
+        // The semaphore is never closed.
+        let Ok(Ok(turn)) = turn else {
+            return Err(TestError::Refused(Code::BUSY));
+        };
+        let local = self.control.local().map_err(TestError::Control)?;
+        let device = self.config.local.bind_dev.clone();
+        UdpDoor::open(local, self.peer, device, turn).map_err(TestError::Streams)
+    }
+
+    /// Makes a stream of a hello, and opens the door for the next.
+    fn admit(&mut self, from: SocketAddr) -> Result<(), TestError> {
+        let (Some((test, _)), Some(door)) = (&self.test, self.udp.take()) else {
+            return Ok(());
+        };
+        let plan = StreamPlan::new(test, &self.config.local);
+        let role = self.next_role(test);
+        let more = self.streams.len() + 1 < test.total_streams();
+        let (stream, next) = door
+            .admit(from, &plan, role, more)
+            .map_err(TestError::Streams)?;
+        self.udp = next;
+        self.seat(stream);
+        Ok(())
+    }
+
+    fn next_role(&self, test: &TestConfig) -> StreamRole {
+        let index = self.streams.len();
+        StreamRole {
+            id: stream_id(index),
+            sending: test.sends_on(index, false),
+        }
+    }
+
+    fn seat(&mut self, stream: Stream) {
         self.streams.push(stream);
         self.deadline = Some(Instant::now() + STREAM_LIMIT);
-        Ok(())
     }
 
     fn expire(&mut self) -> Result<(), TestError> {
@@ -260,6 +308,16 @@ impl Handshake {
         let _ = self.control.flush(&mut self.machine).await;
         drop(self.streams);
         self.control.close().await;
+    }
+}
+
+async fn next_hello(
+    door: Option<&mut UdpDoor>,
+    last: Option<&Stream>,
+) -> std::io::Result<SocketAddr> {
+    match door {
+        Some(door) => door.next(last).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iperf_control::{Stop, StopReason};
-use iperf_engine::net::tcp;
+use iperf_engine::net;
 use iperf_engine::{Affinity, pin};
 use iperf_model::{Buffers, Event, Failure, FailureKind, ServerConfig, Sink};
 use iperf_proto::cookie::Cookie;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
@@ -50,6 +50,7 @@ pub(crate) struct Host {
     /// Handshakes by cookie, with the way to hand them their data connections.
     guests: HashMap<Cookie, mpsc::Sender<TcpStream>>,
     greetings: usize,
+    udp_turn: Arc<Semaphore>,
     tests: u64,
     knocks: (mpsc::Sender<Knock>, mpsc::Receiver<Knock>),
     _affinity: Option<Affinity>,
@@ -67,7 +68,7 @@ impl Host {
         let listener = listen::listen(&config).await.map_err(ServerError::Listen)?;
         let buffers = {
             let socket = SockRef::from(&listener);
-            tcp::buffers(&socket, None).map_err(ServerError::Listen)?
+            net::buffers(&socket, None).map_err(ServerError::Listen)?
         };
         Ok(Self {
             config: Arc::new(config),
@@ -76,6 +77,7 @@ impl Host {
             sink: None,
             guests: HashMap::new(),
             greetings: 0,
+            udp_turn: Arc::new(Semaphore::new(1)),
             tests: 0,
             knocks: mpsc::channel(64),
             _affinity: affinity,
@@ -202,6 +204,7 @@ impl Host {
             connections,
             config: self.config.clone(),
             listener: self.buffers,
+            udp_turn: self.udp_turn.clone(),
         };
         let (knocks, stop) = (self.knocks.0.clone(), stop.clone());
         tokio::spawn(async move {

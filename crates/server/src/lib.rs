@@ -14,6 +14,7 @@ mod handshake;
 mod host;
 mod listen;
 mod session;
+mod udp_door;
 
 use std::net::SocketAddr;
 

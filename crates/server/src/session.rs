@@ -7,13 +7,13 @@ use iperf_control::{Control, Machine, Stop};
 use iperf_engine::{CpuMeter, Due, Ending, Measurement, RunPlan, WorkerEnd, pin};
 use iperf_model::{
     Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
-    TestStarted,
+    TestStarted, Transport,
 };
 use iperf_proto::results::Results;
 use iperf_proto::server::{Action, Server};
 use iperf_proto::summary::summarize;
 use tokio::sync::Notify;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 use tracing::{debug, warn};
 
 use crate::error::TestError;
@@ -27,6 +27,11 @@ const STALL_LIMIT: Duration = Duration::from_secs(4);
 
 /// A timed test that the client does not end is ended this long after its time, as iperf3 does.
 const OVERTIME: Duration = Duration::from_secs(40);
+
+/// Datagrams may be slower than the control connection. When the client has stopped they have all come as soon as
+/// none came for the first time, and nobody waits longer than the second.
+const SETTLE_SILENCE: Duration = Duration::from_millis(10);
+const SETTLE_LIMIT: Duration = Duration::from_millis(200);
 
 /// A lost data stream is most often the first sign of a lost client; its control connection gets this long to say
 /// so, because that is the better message.
@@ -94,8 +99,8 @@ fn announce(candidate: &Candidate, config: &ServerConfig, output: &mut Output<'_
     output.event(&Event::TestStarted(TestStarted {
         config: candidate.test.clone(),
         interval: config.local.interval,
-        gso: false,
-        gro: false,
+        gso: candidate.streams.iter().any(|stream| stream.gso),
+        gro: candidate.streams.iter().any(|stream| stream.gro),
     }));
 }
 
@@ -143,7 +148,7 @@ impl Session<'_> {
                 .await
                 .map_err(TestError::Control)?;
             while let Some(action) = self.machine.poll_action() {
-                if self.obey(action)? {
+                if self.obey(action).await? {
                     return Ok(());
                 }
                 self.control
@@ -154,7 +159,7 @@ impl Session<'_> {
             let deadline = self.deadline();
             tokio::select! {
                 reason = stop.wait() => {
-                    self.conclude();
+                    self.conclude(Instant::now());
                     return Err(TestError::Interrupted(reason));
                 }
                 input = self.control.read() => self.control.feed(&input, &mut self.machine),
@@ -206,10 +211,12 @@ impl Session<'_> {
     }
 
     /// Does what the machine asks for; true when the test is over.
-    fn obey(&mut self, action: Action) -> Result<bool, TestError> {
+    async fn obey(&mut self, action: Action) -> Result<bool, TestError> {
         match action {
             Action::EndTest => {
-                self.conclude();
+                let end = Instant::now();
+                self.settle().await;
+                self.conclude(end);
                 self.machine.exchange_results(Instant::now());
             }
             Action::PeerResults(_) => {
@@ -224,7 +231,7 @@ impl Session<'_> {
             }
             Action::Done => return Ok(true),
             Action::ClientTerminated => {
-                self.conclude();
+                self.conclude(Instant::now());
                 return Err(TestError::ClientTerminated);
             }
             Action::Fail(failure) => return Err(failure.into()),
@@ -279,20 +286,39 @@ impl Session<'_> {
         }
     }
 
+    /// Waits until the datagrams that were on their way when the client stopped have come.
+    async fn settle(&mut self) {
+        let Phase::Running(measurement) = &mut self.phase else {
+            return;
+        };
+        if self.test.transport != Transport::Udp || !self.test.direction.client_sends() {
+            return;
+        }
+        measurement.run().stop_senders();
+        let deadline = Instant::now() + SETTLE_LIMIT;
+        let mut seen = None;
+        while seen.replace(measurement.run().bytes().1) != Some(measurement.run().bytes().1)
+            && Instant::now() < deadline
+        {
+            sleep(SETTLE_SILENCE).await;
+        }
+    }
+
     /// Ends the streams and reports what this end counted.
-    fn conclude(&mut self) {
+    fn conclude(&mut self, end: Instant) {
         let Phase::Running(measurement) = std::mem::replace(&mut self.phase, Phase::Ready) else {
             return;
         };
         let mut measurement = *measurement;
         measurement.run().stop_senders();
         measurement.run().finish_receivers();
-        // The client says that it is done a moment after its quota is met; that moment is not part of the test.
-        let met = measurement
+        // A client that waits for its last bytes to arrive says a moment later that it is done.
+        let one_way = !self.test.direction.server_sends();
+        let complete = measurement
             .run()
-            .quota_met_at()
-            .filter(|_| !self.test.direction.server_sends());
-        let end = met.unwrap_or_else(Instant::now);
+            .complete_at(self.test.block)
+            .filter(|_| one_way);
+        let end = complete.unwrap_or(end);
         let (last, totals) = measurement.finish(end);
         measurement.close();
         if let Some(interval) = last {

@@ -11,6 +11,7 @@ pub mod receive;
 pub mod send;
 pub mod sockopt;
 pub mod tcp_info;
+pub mod udp;
 
 /// What one call of a mover moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

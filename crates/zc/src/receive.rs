@@ -6,13 +6,18 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use crate::Moved;
+use crate::{Moved, sockopt};
 
 /// Empties a socket, about one block per call.
 pub trait ReceiveMover: Send {
     /// Takes what is there, up to one block. Blocks until there is something unless `wait` is false, when it
     /// fails with `WouldBlock` instead; `bytes: 0` is the end of the stream.
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved>;
+
+    /// Bytes that have arrived and are not yet taken, or more.
+    fn backlog(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        sockopt::readable(socket)
+    }
 }
 
 fn flags(wait: bool) -> MsgFlags {

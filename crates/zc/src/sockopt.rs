@@ -86,6 +86,74 @@ pub fn set_flow_label(socket: BorrowedFd<'_>, destination: Ipv6Addr, label: u32)
     set::<libc::c_int>(socket, libc::IPPROTO_IPV6, libc::IPV6_FLOWINFO_SEND, &1)
 }
 
+/// Lets one call carry many datagrams of `bytes` bytes each (`UDP_SEGMENT`, Linux 4.18).
+pub fn set_udp_segment(socket: BorrowedFd<'_>, bytes: u16) -> io::Result<()> {
+    set(
+        socket,
+        libc::SOL_UDP,
+        libc::UDP_SEGMENT,
+        &libc::c_int::from(bytes),
+    )
+}
+
+/// Lets one call bring many datagrams (`UDP_GRO`, Linux 5.0).
+pub fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set::<libc::c_int>(socket, libc::SOL_UDP, libc::UDP_GRO, &1)
+}
+
+/// Forbids the fragmentation of IPv4 datagrams (`IP_MTU_DISCOVER`); ones that are too long are then refused.
+pub fn set_dont_fragment(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(
+        socket,
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        &libc::IP_PMTUDISC_DO,
+    )
+}
+
+/// Raises the receive buffer to `bytes`, beyond `net.core.rmem_max` where this process may (`SO_RCVBUFFORCE`).
+pub fn raise_receive_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes)
+        .or_else(|_| set(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes))
+}
+
+/// Raises the send buffer to `bytes`, beyond `net.core.wmem_max` where this process may (`SO_SNDBUFFORCE`).
+pub fn raise_send_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &bytes)
+        .or_else(|_| set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes))
+}
+
+/// `SO_MEMINFO`, asm-generic/socket.h (Linux 4.12).
+const SO_MEMINFO: libc::c_int = 55;
+/// `SK_MEMINFO_VARS` and the index of the drops among them, linux/sock_diag.h.
+const MEMINFO_VARS: usize = 9;
+const MEMINFO_DROPS: usize = 8;
+
+/// Datagrams that the kernel dropped at this socket because its receive buffer was full. It is the number that
+/// `SO_RXQ_OVFL` attaches to datagrams, asked for when it is wanted and not with each of them. Modulo 2^32.
+pub fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut values = [0_u32; MEMINFO_VARS];
+    let mut length = libc::socklen_t::try_from(size_of_val(&values)).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for the borrow's lifetime; `values` is writable for `length` bytes, which is all
+    // that the kernel writes, and any bytes are valid u32s; `length` is a live socklen_t.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(values[MEMINFO_DROPS])
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Asks for a number of bytes with an ioctl that writes one int.
 fn queue_length(socket: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
@@ -133,6 +201,38 @@ mod tests {
     fn pacing_rate_is_taken() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         set_max_pacing_rate(listener.as_fd(), 10_000_000_000).unwrap();
+    }
+
+    #[test]
+    fn datagrams_that_find_no_room_are_counted() {
+        use std::net::UdpSocket;
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        let room = socket2::SockRef::from(&receiver)
+            .recv_buffer_size()
+            .unwrap();
+        let count = u32::try_from(room / 1000 + 1).unwrap();
+        for _ in 0..count {
+            sender.send(&[0; 1000]).unwrap();
+        }
+        receiver.set_nonblocking(true).unwrap();
+        let mut came = 0;
+        while receiver.recv(&mut [0; 1000]).is_ok() {
+            came += 1;
+        }
+        assert_eq!(came + dropped_datagrams(receiver.as_fd()).unwrap(), count);
+    }
+
+    #[test]
+    fn buffers_are_raised() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sockets = socket2::SockRef::from(&socket);
+        let before = sockets.recv_buffer_size().unwrap();
+        raise_receive_buffer(socket.as_fd(), u32::try_from(before).unwrap()).unwrap();
+        raise_send_buffer(socket.as_fd(), 100_000).unwrap();
+        assert!(sockets.recv_buffer_size().unwrap() >= before);
+        assert!(sockets.send_buffer_size().unwrap() >= 100_000);
     }
 
     #[test]

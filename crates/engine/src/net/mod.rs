@@ -1,3 +1,78 @@
 //! Opening and accepting data streams, per transport.
 
+mod options;
 pub mod tcp;
+pub mod udp;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use iperf_model::{LocalOptions, SocketOptions, TestConfig, Transport};
+
+pub use options::{buffers, congestion};
+
+use crate::{EngineError, Stream};
+
+/// Everything that shapes the data streams of a test on one end.
+#[derive(Clone, Debug)]
+pub struct StreamPlan {
+    /// How the streams travel.
+    pub transport: Transport,
+    /// Options for the sockets.
+    pub options: SocketOptions,
+    /// Bytes of a block.
+    pub block: u32,
+    /// Bits per second that a sender keeps to.
+    pub rate: Option<u64>,
+    /// Bits per second for the kernel's pacing.
+    pub fq_rate: Option<u64>,
+    /// Segmentation and receive offload.
+    pub gsro: bool,
+    /// `TCP_USER_TIMEOUT`.
+    pub snd_timeout: Option<Duration>,
+    /// Local address; its port may be 0.
+    pub bind: Option<SocketAddr>,
+    /// Local device.
+    pub bind_dev: Option<String>,
+}
+
+impl StreamPlan {
+    /// The plan of a test, for sockets that are bound to nothing.
+    pub fn new(test: &TestConfig, local: &LocalOptions) -> Self {
+        Self {
+            transport: test.transport,
+            options: test.socket.clone(),
+            block: test.block,
+            rate: test.pacing.rate,
+            fq_rate: test.pacing.fq_rate,
+            gsro: test.udp.gsro,
+            snd_timeout: local.snd_timeout,
+            bind: None,
+            bind_dev: None,
+        }
+    }
+}
+
+/// One stream among those of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamRole {
+    /// Its id on the wire.
+    pub id: u32,
+    /// Whether this end sends on it.
+    pub sending: bool,
+}
+
+/// Opens the client's end of a stream; it blocks until `deadline` at the most. `greeting` is what byte streams begin
+/// with.
+pub fn connect(
+    plan: &StreamPlan,
+    address: SocketAddr,
+    greeting: &[u8],
+    role: StreamRole,
+    deadline: Instant,
+) -> Result<Stream, EngineError> {
+    match plan.transport {
+        Transport::Udp => udp::connect(plan, address, role, deadline),
+        _ => tcp::connect(plan, address, greeting, role, deadline),
+    }
+}

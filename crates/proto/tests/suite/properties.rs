@@ -140,6 +140,7 @@ prop_compose! {
         bytes in 0..=i64::MAX.cast_unsigned(),
         omitted in of((any::<i64>(), any::<i64>())),
         jitter in finite(),
+        socket_drops in of(any::<i64>()),
         start_time in of(finite()),
         end_time in of(finite()),
     ) -> StreamResult {
@@ -152,6 +153,7 @@ prop_compose! {
             omitted_errors: omitted.map(|(errors, _)| errors),
             packets: ints[3],
             omitted_packets: omitted.map(|(_, packets)| packets),
+            socket_drops,
             start_time,
             end_time,
         }

@@ -182,6 +182,10 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> Value {
         percent,
     );
     members.insert("out_of_order".into(), json!(received.out_of_order));
+    // Our own key, where it is known: loss at the receiver's socket and not on the way to it.
+    if let Some(drops) = received.socket_drops {
+        members.insert("socket_drops".into(), json!(drops));
+    }
     members.insert("sender".into(), json!(row.sending));
     members.into()
 }

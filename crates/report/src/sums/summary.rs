@@ -72,6 +72,8 @@ pub(crate) struct ReceivedRow {
     pub(crate) lost: Option<i64>,
     pub(crate) jitter_ms: f64,
     pub(crate) out_of_order: u64,
+    /// Datagrams that found no room in the receiver's socket.
+    pub(crate) socket_drops: Option<u64>,
 }
 
 /// How much of a file went through, seen from both ends.
@@ -160,6 +162,7 @@ impl EndRow {
                 lost: stream.received.map_or(Some(0), |received| received.lost),
                 jitter_ms: received.jitter * 1000.0,
                 out_of_order: received.out_of_order,
+                socket_drops: received.socket_drops,
             },
             packets: if sent.packets > 0 {
                 sent.packets
@@ -195,6 +198,7 @@ impl EndRow {
                 lost: losses.map(|losses| total_lost(losses.into_iter())),
                 jitter_ms: mean(rows.iter().map(|row| row.received.jitter_ms)),
                 out_of_order: total(rows.iter().map(|row| row.received.out_of_order)),
+                socket_drops: None,
             },
             packets: total(rows.iter().map(|row| row.packets)),
             retransmits: rows

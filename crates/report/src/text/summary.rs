@@ -69,6 +69,14 @@ impl Page<'_> {
         } else if self.verbose {
             out.push(not_available(row, "receiver"));
         }
+        if self.verbose
+            && let Some(drops) = row.received.socket_drops
+        {
+            let socket = row.socket.unwrap_or_default();
+            out.push(format!(
+                "[{socket:>3}] {drops} of them dropped in the receiver's socket"
+            ));
+        }
     }
 
     fn sum(&self, sum: &EndRow, out: &mut Vec<String>) {

@@ -300,6 +300,7 @@ fn udp_summary(udp: &Value, received: &Value, sending: bool, is_client: bool) ->
             lost: udp["lost_packets"].as_i64(),
             out_of_order: udp["out_of_order"].as_u64().unwrap(),
             jitter: seconds_of(udp["jitter_ms"].as_f64().unwrap()),
+            socket_drops: None,
         }),
         retransmits: None,
         tcp: None,

@@ -439,6 +439,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
                 packets: row.packets,
             }),
             received: received.map(|row| ReceivedTotals {
+                socket_drops: None,
                 bytes: row.bytes(config, seconds(receiver)),
                 packets: row.packets,
                 lost: Some(row.lost),

@@ -1,0 +1,95 @@
+//! What the receiver of datagrams counts, and how the movers of datagrams are told apart from the rest: the header
+//! is written and read here, per datagram, on the worker's thread.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use iperf_proto::udp::{DatagramHeader, LossCounter, REPLY};
+use iperf_zc::udp::{Look, Stamp};
+use socket2::SockRef;
+
+use crate::net::udp::is_hello;
+
+/// The counters of one receiving stream. Only its worker writes them.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct DatagramCounters {
+    packets: AtomicU64,
+    lost: AtomicI64,
+    out_of_order: AtomicU64,
+    /// The bits of an f64: seconds.
+    jitter: AtomicU64,
+    restart_jitter: AtomicBool,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct DatagramCounts {
+    /// The highest sequence number.
+    pub(crate) packets: u64,
+    pub(crate) lost: i64,
+    pub(crate) out_of_order: u64,
+    /// Seconds.
+    pub(crate) jitter: f64,
+}
+
+impl DatagramCounters {
+    pub(crate) fn read(&self) -> DatagramCounts {
+        DatagramCounts {
+            packets: self.packets.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+            out_of_order: self.out_of_order.load(Ordering::Relaxed),
+            jitter: f64::from_bits(self.jitter.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Jitter starts from zero with the next datagram.
+    pub(crate) fn restart_jitter(&self) {
+        self.restart_jitter.store(true, Ordering::Relaxed);
+        self.jitter.store(0, Ordering::Relaxed);
+    }
+
+    fn write(&self, counter: &LossCounter) {
+        self.packets.store(counter.packets(), Ordering::Relaxed);
+        self.lost.store(counter.lost(), Ordering::Relaxed);
+        self.out_of_order
+            .store(counter.out_of_order(), Ordering::Relaxed);
+        self.jitter
+            .store(counter.jitter().to_bits(), Ordering::Relaxed);
+    }
+}
+
+/// Writes the header of each datagram.
+pub(crate) fn stamp(counters_64bit: bool) -> Stamp {
+    Box::new(move |datagram, sequence, now| {
+        DatagramHeader::new(now, sequence).encode(datagram, counters_64bit);
+    })
+}
+
+/// Reads the header of each datagram and counts.
+///
+/// A datagram too short for a header counts for nothing. If it is a hello, its reply was lost, and the client still
+/// waits for one.
+pub(crate) fn look(counters: Arc<DatagramCounters>, counters_64bit: bool) -> Look {
+    let mut counter = LossCounter::default();
+    Box::new(
+        move |socket: BorrowedFd<'_>, bytes: &[u8], _length: usize, arrival: Duration| {
+            let Some(header) = DatagramHeader::decode(bytes, counters_64bit) else {
+                if is_hello(bytes) {
+                    // If this one is lost as well, there will be another hello.
+                    let _ = SockRef::from(&socket).send(&REPLY);
+                }
+                return false;
+            };
+            if counters.restart_jitter.load(Ordering::Relaxed) {
+                counters.restart_jitter.store(false, Ordering::Relaxed);
+                counter.restart_jitter();
+            }
+            counter.receive(&header, arrival);
+            counters.write(&counter);
+            true
+        },
+    )
+}

@@ -1,0 +1,158 @@
+//! What sockets of several transports have in common: options, and reading back what the kernel kept.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use iperf_model::{Buffers, SocketName, StreamInfo};
+use iperf_zc::sockopt;
+use socket2::{SockAddr, Socket};
+
+use crate::EngineError;
+use crate::net::{StreamPlan, StreamRole};
+
+/// Names the option and the value in an error.
+pub(crate) fn set<T>(
+    option: &'static str,
+    value: &(impl ToString + ?Sized),
+    result: io::Result<T>,
+) -> Result<T, EngineError> {
+    result.map_err(|source| EngineError::Option {
+        option,
+        value: value.to_string(),
+        source,
+    })
+}
+
+/// Binds a socket as the plan says.
+pub(crate) fn bind(socket: &Socket, plan: &StreamPlan) -> Result<(), EngineError> {
+    if let Some(address) = plan.bind {
+        // With a fixed port a new test must not wait for the last one's TIME_WAIT.
+        set("SO_REUSEADDR", &1, socket.set_reuse_address(true))?;
+        socket
+            .bind(&SockAddr::from(address))
+            .map_err(|source| EngineError::Bind { address, source })?;
+    }
+    if let Some(device) = &plan.bind_dev {
+        set(
+            "SO_BINDTODEVICE",
+            device,
+            socket.bind_device(Some(device.as_bytes())),
+        )?;
+    }
+    Ok(())
+}
+
+/// Sets the buffers of `-w`.
+pub(crate) fn set_window(socket: &Socket, plan: &StreamPlan) -> Result<(), EngineError> {
+    let Some(window) = plan.options.window else {
+        return Ok(());
+    };
+    let size = window as usize;
+    set("SO_RCVBUF", &window, socket.set_recv_buffer_size(size))?;
+    set("SO_SNDBUF", &window, socket.set_send_buffer_size(size))
+}
+
+/// Reads the buffers back; less than asked for is an error, as in iperf3.
+pub(crate) fn kept(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, EngineError> {
+    let kept = buffers(socket, plan.options.window).map_err(EngineError::system(
+        "read the sizes of the socket's buffers",
+    ))?;
+    for (option, size) in [("SO_SNDBUF", kept.sndbuf), ("SO_RCVBUF", kept.rcvbuf)] {
+        if size < kept.requested {
+            return Err(EngineError::Buffer {
+                option,
+                requested: kept.requested,
+                kept: size,
+            });
+        }
+    }
+    Ok(kept)
+}
+
+/// Sets the kernel's pacing and the type of service. `v4` says what the packets will be.
+pub(crate) fn set_service(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<(), EngineError> {
+    if let Some(rate) = plan.fq_rate {
+        set(
+            "SO_MAX_PACING_RATE",
+            &rate,
+            sockopt::set_max_pacing_rate(socket.as_fd(), rate / 8),
+        )?;
+    }
+    match (u32::from(plan.options.tos), v4) {
+        (0, _) => Ok(()),
+        (tos, true) => set("IP_TOS", &tos, socket.set_tos_v4(tos)),
+        (tos, false) => set("IPV6_TCLASS", &tos, socket.set_tclass_v6(tos)),
+    }
+}
+
+/// Reserves the flow label and puts it into the address to connect to.
+pub(crate) fn labelled(
+    socket: &Socket,
+    plan: &StreamPlan,
+    address: SocketAddr,
+) -> Result<SockAddr, EngineError> {
+    match (plan.options.flow_label, address) {
+        (Some(label), SocketAddr::V6(mut v6)) => {
+            let taken = sockopt::set_flow_label(socket.as_fd(), *v6.ip(), label);
+            set("IPV6_FLOWLABEL", &label, taken)?;
+            // The field of sockaddr_in6 is in network order.
+            v6.set_flowinfo(label.to_be());
+            Ok(SockAddr::from(v6))
+        }
+        (Some(label), SocketAddr::V4(_)) => {
+            let source = io::Error::other("the peer's address is not IPv6");
+            set("IPV6_FLOWLABEL", &label, Err(source))
+        }
+        (None, _) => Ok(SockAddr::from(address)),
+    }
+}
+
+/// How output names a connected socket.
+pub(crate) fn info(socket: &Socket, role: StreamRole) -> Result<StreamInfo, EngineError> {
+    let local = socket
+        .local_addr()
+        .and_then(|address| inet(&address))
+        .map_err(EngineError::system("read the local address"))?;
+    Ok(StreamInfo {
+        id: role.id,
+        socket: socket.as_raw_fd(),
+        local: SocketName::from(local),
+        remote: SocketName::from(peer(socket)?),
+        sending: role.sending,
+    })
+}
+
+/// The peer's address of a connected socket.
+pub(crate) fn peer(socket: &Socket) -> Result<SocketAddr, EngineError> {
+    socket
+        .peer_addr()
+        .and_then(|address| inet(&address))
+        .map_err(EngineError::system("read the peer's address"))
+}
+
+fn inet(address: &SockAddr) -> io::Result<SocketAddr> {
+    address
+        .as_socket()
+        .ok_or_else(|| io::Error::other("not an internet address"))
+}
+
+/// Reads back the sizes of a socket's buffers.
+pub fn buffers(socket: &Socket, requested: Option<u32>) -> io::Result<Buffers> {
+    let kept = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    Ok(Buffers {
+        requested: requested.unwrap_or(0),
+        sndbuf: kept(socket.send_buffer_size()?),
+        rcvbuf: kept(socket.recv_buffer_size()?),
+    })
+}
+
+/// The congestion control that a TCP socket uses.
+pub fn congestion(socket: &Socket) -> Option<String> {
+    let name = socket.tcp_congestion().ok()?;
+    let end = name
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(name.len());
+    Some(String::from_utf8_lossy(&name[..end]).into_owned())
+}

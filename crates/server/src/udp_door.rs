@@ -1,0 +1,143 @@
+//! Where UDP streams come in.
+//!
+//! A hello carries nothing but itself, so only one handshake at a time may wait for them, and only the address that its
+//! control connection comes from is heard. The socket that gets the hello becomes the stream; the next stream gets a
+//! new socket on the same port.
+
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use iperf_engine::net::udp::{adopt, is_hello, listen, reply};
+use iperf_engine::net::{StreamPlan, StreamRole};
+use iperf_engine::{EngineError, Stream};
+use socket2::Socket;
+use tokio::net::UdpSocket;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+/// How often to look whether the client of the last stream says hello again.
+const REPEAT_CHECK: Duration = Duration::from_millis(100);
+
+/// An open door.
+pub(crate) struct UdpDoor {
+    socket: UdpSocket,
+    address: SocketAddr,
+    peer: IpAddr,
+    device: Option<String>,
+    turn: OwnedSemaphorePermit,
+}
+
+impl UdpDoor {
+    /// Opens the door on the address that the control connection came to, for the one that it came from.
+    pub(crate) fn open(
+        local: SocketAddr,
+        peer: SocketAddr,
+        device: Option<String>,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Self, EngineError> {
+        let scope = local;
+        let mut address = SocketAddr::new(local.ip().to_canonical(), local.port());
+        // A link-local address means nothing without its scope.
+        if let (SocketAddr::V6(address), SocketAddr::V6(scope)) = (&mut address, scope) {
+            address.set_scope_id(scope.scope_id());
+        }
+        let socket = bind(address, device.as_deref())?;
+        Ok(Self {
+            socket,
+            address,
+            peer: peer.ip().to_canonical(),
+            device,
+            turn,
+        })
+    }
+
+    /// Waits for the next hello. Meanwhile the last stream's client may not have got its reply, and repeats its hello
+    /// on the socket of that stream.
+    pub(crate) async fn next(&mut self, last: Option<&Stream>) -> io::Result<SocketAddr> {
+        let mut datagram = [0; 64];
+        let mut check = Instant::now() + REPEAT_CHECK;
+        loop {
+            tokio::select! {
+                received = self.socket.recv_from(&mut datagram) => {
+                    let (_, from) = match received {
+                        Ok(received) => received,
+                        // An ICMP message about another datagram.
+                        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+                        Err(error) => return Err(error),
+                    };
+                    if from.ip().to_canonical() == self.peer {
+                        return Ok(from);
+                    }
+                    debug!(%from, "a datagram from somebody else");
+                }
+                () = sleep_until(check) => {
+                    if let Some(last) = last {
+                        answer_repeated(&last.socket)?;
+                    }
+                    check = Instant::now() + REPEAT_CHECK;
+                }
+            }
+        }
+    }
+
+    /// Makes a stream of a hello, answers it, and opens the door for one more stream if there is one.
+    pub(crate) fn admit(
+        self,
+        from: SocketAddr,
+        plan: &StreamPlan,
+        role: StreamRole,
+        more: bool,
+    ) -> Result<(Stream, Option<Self>), EngineError> {
+        let socket = self
+            .socket
+            .into_std()
+            .map(Socket::from)
+            .map_err(EngineError::system("take the socket over"))?;
+        let stream = adopt(socket, from, plan, role)?;
+        let Self {
+            address,
+            peer,
+            device,
+            turn,
+            ..
+        } = self;
+        let next = if more {
+            let socket = bind(address, device.as_deref())?;
+            Some(Self {
+                socket,
+                address,
+                peer,
+                device,
+                turn,
+            })
+        } else {
+            None
+        };
+        reply(&stream.socket).map_err(EngineError::system("answer the hello"))?;
+        Ok((stream, next))
+    }
+}
+
+fn bind(address: SocketAddr, device: Option<&str>) -> Result<UdpSocket, EngineError> {
+    let socket = listen(address, device)?;
+    let system = EngineError::system;
+    socket
+        .set_nonblocking(true)
+        .map_err(system("make the socket non-blocking"))?;
+    UdpSocket::from_std(socket.into()).map_err(system("watch the socket"))
+}
+
+/// Answers what hellos have come again.
+fn answer_repeated(mut socket: &Socket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let mut datagram = [0; 64];
+    while let Ok(length) = socket.read(&mut datagram) {
+        if is_hello(&datagram[..length]) {
+            debug!("the reply to a hello was lost");
+            reply(socket)?;
+        }
+    }
+    socket.set_nonblocking(false)
+}
