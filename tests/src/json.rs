@@ -1,8 +1,16 @@
 //! Reading JSON outputs without ceremony.
 
-use serde_json::{Deserializer, Value};
+use std::fmt;
+
+use serde::de::{self, Deserialize, MapAccess, SeqAccess, Visitor};
+use serde_json::{Deserializer, Map, Number, Value};
 
 static NOTHING: Value = Value::Null;
+
+/// Parses a document. A key that comes twice, as real programs write some, stands where it came last.
+pub fn parse(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str::<LastWins>(text).map(|LastWins(value)| value)
+}
 
 /// The value at a JSON pointer; `null` if there is none.
 pub fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
@@ -35,9 +43,70 @@ pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
 /// The whole documents in a text that holds one after another; an unfinished last one is left out.
 pub fn documents(text: &str) -> Vec<Value> {
     Deserializer::from_str(text)
-        .into_iter::<Value>()
+        .into_iter::<LastWins>()
         .map_while(Result::ok)
+        .map(|LastWins(value)| value)
         .collect()
+}
+
+/// A value in which the last of two equal keys counts, and its place too.
+struct LastWins(Value);
+
+impl<'de> Deserialize<'de> for LastWins {
+    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(AnyValue).map(Self)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(LastWins(value)) = elements.next_element()? {
+            array.push(value);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((key, LastWins(value))) = members.next_entry::<String, _>()? {
+            object.shift_remove(&key);
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +124,16 @@ mod tests {
         assert_eq!(list(&value, "/a/b").len(), 4);
         assert_eq!(int(&value, "/a/c"), None);
         assert!(list(&value, "/nothing").is_empty());
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts() {
+        let value = parse(r#"{"a": 1, "b": [true, null, 2.5, {"x": "y"}], "a": -2}"#).unwrap();
+        assert_eq!(
+            value.to_string(),
+            r#"{"b":[true,null,2.5,{"x":"y"}],"a":-2}"#
+        );
+        assert!(parse("{\"a\":").is_err());
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! Peer ──► Client (arguments, a deadline)           ├─► Outcome: both command lines, outputs, exit codes
 //! wire ──► a peer made by hand that breaks the rules ┘      │
 //!                                                          ├─► checks: what both JSON documents must say
-//!                                                          ├─► shape:  keys, types and order of a document
-//!                                                          └─► text:   lines without their figures
+//!                                                          └─► compare: how they differ from what iperf3 writes
+//!                                                                (shape: keys, types, order; text: lines)
 //! ```
 //!
 //! Every wait has a deadline, every process that is started is also ended, and a failure shows what was run. The
@@ -18,6 +18,7 @@
 
 pub mod asked;
 pub mod checks;
+pub mod compare;
 pub mod findings;
 pub mod json;
 pub mod netns;

@@ -29,21 +29,19 @@ pub fn listens(pid: u32, port: u16) -> bool {
         .any(|table| has_socket(pid, table, |at, state| at == port && state == LISTEN))
 }
 
-/// Whether any socket of this process's network namespace has `port` as its local port.
+/// Whether any socket of this process's network namespace has `port` as its local port, be it only the remains of
+/// a connection (`TIME_WAIT`): those keep a client from taking the port with `--cport`.
 ///
 /// Binding a socket to find out would not do: a child that another thread starts in that moment has a copy of the
 /// socket, and keeps the port taken for a while after it was closed here.
 pub fn port_in_use(port: u16) -> bool {
-    ["tcp", "tcp6", "udp", "udp6"].iter().any(|table| {
-        has_socket(std::process::id(), table, |at, state| {
-            at == port && state != TIME_WAIT
-        })
-    })
+    ["tcp", "tcp6", "udp", "udp6"]
+        .iter()
+        .any(|table| has_socket(std::process::id(), table, |at, _| at == port))
 }
 
-/// States of TCP sockets (include/net/tcp_states.h).
+/// State of a TCP socket (include/net/tcp_states.h).
 const LISTEN: &str = "0A";
-const TIME_WAIT: &str = "06";
 
 /// Looks through `/proc/PID/net/TABLE`: a row is number, local address:port in hex, remote address:port, state.
 fn has_socket(pid: u32, table: &str, wanted: impl Fn(u16, &str) -> bool) -> bool {

@@ -83,9 +83,7 @@ impl Raw {
 
     /// Writes JSON behind its length.
     pub fn send_json(&mut self, text: &str) {
-        let length = u32::try_from(text.len()).expect("a short text");
-        self.send(&length.to_be_bytes());
-        self.send(text.as_bytes());
+        self.send(&framed(text));
     }
 
     /// Reads one byte.
@@ -243,6 +241,14 @@ impl RawClient {
         data.send(bytes);
         self.data.push(data);
     }
+}
+
+/// JSON behind its length.
+pub fn framed(text: &str) -> Vec<u8> {
+    let length = u32::try_from(text.len())
+        .expect("a short text")
+        .to_be_bytes();
+    [&length[..], text.as_bytes()].concat()
 }
 
 /// 36 letters of the protocol's alphabet and a NUL, different each time.

@@ -75,10 +75,7 @@ impl Authorizer {
         let (user, password) = login
             .as_ref()
             .map_or((&b""[..], &b""[..]), |login| (login.user, login.password));
-        let known = self
-            .users
-            .know(user, password)
-            .map_err(Denied::UsersFile)?;
+        let known = self.users.know(user, password).map_err(Denied::UsersFile)?;
 
         let login = login.ok_or(Denied::BadToken)?;
         let seconds = login.seconds.saturating_sub(login::unix_seconds(now));

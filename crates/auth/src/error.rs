@@ -43,8 +43,11 @@ pub enum AuthError {
         source: io::Error,
     },
     /// A server splits a login at white space, so this one would not arrive as it is.
-    #[error("{}: the {0} must be neither empty nor contain white space", self.code())]
-    Unsendable(&'static str),
+    #[error("{}: the {what} must be neither empty nor contain white space", self.code())]
+    Unsendable {
+        /// The user name or the password.
+        what: &'static str,
+    },
     /// A login is one RSA block.
     #[error("{}: this key has room for {room} bytes of user name and password together", self.code())]
     TooLong {
@@ -63,7 +66,7 @@ impl AuthError {
             Self::NoPassword { .. }
             | Self::Prompt(_)
             | Self::PublicKey { .. }
-            | Self::Unsendable(_)
+            | Self::Unsendable { .. }
             | Self::TooLong { .. }
             | Self::Encryption => Code::CLIENT_AUTH,
             Self::PrivateKey { .. } => Code::SERVER_AUTH,

@@ -66,8 +66,11 @@ impl PublicKey {
         let key = self.0.clone();
         let mut block = vec![0; key.key_size_bytes()];
         let written = match padding {
-            Padding::Oaep => OaepPublicEncryptingKey::new(key)
-                .and_then(|key| Ok(key.encrypt(&OAEP_SHA1_MGF1SHA1, text, &mut block, None)?.len())),
+            Padding::Oaep => OaepPublicEncryptingKey::new(key).and_then(|key| {
+                Ok(key
+                    .encrypt(&OAEP_SHA1_MGF1SHA1, text, &mut block, None)?
+                    .len())
+            }),
             Padding::Pkcs1 => Pkcs1PublicEncryptingKey::new(key)
                 .and_then(|key| Ok(key.encrypt(text, &mut block)?.len())),
         };

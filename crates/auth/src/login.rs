@@ -27,11 +27,10 @@ pub fn token(
         password: password.as_bytes(),
         seconds: unix_seconds(now),
     };
-    if !is_word(login.user) {
-        return Err(AuthError::Unsendable("user name"));
-    }
-    if !is_word(login.password) {
-        return Err(AuthError::Unsendable("password"));
+    for (what, text) in [("user name", login.user), ("password", login.password)] {
+        if !is_word(text) {
+            return Err(AuthError::Unsendable { what });
+        }
     }
     let text = login.compose();
     let names = login.user.len() + login.password.len();
@@ -160,7 +159,10 @@ mod tests {
         ] {
             assert_eq!(parsed(text), Some(("mario", "rossi", 12)), "{text:?}");
         }
-        assert_eq!(parsed("user: pwd: pwd: ts: ts: -7"), Some(("pwd:", "ts:", -7)));
+        assert_eq!(
+            parsed("user: pwd: pwd: ts: ts: -7"),
+            Some(("pwd:", "ts:", -7))
+        );
     }
 
     #[test]

@@ -80,11 +80,37 @@ mod tests {
     use super::*;
 
     /// `printf '{mario}rossi' | sha256sum`
-    const HASH: &str = "72871ffb0ce3b2d8d12ba7e0bff8b4b2dd7d35a4a6ae5a6b8a2d2a4c5e0a0c2f";
+    const HASH: &str = "bf7a49a846d44b454a5d11e7acfaf13d138bbe0b7483aa3e050879700572709b";
 
     #[test]
     fn a_hash_covers_name_and_password() {
         assert_eq!(str::from_utf8(&hash(b"mario", b"rossi")[..]), Ok(HASH));
         assert_ne!(hash(b"mario", b"rossi"), hash(b"mario}", b"rossi"));
+    }
+
+    fn names(file: &[u8]) -> Vec<&[u8]> {
+        entries(file).map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn only_lines_with_name_and_hash_count() {
+        let file = b"a,1\r\n\r\n\n#b,2\nc\n d ,3\n,4\ne,5,6\n\xff,7\nf,8";
+        let read: Vec<_> = entries(file).collect();
+        let expected: [(&[u8], &[u8]); 6] = [
+            (b"a", b"1"),
+            (b" d ", b"3"),
+            (b"", b"4"),
+            (b"e", b"5,6"),
+            (b"\xff", b"7"),
+            (b"f", b"8"),
+        ];
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_line_has_at_most_1023_bytes() {
+        let name = "x".repeat(1021);
+        let file = format!("{name},1\r\n{name}y,1\na,1\n");
+        assert_eq!(names(file.as_bytes()), [name.as_bytes(), b"a"]);
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use iperf_cli::{Invocation, Job, OutputOptions, system_info, version};
-use iperf_client::ClientError;
+use iperf_client::{ClientError, Login};
 use iperf_control::{Stop, StopReason};
 use iperf_model::{
     ClientConfig, Event, Failure, FailureKind, Family, LocalOptions, ServerConfig, Sink, VERSION,
@@ -18,6 +18,7 @@ use iperf_report::{Format, Output, ReportOptions, null_sink, sink};
 use iperf_server::ServerError;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::daemon::{self, Ready};
 use crate::logging;
 use crate::pidfile::PidFile;
 
@@ -46,7 +47,19 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
         Job::Help(text) => print(&text),
         Job::Version => print(&version()),
         Job::Client(config) => app.guarded(process.pidfile.as_deref(), |app| app.client(&config)),
-        Job::Server(config) => app.guarded(process.pidfile.as_deref(), |app| app.server(config)),
+        Job::Server(config) if process.daemon => match daemon::start() {
+            Ok(daemon::Part::Done { started }) => started,
+            Ok(daemon::Part::Serve(ready)) => app.guarded(process.pidfile.as_deref(), |app| {
+                app.server(config, Some(ready))
+            }),
+            Err(error) => {
+                app.fail(&format!("unable to become a daemon: {}", reason(&error)));
+                false
+            }
+        },
+        Job::Server(config) => {
+            app.guarded(process.pidfile.as_deref(), |app| app.server(config, None))
+        }
         Job::Loopback(config) => {
             app.guarded(process.pidfile.as_deref(), |app| app.loopback(config))
         }
@@ -117,22 +130,23 @@ impl App<'_> {
     }
 
     fn client(&self, config: &ClientConfig) -> io::Result<bool> {
+        let login = login(config)?;
         let mut sink = self.sink()?;
         let runtime = runtime()?;
         let result = runtime.block_on(async {
             let stop = Stop::on_signals()?;
-            io::Result::Ok(iperf_client::run(config, sink.as_mut(), stop).await)
+            io::Result::Ok(iperf_client::run(config, login.as_ref(), sink.as_mut(), stop).await)
         })?;
         runtime.shutdown_timeout(SHUTDOWN);
         Ok(succeeded(&result))
     }
 
-    fn server(&self, config: ServerConfig) -> io::Result<bool> {
+    fn server(&self, config: ServerConfig, daemon: Option<Ready>) -> io::Result<bool> {
         let sink = self.sink()?;
         let runtime = runtime()?;
         let result = runtime.block_on(async {
             let stop = Stop::on_signals()?;
-            io::Result::Ok(iperf_server::run(config, sink, stop, |_| ()).await)
+            io::Result::Ok(iperf_server::run(config, sink, stop, |_| detach(daemon)).await)
         })?;
         runtime.shutdown_timeout(SHUTDOWN);
         Ok(match result {
@@ -183,6 +197,16 @@ impl App<'_> {
     }
 }
 
+/// Reads the key and asks for the password, before anything is printed or connected.
+fn login(config: &ClientConfig) -> io::Result<Option<Login>> {
+    config
+        .credentials
+        .as_ref()
+        .map(Login::prepare)
+        .transpose()
+        .map_err(io::Error::other)
+}
+
 fn loopback_client(
     mut config: ClientConfig,
     address: SocketAddr,
@@ -193,10 +217,20 @@ fn loopback_client(
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let stop = Stop::on_signals()?;
-        io::Result::Ok(iperf_client::run(&config, sink, stop).await)
+        io::Result::Ok(iperf_client::run(&config, None, sink, stop).await)
     })?;
     runtime.shutdown_timeout(SHUTDOWN);
     Ok(succeeded(&result))
+}
+
+/// Lets go of the terminal, now that the server listens.
+fn detach(daemon: Option<Ready>) {
+    if let Some(Err(error)) = daemon.map(Ready::tell) {
+        complain(&format!(
+            "warning: unable to detach from the terminal: {}",
+            reason(&error)
+        ));
+    }
 }
 
 fn serve_loopback(

@@ -236,6 +236,12 @@ pub const DIFFERENCES: &[Difference] = &[
         why: "reading a command line does not read from the terminal",
     },
     Difference {
+        args: &["-c host --username a --rsa-public-key-path pub.pem --use-pkcs1-padding"],
+        iperf3: Refused("parameter error - some option you are trying to set is server only"),
+        here: Accepted("log in as clients before iperf3 3.17 do"),
+        why: "without it nobody could log in to such a server",
+    },
+    Difference {
         args: &["-s --lo=file"],
         iperf3: Accepted("--logfile=file"),
         here: Refused("option '--lo=file' is ambiguous; possibilities: '--loopback' '--logfile'"),

@@ -1,6 +1,7 @@
 //! The `iperf` program.
 
 mod app;
+mod daemon;
 mod logging;
 mod pidfile;
 

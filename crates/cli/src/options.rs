@@ -111,6 +111,7 @@ options! {
         Mptcp ['m'] ["mptcp"] Nothing, "a client's data streams are multipath TCP";
         DebugMost ['d'] [] Nothing, "print debugging information, as --debug=4";
         Debug [] ["debug"] Maybe("LEVEL", "4"), "print debugging information, from little, 1, to all, 4 [4]";
+        Pkcs1 [] ["use-pkcs1-padding"] Nothing, "logins are padded as before iperf3 3.17, which is less safe";
         Xbind ['X'] ["xbind"] Value("HOST"), "one more local address of SCTP sockets; may be repeated";
     }
 
@@ -124,7 +125,6 @@ options! {
         PrivateKey [] ["rsa-private-key-path"] Value("FILE"), "key (PEM) for logins; needs --authorized-users-path";
         Users [] ["authorized-users-path"] Value("FILE"), "serve the users in FILE only; needs --rsa-private-key-path";
         Skew [] ["time-skew-threshold"] Value("SECONDS"), "how far the clock of a user may differ, from 1 [10]";
-        Pkcs1 [] ["use-pkcs1-padding"] Nothing, "logins are padded as before iperf3 3.17, which is less safe";
     }
 
     /// For a client only.

@@ -25,7 +25,7 @@ use tokio::time::{sleep, sleep_until};
 use tracing::debug;
 
 use crate::streams::Opening;
-use crate::{ClientError, Output, connect};
+use crate::{ClientError, Login, Output, connect};
 
 /// How often a running test is looked at for peers that fell silent.
 const WATCH: Duration = Duration::from_millis(500);
@@ -44,6 +44,7 @@ const FLUSH_STALL: Duration = Duration::from_secs(5);
 /// Runs a test to its end.
 pub(crate) async fn run(
     config: &ClientConfig,
+    login: Option<&Login>,
     output: &mut Output<'_>,
     mut stop: Stop,
 ) -> Result<(), ClientError> {
@@ -59,7 +60,7 @@ pub(crate) async fn run(
         .transpose()
         .map_err(ClientError::Affinity)?;
     let control = Control::new(stream).map_err(ClientError::Connect)?;
-    let mut driver = Driver::new(config, control, output)?;
+    let mut driver = Driver::new(config, login, control, output)?;
     let result = driver.drive(&mut stop).await;
     driver.leave(&result).await;
     result
@@ -105,6 +106,7 @@ struct Driver<'a, 'o> {
 impl<'a, 'o> Driver<'a, 'o> {
     fn new(
         config: &'a ClientConfig,
+        login: Option<&Login>,
         control: Control,
         output: &'a mut Output<'o>,
     ) -> Result<Self, ClientError> {
@@ -139,7 +141,10 @@ impl<'a, 'o> Driver<'a, 'o> {
         let mut random = [0; 36];
         rand::rng().fill(&mut random);
         let cookie = Cookie::from_random(random);
-        let params = Params::from_test(&test);
+        let mut params = Params::from_test(&test);
+        if let Some(login) = login {
+            params.set_auth_token(login.token().map_err(ClientError::Login)?);
+        }
         let now = Instant::now();
         Ok(Self {
             config,

@@ -35,6 +35,9 @@ pub enum ClientError {
     /// The CPU of `-A` can't be used.
     #[error("{}", with_source(Code::AFFINITY, .0))]
     Affinity(#[source] io::Error),
+    /// The login can't be made.
+    #[error(transparent)]
+    Login(iperf_auth::AuthError),
     /// The user ended the test.
     #[error("{}{}", Code::CLIENT_TERMINATED.text(), .0)]
     Interrupted(StopReason),

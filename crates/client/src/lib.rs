@@ -10,20 +10,23 @@
 mod connect;
 mod driver;
 mod error;
+mod login;
 mod streams;
 
 use iperf_control::Stop;
 use iperf_model::{ClientConfig, Event, Sink};
 
 pub use error::ClientError;
+pub use login::Login;
 
-/// Runs one test. Everything that is to be said about it goes to `sink`, the failure included; the error is
+/// Runs one test, as the user of `login` if there is one. Everything that is to be said about it goes to `sink`, the failure included; the error is
 /// returned besides for the exit code.
 ///
 /// It must run on a current-thread tokio runtime, or at least stay on one thread: the CPU time of the calling
 /// thread is measured.
 pub async fn run(
     config: &ClientConfig,
+    login: Option<&Login>,
     sink: &mut dyn Sink,
     stop: Stop,
 ) -> Result<(), ClientError> {
@@ -31,7 +34,7 @@ pub async fn run(
         sink,
         broken: false,
     };
-    let result = driver::run(config, &mut output, stop).await;
+    let result = driver::run(config, login, &mut output, stop).await;
     if let Err(error) = &result {
         output.event(&Event::Failed(error.failure()));
     }

@@ -86,6 +86,8 @@ pub struct Credentials {
     pub username: String,
     /// PEM file of the RSA key that the login is encrypted with (`--rsa-public-key-path`).
     pub public_key: PathBuf,
+    /// The login is padded as PKCS#1 v1.5 says, for servers before 3.17 (`--use-pkcs1-padding`).
+    pub pkcs1: bool,
 }
 
 /// A client's whole job.

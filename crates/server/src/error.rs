@@ -15,6 +15,9 @@ pub enum ServerError {
     /// It can't listen.
     #[error("{}", with_errno(Code::LISTEN, .0))]
     Listen(#[source] io::Error),
+    /// The key or the users of the logins can't be used.
+    #[error(transparent)]
+    Login(iperf_auth::AuthError),
     /// The CPU of `-A` can't be used.
     #[error("{}", with_errno(Code::AFFINITY, .0))]
     Affinity(#[source] io::Error),
@@ -35,6 +38,9 @@ pub(crate) enum TestError {
     /// The client asks for what this server does not do.
     #[error("{}", .0.text())]
     Refused(Code),
+    /// The client may not run a test here. It is not told why.
+    #[error("{}: {}", Code::AUTHORIZATION.text(), .0)]
+    Denied(iperf_auth::Denied),
     /// A data stream can't be set up or run.
     #[error("{}", stream_message(.0))]
     Streams(#[source] EngineError),
@@ -85,6 +91,7 @@ impl TestError {
     pub(crate) fn code(&self) -> Option<Code> {
         match self {
             Self::Refused(code) => Some(*code),
+            Self::Denied(_) => Some(Code::AUTHORIZATION),
             Self::Streams(error) => Some(match error {
                 EngineError::Option {
                     option: "TCP_CONGESTION",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use iperf_auth::Authorizer;
 use iperf_control::{Control, Machine, Stop};
 use iperf_engine::Stream;
 use iperf_engine::net::{StreamPlan, StreamRole, tcp};
@@ -18,6 +19,7 @@ use socket2::Socket;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep_until, timeout};
+use tracing::info;
 
 use crate::error::TestError;
 use crate::udp_door::UdpDoor;
@@ -49,6 +51,8 @@ pub(crate) struct Guest {
     pub(crate) listener: Buffers,
     /// Whose turn it is to open UDP streams.
     pub(crate) udp_turn: Arc<Semaphore>,
+    /// Who may run tests; `None` is everybody.
+    pub(crate) authorizer: Option<Arc<Authorizer>>,
 }
 
 /// How a handshake ended without a test.
@@ -72,6 +76,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         config: guest.config,
         connections: guest.connections,
         udp_turn: guest.udp_turn,
+        authorizer: guest.authorizer,
         udp: None,
         test: None,
         streams: Vec::new(),
@@ -103,7 +108,8 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
             })
         }
         Err(error) => {
-            let had_params = handshake.test.is_some() || matches!(error, TestError::Refused(_));
+            let had_params = handshake.test.is_some()
+                || matches!(error, TestError::Refused(_) | TestError::Denied(_));
             match &error {
                 TestError::Interrupted(_) => handshake.machine.terminate(),
                 other => {
@@ -136,6 +142,7 @@ struct Handshake {
     config: Arc<ServerConfig>,
     connections: mpsc::Receiver<TcpStream>,
     udp_turn: Arc<Semaphore>,
+    authorizer: Option<Arc<Authorizer>>,
     /// Where the next UDP stream comes in.
     udp: Option<UdpDoor>,
     test: Option<(Arc<TestConfig>, SystemTime)>,
@@ -183,6 +190,7 @@ impl Handshake {
     async fn obey(&mut self, action: Action) -> Result<(), TestError> {
         match action {
             Action::Params(params) => {
+                self.authorize(&params).await?;
                 let test = self.check(&params).map_err(TestError::Refused)?;
                 if test.transport == Transport::Udp {
                     self.udp = Some(self.open_udp_door().await?);
@@ -196,6 +204,23 @@ impl Handshake {
             Action::Fail(failure) => Err(failure.into()),
             // The machine offers these only to a running test.
             Action::EndTest | Action::PeerResults(_) | Action::Done => Ok(()),
+        }
+    }
+
+    /// Checks the login, on a thread where an RSA operation keeps nobody waiting.
+    async fn authorize(&self, params: &Params) -> Result<(), TestError> {
+        let Some(authorizer) = self.authorizer.clone() else {
+            return Ok(());
+        };
+        let token = params.auth_token().map(str::to_owned);
+        let check = move || authorizer.check(token.as_deref(), SystemTime::now());
+        match tokio::task::spawn_blocking(check).await {
+            Ok(Ok(user)) => {
+                info!(user, "logged in");
+                Ok(())
+            }
+            Ok(Err(denied)) => Err(TestError::Denied(denied)),
+            Err(_) => Err(TestError::Refused(Code::AUTHORIZATION)),
         }
     }
 

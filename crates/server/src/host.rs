@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use iperf_auth::{Authorizer, Padding};
 use iperf_control::{Stop, StopReason};
 use iperf_engine::net;
 use iperf_engine::{Affinity, pin};
-use iperf_model::{Buffers, Event, Failure, FailureKind, ServerConfig, Sink};
+use iperf_model::{Buffers, Event, Failure, FailureKind, ServerAuth, ServerConfig, Sink};
 use iperf_proto::cookie::Cookie;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
@@ -51,6 +52,7 @@ pub(crate) struct Host {
     guests: HashMap<Cookie, mpsc::Sender<TcpStream>>,
     greetings: usize,
     udp_turn: Arc<Semaphore>,
+    authorizer: Option<Arc<Authorizer>>,
     tests: u64,
     knocks: (mpsc::Sender<Knock>, mpsc::Receiver<Knock>),
     _affinity: Option<Affinity>,
@@ -65,6 +67,7 @@ impl Host {
             .map(pin)
             .transpose()
             .map_err(ServerError::Affinity)?;
+        let authorizer = config.auth.as_ref().map(authorizer).transpose()?;
         let listener = listen::listen(&config).await.map_err(ServerError::Listen)?;
         let buffers = {
             let socket = SockRef::from(&listener);
@@ -78,6 +81,7 @@ impl Host {
             guests: HashMap::new(),
             greetings: 0,
             udp_turn: Arc::new(Semaphore::new(1)),
+            authorizer: authorizer.map(Arc::new),
             tests: 0,
             knocks: mpsc::channel(64),
             _affinity: affinity,
@@ -205,6 +209,7 @@ impl Host {
             config: self.config.clone(),
             listener: self.buffers,
             udp_turn: self.udp_turn.clone(),
+            authorizer: self.authorizer.clone(),
         };
         let (knocks, stop) = (self.knocks.0.clone(), stop.clone());
         tokio::spawn(async move {
@@ -278,6 +283,15 @@ impl Host {
         }
         ServerError::Interrupted(reason)
     }
+}
+
+fn authorizer(auth: &ServerAuth) -> Result<Authorizer, ServerError> {
+    let padding = if auth.pkcs1 {
+        Padding::Pkcs1
+    } else {
+        Padding::Oaep
+    };
+    Authorizer::load(&auth.private_key, &auth.users, auth.skew, padding).map_err(ServerError::Login)
 }
 
 async fn idle_until(deadline: Option<Instant>) {

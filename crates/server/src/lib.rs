@@ -13,6 +13,7 @@ mod greet;
 mod handshake;
 mod host;
 mod listen;
+mod rate_watch;
 mod session;
 mod udp_door;
 

@@ -9,6 +9,7 @@ use iperf_model::{
     Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
     TestStarted, Transport,
 };
+use iperf_proto::code::Code;
 use iperf_proto::results::Results;
 use iperf_proto::server::{Action, Server};
 use iperf_proto::summary::summarize;
@@ -18,6 +19,7 @@ use tracing::{debug, warn};
 
 use crate::error::TestError;
 use crate::handshake::Candidate;
+use crate::rate_watch::RateWatch;
 
 /// How often a running test is looked at for peers that fell silent.
 const WATCH: Duration = Duration::from_millis(500);
@@ -66,6 +68,7 @@ pub(crate) async fn run(
         wake: Arc::new(Notify::new()),
         lost: None,
         overtime: None,
+        rate: None,
     };
     let result = session.drive(streams, stop).await;
     if let Err(error) = &result {
@@ -123,6 +126,7 @@ struct Session<'a> {
     lost: Option<(Instant, TestError)>,
     /// When the test must have ended.
     overtime: Option<Instant>,
+    rate: Option<RateWatch>,
 }
 
 impl Session<'_> {
@@ -188,6 +192,10 @@ impl Session<'_> {
         let measurement =
             Measurement::start(streams, &plan, meter, false).map_err(TestError::Streams)?;
         self.phase = Phase::Running(Box::new(measurement));
+        self.rate = self
+            .config
+            .rate_limit
+            .map(|limit| RateWatch::new(limit, start));
         if let Limit::Seconds(seconds) = self.test.limit {
             let length = Duration::from_secs(u64::from(seconds) + u64::from(self.test.omit));
             self.overtime = Some(start + length + OVERTIME);
@@ -276,6 +284,14 @@ impl Session<'_> {
             .is_some_and(|stall| stall >= STALL_LIMIT)
         {
             return Err(TestError::Stalled(STALL_LIMIT.as_secs()));
+        }
+        let (sent, received) = run.bytes();
+        if self
+            .rate
+            .as_mut()
+            .is_some_and(|rate| rate.exceeded(now, sent + received))
+        {
+            return Err(TestError::Refused(Code::TOTAL_RATE));
         }
         if self.overtime.is_some_and(|overtime| overtime <= now) {
             return Err(TestError::Overtime);

@@ -164,13 +164,14 @@ impl ClientDraft {
     }
 
     /// Who to log in as; the key must be there.
-    pub(super) fn credentials(&self) -> Result<Option<Credentials>, ParameterError> {
+    pub(super) fn credentials(&self, pkcs1: bool) -> Result<Option<Credentials>, ParameterError> {
         match (&self.username, &self.public_key) {
             (None, None) => Ok(None),
             (Some(username), Some(public_key)) => match File::open(public_key) {
                 Ok(_) => Ok(Some(Credentials {
                     username: username.clone(),
                     public_key: public_key.clone(),
+                    pkcs1,
                 })),
                 Err(error) => Err(ParameterError::key(Code::CLIENT_AUTH, public_key, error)),
             },

@@ -33,6 +33,8 @@ pub(super) struct LocalDraft {
     pub(super) server_affinity: Option<u16>,
     pub(super) cport: Option<u16>,
     pub(super) mptcp: bool,
+    /// Logins have the padding of iperf3 before 3.17.
+    pub(super) pkcs1: bool,
     /// `--rcv-timeout` was given.
     pub(super) rcv_timeout: bool,
 }
@@ -81,6 +83,7 @@ impl LocalDraft {
             }
             Local::Keepalive => self.options.keepalive = Some(keepalive(value)?),
             Local::Mptcp => self.mptcp = true,
+            Local::Pkcs1 => self.pkcs1 = true,
             Local::DebugMost => self.output.debug = DEBUG_MOST,
             Local::Debug => {
                 let range = 0..=i64::from(DEBUG_MOST);

@@ -99,11 +99,15 @@ impl Draft {
             return Err(Code::CLIENT_ONLY.into());
         }
         let credentials = if is_client {
-            self.client.credentials()?
+            self.client.credentials(self.local.pkcs1)?
         } else {
             None
         };
-        let auth = if is_server { self.server.auth()? } else { None };
+        let auth = if is_server {
+            self.server.auth(self.local.pkcs1)?
+        } else {
+            None
+        };
         if is_client {
             self.client.check_against(&self.local)?;
         }

@@ -30,7 +30,6 @@ pub(super) struct ServerDraft {
     private_key: Option<PathBuf>,
     users: Option<PathBuf>,
     skew: Option<Duration>,
-    pkcs1: bool,
 }
 
 impl ServerDraft {
@@ -57,13 +56,12 @@ impl ServerDraft {
                 let seconds: u32 = value.integer(1..=i32::MAX.into(), Code::SKEW_THRESHOLD)?;
                 self.skew = Some(Duration::from_secs(seconds.into()));
             }
-            Server::Pkcs1 => self.pkcs1 = true,
         }
         Ok(())
     }
 
     /// Whom to serve; the files must be there.
-    pub(super) fn auth(&self) -> Result<Option<ServerAuth>, ParameterError> {
+    pub(super) fn auth(&self, pkcs1: bool) -> Result<Option<ServerAuth>, ParameterError> {
         match (&self.private_key, &self.users) {
             (None, None) => Ok(None),
             (Some(private_key), Some(users)) => {
@@ -77,7 +75,7 @@ impl ServerDraft {
                     private_key: private_key.clone(),
                     users: users.clone(),
                     skew: self.skew.unwrap_or(CLOCK_SKEW),
-                    pkcs1: self.pkcs1,
+                    pkcs1,
                 }))
             }
             _ => Err(Code::SERVER_AUTH.into()),

@@ -1,36 +1,28 @@
-//! Peers that stall, lie or babble. None of them may crash, hang or fill up the other end.
+//! Clients that stall, lie or babble. None of them may crash, hang or fill up a server.
 //!
 //! A server must serve a good client within seconds of being asked *while* a broken one is still connected: a
-//! stalled stranger must not lock the door. A client must come to an end by itself, with an error and exit code 1.
+//! stalled stranger must not lock the door.
 
 use std::any::Any;
 use std::fmt;
 use std::thread;
 use std::time::Duration;
 
-use iperf_tests::pair::words;
 use iperf_tests::process::limit_address_space;
 use iperf_tests::service::serves;
 use iperf_tests::wire::{
-    CREATE_STREAMS, DISPLAY_RESULTS, EXCHANGE_RESULTS, PARAM_EXCHANGE, PARAMS, RESULTS, Raw,
-    RawClient, RawServer, SERVER_ERROR, Stage, TEST_END, TEST_RUNNING, TEST_START,
+    CREATE_STREAMS, PARAM_EXCHANGE, PARAMS, RESULTS, Raw, RawClient, TEST_END, TEST_RUNNING,
+    TEST_START, framed,
 };
-use iperf_tests::{Findings, Peer, Running, Server, parallel, procfs};
+use iperf_tests::{Findings, Peer, Server, parallel, procfs};
 
 /// Within this time of asking a good client must have been served.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
-/// A client that is left alone must give up within this time. The longest deadline of the protocol's own, for a
-/// JSON message that trickles in, is 30 s.
-const GIVES_UP_WITHIN: Duration = Duration::from_secs(40);
-
-/// A client that was lied to must end within this time.
-const ENDS_WITHIN: Duration = Duration::from_secs(15);
-
 /// A server may grow this much for a broken client.
 const MEMORY_KIB: u64 = 64 * 1024;
 
-/// And no end gets more address space than this: a length of 4 GiB that is believed is fatal.
+/// And it gets no more address space than this: a length of 4 GiB that is believed is fatal.
 const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
 
 /// What a broken client keeps open while it stalls.
@@ -80,13 +72,6 @@ fn results_in(port: u16, bytes: &[u8]) -> Held {
     Box::new(client)
 }
 
-fn framed(text: &str) -> Vec<u8> {
-    let length = u32::try_from(text.len())
-        .expect("a short text")
-        .to_be_bytes();
-    [&length[..], text.as_bytes()].concat()
-}
-
 /// A test of several streams of which only some connections are opened.
 fn opens_some(port: u16, streams: usize) -> Held {
     let params = PARAMS.replace("\"parallel\":1", "\"parallel\":4");
@@ -131,7 +116,7 @@ fn broken_clients() -> Vec<BrokenClient> {
         broken("length 2 GiB and some of it", |port| {
             answers(
                 port,
-                &[&[0x7f, 0xff, 0xff, 0xff][..], &[b' '; 65_536]].concat(),
+                &[&[0x7f, 0xff, 0xff, 0xff][..], &vec![b' '; 65_536][..]].concat(),
             )
         }),
         broken("parameters that are no JSON", |port| {
@@ -288,198 +273,5 @@ fn a_stalled_client_keeps_nobody_out() {
             f.add(format!("after it has gone: {report}"));
         }
         f.into_result(server.stop())
-    });
-}
-
-/// A broken server: what it does with a client.
-struct BrokenServer {
-    name: &'static str,
-    act: fn(&mut Stage),
-    args: &'static str,
-    within: Duration,
-}
-
-impl fmt::Display for BrokenServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-/// Lies, and then waits for the client to end.
-fn lies(name: &'static str, act: fn(&mut Stage)) -> BrokenServer {
-    BrokenServer {
-        name,
-        act,
-        args: "-t 1 -b 10M",
-        within: ENDS_WITHIN,
-    }
-}
-
-/// Says nothing more.
-fn stalls(name: &'static str, act: fn(&mut Stage)) -> BrokenServer {
-    BrokenServer {
-        name,
-        act,
-        args: "-t 1 -b 10M",
-        within: GIVES_UP_WITHIN,
-    }
-}
-
-fn broken_servers() -> Vec<BrokenServer> {
-    vec![
-        lies("closes after the cookie", |_| {}),
-        lies("closes in place of asking for streams", |stage| {
-            stage.take_params();
-        }),
-        lies("closes after the streams", |stage| {
-            stage.take_params();
-            stage.take_stream();
-        }),
-        lies("closes while the test runs", |stage| {
-            stage.take_params();
-            stage.take_stream();
-            stage.control.send(&[TEST_START, TEST_RUNNING]);
-        }),
-        lies("closes at the end of the test", Stage::run_test),
-        lies("closes in place of its results", |stage| {
-            stage.take_results();
-        }),
-        lies("an unknown state at the beginning", |stage| {
-            stage.control.send(&[99]);
-            stage.stall();
-        }),
-        lies("an unknown state in the test", |stage| {
-            stage.take_params();
-            stage.take_stream();
-            stage.control.send(&[TEST_START, TEST_RUNNING, 0]);
-            stage.stall();
-        }),
-        lies("text in place of states", |stage| {
-            stage.control.send(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-            stage.stall();
-        }),
-        lies("an error with a code and nothing more", |stage| {
-            stage.take_params();
-            stage.control.send(&[SERVER_ERROR, 0, 0, 0, 142]);
-        }),
-        lies("an error without a code", |stage| {
-            stage.take_params();
-            stage.control.send(&[SERVER_ERROR]);
-        }),
-        lies("an error with a code nobody knows", |stage| {
-            stage.take_params();
-            stage
-                .control
-                .send(&[SERVER_ERROR, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-        }),
-        lies("results of 4 GiB", |stage| {
-            stage.take_results();
-            stage.control.send(&[0xff; 4]);
-            stage.control.send(&vec![b' '; 1 << 20]);
-            stage.stall();
-        }),
-        lies("results of length 0", |stage| {
-            stage.take_results();
-            stage.control.send(&[0; 4]);
-            stage.stall();
-        }),
-        lies("results that are no JSON", |stage| {
-            stage.take_results();
-            stage.control.send_json("}{");
-            stage.stall();
-        }),
-        lies("results that nest", |stage| {
-            stage.take_results();
-            stage.control.send_json(&"[".repeat(1 << 20));
-            stage.stall();
-        }),
-        lies("results of unknown streams", |stage| {
-            stage.take_results();
-            stage
-                .control
-                .send_json(&RESULTS.replace("\"id\":1", "\"id\":77"));
-            stage.control.send(&[DISPLAY_RESULTS]);
-            stage.stall();
-        }),
-        lies("results before the test", |stage| {
-            stage.take_params();
-            stage.control.send(&[EXCHANGE_RESULTS]);
-            stage.control.send_json("{}");
-            stage.stall();
-        }),
-        stalls("says nothing", Stage::stall),
-        stalls("says nothing after the parameters", |stage| {
-            stage.take_params();
-            stage.stall();
-        }),
-        stalls("says nothing after the streams", |stage| {
-            stage.take_params();
-            stage.take_stream();
-            stage.stall();
-        }),
-        stalls("says nothing after the end of the test", |stage| {
-            stage.run_test();
-            stage.stall();
-        }),
-        stalls("does not give its results", |stage| {
-            stage.take_results();
-            stage.stall();
-        }),
-        stalls("stops in its results", |stage| {
-            stage.take_results();
-            stage.control.send(&framed(RESULTS)[..50]);
-            stage.stall();
-        }),
-        stalls("stops in an error", |stage| {
-            stage.take_params();
-            stage.control.send(&[SERVER_ERROR, 0, 0]);
-            stage.stall();
-        }),
-        BrokenServer {
-            name: "never reads the data",
-            act: |stage| {
-                stage.take_params();
-                stage.take_stream();
-                stage.control.send(&[TEST_START, TEST_RUNNING]);
-                stage.control.expect(TEST_END);
-            },
-            args: "-t 1",
-            within: ENDS_WITHIN,
-        },
-        BrokenServer {
-            name: "sends no data",
-            act: |stage| {
-                stage.take_params();
-                stage.take_stream();
-                stage.control.send(&[TEST_START, TEST_RUNNING]);
-                stage.stall();
-            },
-            args: "-t 20 -R --rcv-timeout 1000",
-            within: ENDS_WITHIN,
-        },
-    ]
-}
-
-#[test]
-fn a_broken_server_ends_its_client_with_an_error() {
-    let servers = broken_servers();
-    // All at once: those that wait for a deadline would add up.
-    parallel::each(&servers, servers.len(), |broken| {
-        let server = RawServer::start(broken.act);
-        let mut command = Peer::Ours.command();
-        command
-            .args(["-c", "127.0.0.1", "-p", &server.port().to_string()])
-            .args(words(broken.args));
-        let client = Running::start(limit_address_space(&command, ADDRESS_SPACE_KIB));
-        let end = client.finish(broken.within);
-        let mut f = Findings::new();
-        f.holds("the client ends by itself", !end.timed_out);
-        f.equal("exit code", end.code(), Some(1));
-        let name = Peer::Ours.program_name();
-        f.holds(
-            "it says why",
-            end.stderr.contains(&format!("{name}: error - ")),
-        );
-        f.into_result(end)
     });
 }

@@ -1,42 +1,37 @@
-//! Every kind of TCP test, with ours at one end and a real iperf3, old or new, at the other.
-//!
-//! The table below is run in each pairing; what a test asks for is read from its arguments and checked in the
-//! documents of both ends. `IPERF_CASE=text` runs only the cases whose name contains the text.
-
-use std::fmt;
+//! The table: what a client is asked to do, and what is special about the outcome.
 
 use iperf_tests::json::{at, int, list, text};
-use iperf_tests::{Asked, Findings, Outcome, Pair, Peer, checks, pair, parallel};
+use iperf_tests::{Findings, Outcome};
 use serde_json::Value;
 
-/// Most of a case is waiting for its second to pass.
-const WORKERS: usize = 8;
-
 /// Looks at what is special about a case.
-type Also = fn(&Seen<'_>, &mut Findings);
+pub(super) type Also = fn(&Seen<'_>, &mut Findings);
+
+/// Makes a file that lies in the shared directory.
+type Content = fn() -> Vec<u8>;
 
 /// One row of the table.
 #[derive(Clone)]
-struct Case {
-    name: &'static str,
-    client: &'static str,
-    server: &'static str,
-    host: &'static str,
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) client: &'static str,
+    pub(super) server: &'static str,
+    pub(super) host: &'static str,
     /// The server writes text, not JSON.
-    text_server: bool,
+    pub(super) text_server: bool,
     /// An option that 3.12 does not have.
-    new_only: bool,
+    pub(super) new_only: bool,
     /// Real clients from 3.16 on never end such a test.
-    ours_only: bool,
-    file: Option<(&'static str, fn() -> Vec<u8>)>,
-    also: Option<Also>,
+    pub(super) ours_only: bool,
+    pub(super) file: Option<(&'static str, Content)>,
+    pub(super) also: Option<Also>,
 }
 
 /// What a case looks at.
-struct Seen<'a> {
-    outcome: &'a Outcome,
-    client: &'a Value,
-    server: &'a Value,
+pub(super) struct Seen<'a> {
+    pub(super) outcome: &'a Outcome,
+    pub(super) client: &'a Value,
+    pub(super) server: &'a Value,
 }
 
 fn case(name: &'static str, client: &'static str) -> Case {
@@ -83,7 +78,7 @@ impl Case {
         }
     }
 
-    fn file(self, name: &'static str, content: fn() -> Vec<u8>) -> Self {
+    fn file(self, name: &'static str, content: Content) -> Self {
         Self {
             file: Some((name, content)),
             ..self
@@ -98,7 +93,21 @@ impl Case {
     }
 }
 
-fn table() -> Vec<Case> {
+/// Every kind of TCP test.
+pub(super) fn table() -> Vec<Case> {
+    [
+        modes(),
+        limits(),
+        sockets(),
+        addresses(),
+        texts(),
+        payloads(),
+    ]
+    .concat()
+}
+
+/// Who sends, over how many streams.
+fn modes() -> Vec<Case> {
     vec![
         case("plain", "-t 1 -b 20M"),
         case("plain unlimited", "-t 1"),
@@ -110,7 +119,13 @@ fn table() -> Vec<Case> {
         case("4 streams reverse", "-t 1 -b 10M -P 4 -R"),
         case("2 streams bidir", "-t 1 -b 10M -P 2 --bidir"),
         case("16 streams bidir", "-t 1 -b 5M -P 16 --bidir"),
-        case("128 streams", "-t 1 -b 3M -P 128"),
+        case("128 streams", "-t 2 -b 2M -P 128"),
+    ]
+}
+
+/// What ends a test, and what is reported of it.
+fn limits() -> Vec<Case> {
+    vec![
         case("bytes", "-n 4M"),
         case("bytes odd", "-n 1000000"),
         case("bytes reverse", "-n 4M -R"),
@@ -128,6 +143,12 @@ fn table() -> Vec<Case> {
         case("omit reverse", "-t 1 -b 20M -O 1 -R"),
         case("omit bidir 2 streams", "-t 1 -b 10M -O 1 --bidir -P 2"),
         case("omit short reports", "-t 1 -b 20M -O 1 -i 0.5"),
+    ]
+}
+
+/// Options of the data sockets, and how fast they are fed.
+fn sockets() -> Vec<Case> {
+    vec![
         case("small blocks", "-t 1 -b 20M -l 1000"),
         case("large blocks", "-t 1 -b 80M -l 1M"),
         case("window", "-t 1 -b 20M -w 256K").also(|seen, f| {
@@ -191,6 +212,12 @@ fn table() -> Vec<Case> {
             );
         }),
         case("kernel pacing", "-t 1 --fq-rate 100M"),
+    ]
+}
+
+/// Where the ends are.
+fn addresses() -> Vec<Case> {
+    vec![
         case("bind", "-t 1 -b 20M -B 127.0.0.2").also(|seen, f| {
             f.equal(
                 "local_host",
@@ -230,6 +257,12 @@ fn table() -> Vec<Case> {
         case("bound server", "-t 1 -b 20M").server("-B 127.0.0.1"),
         case("type of service", "-t 1 -b 20M -S 0x10").also(|seen, f| tos(seen, f, 16)),
         case("DSCP", "-t 1 -b 20M --dscp ef").also(|seen, f| tos(seen, f, 184)),
+    ]
+}
+
+/// What is told about a test.
+fn texts() -> Vec<Case> {
+    vec![
         case("title", "-t 1 -b 20M -T 'my title'").also(|seen, f| {
             for (end, doc) in seen.ends() {
                 f.equal(
@@ -278,6 +311,12 @@ fn table() -> Vec<Case> {
             let inner = text(seen.client, "/server_output_text").unwrap_or("");
             f.holds("it has a summary", inner.trim_end().ends_with("sender"));
         }),
+    ]
+}
+
+/// What is sent, by which way, and by whom.
+fn payloads() -> Vec<Case> {
+    vec![
         case("zero-copy", "-t 1 -b 200M -Z"),
         case("zero-copy reverse", "-t 1 -b 200M -Z -R"),
         case("discarding receiver", "-t 1 -b 200M --skip-rx-copy").new_only(),
@@ -358,7 +397,7 @@ fn sample_file() -> Vec<u8> {
 
 fn own_ports(seen: &Seen<'_>, f: &mut Findings) {
     for (index, connected) in list(seen.client, "/start/connected").iter().enumerate() {
-        let want = i64::from(seen.outcome.cport) + i64::try_from(index).unwrap();
+        let want = i64::from(seen.outcome.cport) + i64::try_from(index).expect("few streams");
         f.equal("local_port", int(connected, "/local_port"), Some(want));
     }
 }
@@ -377,126 +416,4 @@ impl Seen<'_> {
     fn ends(&self) -> [(&'static str, &Value); 2] {
         [("client", self.client), ("server", self.server)]
     }
-}
-
-/// A row of the table in one pairing.
-struct Run {
-    case: Case,
-    client: Peer,
-    server: Peer,
-}
-
-impl fmt::Display for Run {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} client, {} server: {}",
-            self.client, self.server, self.case.name
-        )
-    }
-}
-
-impl Run {
-    fn go(&self) -> Result<(), String> {
-        let case = &self.case;
-        let server_args = if case.text_server { "" } else { "-J" };
-        let mut pair = Pair::new(self.client, self.server)
-            .host(case.host)
-            .client_args("-J")
-            .client_args(case.client)
-            .server_args(server_args)
-            .server_args(case.server);
-        if let Some((name, content)) = case.file {
-            pair = pair.file(name, content());
-        }
-        let outcome = pair.run();
-        let mut f = Findings::new();
-        self.look(&outcome, &mut f);
-        f.into_result(&outcome)
-    }
-
-    fn look(&self, outcome: &Outcome, f: &mut Findings) {
-        for (end, finished) in [("client", &outcome.client), ("server", &outcome.server)] {
-            f.holds(format!("the {end} ends by itself"), !finished.timed_out);
-            f.equal(format!("the {end}'s exit code"), finished.code(), Some(0));
-            f.equal(format!("the {end}'s stderr"), finished.stderr.as_str(), "");
-        }
-        let asked = Asked::of(&pair::words(self.case.client)).by(self.client);
-        let nothing = Value::Null;
-        let client = match outcome.client_json() {
-            Ok(client) => client,
-            Err(e) => return f.add(e),
-        };
-        let server = match outcome.server_json() {
-            _ if self.case.text_server => nothing,
-            Ok(server) => server,
-            Err(e) => return f.add(e),
-        };
-        if self.case.text_server {
-            checks::document(f, &client, checks::End::Client, self.client, &asked);
-        } else {
-            checks::both(f, (&client, self.client), (&server, self.server), &asked);
-        }
-        if let Some(also) = self.case.also {
-            also(
-                &Seen {
-                    outcome,
-                    client: &client,
-                    server: &server,
-                },
-                f,
-            );
-        }
-    }
-}
-
-fn run_all(client: Peer, server: Peer) {
-    let runs: Vec<Run> = table()
-        .into_iter()
-        .filter(|case| !(case.new_only && [client, server].contains(&Peer::Old)))
-        .filter(|case| !case.ours_only || client == Peer::Ours)
-        .map(|case| Run {
-            case,
-            client,
-            server,
-        })
-        .collect();
-    parallel::each(&runs, WORKERS, Run::go);
-}
-
-#[test]
-fn our_client_with_the_old_server() {
-    run_all(Peer::Ours, Peer::Old);
-}
-
-#[test]
-fn our_client_with_the_new_server() {
-    run_all(Peer::Ours, Peer::New);
-}
-
-#[test]
-fn the_old_client_with_our_server() {
-    run_all(Peer::Old, Peer::Ours);
-}
-
-#[test]
-fn the_new_client_with_our_server() {
-    run_all(Peer::New, Peer::Ours);
-}
-
-#[test]
-fn our_client_with_our_server() {
-    run_all(Peer::Ours, Peer::Ours);
-}
-
-/// The checks ask for nothing that iperf3 does not do.
-#[test]
-fn the_new_client_with_the_old_server() {
-    run_all(Peer::New, Peer::Old);
-}
-
-/// The checks ask for nothing that iperf3 does not do.
-#[test]
-fn the_old_client_with_the_new_server() {
-    run_all(Peer::Old, Peer::New);
 }

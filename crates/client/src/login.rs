@@ -1,0 +1,43 @@
+//! Who the client says it is, for servers that ask.
+
+use std::time::SystemTime;
+
+use iperf_auth::{AuthError, Padding, Password, PublicKey, token};
+use iperf_model::Credentials;
+
+/// All that a login needs, read and asked for before the test begins.
+#[derive(Debug)]
+pub struct Login {
+    user: String,
+    password: Password,
+    key: PublicKey,
+    padding: Padding,
+}
+
+impl Login {
+    /// Reads the key, and takes the password from the environment or the terminal.
+    pub fn prepare(credentials: &Credentials) -> Result<Self, AuthError> {
+        let padding = if credentials.pkcs1 {
+            Padding::Pkcs1
+        } else {
+            Padding::Oaep
+        };
+        Ok(Self {
+            key: PublicKey::load(&credentials.public_key)?,
+            user: credentials.username.clone(),
+            password: Password::from_env_or_prompt(&credentials.username)?,
+            padding,
+        })
+    }
+
+    /// A token for right now: it names the time, and is worth something for some seconds only.
+    pub(crate) fn token(&self) -> Result<String, AuthError> {
+        token(
+            &self.key,
+            &self.user,
+            &self.password,
+            SystemTime::now(),
+            self.padding,
+        )
+    }
+}

@@ -1,0 +1,137 @@
+//! Every kind of TCP test, with ours at one end and a real iperf3, old or new, at the other.
+//!
+//! The table below is run in each pairing; what a test asks for is read from its arguments and checked in the
+//! documents of both ends. `IPERF_CASE=text` runs only the cases whose name contains the text.
+
+mod cases;
+
+use std::fmt;
+
+use cases::{Case, Seen, table};
+use iperf_tests::{Asked, Findings, Outcome, Pair, Peer, checks, pair, parallel};
+use serde_json::Value;
+
+/// Most of a case is waiting for its second to pass.
+const WORKERS: usize = 8;
+
+/// A row of the table in one pairing.
+struct Run {
+    case: Case,
+    client: Peer,
+    server: Peer,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} client, {} server: {}",
+            self.client, self.server, self.case.name
+        )
+    }
+}
+
+impl Run {
+    fn go(&self) -> Result<(), String> {
+        let case = &self.case;
+        let server_args = if case.text_server { "" } else { "-J" };
+        let mut pair = Pair::new(self.client, self.server)
+            .host(case.host)
+            .client_args("-J")
+            .client_args(case.client)
+            .server_args(server_args)
+            .server_args(case.server);
+        if let Some((name, content)) = case.file {
+            pair = pair.file(name, content());
+        }
+        let outcome = pair.run();
+        let mut f = Findings::new();
+        self.look(&outcome, &mut f);
+        f.into_result(&outcome)
+    }
+
+    fn look(&self, outcome: &Outcome, f: &mut Findings) {
+        for (end, finished) in [("client", &outcome.client), ("server", &outcome.server)] {
+            f.holds(format!("the {end} ends by itself"), !finished.timed_out);
+            f.equal(format!("the {end}'s exit code"), finished.code(), Some(0));
+            f.equal(format!("the {end}'s stderr"), finished.stderr.as_str(), "");
+        }
+        let asked = Asked::of(&pair::words(self.case.client)).by(self.client);
+        let nothing = Value::Null;
+        let client = match outcome.client_json() {
+            Ok(client) => client,
+            Err(e) => return f.add(e),
+        };
+        let server = match outcome.server_json() {
+            _ if self.case.text_server => nothing,
+            Ok(server) => server,
+            Err(e) => return f.add(e),
+        };
+        if self.case.text_server {
+            checks::document(f, &client, checks::End::Client, self.client, &asked);
+        } else {
+            checks::both(f, (&client, self.client), (&server, self.server), &asked);
+        }
+        if let Some(also) = self.case.also {
+            also(
+                &Seen {
+                    outcome,
+                    client: &client,
+                    server: &server,
+                },
+                f,
+            );
+        }
+    }
+}
+
+fn run_all(client: Peer, server: Peer) {
+    let runs: Vec<Run> = table()
+        .into_iter()
+        .filter(|case| !(case.new_only && [client, server].contains(&Peer::Old)))
+        .filter(|case| !case.ours_only || client == Peer::Ours)
+        .map(|case| Run {
+            case,
+            client,
+            server,
+        })
+        .collect();
+    parallel::each(&runs, WORKERS, Run::go);
+}
+
+#[test]
+fn our_client_with_the_old_server() {
+    run_all(Peer::Ours, Peer::Old);
+}
+
+#[test]
+fn our_client_with_the_new_server() {
+    run_all(Peer::Ours, Peer::New);
+}
+
+#[test]
+fn the_old_client_with_our_server() {
+    run_all(Peer::Old, Peer::Ours);
+}
+
+#[test]
+fn the_new_client_with_our_server() {
+    run_all(Peer::New, Peer::Ours);
+}
+
+#[test]
+fn our_client_with_our_server() {
+    run_all(Peer::Ours, Peer::Ours);
+}
+
+/// The checks ask for nothing that iperf3 does not do.
+#[test]
+fn the_new_client_with_the_old_server() {
+    run_all(Peer::New, Peer::Old);
+}
+
+/// The checks ask for nothing that iperf3 does not do.
+#[test]
+fn the_old_client_with_the_new_server() {
+    run_all(Peer::Old, Peer::New);
+}
