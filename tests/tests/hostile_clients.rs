@@ -175,7 +175,7 @@ fn broken_clients() -> Vec<BrokenClient> {
             Box::new(RawClient::up_to_running(port, PARAMS, 1))
         }),
         broken("never reads what it asked for", |port| {
-            let params = PARAMS.replace("\"len\"", "\"reverse\":true,\"len\"");
+            let params = PARAMS.replace("\"bandwidth\":1000000", "\"reverse\":true");
             Box::new(RawClient::up_to_running(port, &params, 1))
         }),
         broken("never reads and ends the test", |port| {

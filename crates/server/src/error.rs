@@ -63,6 +63,9 @@ pub(crate) enum TestError {
     /// The client's windows are closed, and it takes nothing.
     #[error("the client has taken no data for {0} s")]
     Stalled(u64),
+    /// The client's connections stand, and it sends nothing at all.
+    #[error("the client has sent no data in the first {0} s")]
+    Mute(u64),
     /// The client does not end its test.
     #[error("{}", Code::SERVER_TIME_LIMIT.text())]
     Overtime,
@@ -104,7 +107,7 @@ impl TestError {
             Self::StreamsMissing { .. } => Some(Code::STREAM_ACCEPT),
             Self::StreamLost { sending: true, .. } | Self::Stalled(_) => Some(Code::STREAM_WRITE),
             Self::StreamLost { sending: false, .. } => Some(Code::STREAM_READ),
-            Self::Silence => Some(Code::NO_DATA),
+            Self::Silence | Self::Mute(_) => Some(Code::NO_DATA),
             Self::Overtime => Some(Code::SERVER_TIME_LIMIT),
             Self::Protocol(_)
             | Self::ClientTerminated

@@ -22,9 +22,10 @@ use crate::handshake::Candidate;
 use crate::rate_watch::RateWatch;
 
 /// How often a running test is looked at for peers that fell silent.
-const WATCH: Duration = Duration::from_millis(500);
+const WATCH: Duration = Duration::from_millis(250);
 
-/// How long a client with closed windows may take nothing. One that is slow keeps its windows open.
+/// How long a client with closed windows may take nothing; one that is slow keeps its windows open. And how long a
+/// client that sends may take for its very first byte, once its connections stand.
 const STALL_LIMIT: Duration = Duration::from_secs(4);
 
 /// A timed test that the client does not end is ended this long after its time, as iperf3 does.
@@ -272,6 +273,7 @@ impl Session<'_> {
                 self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
             }
         }
+        let (sent, received) = run.bytes();
         let limit = self.config.local.rcv_timeout;
         if run
             .receive_silence(now)
@@ -279,13 +281,20 @@ impl Session<'_> {
         {
             return Err(TestError::Silence);
         }
+        let starting = self.test.transport.is_tcp() && received == 0;
+        if starting
+            && run
+                .receive_silence(now)
+                .is_some_and(|silence| silence >= STALL_LIMIT)
+        {
+            return Err(TestError::Mute(STALL_LIMIT.as_secs()));
+        }
         if run
             .send_stall(now)
             .is_some_and(|stall| stall >= STALL_LIMIT)
         {
             return Err(TestError::Stalled(STALL_LIMIT.as_secs()));
         }
-        let (sent, received) = run.bytes();
         if self
             .rate
             .as_mut()

@@ -8,6 +8,7 @@
 
 pub mod interrupt;
 pub mod receive;
+pub mod sctp;
 pub mod send;
 pub mod sockopt;
 pub mod tcp_info;

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Sets an option whose value is plain old data.
-fn set<T: Copy>(
+pub(crate) fn set<T: Copy>(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,
@@ -127,13 +127,14 @@ pub fn raise_send_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
 
 /// `SO_MEMINFO`, asm-generic/socket.h (Linux 4.12).
 const SO_MEMINFO: libc::c_int = 55;
-/// `SK_MEMINFO_VARS` and the index of the drops among them, linux/sock_diag.h.
+/// `SK_MEMINFO_VARS` and the indices of what is read among them, linux/sock_diag.h.
 const MEMINFO_VARS: usize = 9;
+const MEMINFO_RMEM_ALLOC: usize = 0;
+const MEMINFO_WMEM_QUEUED: usize = 5;
 const MEMINFO_DROPS: usize = 8;
 
-/// Datagrams that the kernel dropped at this socket because its receive buffer was full. It is the number that
-/// `SO_RXQ_OVFL` attaches to datagrams, asked for when it is wanted and not with each of them. Modulo 2^32.
-pub fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
+/// Asks how a socket uses its memory.
+fn memory(socket: BorrowedFd<'_>) -> io::Result<[u32; MEMINFO_VARS]> {
     let mut values = [0_u32; MEMINFO_VARS];
     let mut length = libc::socklen_t::try_from(size_of_val(&values)).map_err(io::Error::other)?;
     // SAFETY: the descriptor is open for the borrow's lifetime; `values` is writable for `length` bytes, which is all
@@ -148,10 +149,26 @@ pub fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
         )
     };
     if result == 0 {
-        Ok(values[MEMINFO_DROPS])
+        Ok(values)
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Datagrams that the kernel dropped at this socket because its receive buffer was full. It is the number that
+/// `SO_RXQ_OVFL` attaches to datagrams, asked for when it is wanted and not with each of them. Modulo 2^32.
+pub fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(memory(socket)?[MEMINFO_DROPS])
+}
+
+/// Bytes of memory that hold what was received and not yet read. Never less than the data.
+pub fn received_memory(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(memory(socket)?[MEMINFO_RMEM_ALLOC] as usize)
+}
+
+/// Bytes of memory that hold what was written and not yet acknowledged. Never less than the data, and 0 without any.
+pub fn queued_memory(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(memory(socket)?[MEMINFO_WMEM_QUEUED] as usize)
 }
 
 /// Asks for a number of bytes with an ioctl that writes one int.
@@ -195,6 +212,9 @@ mod tests {
             assert!(Instant::now() < deadline, "loopback never acknowledged");
         }
         assert_eq!(readable(server.as_fd()).unwrap(), 321);
+        assert!(received_memory(server.as_fd()).unwrap() >= 321);
+        assert_eq!(queued_memory(client.as_fd()).unwrap(), 0);
+        assert_eq!(received_memory(client.as_fd()).unwrap(), 0);
     }
 
     #[test]

@@ -82,9 +82,13 @@ impl Page<'_> {
     fn sum(&self, sum: &EndRow, out: &mut Vec<String>) {
         if self.shows_sender(sum) {
             out.push(self.lines.sender(sum, self.totals));
+        } else if self.verbose {
+            out.push(not_available(sum, "sender"));
         }
         if self.shows_receiver(sum) {
             out.push(self.lines.receiver(sum, self.totals));
+        } else if self.verbose {
+            out.push(not_available(sum, "receiver"));
         }
     }
 
@@ -112,8 +116,10 @@ impl Page<'_> {
 }
 
 fn not_available(row: &EndRow, side: &str) -> String {
-    let socket = row.socket.unwrap_or_default();
-    format!("[{socket:>3}] ({side} statistics not available)")
+    let name = row
+        .socket
+        .map_or("SUM".to_owned(), |socket| format!("{socket:>3}"));
+    format!("[{name}] ({side} statistics not available)")
 }
 
 fn cpu(local_role: &str, local: CpuUsage, remote_role: &str, remote: CpuUsage) -> String {
