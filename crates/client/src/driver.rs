@@ -4,10 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use iperf_control::{Control, Machine, Stop};
-use iperf_engine::{
-    CpuMeter, Due, Ending, EngineError, Measurement, RunPlan, Stream, WorkerEnd, pin,
-};
+use iperf_control::{Control, Machine, Output, Stop};
+use iperf_engine::{CpuMeter, Due, Ending, EngineError, Measurement, RunPlan, Stream, pin};
 use iperf_model::{
     ClientConfig, Event, Limit, Peer, RunTotals, SocketName, TestBegan, TestConfig, TestStarted,
     Transport,
@@ -25,7 +23,7 @@ use tokio::time::{sleep, sleep_until};
 use tracing::debug;
 
 use crate::streams::Opening;
-use crate::{ClientError, Login, Output, connect};
+use crate::{ClientError, Login, connect};
 
 /// How often a running test is looked at for peers that fell silent.
 const WATCH: Duration = Duration::from_millis(500);
@@ -37,6 +35,9 @@ const LOST_STREAM_GRACE: Duration = Duration::from_secs(1);
 /// After `-n` or `-k` the peer's kernel has everything; its program gets this long to read it, since iperf3's
 /// servers stop counting the moment they are told that the test is over.
 const QUOTA_GRACE: Duration = Duration::from_millis(5);
+
+/// How often to look whether the last bytes have arrived.
+const FLUSH_PAUSE: Duration = Duration::from_micros(500);
 
 /// After `-n` or `-k`: the longest time without any acknowledgement before the rest is given up.
 const FLUSH_STALL: Duration = Duration::from_secs(5);
@@ -82,6 +83,12 @@ enum Phase {
     Closed,
 }
 
+/// What the server's kernel has not acknowledged, and since when it is so much.
+struct Flush {
+    left: usize,
+    since: Instant,
+}
+
 struct Driver<'a, 'o> {
     /// As the user asked.
     config: &'a ClientConfig,
@@ -99,6 +106,8 @@ struct Driver<'a, 'o> {
     offload: (bool, bool),
     started: Instant,
     wake: Arc<Notify>,
+    /// The quota is met, and the last bytes are on their way.
+    flush: Option<Flush>,
     /// A data stream was lost: the error to end with, unless the server says something first.
     lost: Option<(Instant, ClientError)>,
 }
@@ -160,6 +169,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             offload: (false, false),
             started: now,
             wake: Arc::new(Notify::new()),
+            flush: None,
             lost: None,
         })
     }
@@ -217,8 +227,9 @@ impl<'a, 'o> Driver<'a, 'o> {
             _ => None,
         };
         let lost = self.lost.as_ref().map(|(deadline, _)| *deadline);
+        let flush = self.flush.as_ref().map(|_| Instant::now() + FLUSH_PAUSE);
         let machine = Machine::poll_timeout(&self.machine);
-        [clock, lost, machine]
+        [clock, lost, flush, machine]
             .into_iter()
             .flatten()
             .fold(watch, Instant::min)
@@ -333,7 +344,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         let Phase::Running(measurement) = &mut self.phase else {
             return Ok(());
         };
-        let mut over = false;
+        let mut over = self.flush.is_some();
         while let Some(due) = measurement.poll(now) {
             match due {
                 Due::Interval(interval) => self.output.event(&Event::Interval(interval)),
@@ -344,7 +355,9 @@ impl<'a, 'o> Driver<'a, 'o> {
         let run = measurement.run();
         for end in run.ended_workers() {
             over |= matches!(end.ending, Ending::SourceDone) && run.senders_ended();
-            if let Some(error) = lost(end) {
+            let sending = end.sending;
+            if let Some(source) = end.loss() {
+                let error = ClientError::StreamLost { sending, source };
                 self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
             }
         }
@@ -356,7 +369,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         {
             return Err(ClientError::Silence);
         }
-        if over {
+        if over && self.flushed(now) {
             self.end().await;
             return Ok(());
         }
@@ -364,6 +377,31 @@ impl<'a, 'o> Driver<'a, 'o> {
             return Err(error);
         }
         Ok(())
+    }
+
+    /// After `-n` or `-k`: whether the server's kernel has everything that was sent, or there is no hope that it
+    /// will. What is still on its way belongs to the test.
+    fn flushed(&mut self, now: Instant) -> bool {
+        if !self.is_flushed_at_end() {
+            return true;
+        }
+        let Phase::Running(measurement) = &mut self.phase else {
+            return true;
+        };
+        let run = measurement.run();
+        run.stop_senders();
+        let left = run.unacknowledged();
+        let flush = self.flush.get_or_insert(Flush { left, since: now });
+        if left < flush.left {
+            *flush = Flush { left, since: now };
+        }
+        left == 0 || now.duration_since(flush.since) > FLUSH_STALL
+    }
+
+    /// Whether the end of the test is the arrival of what this end sent.
+    fn is_flushed_at_end(&self) -> bool {
+        let by_amount = !matches!(self.test.limit, Limit::Seconds(_) | Limit::Endless);
+        by_amount && self.test.direction.client_sends()
     }
 
     /// Ends the test: stops the senders, takes the last sample and tells the server.
@@ -381,17 +419,12 @@ impl<'a, 'o> Driver<'a, 'o> {
         };
         let run = measurement.run();
         run.stop_senders();
-        let by_amount = !matches!(self.test.limit, Limit::Seconds(_) | Limit::Endless);
-        let flush = in_order && by_amount && self.test.direction.client_sends();
-        if flush {
-            wait_until_acknowledged(&mut measurement).await;
-        }
         let met = measurement
             .run()
             .complete_at(self.test.block)
             .filter(|_| !self.test.direction.client_sends());
         let end = met.unwrap_or_else(Instant::now);
-        if flush {
+        if in_order && self.is_flushed_at_end() {
             sleep(QUOTA_GRACE).await;
         }
         measurement.run().discard_received();
@@ -478,40 +511,5 @@ async fn join(
             })
         }),
         None => std::future::pending().await,
-    }
-}
-
-/// The error of a worker that ended for no good reason.
-fn lost(end: WorkerEnd) -> Option<ClientError> {
-    let sending = end.sending;
-    match end.ending {
-        Ending::Failed(error) => Some(ClientError::StreamLost {
-            sending,
-            source: Some(error),
-        }),
-        Ending::EndOfStream => Some(ClientError::StreamLost {
-            sending,
-            source: None,
-        }),
-        Ending::Stopped | Ending::QuotaMet | Ending::SourceDone => None,
-    }
-}
-
-/// Waits until the server's kernel has everything that was sent, as long as it makes progress.
-async fn wait_until_acknowledged(measurement: &mut Measurement) {
-    let mut left = usize::MAX;
-    let mut progress = Instant::now();
-    let mut pause = Duration::from_micros(100);
-    loop {
-        let now = measurement.run().unacknowledged();
-        if now == 0 || progress.elapsed() > FLUSH_STALL {
-            return;
-        }
-        if now < left {
-            left = now;
-            progress = Instant::now();
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(5));
     }
 }

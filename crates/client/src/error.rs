@@ -13,7 +13,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The control connection was not made.
-    #[error("{}", with_source(Code::CONNECT, .0))]
+    #[error("{}", Code::CONNECT.with_error(.0))]
     Connect(#[source] io::Error),
     /// The server, or what the server said.
     #[error(transparent)]
@@ -33,7 +33,7 @@ pub enum ClientError {
     #[error("{}", Code::NO_DATA.text())]
     Silence,
     /// The CPU of `-A` can't be used.
-    #[error("{}", with_source(Code::AFFINITY, .0))]
+    #[error("{}", Code::AFFINITY.with_error(.0))]
     Affinity(#[source] io::Error),
     /// The login can't be made.
     #[error(transparent)]
@@ -57,19 +57,6 @@ impl ClientError {
     }
 }
 
-/// A message with what the system said, as `strerror` or the resolver words it.
-fn with_source(code: Code, source: &io::Error) -> String {
-    if let Some(errno) = source.raw_os_error() {
-        return code.with_errno(errno);
-    }
-    let text = source.to_string();
-    // The resolver's errors come with a prefix of the standard library.
-    let reason = text
-        .rsplit_once(": ")
-        .map_or(text.as_str(), |(_, reason)| reason);
-    format!("{}: {reason}", code.text())
-}
-
 fn stream_message(error: &EngineError) -> String {
     match error {
         EngineError::Option {
@@ -80,8 +67,9 @@ fn stream_message(error: &EngineError) -> String {
             format!("{} ('{value}')", Code::CONGESTION.text())
         }
         EngineError::Connect { source, .. } | EngineError::Bind { source, .. } => {
-            with_source(Code::STREAM_CONNECT, source)
+            Code::STREAM_CONNECT.with_error(source)
         }
+        EngineError::NoSctp(_) => Code::NO_SCTP.text().to_owned(),
         EngineError::Buffer { .. } => format!("{}: {error}", Code::BUFFER_NOT_KEPT.text()),
         EngineError::File { .. } => format!("{}: {error}", Code::FILE.text()),
         other => format!("{}: {other}", Code::CREATE_STREAM.text()),
@@ -95,7 +83,7 @@ fn lost_message(sending: bool, source: Option<&io::Error>) -> String {
         Code::STREAM_READ
     };
     match source {
-        Some(source) => with_source(code, source),
+        Some(source) => code.with_error(source),
         None => format!("{}: the server closed the stream", code.text()),
     }
 }

@@ -13,7 +13,7 @@ mod error;
 mod login;
 mod streams;
 
-use iperf_control::Stop;
+use iperf_control::{Output, Stop};
 use iperf_model::{ClientConfig, Event, Sink};
 
 pub use error::ClientError;
@@ -30,30 +30,11 @@ pub async fn run(
     sink: &mut dyn Sink,
     stop: Stop,
 ) -> Result<(), ClientError> {
-    let mut output = Output {
-        sink,
-        broken: false,
-    };
+    let mut output = Output::new(sink);
     let result = driver::run(config, login, &mut output, stop).await;
     if let Err(error) = &result {
         output.event(&Event::Failed(error.failure()));
     }
     output.event(&Event::TestFinished);
     result
-}
-
-/// The sink, with errors that are told once: a full disk must not end a test that runs well.
-struct Output<'a> {
-    sink: &'a mut dyn Sink,
-    broken: bool,
-}
-
-impl Output<'_> {
-    fn event(&mut self, event: &Event) {
-        if let Err(error) = self.sink.event(event)
-            && !std::mem::replace(&mut self.broken, true)
-        {
-            tracing::warn!(%error, "can't write output");
-        }
-    }
 }

@@ -9,8 +9,10 @@
 
 mod connection;
 mod machine;
+mod output;
 mod stop;
 
 pub use connection::{Control, Input};
 pub use machine::Machine;
+pub use output::Output;
 pub use stop::{Stop, StopHandle, StopReason};

@@ -53,6 +53,9 @@ pub enum EngineError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The kernel does not know SCTP.
+    #[error("the kernel has no SCTP, or its module sctp is not loaded: {0}")]
+    NoSctp(#[source] io::Error),
     /// Any other system call.
     #[error("{operation}: {source}")]
     System {
@@ -76,6 +79,7 @@ impl EngineError {
             | Self::Bind { source, .. }
             | Self::Option { source, .. }
             | Self::File { source, .. }
+            | Self::NoSctp(source)
             | Self::System { source, .. } => Some(source),
             Self::Buffer { .. } => None,
         }

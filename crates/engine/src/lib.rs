@@ -16,6 +16,7 @@ mod cpu;
 mod datagrams;
 mod error;
 mod goal;
+mod kernel_view;
 mod measurement;
 mod member;
 mod movers;

@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use iperf_model::{
     DatagramSample, FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample, Transport,
 };
-use iperf_zc::tcp_info::TcpInfo;
 use iperf_zc::{interrupt, sockopt};
 use socket2::Socket;
 use tracing::debug;
@@ -18,6 +17,7 @@ use crate::counters::{Counters, Phase};
 use crate::cpu::CpuTime;
 use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::goal::Goal;
+use crate::kernel_view;
 use crate::pacer::Pacer;
 use crate::stream::Stream;
 use crate::tcp_stats::TcpStats;
@@ -27,6 +27,7 @@ use crate::{EngineError, RunPlan, WorkerEnd, movers};
 /// One stream, its worker, and what was seen of it so far.
 pub(crate) struct Member {
     info: StreamInfo,
+    transport: Transport,
     congestion: Option<String>,
     socket: Arc<Socket>,
     counters: Arc<Counters>,
@@ -92,10 +93,11 @@ impl Member {
             .transpose()?;
         let block = plan.config.block;
         let mut tcp = None;
-        let is_udp = plan.config.transport == Transport::Udp;
+        let transport = plan.config.transport;
+        let is_udp = transport == Transport::Udp;
         let received = Arc::new(DatagramCounters::default());
         let work: Box<dyn FnOnce() -> Ending + Send> = if info.sending {
-            if let Ok(info) = TcpInfo::read(socket.as_fd()) {
+            if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
                 let mut stats = TcpStats::default();
                 stats.restart(&info);
                 tcp = Some(stats);
@@ -115,6 +117,7 @@ impl Member {
         let thread = spawn(&info, work, done.clone(), plan.wake.clone())?;
         Ok(Self {
             info,
+            transport,
             congestion,
             socket,
             counters,
@@ -145,7 +148,7 @@ impl Member {
 
     fn sample_tcp(&mut self) -> Option<TcpSample> {
         let stats = self.tcp.as_mut()?;
-        let info = TcpInfo::read(self.socket.as_fd()).unwrap_or_default();
+        let info = kernel_view::read(self.transport, self.socket.as_fd()).unwrap_or_default();
         Some(stats.sample(&info))
     }
 
@@ -187,7 +190,7 @@ impl Member {
         self.base_bytes = bytes;
         self.last_bytes = bytes;
         if let Some(stats) = &mut self.tcp
-            && let Ok(info) = TcpInfo::read(self.socket.as_fd())
+            && let Ok(info) = kernel_view::read(self.transport, self.socket.as_fd())
         {
             stats.restart(&info);
         }
@@ -269,10 +272,9 @@ impl Member {
         self.thread.is_some()
     }
 
-    /// Bytes that were sent and that the peer's kernel has not acknowledged. A socket that can't be asked has
-    /// nothing to wait for.
+    /// Bytes that were sent and that the peer's kernel has not acknowledged, or more.
     pub(crate) fn unacknowledged(&self) -> usize {
-        sockopt::unacknowledged(self.socket.as_fd()).unwrap_or(0)
+        kernel_view::unacknowledged(self.transport, self.socket.as_fd())
     }
 
     /// Reports an ended worker once.
@@ -307,7 +309,7 @@ impl Member {
 
     /// Whether there is data to send that the peer gives no room for.
     pub(crate) fn window_is_closed(&self) -> bool {
-        let Ok(info) = TcpInfo::read(self.socket.as_fd()) else {
+        let Ok(info) = kernel_view::read(self.transport, self.socket.as_fd()) else {
             return false;
         };
         let waiting = info.notsent_bytes.unwrap_or(0) > 0;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use iperf_model::{TestConfig, Transport};
 use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
+use iperf_zc::sctp::MessageReceiver;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
 use iperf_zc::udp::{DatagramReceiver, DatagramSender, OffloadReceiver};
 
@@ -70,10 +71,14 @@ pub(crate) fn receiver(
     file: Option<&File>,
 ) -> Result<Box<dyn ReceiveMover>, EngineError> {
     let length = config.block as usize;
-    Ok(match file {
+    let mover: Box<dyn ReceiveMover> = match file {
         Some(file) => Box::new(FileReceiver::new(duplicate(file)?, length)),
         None if config.skip_rx_copy => Box::new(TruncReceiver::new(length)),
         None => Box::new(CopyReceiver::new(length)),
+    };
+    Ok(match config.transport {
+        Transport::Sctp => Box::new(MessageReceiver::new(mover)),
+        _ => mover,
     })
 }
 

@@ -1,5 +1,6 @@
 //! A running test on one end: its worker threads, and what is read from their counters.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,18 @@ pub struct WorkerEnd {
     pub sending: bool,
     /// Why it ended.
     pub ending: Ending,
+}
+
+impl WorkerEnd {
+    /// Whether the stream was lost, and what the kernel said of it: nothing when the peer closed it. `None` when the
+    /// worker ended for a good reason.
+    pub fn loss(self) -> Option<Option<io::Error>> {
+        match self.ending {
+            Ending::Failed(error) => Some(Some(error)),
+            Ending::EndOfStream => Some(None),
+            Ending::Stopped | Ending::QuotaMet | Ending::SourceDone => None,
+        }
+    }
 }
 
 /// All streams of one end, running.

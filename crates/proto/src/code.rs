@@ -55,7 +55,7 @@ codes! {
     BURST = 15, Own, "invalid burst count (maximum = 1000)";
     END_CONDITIONS = 16, Own, "only one test end condition (-t, -n, -k) may be specified";
     LOG_FILE = 17, System, "unable to open log file";
-    NO_SCTP = 18, Own, "SCTP is not available on this system";
+    NO_SCTP = 18, Own, "SCTP is not available on this system (kernel module sctp)";
     UDP_BLOCK_SIZE = 20, Own, "block size invalid (minimum = 16 bytes, maximum = 65507 bytes)";
     TOS = 21, Own, "bad TOS value (must be between 0 and 255 inclusive)";
     CLIENT_AUTH = 22, Own, "you must specify a username, password, and path to a valid RSA public key";
@@ -164,6 +164,21 @@ impl Code {
             return self.to_string();
         }
         format!("{self}: {}", system_message(errno))
+    }
+}
+
+impl Code {
+    /// The message with what an operation's error says, in the words of `strerror` or of the resolver.
+    pub fn with_error(self, error: &io::Error) -> String {
+        if let Some(errno) = error.raw_os_error() {
+            return self.with_errno(errno);
+        }
+        let text = error.to_string();
+        // The resolver's errors come with a prefix of the standard library.
+        let reason = text
+            .rsplit_once(": ")
+            .map_or(text.as_str(), |(_, reason)| reason);
+        format!("{self}: {reason}")
     }
 }
 

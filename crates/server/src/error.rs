@@ -13,13 +13,13 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// It can't listen.
-    #[error("{}", with_errno(Code::LISTEN, .0))]
+    #[error("{}", Code::LISTEN.with_error(.0))]
     Listen(#[source] io::Error),
     /// The key or the users of the logins can't be used.
     #[error(transparent)]
     Login(iperf_auth::AuthError),
     /// The CPU of `-A` can't be used.
-    #[error("{}", with_errno(Code::AFFINITY, .0))]
+    #[error("{}", Code::AFFINITY.with_error(.0))]
     Affinity(#[source] io::Error),
     /// The user ended it.
     #[error("{}{}", Code::SERVER_TERMINATED.text(), .0)]
@@ -117,13 +117,6 @@ impl TestError {
     }
 }
 
-fn with_errno(code: Code, source: &io::Error) -> String {
-    match source.raw_os_error() {
-        Some(errno) => code.with_errno(errno),
-        None => format!("{}: {source}", code.text()),
-    }
-}
-
 fn stream_message(error: &EngineError) -> String {
     format!("{}: {error}", Code::STREAM_ACCEPT.text())
 }
@@ -135,7 +128,7 @@ fn lost_message(sending: bool, source: Option<&io::Error>) -> String {
         Code::STREAM_READ
     };
     match source {
-        Some(source) => with_errno(code, source),
+        Some(source) => code.with_error(source),
         None => format!("{}: the client closed the stream", code.text()),
     }
 }

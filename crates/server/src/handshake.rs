@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use iperf_auth::Authorizer;
 use iperf_control::{Control, Machine, Stop};
-use iperf_engine::Stream;
-use iperf_engine::net::{StreamPlan, StreamRole, tcp};
+use iperf_engine::net::{StreamPlan, StreamRole, sctp, tcp};
+use iperf_engine::{EngineError, Stream};
 use iperf_model::{Buffers, Direction, Limit, ServerConfig, TestConfig, Transport};
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
@@ -17,11 +17,12 @@ use iperf_proto::server::{Action, Server};
 use iperf_proto::stream_id::stream_id;
 use socket2::Socket;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep_until, timeout};
 use tracing::info;
 
 use crate::error::TestError;
+use crate::sctp_door::SctpDoor;
 use crate::udp_door::UdpDoor;
 
 /// How long the next data connection may take.
@@ -49,8 +50,8 @@ pub(crate) struct Guest {
     pub(crate) config: Arc<ServerConfig>,
     /// Buffers of the listening socket, which accepted sockets begin with.
     pub(crate) listener: Buffers,
-    /// Whose turn it is to open UDP streams.
-    pub(crate) udp_turn: Arc<Semaphore>,
+    /// Whose turn it is to open streams on a socket beside the listening one.
+    pub(crate) door_turn: Arc<Semaphore>,
     /// Who may run tests; `None` is everybody.
     pub(crate) authorizer: Option<Arc<Authorizer>>,
 }
@@ -70,14 +71,16 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         had_params: false,
     })?;
     let mut handshake = Handshake {
+        cookie: guest.cookie.clone(),
         control,
         machine: Server::new(Deadlines::server(), Instant::now()),
         peer: guest.peer,
         config: guest.config,
         connections: guest.connections,
-        udp_turn: guest.udp_turn,
+        door_turn: guest.door_turn,
         authorizer: guest.authorizer,
         udp: None,
+        sctp: None,
         test: None,
         streams: Vec::new(),
         deadline: None,
@@ -136,15 +139,18 @@ enum Proceed {
 }
 
 struct Handshake {
+    cookie: Cookie,
     control: Control,
     machine: Server,
     peer: SocketAddr,
     config: Arc<ServerConfig>,
     connections: mpsc::Receiver<TcpStream>,
-    udp_turn: Arc<Semaphore>,
+    door_turn: Arc<Semaphore>,
     authorizer: Option<Arc<Authorizer>>,
     /// Where the next UDP stream comes in.
     udp: Option<UdpDoor>,
+    /// Where the SCTP streams come in.
+    sctp: Option<SctpDoor>,
     test: Option<(Arc<TestConfig>, SystemTime)>,
     streams: Vec<Stream>,
     /// When the next data connection must be there.
@@ -179,6 +185,7 @@ impl Handshake {
                     Some(connection) => self.adopt(connection)?,
                     None => return Ok(Proceed::Busy),
                 },
+                association = next_association(self.sctp.as_mut()) => self.adopt(association)?,
                 hello = next_hello(self.udp.as_mut(), self.streams.last()) => {
                     self.admit(hello.map_err(TestError::Control)?)?;
                 }
@@ -192,8 +199,10 @@ impl Handshake {
             Action::Params(params) => {
                 self.authorize(&params).await?;
                 let test = self.check(&params).map_err(TestError::Refused)?;
-                if test.transport == Transport::Udp {
-                    self.udp = Some(self.open_udp_door().await?);
+                match test.transport {
+                    Transport::Udp => self.udp = Some(self.open_udp_door().await?),
+                    Transport::Sctp => self.sctp = Some(self.open_sctp_door(&test).await?),
+                    _ => {}
                 }
                 self.test = Some((Arc::new(test), SystemTime::now()));
                 self.deadline = Some(Instant::now() + STREAM_LIMIT);
@@ -229,8 +238,8 @@ impl Handshake {
         let test = params.to_test()?;
         match test.transport {
             Transport::Udp if self.config.local.file.is_some() => return Err(Code::UDP_FILE),
-            Transport::Tcp | Transport::Mptcp | Transport::Udp => {}
-            Transport::Sctp | Transport::Vsock => return Err(Code::NOT_IMPLEMENTED),
+            Transport::Tcp | Transport::Mptcp | Transport::Udp | Transport::Sctp => {}
+            Transport::Vsock => return Err(Code::NOT_IMPLEMENTED),
         }
         if let Some(limit) = self.config.rate_limit {
             let directions = if test.direction == Direction::Bidirectional {
@@ -267,20 +276,44 @@ impl Handshake {
             .into_std()
             .map(Socket::from)
             .map_err(TestError::Control)?;
-        self.seat(tcp::adopt(socket, &plan, role).map_err(TestError::Streams)?);
+        let adopted = match test.transport {
+            Transport::Sctp => sctp::adopt(socket, &plan, role),
+            _ => tcp::adopt(socket, &plan, role),
+        };
+        self.seat(adopted.map_err(TestError::Streams)?);
         Ok(())
     }
 
-    /// Waits for its turn, so that a hello is never taken for another test's.
-    async fn open_udp_door(&self) -> Result<UdpDoor, TestError> {
-        let turn = timeout(STREAM_LIMIT, self.udp_turn.clone().acquire_owned()).await;
+    /// Waits until nobody else has a door open: a port has room for one, and a hello must not be taken for another
+    /// test's.
+    async fn take_turn(&self) -> Result<OwnedSemaphorePermit, TestError> {
+        let turn = timeout(STREAM_LIMIT, self.door_turn.clone().acquire_owned()).await;
         // The semaphore is never closed.
         let Ok(Ok(turn)) = turn else {
             return Err(TestError::Refused(Code::BUSY));
         };
+        Ok(turn)
+    }
+
+    async fn open_udp_door(&self) -> Result<UdpDoor, TestError> {
+        let turn = self.take_turn().await?;
         let local = self.control.local().map_err(TestError::Control)?;
         let device = self.config.local.bind_dev.clone();
         UdpDoor::open(local, self.peer, device, turn).map_err(TestError::Streams)
+    }
+
+    async fn open_sctp_door(&self, test: &TestConfig) -> Result<SctpDoor, TestError> {
+        let turn = self.take_turn().await?;
+        let local = self.control.local().map_err(TestError::Control)?;
+        let plan = StreamPlan {
+            bind_dev: self.config.local.bind_dev.clone(),
+            ..StreamPlan::new(test, &self.config.local)
+        };
+        let door = SctpDoor::open(local, self.cookie.clone(), plan, turn).await;
+        door.map_err(|error| match error {
+            EngineError::NoSctp(_) => TestError::Refused(Code::NO_SCTP),
+            other => TestError::Streams(other),
+        })
     }
 
     /// Makes a stream of a hello, and opens the door for the next.
@@ -342,6 +375,13 @@ async fn next_hello(
 ) -> std::io::Result<SocketAddr> {
     match door {
         Some(door) => door.next(last).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_association(door: Option<&mut SctpDoor>) -> TcpStream {
+    match door {
+        Some(door) => door.next().await,
         None => std::future::pending().await,
     }
 }

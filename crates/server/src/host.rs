@@ -51,7 +51,7 @@ pub(crate) struct Host {
     /// Handshakes by cookie, with the way to hand them their data connections.
     guests: HashMap<Cookie, mpsc::Sender<TcpStream>>,
     greetings: usize,
-    udp_turn: Arc<Semaphore>,
+    door_turn: Arc<Semaphore>,
     authorizer: Option<Arc<Authorizer>>,
     tests: u64,
     knocks: (mpsc::Sender<Knock>, mpsc::Receiver<Knock>),
@@ -80,7 +80,7 @@ impl Host {
             sink: None,
             guests: HashMap::new(),
             greetings: 0,
-            udp_turn: Arc::new(Semaphore::new(1)),
+            door_turn: Arc::new(Semaphore::new(1)),
             authorizer: authorizer.map(Arc::new),
             tests: 0,
             knocks: mpsc::channel(64),
@@ -208,7 +208,7 @@ impl Host {
             connections,
             config: self.config.clone(),
             listener: self.buffers,
-            udp_turn: self.udp_turn.clone(),
+            door_turn: self.door_turn.clone(),
             authorizer: self.authorizer.clone(),
         };
         let (knocks, stop) = (self.knocks.0.clone(), stop.clone());

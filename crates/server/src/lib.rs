@@ -14,6 +14,7 @@ mod handshake;
 mod host;
 mod listen;
 mod rate_watch;
+mod sctp_door;
 mod session;
 mod udp_door;
 

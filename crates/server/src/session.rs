@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_control::{Control, Machine, Stop};
-use iperf_engine::{CpuMeter, Due, Ending, Measurement, RunPlan, WorkerEnd, pin};
+use iperf_control::{Control, Machine, Output, Stop};
+use iperf_engine::{CpuMeter, Due, Measurement, RunPlan, pin};
 use iperf_model::{
     Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
     TestStarted, Transport,
@@ -47,10 +47,7 @@ pub(crate) async fn run(
     config: &ServerConfig,
     stop: Stop,
 ) -> (Box<dyn Sink>, Result<(), TestError>) {
-    let mut output = Output {
-        sink: sink.as_mut(),
-        broken: false,
-    };
+    let mut output = Output::new(sink.as_mut());
     announce(&candidate, config, &mut output);
     let Candidate {
         control,
@@ -233,7 +230,7 @@ impl Session<'_> {
                     let output = self
                         .test
                         .get_server_output
-                        .then(|| self.output.sink.server_output());
+                        .then(|| self.output.server_output());
                     let results = Results::from_totals(totals, &self.test, output.flatten());
                     self.machine.send_results(&results, Instant::now());
                 }
@@ -269,7 +266,9 @@ impl Session<'_> {
         }
         let run = measurement.run();
         for end in run.ended_workers() {
-            if let Some(error) = lost(end) {
+            let sending = end.sending;
+            if let Some(source) = end.loss() {
+                let error = TestError::StreamLost { sending, source };
                 self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
             }
         }
@@ -371,37 +370,5 @@ impl Session<'_> {
             debug!(%error, "can't say goodbye");
         }
         control.close().await;
-    }
-}
-
-/// The error of a worker that ended for no good reason.
-fn lost(end: WorkerEnd) -> Option<TestError> {
-    let sending = end.sending;
-    match end.ending {
-        Ending::Failed(error) => Some(TestError::StreamLost {
-            sending,
-            source: Some(error),
-        }),
-        Ending::EndOfStream => Some(TestError::StreamLost {
-            sending,
-            source: None,
-        }),
-        Ending::Stopped | Ending::QuotaMet | Ending::SourceDone => None,
-    }
-}
-
-/// The sink, with errors that are told once: a full disk must not end a server.
-struct Output<'a> {
-    sink: &'a mut dyn Sink,
-    broken: bool,
-}
-
-impl Output<'_> {
-    fn event(&mut self, event: &Event) {
-        if let Err(error) = self.sink.event(event)
-            && !std::mem::replace(&mut self.broken, true)
-        {
-            warn!(%error, "can't write output");
-        }
     }
 }

@@ -1,13 +1,14 @@
 //! Opening and accepting data streams, per transport.
 
 mod options;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use iperf_model::{LocalOptions, SocketOptions, TestConfig, Transport};
+use iperf_model::{LocalOptions, SctpOptions, SocketOptions, TestConfig, Transport};
 
 pub use options::{buffers, congestion};
 
@@ -30,6 +31,8 @@ pub struct StreamPlan {
     pub gsro: bool,
     /// `TCP_USER_TIMEOUT`.
     pub snd_timeout: Option<Duration>,
+    /// What only SCTP streams have.
+    pub sctp: SctpOptions,
     /// Local address; its port may be 0.
     pub bind: Option<SocketAddr>,
     /// Local device.
@@ -47,6 +50,7 @@ impl StreamPlan {
             fq_rate: test.pacing.fq_rate,
             gsro: test.udp.gsro,
             snd_timeout: local.snd_timeout,
+            sctp: local.sctp.clone(),
             bind: None,
             bind_dev: None,
         }
@@ -73,6 +77,7 @@ pub fn connect(
 ) -> Result<Stream, EngineError> {
     match plan.transport {
         Transport::Udp => udp::connect(plan, address, role, deadline),
+        Transport::Sctp => sctp::connect(plan, address, greeting, role, deadline),
         _ => tcp::connect(plan, address, greeting, role, deadline),
     }
 }

@@ -3,7 +3,6 @@
 //! Every block is a message. The kernel cuts it to the path's packets and hands it out in as many parts as the
 //! reader's buffer makes of it, so nothing depends on where messages begin.
 
-use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -121,20 +120,16 @@ fn local_addresses(plan: &StreamPlan, peer: SocketAddr) -> Result<Vec<SocketAddr
 
 /// The addresses of a host that are of the peer's family.
 fn resolve(name: &str, port: u16, peer: SocketAddr) -> Result<Vec<SocketAddr>, EngineError> {
-    let found = (name, port).to_socket_addrs().map(|found| {
-        found
-            .filter(|address| address.is_ipv4() == peer.is_ipv4())
-            .collect::<Vec<_>>()
-    });
-    let found = found.and_then(|found| {
-        if found.is_empty() {
-            let version = if peer.is_ipv4() { 4 } else { 6 };
-            let reason = format!("the host has no IPv{version} address");
-            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, reason));
-        }
-        Ok(found)
-    });
-    set("another local address", name, found)
+    let mut found: Vec<_> = set(
+        "the other local address",
+        name,
+        (name, port).to_socket_addrs().map(Iterator::collect),
+    )?;
+    found.retain(|address: &SocketAddr| address.is_ipv4() == peer.is_ipv4());
+    if found.is_empty() {
+        warn!("{name} is of another family than {peer}, and not used");
+    }
+    Ok(found)
 }
 
 /// Sets what may be set at any time, and checks what the kernel kept.

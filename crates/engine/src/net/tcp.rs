@@ -86,14 +86,14 @@ fn shape(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<Buffers, Engine
 }
 
 /// Writes the greeting; a fresh connection has room for it, so a wait means that something is wrong.
-fn write_all(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+pub(crate) fn write_all(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result<()> {
     socket.set_write_timeout(Some(left(deadline)))?;
     (&mut &*socket).write_all(bytes)?;
     socket.set_write_timeout(None)
 }
 
 /// The time until the deadline, and never nothing, which the calls take for "no limit".
-fn left(deadline: Instant) -> Duration {
+pub(crate) fn left(deadline: Instant) -> Duration {
     deadline
         .saturating_duration_since(Instant::now())
         .max(Duration::from_millis(1))

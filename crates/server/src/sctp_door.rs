@@ -1,0 +1,94 @@
+//! Where SCTP streams come in: a listening socket of their own, beside the one that the control connection came
+//! through, for as long as a handshake takes.
+//!
+//! An association begins with the cookie, as a TCP connection does. The runtime has no type for it, but on sockets of
+//! the one-to-one style every call that its TCP types make does the same.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use iperf_engine::EngineError;
+use iperf_engine::net::{StreamPlan, sctp};
+use iperf_proto::cookie::Cookie;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use crate::greet;
+
+/// Associations whose cookie is awaited. More wait in the backlog.
+const MAX_GREETINGS: usize = 64;
+
+/// How long to leave a listening socket alone that gave an error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An open door.
+pub(crate) struct SctpDoor {
+    listener: TcpListener,
+    cookie: Cookie,
+    greetings: JoinSet<Option<(Cookie, TcpStream)>>,
+    /// The port is taken while this is held.
+    _turn: OwnedSemaphorePermit,
+}
+
+impl SctpDoor {
+    /// Opens the door on the address that the control connection came to, for those who know its cookie.
+    pub(crate) async fn open(
+        local: SocketAddr,
+        cookie: Cookie,
+        plan: StreamPlan,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Self, EngineError> {
+        let mut address = SocketAddr::new(local.ip().to_canonical(), local.port());
+        // A link-local address means nothing without its scope.
+        if let (SocketAddr::V6(address), SocketAddr::V6(scope)) = (&mut address, local) {
+            address.set_scope_id(scope.scope_id());
+        }
+        let watch = EngineError::system("watch the socket");
+        // The names of -X may have to be looked up.
+        let socket = match spawn_blocking(move || sctp::listen(address, &plan)).await {
+            Ok(socket) => socket?,
+            Err(panic) => return Err(watch(io::Error::other(panic))),
+        };
+        let listener = socket
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(socket.into()))
+            .map_err(watch)?;
+        Ok(Self {
+            listener,
+            cookie,
+            greetings: JoinSet::new(),
+            _turn: turn,
+        })
+    }
+
+    /// Waits for the next association that knows the cookie. One that does not is refused. Nothing is lost when the
+    /// caller stops waiting.
+    pub(crate) async fn next(&mut self) -> TcpStream {
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept(), if self.greetings.len() < MAX_GREETINGS => {
+                    match accepted {
+                        Ok((stream, _)) => {
+                            self.greetings.spawn(greet::read_cookie(stream));
+                        }
+                        Err(error) => {
+                            warn!(%error, "can't accept an association");
+                            sleep(ACCEPT_PAUSE).await;
+                        }
+                    }
+                }
+                Some(Ok(Some((cookie, stream)))) = self.greetings.join_next() => {
+                    if cookie == self.cookie {
+                        return stream;
+                    }
+                    debug!("an association with another cookie");
+                    tokio::spawn(greet::refuse(stream));
+                }
+            }
+        }
+    }
+}
