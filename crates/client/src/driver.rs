@@ -7,8 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iperf_control::{Control, Machine, Output, Stop};
 use iperf_engine::{CpuMeter, Due, Ending, EngineError, Measurement, RunPlan, Stream, pin};
 use iperf_model::{
-    ClientConfig, Event, Limit, Peer, RunTotals, SocketName, TestBegan, TestConfig, TestStarted,
-    Transport,
+    ClientConfig, Event, Peer, RunTotals, SocketName, TestBegan, TestConfig, TestStarted, Transport,
 };
 use iperf_proto::Deadlines;
 use iperf_proto::client::{Action, Client, Failure};
@@ -22,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until};
 use tracing::debug;
 
+use crate::quota::{self, Flush};
 use crate::streams::Opening;
 use crate::{ClientError, Login, connect};
 
@@ -35,12 +35,6 @@ const LOST_STREAM_GRACE: Duration = Duration::from_secs(1);
 /// After `-n` or `-k` the peer's kernel has everything; its program gets this long to read it, since iperf3's
 /// servers stop counting the moment they are told that the test is over.
 const QUOTA_GRACE: Duration = Duration::from_millis(5);
-
-/// How often to look whether the last bytes have arrived.
-const FLUSH_PAUSE: Duration = Duration::from_micros(500);
-
-/// After `-n` or `-k`: the longest time without any acknowledgement before the rest is given up.
-const FLUSH_STALL: Duration = Duration::from_secs(5);
 
 /// Runs a test to its end.
 pub(crate) async fn run(
@@ -83,12 +77,6 @@ enum Phase {
     Closed,
 }
 
-/// What the server's kernel has not acknowledged, and since when it is so much.
-struct Flush {
-    left: usize,
-    since: Instant,
-}
-
 struct Driver<'a, 'o> {
     /// As the user asked.
     config: &'a ClientConfig,
@@ -107,7 +95,7 @@ struct Driver<'a, 'o> {
     started: Instant,
     wake: Arc<Notify>,
     /// The quota is met, and the last bytes are on their way.
-    flush: Option<Flush>,
+    flush: Flush,
     /// A data stream was lost: the error to end with, unless the server says something first.
     lost: Option<(Instant, ClientError)>,
 }
@@ -150,6 +138,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         let mut random = [0; 36];
         rand::rng().fill(&mut random);
         let cookie = Cookie::from_random(random);
+        let flush = Flush::new(&test);
         let mut params = Params::from_test(&test);
         if let Some(login) = login {
             params.set_auth_token(login.token().map_err(ClientError::Login)?);
@@ -169,7 +158,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             offload: (false, false),
             started: now,
             wake: Arc::new(Notify::new()),
-            flush: None,
+            flush,
             lost: None,
         })
     }
@@ -227,7 +216,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             _ => None,
         };
         let lost = self.lost.as_ref().map(|(deadline, _)| *deadline);
-        let flush = self.flush.as_ref().map(|_| Instant::now() + FLUSH_PAUSE);
+        let flush = self.flush.deadline();
         let machine = Machine::poll_timeout(&self.machine);
         [clock, lost, flush, machine]
             .into_iter()
@@ -344,7 +333,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         let Phase::Running(measurement) = &mut self.phase else {
             return Ok(());
         };
-        let mut over = self.flush.is_some();
+        let mut over = self.flush.is_waiting();
         while let Some(due) = measurement.poll(now) {
             match due {
                 Due::Interval(interval) => self.output.event(&Event::Interval(interval)),
@@ -362,6 +351,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             }
         }
         over |= run.quota_met_at().is_some();
+        over |= quota::has_passed(run, &self.test, now);
         let limit = self.config.local.rcv_timeout;
         if run
             .receive_silence(now)
@@ -369,7 +359,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         {
             return Err(ClientError::Silence);
         }
-        if over && self.flushed(now) {
+        if over && self.flush.done(measurement.run(), now) {
             self.end().await;
             return Ok(());
         }
@@ -377,31 +367,6 @@ impl<'a, 'o> Driver<'a, 'o> {
             return Err(error);
         }
         Ok(())
-    }
-
-    /// After `-n` or `-k`: whether the server's kernel has everything that was sent, or there is no hope that it
-    /// will. What is still on its way belongs to the test.
-    fn flushed(&mut self, now: Instant) -> bool {
-        if !self.is_flushed_at_end() {
-            return true;
-        }
-        let Phase::Running(measurement) = &mut self.phase else {
-            return true;
-        };
-        let run = measurement.run();
-        run.stop_senders();
-        let left = run.unacknowledged();
-        let flush = self.flush.get_or_insert(Flush { left, since: now });
-        if left < flush.left {
-            *flush = Flush { left, since: now };
-        }
-        left == 0 || now.duration_since(flush.since) > FLUSH_STALL
-    }
-
-    /// Whether the end of the test is the arrival of what this end sent.
-    fn is_flushed_at_end(&self) -> bool {
-        let by_amount = !matches!(self.test.limit, Limit::Seconds(_) | Limit::Endless);
-        by_amount && self.test.direction.client_sends()
     }
 
     /// Ends the test: stops the senders, takes the last sample and tells the server.
@@ -424,7 +389,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             .complete_at(self.test.block)
             .filter(|_| !self.test.direction.client_sends());
         let end = met.unwrap_or_else(Instant::now);
-        if in_order && self.is_flushed_at_end() {
+        if in_order && self.flush.is_wanted() {
             sleep(QUOTA_GRACE).await;
         }
         measurement.run().discard_received();

@@ -11,6 +11,7 @@ mod connect;
 mod driver;
 mod error;
 mod login;
+mod quota;
 mod streams;
 
 use iperf_control::{Output, Stop};

@@ -177,6 +177,16 @@ impl Member {
         })
     }
 
+    /// Datagrams that have passed since the restart, the lost ones included.
+    pub(crate) fn datagrams_passed(&self) -> u64 {
+        let now = self.datagram_counts().unwrap_or_default();
+        let base = self
+            .datagrams
+            .as_ref()
+            .map_or_else(Default::default, |d| d.base);
+        now.packets.saturating_sub(base.packets)
+    }
+
     /// Counts from here on.
     pub(crate) fn restart(&mut self) {
         if let Some(counts) = self.datagram_counts()

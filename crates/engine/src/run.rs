@@ -138,6 +138,11 @@ impl Run {
         self.omitting = false;
     }
 
+    /// Whether the omitted period is still running.
+    pub fn is_omitting(&self) -> bool {
+        self.omitting
+    }
+
     /// When the quota of the test was met, by what was sent or by what was received.
     pub fn quota_met_at(&self) -> Option<Instant> {
         self.goals.iter().filter_map(|goal| goal.met_at()).min()
@@ -151,6 +156,13 @@ impl Run {
             .iter()
             .filter(|goal| !goal.is_exceeded(block.into()));
         goals.find_map(|goal| goal.met_at())
+    }
+
+    /// Datagrams that the peer has sent on the receiving streams, as far as their numbers tell: those that were lost
+    /// behind the last one are not among them.
+    pub fn datagrams_passed(&self) -> u64 {
+        let receivers = self.members.iter().filter(|member| !member.sends());
+        receivers.map(Member::datagrams_passed).sum()
     }
 
     /// Workers that ended by themselves since the last call.

@@ -81,12 +81,13 @@ impl SctpDoor {
                         }
                     }
                 }
-                Some(Ok(Some((cookie, stream)))) = self.greetings.join_next() => {
-                    if cookie == self.cookie {
-                        return stream;
+                Some(greeted) = self.greetings.join_next() => match greeted {
+                    Ok(Some((cookie, stream))) if cookie == self.cookie => return stream,
+                    Ok(Some((_, stream))) => {
+                        debug!("an association with another cookie");
+                        tokio::spawn(greet::refuse(stream));
                     }
-                    debug!("an association with another cookie");
-                    tokio::spawn(greet::refuse(stream));
+                    Ok(None) | Err(_) => {}
                 }
             }
         }

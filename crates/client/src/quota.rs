@@ -1,0 +1,93 @@
+//! The end of a test by amount (`-n`, `-k`), as far as it is not the moment in which the amount is met.
+
+use std::time::{Duration, Instant};
+
+use iperf_engine::Run;
+use iperf_model::{Limit, TestConfig, Transport};
+
+/// How often to look whether the last bytes have arrived.
+const FLUSH_PAUSE: Duration = Duration::from_micros(500);
+
+/// The longest time without any acknowledgement before the last bytes are given up.
+const FLUSH_STALL: Duration = Duration::from_secs(5);
+
+/// When the last datagrams of a quota are lost, the server has been silent for so long, or longer at low rates.
+const LOST_TAIL: Duration = Duration::from_secs(2);
+
+/// Waits until the server's kernel has everything that was sent: what is still on its way belongs to the test.
+#[derive(Debug)]
+pub(crate) struct Flush {
+    wanted: bool,
+    waiting: Option<Waiting>,
+}
+
+/// What is not acknowledged, and since when it is so much.
+#[derive(Debug)]
+struct Waiting {
+    left: usize,
+    since: Instant,
+}
+
+impl Flush {
+    pub(crate) fn new(test: &TestConfig) -> Self {
+        let by_amount = !matches!(test.limit, Limit::Seconds(_) | Limit::Endless);
+        Self {
+            wanted: by_amount && test.direction.client_sends(),
+            waiting: None,
+        }
+    }
+
+    /// Whether the end of the test is the arrival of what this end sent.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Whether the quota is met and the last bytes are on their way.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// When to look again.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|_| Instant::now() + FLUSH_PAUSE)
+    }
+
+    /// Stops the senders of a test whose quota is met; true when everything has arrived, or there is no hope that it
+    /// will.
+    pub(crate) fn done(&mut self, run: &mut Run, now: Instant) -> bool {
+        if !self.wanted {
+            return true;
+        }
+        run.stop_senders();
+        let left = run.unacknowledged();
+        let waiting = self.waiting.get_or_insert(Waiting { left, since: now });
+        if left < waiting.left {
+            *waiting = Waiting { left, since: now };
+        }
+        left == 0 || now.duration_since(waiting.since) > FLUSH_STALL
+    }
+}
+
+/// Whether a server that sends datagrams is done although some of them never came: their numbers say that all have
+/// passed, or the last ones are missing and nothing has come for a while.
+pub(crate) fn has_passed(run: &mut Run, test: &TestConfig, now: Instant) -> bool {
+    let wanted = match test.limit {
+        Limit::Blocks(blocks) => blocks,
+        Limit::Bytes(bytes) => bytes.div_ceil(u64::from(test.block.max(1))),
+        Limit::Seconds(_) | Limit::Endless => return false,
+    };
+    if test.transport != Transport::Udp || !test.direction.server_sends() || run.is_omitting() {
+        return false;
+    }
+    let passed = run.datagrams_passed();
+    if passed == 0 || passed >= wanted {
+        return passed > 0;
+    }
+    // Twenty times the time between two datagrams of a stream, for they may be far apart.
+    let spacing = test.pacing.rate.map_or(Duration::ZERO, |rate| {
+        Duration::from_secs_f64(8.0 * f64::from(test.block) / rate.max(1) as f64)
+    });
+    let patience = LOST_TAIL.max(20 * spacing);
+    run.receive_silence(now)
+        .is_some_and(|silence| silence >= patience)
+}
