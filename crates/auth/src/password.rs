@@ -140,7 +140,7 @@ fn interrupt(terminal: &Termios) -> u8 {
 mod tests {
     use super::*;
     use std::fs::File;
-    use std::io::Read;
+    use std::io::{BufReader, Read};
     use std::os::fd::OwnedFd;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
@@ -201,7 +201,8 @@ mod tests {
         /// All that the program wrote. Reading fails when nobody has the terminal open any more.
         fn shown(self) -> String {
             drop(self.program);
-            let bytes = self.user.bytes().map_while(Result::ok).collect();
+            let user = BufReader::new(self.user);
+            let bytes = user.bytes().map_while(Result::ok).collect();
             String::from_utf8(bytes).unwrap()
         }
     }

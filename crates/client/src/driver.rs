@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use iperf_control::{Control, Machine, Output, Stop};
-use iperf_engine::{CpuMeter, Due, Ending, EngineError, Measurement, RunPlan, Stream, pin};
+use iperf_engine::{
+    CpuMeter, Due, Ending, EngineError, Measurement, Prepared, RunPlan, Stream, pin,
+};
 use iperf_model::{
     ClientConfig, Event, Peer, RunTotals, SocketName, TestBegan, TestConfig, TestStarted, Transport,
 };
@@ -67,8 +69,8 @@ enum Phase {
     Handshake,
     /// Data streams are being opened.
     Opening(JoinHandle<Result<Vec<Stream>, EngineError>>),
-    /// They stand.
-    Opened(Vec<Stream>, CpuMeter),
+    /// They stand, and their workers wait.
+    Opened(Box<Prepared>),
     /// The clock is running, and data flows.
     Running(Measurement),
     /// The test is over; receivers still empty their sockets.
@@ -238,7 +240,7 @@ impl<'a, 'o> Driver<'a, 'o> {
                     gro: self.offload.1,
                 }));
             }
-            Action::Run => self.start()?,
+            Action::Run => self.start(),
             Action::CollectResults => {
                 if let Phase::Ended(_, totals) = &self.phase {
                     let results = Results::from_totals(totals, &self.test, None);
@@ -300,28 +302,23 @@ impl<'a, 'o> Driver<'a, 'o> {
             streams.iter().any(|stream| stream.gro),
         );
         let meter = self.meter.take().unwrap_or_else(CpuMeter::start);
-        self.phase = Phase::Opened(streams, meter);
-        self.machine.streams_opened(Instant::now());
-        Ok(())
-    }
-
-    fn start(&mut self) -> Result<(), ClientError> {
-        let phase = std::mem::replace(&mut self.phase, Phase::Closed);
-        let Phase::Opened(streams, meter) = phase else {
-            self.phase = phase;
-            return Ok(());
-        };
         let wake = self.wake.clone();
         let plan = RunPlan {
             config: &self.test,
             local: &self.config.local,
-            start: self.started,
             wake: Arc::new(move || wake.notify_one()),
         };
-        let measurement =
-            Measurement::start(streams, &plan, meter, true).map_err(ClientError::Streams)?;
-        self.phase = Phase::Running(measurement);
+        let prepared = Prepared::new(streams, &plan, meter, true).map_err(ClientError::Streams)?;
+        self.phase = Phase::Opened(Box::new(prepared));
+        self.machine.streams_opened(Instant::now());
         Ok(())
+    }
+
+    fn start(&mut self) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Opened(prepared) => Phase::Running(prepared.go(self.started)),
+            other => other,
+        };
     }
 
     /// Looks at the clock, the workers and the quota.

@@ -1,7 +1,7 @@
 //! Running data streams: what happens between "the streams stand" and "this is what was counted".
 //!
 //! ```text
-//! net::…::connect / adopt ──► Stream ──► Run::start ──► one thread per stream, each in send_loop or receive_loop
+//! net::…::connect / adopt ──► Stream ──► Run::prepare ──► one thread per stream, each in send_loop or receive_loop
 //!                                          │                   │ bumps its own Counters, nothing else
 //!          IntervalClock says when ──► Run::sample ◄───────────┘
 //!                                          └──► Interval … Interval, RunTotals
@@ -15,6 +15,7 @@ mod counters;
 mod cpu;
 mod datagrams;
 mod error;
+mod gate;
 mod goal;
 mod kernel_view;
 mod measurement;
@@ -32,7 +33,7 @@ pub use affinity::{Affinity, pin};
 pub use clock::{IntervalClock, Tick};
 pub use cpu::CpuMeter;
 pub use error::EngineError;
-pub use measurement::{Due, Measurement};
+pub use measurement::{Due, Measurement, Prepared};
 pub use run::{Run, RunPlan, WorkerEnd};
 pub use stream::Stream;
 pub use worker::Ending;

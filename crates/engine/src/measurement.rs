@@ -17,17 +17,19 @@ pub enum Due {
     Limit,
 }
 
-/// A running test and the clock that cuts it into intervals.
-pub struct Measurement {
+/// A test that can begin at once.
+pub struct Prepared {
     run: Run,
-    clock: IntervalClock,
     meter: CpuMeter,
     interval: Option<Duration>,
+    omit: Duration,
+    limit: Option<Duration>,
 }
 
-impl Measurement {
-    /// Starts the streams. `keeps_time` says whether this end is the one that ends a timed test: the client is.
-    pub fn start(
+impl Prepared {
+    /// Makes the workers, which wait. `keeps_time` says whether this end is the one that ends a timed test: the client
+    /// is.
+    pub fn new(
         streams: Vec<Stream>,
         plan: &RunPlan<'_>,
         meter: CpuMeter,
@@ -37,16 +39,36 @@ impl Measurement {
             Limit::Seconds(seconds) if keeps_time => Some(Duration::from_secs(seconds.into())),
             _ => None,
         };
-        let omit = Duration::from_secs(plan.config.omit.into());
-        let interval = plan.local.interval;
         Ok(Self {
-            run: Run::start(streams, plan)?,
-            clock: IntervalClock::new(plan.start, interval, omit, limit),
+            run: Run::prepare(streams, plan)?,
             meter,
-            interval,
+            interval: plan.local.interval,
+            omit: Duration::from_secs(plan.config.omit.into()),
+            limit,
         })
     }
 
+    /// Lets data flow. The test began at `start`.
+    pub fn go(mut self, start: Instant) -> Measurement {
+        self.run.go(start);
+        Measurement {
+            run: self.run,
+            clock: IntervalClock::new(start, self.interval, self.omit, self.limit),
+            meter: self.meter,
+            interval: self.interval,
+        }
+    }
+}
+
+/// A running test and the clock that cuts it into intervals.
+pub struct Measurement {
+    run: Run,
+    clock: IntervalClock,
+    meter: CpuMeter,
+    interval: Option<Duration>,
+}
+
+impl Measurement {
     /// When to call [`Self::poll`] next.
     pub fn deadline(&self) -> Option<Instant> {
         self.clock.deadline()

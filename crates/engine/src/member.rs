@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use iperf_model::{
     DatagramSample, FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample, Transport,
@@ -16,6 +17,7 @@ use tracing::debug;
 use crate::counters::{Counters, Phase};
 use crate::cpu::CpuTime;
 use crate::datagrams::{DatagramCounters, DatagramCounts};
+use crate::gate::Gate;
 use crate::goal::Goal;
 use crate::kernel_view;
 use crate::pacer::Pacer;
@@ -62,11 +64,12 @@ impl Datagrams {
 }
 
 impl Member {
-    /// Starts the worker of a stream.
+    /// Makes the worker of a stream, which waits at the gate.
     pub(crate) fn start(
         stream: Stream,
         plan: &RunPlan<'_>,
         goal: Option<Arc<Goal>>,
+        gate: Arc<Gate>,
     ) -> Result<Self, EngineError> {
         let Stream {
             info,
@@ -96,7 +99,7 @@ impl Member {
         let transport = plan.config.transport;
         let is_udp = transport == Transport::Udp;
         let received = Arc::new(DatagramCounters::default());
-        let work: Box<dyn FnOnce() -> Ending + Send> = if info.sending {
+        let work: Box<dyn FnOnce(Instant) -> Ending + Send> = if info.sending {
             if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
                 let mut stats = TcpStats::default();
                 stats.restart(&info);
@@ -104,17 +107,20 @@ impl Member {
             }
             let mut mover = movers::sender(plan.config, file.as_ref().map(|f| &f.0), gso)?;
             let pacing = plan.config.pacing;
-            let pacer = Pacer::new(plan.start, pacing.rate, pacing.burst, block);
-            Box::new(move || worker::send(&task, mover.as_mut(), pacer, u64::from(block)))
+            Box::new(move |start| {
+                let pacer = Pacer::new(start, pacing.rate, pacing.burst, block);
+                worker::send(&task, mover.as_mut(), pacer, u64::from(block))
+            })
         } else {
             let mut mover = if is_udp {
                 movers::datagram_receiver(plan.config, gro, received.clone())
             } else {
                 movers::receiver(plan.config, file.as_ref().map(|f| &f.0))?
             };
-            Box::new(move || worker::receive(&task, mover.as_mut()))
+            Box::new(move |_| worker::receive(&task, mover.as_mut()))
         };
-        let thread = spawn(&info, work, done.clone(), plan.wake.clone())?;
+        let wait = move || gate.pass().map_or(Ending::Stopped, work);
+        let thread = spawn(&info, Box::new(wait), done.clone(), plan.wake.clone())?;
         Ok(Self {
             info,
             transport,

@@ -11,6 +11,7 @@ use tracing::debug;
 use crate::EngineError;
 use crate::counters::Phase;
 use crate::cpu::{CpuMeter, CpuTime};
+use crate::gate::Gate;
 use crate::goal::Goal;
 use crate::member::Member;
 use crate::stream::Stream;
@@ -26,8 +27,6 @@ pub struct RunPlan<'a> {
     pub config: &'a TestConfig,
     /// This end's own options.
     pub local: &'a LocalOptions,
-    /// When the test began.
-    pub start: Instant,
     /// Called from worker threads when the quota is met or a worker ended by itself.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -64,6 +63,7 @@ pub struct Run {
     last: Instant,
     omitting: bool,
     progress: Progress,
+    gate: Arc<Gate>,
 }
 
 /// When bytes were last seen to move, for each direction.
@@ -73,8 +73,8 @@ struct Progress {
 }
 
 impl Run {
-    /// Starts a worker for each stream. Data flows when this returns.
-    pub fn start(streams: Vec<Stream>, plan: &RunPlan<'_>) -> Result<Self, EngineError> {
+    /// Makes a worker for each stream. They wait for [`Self::go`].
+    pub fn prepare(streams: Vec<Stream>, plan: &RunPlan<'_>) -> Result<Self, EngineError> {
         interrupt::install().map_err(EngineError::system("install the wake-up signal"))?;
         let send_goal = Goal::new(plan.config.limit).map(Arc::new);
         let receive_goal = Goal::new(plan.config.limit).map(Arc::new);
@@ -89,16 +89,18 @@ impl Run {
                 goal.arm();
             }
         }
+        let now = Instant::now();
         let mut run = Self {
             members: Vec::with_capacity(streams.len()),
             goals,
-            base: plan.start,
-            last: plan.start,
+            base: now,
+            last: now,
             omitting,
             progress: Progress {
-                sent: (0, plan.start),
-                received: (0, plan.start),
+                sent: (0, now),
+                received: (0, now),
             },
+            gate: Arc::new(Gate::default()),
         };
         for stream in streams {
             let goal = if stream.info.sending {
@@ -106,10 +108,23 @@ impl Run {
             } else {
                 &receive_goal
             };
-            // A failure drops the run, and that ends the workers that already go.
-            run.members.push(Member::start(stream, plan, goal.clone())?);
+            // A failure drops the run, and that ends the workers that already wait.
+            let gate = run.gate.clone();
+            run.members
+                .push(Member::start(stream, plan, goal.clone(), gate)?);
         }
         Ok(run)
+    }
+
+    /// Lets data flow. The test began at `start`.
+    pub fn go(&mut self, start: Instant) {
+        self.base = start;
+        self.last = start;
+        self.progress = Progress {
+            sent: (0, start),
+            received: (0, start),
+        };
+        self.gate.open(start);
     }
 
     /// Takes an interval that ends at `now`.
@@ -281,8 +296,8 @@ impl Run {
     }
 
     /// Ends all workers and closes the sockets.
-    pub fn close(mut self) {
-        self.finish(|_| true, Phase::Stopping);
+    pub fn close(self) {
+        drop(self);
     }
 
     /// Moves the chosen workers on to `phase` and waits until they have ended.
@@ -317,6 +332,7 @@ fn patiently(mut step: impl FnMut() -> bool) {
 
 impl Drop for Run {
     fn drop(&mut self) {
+        self.gate.cancel();
         self.finish(|_| true, Phase::Stopping);
     }
 }

@@ -54,11 +54,12 @@ fn start(streams: Vec<Stream>, config: &TestConfig) -> (Run, Receiver<()>) {
     let plan = RunPlan {
         config,
         local: &LocalOptions::default(),
-        start: Instant::now(),
         // The test may have ended.
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
     };
-    (Run::start(streams, &plan).unwrap(), wakes)
+    let mut run = Run::prepare(streams, &plan).unwrap();
+    run.go(Instant::now());
+    (run, wakes)
 }
 
 /// The bytes of the last sample's totals, stream by stream.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iperf_control::{Control, Machine, Output, Stop};
-use iperf_engine::{CpuMeter, Due, Measurement, RunPlan, pin};
+use iperf_engine::{CpuMeter, Due, Measurement, Prepared, RunPlan, pin};
 use iperf_model::{
     Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
     TestStarted, Transport,
@@ -173,23 +173,21 @@ impl Session<'_> {
     }
 
     async fn start(&mut self, streams: Vec<iperf_engine::Stream>) -> Result<(), TestError> {
-        let meter = CpuMeter::start();
-        let start = Instant::now();
         let wake = self.wake.clone();
         let plan = RunPlan {
             config: &self.test,
             local: &self.config.local,
-            start,
             wake: Arc::new(move || wake.notify_one()),
         };
+        let prepared =
+            Prepared::new(streams, &plan, CpuMeter::start(), false).map_err(TestError::Streams)?;
+        let start = Instant::now();
         self.machine.streams_ready(start);
         self.control
             .flush(&mut self.machine)
             .await
             .map_err(TestError::Control)?;
-        let measurement =
-            Measurement::start(streams, &plan, meter, false).map_err(TestError::Streams)?;
-        self.phase = Phase::Running(Box::new(measurement));
+        self.phase = Phase::Running(Box::new(prepared.go(start)));
         self.rate = self
             .config
             .rate_limit

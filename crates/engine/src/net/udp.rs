@@ -337,8 +337,8 @@ mod tests {
     #[test]
     fn buffers_follow_the_rate() {
         let with = |rate, block| StreamPlan {
-            rate,
             block,
+            rate,
             ..plan()
         };
         assert_eq!(wanted_buffer(&with(Some(1_000_000_000), 1460)), 1_250_000);
