@@ -4,6 +4,7 @@
 //! Peer ──► Server (a port, a process, listening)   ─┐
 //! Peer ──► Client (arguments, a deadline)           ├─► Outcome: both command lines, outputs, exit codes
 //! wire ──► a peer made by hand that breaks the rules ┘      │
+//! Relay ─► a bad way between the two (lane: what is lost)   │
 //!                                                          ├─► checks: what both JSON documents must say
 //!                                                          └─► compare: how they differ from what iperf3 writes
 //!                                                                (shape: keys, types, order; text: lines)
@@ -21,6 +22,7 @@ pub mod checks;
 pub mod compare;
 pub mod findings;
 pub mod json;
+pub mod lane;
 pub mod netns;
 pub mod pair;
 pub mod parallel;
@@ -28,6 +30,7 @@ pub mod peer;
 pub mod port;
 pub mod process;
 pub mod procfs;
+pub mod relay;
 pub mod server;
 pub mod service;
 pub mod shape;

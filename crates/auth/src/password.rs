@@ -45,7 +45,8 @@ impl Password {
                 user: user.to_owned(),
             });
         }
-        let password = Self::ask(stdin.as_fd(), &mut io::stdout());
+        // Not stdout: with -J that is for the document alone.
+        let password = Self::ask(stdin.as_fd(), &mut io::stderr());
         if let Err(error) = &password
             && error.kind() == ErrorKind::Interrupted
         {
@@ -236,12 +237,14 @@ mod tests {
     fn process(password: Option<&str>, stdin: Stdio) -> Command {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child
-            .args(["--ignored", "--exact", "--nocapture"])
-            .arg("password::tests::child")
+            .args(["--exact", "--nocapture"])
+            .arg("password::tests::the_environment_is_asked_first")
+            .env(CHILD, "1")
             .env_remove(VARIABLE)
             .envs(password.map(|password| (VARIABLE, password)))
             .stdin(stdin)
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         child
     }
 
@@ -251,9 +254,11 @@ mod tests {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    #[test]
-    #[ignore = "the other tests run it in an environment of their own"]
-    fn child() {
+    /// Tells the process that it is the child.
+    const CHILD: &str = "IPERF_AUTH_TEST_CHILD";
+
+    /// What the child does: it says what it got.
+    fn ask() {
         match Password::from_env_or_prompt("mario") {
             Ok(password) => println!("<{}>", str::from_utf8(password.as_bytes()).unwrap()),
             Err(error) => println!("<{} {error}>", error.code().0),
@@ -262,6 +267,9 @@ mod tests {
 
     #[test]
     fn the_environment_is_asked_first() {
+        if std::env::var_os(CHILD).is_some() {
+            return ask();
+        }
         assert!(told_by_process(Some("rossi")).contains("<rossi>"));
     }
 
@@ -277,14 +285,18 @@ mod tests {
     }
 
     #[test]
-    fn the_question_is_on_stdout_and_the_answer_on_stdin() {
+    fn the_question_is_on_stderr_and_the_answer_on_stdin() {
         let mut terminal = Terminal::new();
         let stdin = terminal.program.try_clone().unwrap().into();
         let child = process(None, stdin).spawn().unwrap();
         terminal.type_unseen(b"rossi\n");
         let output = child.wait_with_output().unwrap();
-        let told = String::from_utf8(output.stdout).unwrap();
-        assert!(told.contains("Password: \n<rossi>"), "{told}");
+        let [told, asked] = [output.stdout, output.stderr].map(|o| String::from_utf8(o).unwrap());
+        assert!(
+            told.contains("<rossi>") && !told.contains("Password"),
+            "{told}"
+        );
+        assert_eq!(asked, "Password: \n");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct StreamInterval {
     pub sending: bool,
     /// Bytes of payload.
     pub bytes: u64,
-    /// The kernel's view of a sending TCP stream.
+    /// The kernel's view of a sending TCP or SCTP stream.
     pub tcp: Option<TcpSample>,
     /// Datagram counts of a UDP stream.
     pub datagrams: Option<DatagramSample>,

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use iperf_model::Buffers;
-use iperf_zc::sctp;
+use iperf_zc::{sctp, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
@@ -36,7 +36,7 @@ pub(crate) fn connect(
 ) -> Result<Stream, EngineError> {
     let socket = open(address)?;
     bind(&socket, plan, address)?;
-    let buffers = shape(&socket, plan, address.is_ipv4())?;
+    let buffers = shape(&socket, plan, role, address.is_ipv4())?;
     if let Some(streams) = plan.sctp.streams {
         let asked = sctp::set_outgoing_streams(socket.as_fd(), streams);
         set("SCTP_INITMSG", &streams, asked)?;
@@ -72,7 +72,7 @@ pub fn adopt(socket: Socket, plan: &StreamPlan, role: StreamRole) -> Result<Stre
         .set_nonblocking(false)
         .map_err(EngineError::system("make the socket blocking"))?;
     let v4 = options::peer(&socket)?.ip().to_canonical().is_ipv4();
-    let buffers = shape(&socket, plan, v4)?;
+    let buffers = shape(&socket, plan, role, v4)?;
     finish(socket, buffers, role)
 }
 
@@ -133,7 +133,12 @@ fn resolve(name: &str, port: u16, peer: SocketAddr) -> Result<Vec<SocketAddr>, E
 }
 
 /// Sets what may be set at any time, and checks what the kernel kept.
-fn shape(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<Buffers, EngineError> {
+fn shape(
+    socket: &Socket,
+    plan: &StreamPlan,
+    role: StreamRole,
+    v4: bool,
+) -> Result<Buffers, EngineError> {
     if plan.options.no_delay {
         set("SCTP_NODELAY", &1, sctp::set_no_delay(socket.as_fd()))?;
     }
@@ -151,8 +156,30 @@ fn shape(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<Buffers, Engine
         sctp::allow_fragments(socket.as_fd()),
     )?;
     options::set_window(socket, plan)?;
-    let kept = options::kept(socket, plan)?;
+    let mut kept = options::kept(socket, plan)?;
+    if role.sending {
+        kept = make_room(socket, plan, kept)?;
+    }
     options::set_service(socket, plan, v4)?;
+    Ok(kept)
+}
+
+/// Raises the send buffer to what a block needs, unless `-w` says what it shall be. A message goes into it as a whole:
+/// the kernel would wait for ever until one has room that is longer.
+fn make_room(socket: &Socket, plan: &StreamPlan, kept: Buffers) -> Result<Buffers, EngineError> {
+    let mut kept = kept;
+    if kept.sndbuf < plan.block && plan.options.window.is_none() {
+        let raised = sockopt::raise_send_buffer(socket.as_fd(), plan.block);
+        set("SO_SNDBUF", &plan.block, raised)?;
+        kept = options::kept(socket, plan)?;
+    }
+    if kept.sndbuf < plan.block {
+        return Err(EngineError::Buffer {
+            option: "SO_SNDBUF",
+            requested: plan.block,
+            kept: kept.sndbuf,
+        });
+    }
     Ok(kept)
 }
 
@@ -166,4 +193,85 @@ fn finish(socket: Socket, buffers: Buffers, role: StreamRole) -> Result<Stream, 
         gso: false,
         gro: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iperf_model::{LocalOptions, SctpOptions, TestConfig, Transport};
+    use std::time::Duration;
+
+    fn plan(bind: Option<&str>, more: &[&str]) -> StreamPlan {
+        let local = LocalOptions {
+            sctp: SctpOptions {
+                streams: None,
+                bind: more.iter().map(ToString::to_string).collect(),
+            },
+            ..LocalOptions::default()
+        };
+        StreamPlan {
+            bind: bind.map(|address| address.parse().unwrap()),
+            ..StreamPlan::new(&TestConfig::new(Transport::Sctp), &local)
+        }
+    }
+
+    const V4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+    #[test]
+    fn local_addresses_come_in_order_and_once() {
+        let found = |bind, more: &[&str]| {
+            let addresses = local_addresses(&plan(bind, more), V4).unwrap();
+            addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(found(None, &[]), none);
+        assert_eq!(found(Some("0.0.0.0:7"), &[]), ["0.0.0.0:7"]);
+        // The other family's addresses do not fit the socket.
+        assert_eq!(found(None, &["127.0.0.2", "::1"]), ["127.0.0.2:0"]);
+        assert_eq!(
+            found(Some("0.0.0.0:7"), &["127.0.0.2", "127.0.0.3", "127.0.0.2"]),
+            ["127.0.0.2:7", "127.0.0.3:7"]
+        );
+        assert_eq!(
+            found(Some("127.0.0.1:7"), &["127.0.0.1", "127.0.0.2"]),
+            ["127.0.0.1:7", "127.0.0.2:7"]
+        );
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_an_error() {
+        let error = local_addresses(&plan(None, &["no host"]), V4).unwrap_err();
+        assert!(error.to_string().contains("no host"), "{error}");
+    }
+
+    /// A stream where the kernel has SCTP, and the error that says so where it has not.
+    #[test]
+    fn a_stream_stands_or_its_error_names_the_module() {
+        const ROLE: StreamRole = StreamRole {
+            id: 1,
+            sending: true,
+        };
+        let plan = plan(None, &[]);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let listener = match listen("127.0.0.1:0".parse().unwrap(), &plan) {
+            Ok(listener) => listener,
+            Err(error) => {
+                assert!(matches!(error, EngineError::NoSctp(_)), "{error}");
+                assert!(error.to_string().contains("module sctp"), "{error}");
+                let error = connect(&plan, V4, b"", ROLE, deadline).unwrap_err();
+                assert!(matches!(error, EngineError::NoSctp(_)), "{error}");
+                return;
+            }
+        };
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let stream = connect(&plan, address, b"hello", ROLE, deadline).unwrap();
+        let accepted = adopt(listener.accept().unwrap().0, &plan, ROLE).unwrap();
+        assert_eq!(stream.info.local.port, accepted.info.remote.port);
+        let mut bytes = [0; 5];
+        std::io::Read::read_exact(&mut &accepted.socket, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"hello");
+    }
 }

@@ -1,0 +1,222 @@
+//! One direction of one stream of datagrams on its way through a [`Relay`](crate::relay::Relay): what is lost,
+//! repeated or late, and what really went on.
+//!
+//! A datagram's fate follows from its place in the stream alone, so a run can be repeated. Hellos and replies, which
+//! are told by their length, are no part of the stream.
+
+/// The length of a hello and of a reply.
+const GREETING: usize = 4;
+
+/// Where the sequence number lies, behind the time.
+const SEQUENCE: usize = 8;
+
+/// What becomes of a datagram that does not simply pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is lost.
+    Drop,
+    /// It comes twice.
+    Duplicate,
+    /// It comes when so many that followed it have come. One: the two change places.
+    Late(u64),
+}
+
+/// What becomes of the datagrams of each stream in one direction.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    rules: Vec<(u64, Fate)>,
+    until: Option<u64>,
+    cut: Option<u64>,
+    greetings: u32,
+    counters_64bit: bool,
+}
+
+/// What went on, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The sequence numbers of the datagrams.
+    pub sequences: Vec<u64>,
+    /// How many of them went on before the client said that the test is over; `None` if it never did.
+    pub before_end: Option<usize>,
+    /// How many came in.
+    pub arrived: u64,
+}
+
+/// One direction of one stream.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    plan: Plan,
+    greetings: u32,
+    /// Datagrams that are held back, and the place in the stream that each waits for.
+    late: Vec<(u64, Vec<u8>)>,
+    record: Record,
+}
+
+impl Plan {
+    /// Everything passes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every `nth` datagram has this fate. Of several rules the first that fits counts.
+    pub fn every(mut self, nth: u64, fate: Fate) -> Self {
+        self.rules.push((nth, fate));
+        self
+    }
+
+    /// Rules hold for the first `count` datagrams only.
+    pub fn until(self, count: u64) -> Self {
+        let until = Some(count);
+        Self { until, ..self }
+    }
+
+    /// All datagrams behind the first `count` are lost.
+    pub fn cut_after(self, count: u64) -> Self {
+        let cut = Some(count);
+        Self { cut, ..self }
+    }
+
+    /// The first `count` hellos or replies of each stream are lost.
+    pub fn lose_greetings(self, count: u32) -> Self {
+        Self {
+            greetings: count,
+            ..self
+        }
+    }
+
+    /// Sequence numbers have 64 bits.
+    pub fn counters_64bit(self) -> Self {
+        Self {
+            counters_64bit: true,
+            ..self
+        }
+    }
+
+    fn fate(&self, place: u64) -> Option<Fate> {
+        if self.cut.is_some_and(|cut| place > cut) {
+            return Some(Fate::Drop);
+        }
+        if self.until.is_some_and(|until| place > until) {
+            return None;
+        }
+        let rule = self
+            .rules
+            .iter()
+            .find(|(nth, _)| place.is_multiple_of(*nth));
+        rule.map(|(_, fate)| *fate)
+    }
+
+    fn sequence(&self, datagram: &[u8]) -> u64 {
+        let length = if self.counters_64bit { 8 } else { 4 };
+        let bytes = datagram.iter().skip(SEQUENCE).take(length);
+        bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            greetings: 0,
+            late: Vec::new(),
+            record: Record::default(),
+        }
+    }
+
+    /// Takes a datagram and says what goes on now.
+    pub(crate) fn offer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
+        if datagram.len() == GREETING {
+            self.greetings += 1;
+            let passes = self.greetings > self.plan.greetings;
+            return passes.then(|| datagram.to_vec()).into_iter().collect();
+        }
+        self.record.arrived += 1;
+        let place = self.record.arrived;
+        let mut out = Vec::new();
+        match self.plan.fate(place) {
+            None => out.push(datagram.to_vec()),
+            Some(Fate::Drop) => {}
+            Some(Fate::Duplicate) => out.extend([datagram.to_vec(), datagram.to_vec()]),
+            Some(Fate::Late(others)) => self.late.push((place + others, datagram.to_vec())),
+        }
+        let (due, late) = self.late.drain(..).partition(|(when, _)| *when <= place);
+        self.late = late;
+        let due: Vec<(u64, Vec<u8>)> = due;
+        out.extend(due.into_iter().map(|(_, datagram)| datagram));
+        self.note(out)
+    }
+
+    /// The client ends the test: what is still held back goes on now.
+    pub(crate) fn end(&mut self) -> Vec<Vec<u8>> {
+        let late = self.late.drain(..).map(|(_, datagram)| datagram).collect();
+        let out = self.note(late);
+        self.record
+            .before_end
+            .get_or_insert(self.record.sequences.len());
+        out
+    }
+
+    pub(crate) fn into_record(self) -> Record {
+        self.record
+    }
+
+    fn note(&mut self, out: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let sequences = out.iter().map(|datagram| self.plan.sequence(datagram));
+        self.record.sequences.extend(sequences);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagram(sequence: u32) -> Vec<u8> {
+        [&[0; SEQUENCE][..], &sequence.to_be_bytes(), &[9; 4]].concat()
+    }
+
+    fn passed(plan: Plan, count: u32) -> Vec<u64> {
+        let mut lane = Lane::new(plan);
+        for sequence in 1..=count {
+            lane.offer(&datagram(sequence));
+        }
+        lane.end();
+        lane.into_record().sequences
+    }
+
+    #[test]
+    fn each_fate_is_what_it_says() {
+        let plan = |fate| Plan::new().every(3, fate);
+        assert_eq!(passed(plan(Fate::Drop), 7), [1, 2, 4, 5, 7]);
+        assert_eq!(passed(plan(Fate::Duplicate), 4), [1, 2, 3, 3, 4]);
+        assert_eq!(passed(plan(Fate::Late(1)), 7), [1, 2, 4, 3, 5, 7, 6]);
+        assert_eq!(passed(plan(Fate::Late(2)), 6), [1, 2, 4, 5, 3, 6]);
+        assert_eq!(passed(plan(Fate::Drop).until(3), 6), [1, 2, 4, 5, 6]);
+        assert_eq!(passed(plan(Fate::Duplicate).cut_after(3), 6), [1, 2, 3, 3]);
+        let both = Plan::new().every(4, Fate::Drop).every(2, Fate::Duplicate);
+        assert_eq!(passed(both, 6), [1, 2, 2, 3, 5, 6, 6]);
+    }
+
+    #[test]
+    fn greetings_are_no_part_of_the_stream() {
+        let mut lane = Lane::new(Plan::new().lose_greetings(1).every(1, Fate::Drop));
+        assert!(lane.offer(b"9876").is_empty());
+        assert!(lane.offer(&datagram(1)).is_empty());
+        assert_eq!(lane.offer(b"9876"), [b"9876"]);
+        assert_eq!(lane.into_record().arrived, 1);
+    }
+
+    #[test]
+    fn wide_counters_are_read() {
+        let mut lane = Lane::new(Plan::new().counters_64bit());
+        let header = [&[0; SEQUENCE][..], &(1_u64 << 40).to_be_bytes()].concat();
+        assert_eq!(lane.offer(&header), [header]);
+        lane.end();
+        lane.offer(&[0; 16]);
+        let record = lane.into_record();
+        assert_eq!(
+            (record.sequences, record.before_end),
+            (vec![1 << 40, 0], Some(1))
+        );
+    }
+}
