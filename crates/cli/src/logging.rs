@@ -1,5 +1,7 @@
 //! What the program does, told on stderr for those who ask (`-d`).
 
+use std::io::{self, IsTerminal};
+
 use tracing::level_filters::LevelFilter;
 
 /// Starts logging at a level of `--debug`: 0 is warnings only, 1 to 4 tell more and more.
@@ -11,7 +13,8 @@ pub(crate) fn start(level: u8) {
         _ => LevelFilter::TRACE,
     };
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_max_level(filter)
         .with_target(false)
         .init();

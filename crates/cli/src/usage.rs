@@ -10,14 +10,19 @@ const WIDTH: usize = 100;
 /// Columns before the text of an option.
 const INDENT: usize = 34;
 
-/// What iperf3 may be built without and this program has, in iperf3's words.
-const FEATURES: [&str; 6] = [
+/// What iperf3 may be built without and this program has, in iperf3's words and order.
+const FEATURES: [&str; 11] = [
     "CPU affinity setting",
     "IPv6 flow label",
+    "SCTP",
     "TCP congestion algorithm setting",
     "sendfile / zerocopy",
     "socket pacing",
+    "authentication",
     "bind to device",
+    "support IPv4 don't fragment",
+    "POSIX threads",
+    "GSO/GRO support",
 ];
 
 /// Two lines for whoever made a mistake.

@@ -93,3 +93,60 @@ impl SctpDoor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iperf_model::{LocalOptions, TestConfig, Transport};
+    use socket2::{Domain, Protocol, Socket, Type};
+    use std::io::{Read, Write};
+    use std::sync::Arc;
+    use tokio::sync::Semaphore;
+
+    fn cookie(byte: u8) -> [u8; Cookie::LEN] {
+        let mut bytes = [byte; Cookie::LEN];
+        bytes[Cookie::LEN - 1] = 0;
+        bytes
+    }
+
+    fn knock(address: SocketAddr, cookie: &[u8]) -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::SCTP)).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        socket.connect(&address.into()).unwrap();
+        (&mut &socket).write_all(cookie).unwrap();
+        socket
+    }
+
+    /// Where the kernel has SCTP; elsewhere that the door says so.
+    #[tokio::test]
+    async fn only_those_who_know_the_cookie_come_in() {
+        let turn = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let config = TestConfig::new(Transport::Sctp);
+        let plan = StreamPlan::new(&config, &LocalOptions::default());
+        let local = "[::ffff:127.0.0.1]:0".parse().unwrap();
+        let ours = Cookie::from_wire(cookie(b'a'));
+        let mut door = match SctpDoor::open(local, ours, plan, turn).await {
+            Ok(door) => door,
+            Err(error) => {
+                assert!(matches!(error, EngineError::NoSctp(_)), "{error}");
+                return;
+            }
+        };
+        let address = door.listener.local_addr().unwrap();
+        let others = spawn_blocking(move || {
+            let silent = knock(address, b"");
+            let stranger = knock(address, &cookie(b'b'));
+            let mut answer = [0];
+            (&mut &stranger).read_exact(&mut answer).unwrap();
+            let guest = knock(address, &cookie(b'a'));
+            (silent, guest, answer)
+        });
+        let stream = door.next().await;
+        let (_silent, guest, answer) = others.await.unwrap();
+        let guest = guest.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), guest);
+        assert_eq!(answer, [0xff]);
+    }
+}

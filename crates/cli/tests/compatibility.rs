@@ -1,0 +1,153 @@
+//! The tables of `docs/compatibility.md` about the command line say what the program does.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use iperf_cli::{DIFFERENCES, Difference, Outcome};
+
+/// The lines of the document from one heading to the next.
+fn section(heading: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/compatibility.md");
+    let text = fs::read_to_string(path).unwrap();
+    let lines: Vec<String> = text
+        .lines()
+        .skip_while(|line| *line != heading)
+        .skip(1)
+        .take_while(|line| !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    assert!(!lines.is_empty(), "no section '{heading}'");
+    lines
+}
+
+/// The rows of the one table in a section, without its head.
+fn rows(heading: &str) -> Vec<String> {
+    let lines = section(heading);
+    let table = lines.into_iter().filter(|line| line.starts_with('|'));
+    table.skip(2).collect()
+}
+
+/// The options that a row names: what stands in backticks in its first cell.
+fn named(row: &str) -> Vec<String> {
+    let cell = row.split('|').nth(1).unwrap();
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Each option of the help: its names.
+fn options() -> Vec<Vec<String>> {
+    let output = Command::new(env!("CARGO_BIN_EXE_iperf"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    help.lines()
+        .filter(|line| line.trim_start().starts_with('-') && !line.starts_with("          "))
+        .map(|line| {
+            line.trim_start()
+                .split([' ', ',', '['])
+                .take_while(|word| word.is_empty() || word.starts_with('-'))
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn each_option_has_its_row() {
+    let options = options();
+    assert!(options.len() > 70, "{options:?}");
+    let rows = rows("## Options");
+    let named: Vec<Vec<String>> = rows.iter().map(|row| named(row)).collect();
+    for option in &options {
+        assert!(named.contains(option), "no row for {option:?}");
+    }
+    for names in &named {
+        assert!(options.contains(names), "no option {names:?}");
+    }
+    assert_eq!(named.len(), options.len(), "a row is there twice");
+}
+
+#[test]
+fn each_row_says_who_may_use_the_option() {
+    let roles: BTreeSet<&str> = ["B", "C", "S", "–"].into();
+    for row in rows("## Options") {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 5, "{row}");
+        assert!(roles.contains(cells[2]) && !cells[3].is_empty(), "{row}");
+        // What is only for one end is refused by the other, with the code's own text.
+        let (other, message) = match cells[2] {
+            "C" => ("-s", "client only"),
+            "S" => ("-c host", "server only"),
+            _ => continue,
+        };
+        let option = named(&row).pop().unwrap();
+        if ["--client", "--server"].contains(&option.as_str()) {
+            continue;
+        }
+        let refusal = [good_value(&option), String::new()]
+            .into_iter()
+            .any(|value| {
+                let words = format!("{other} {option}{value}");
+                let words = words.split(' ').map(Into::into);
+                iperf_cli::parse("iperf", words)
+                    .is_err_and(|error| error.to_string().contains(message))
+            });
+        assert!(refusal, "{other} takes {option}");
+    }
+}
+
+/// A value that the option takes, if it takes one.
+fn good_value(option: &str) -> String {
+    match option {
+        "--dscp" => "=ef",
+        "--length" => "=1000",
+        _ => "=1",
+    }
+    .to_owned()
+}
+
+#[test]
+fn each_difference_has_its_row() {
+    let rows = rows("## The command line");
+    let expected: Vec<String> = DIFFERENCES.iter().map(row).collect();
+    assert!(
+        rows == expected,
+        "the table should be:\n{}",
+        expected.join("\n")
+    );
+}
+
+fn row(difference: &Difference) -> String {
+    let examples: Vec<String> = difference
+        .args
+        .iter()
+        .map(|args| format!("`{args}`"))
+        .collect();
+    let Difference {
+        iperf3, here, why, ..
+    } = difference;
+    format!(
+        "| {} | {} | {} | {why} |",
+        examples.join(", "),
+        outcome(*iperf3),
+        outcome(*here)
+    )
+}
+
+fn outcome(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Accepted(meaning) => meaning.to_owned(),
+        Outcome::Refused(text) => {
+            let text = text.strip_prefix("parameter error - ").unwrap_or(text);
+            format!("refused: `{text}`")
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The table of JSON keys in `docs/compatibility.md` is the keys of iperf3's documents, and of ours.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use iperf_model::Event;
+use iperf_report::Format;
+use serde_json::Value;
+use support::{from_json, is_client, options, render, sample, samples};
+
+/// A row of the table.
+struct Row {
+    kind: String,
+    /// A key that iperf3 does not have.
+    own: bool,
+}
+
+/// The table, by key.
+fn table() -> BTreeMap<String, Row> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/compatibility.md");
+    let text = fs::read_to_string(path).unwrap();
+    let section = text
+        .lines()
+        .skip_while(|line| *line != "## JSON")
+        .skip(1)
+        .take_while(|line| !line.starts_with('#'));
+    let rows = section.filter(|line| line.starts_with("| `"));
+    let mut table = BTreeMap::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 7, "{row}");
+        for key in expand(cells[1].trim_matches('`')) {
+            let row = Row {
+                kind: cells[2].to_owned(),
+                own: cells[5].starts_with("**own**"),
+            };
+            assert!(table.insert(key.clone(), row).is_none(), "{key} twice");
+        }
+    }
+    table
+}
+
+/// All names that a name with braces stands for.
+fn expand(name: &str) -> Vec<String> {
+    let Some((before, rest)) = name.split_once('{') else {
+        return vec![name.to_owned()];
+    };
+    let (parts, after) = rest.split_once('}').unwrap();
+    let after = expand(after);
+    let parts = parts.split(',');
+    parts
+        .flat_map(|part| {
+            after
+                .iter()
+                .map(move |after| format!("{before}{part}{after}"))
+        })
+        .collect()
+}
+
+/// Every member of a document that holds no other members, with what it holds.
+fn leaves(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<&'static str>>) {
+    let kind = match value {
+        // The server's document has the same keys.
+        Value::Object(_) if path == "server_output_json" => "object",
+        Value::Object(members) => {
+            for (key, value) in members {
+                let dot = if path.is_empty() { "" } else { "." };
+                leaves(value, &format!("{path}{dot}{key}"), found);
+            }
+            return;
+        }
+        Value::Array(elements) => {
+            for element in elements {
+                leaves(element, &format!("{path}[]"), found);
+            }
+            return;
+        }
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::Null => "null",
+    };
+    found.entry(path.to_owned()).or_default().insert(kind);
+}
+
+type Leaves = BTreeMap<String, BTreeSet<&'static str>>;
+
+/// The members of iperf3's documents, and those of ours about the same tests.
+fn documents() -> (Leaves, Leaves) {
+    let (mut theirs, mut ours) = (Leaves::new(), Leaves::new());
+    for name in samples(".json") {
+        let document: Value = serde_json::from_str(&sample(&name)).unwrap();
+        leaves(&document, "", &mut theirs);
+        let mut events = from_json::events(&document, is_client(&name));
+        tell_everything(&mut events);
+        let written = render(Format::Json, options(is_client(&name)), &events);
+        leaves(&serde_json::from_str(&written.out).unwrap(), "", &mut ours);
+    }
+    (theirs, ours)
+}
+
+/// Adds what only this program can know.
+fn tell_everything(events: &mut [Event]) {
+    for event in events {
+        if let Event::Summary(summary) = event {
+            for received in summary
+                .streams
+                .iter_mut()
+                .filter_map(|s| s.received.as_mut())
+            {
+                received.socket_drops = Some(3);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_key_of_iperf3_has_its_row_and_its_type() {
+    let table = table();
+    let (theirs, ours) = documents();
+    assert!(theirs.len() > 150, "{}", theirs.len());
+    for (key, kinds) in theirs.iter().chain(&ours) {
+        let row = table.get(key).unwrap_or_else(|| panic!("no row for {key}"));
+        let fits = |kind: &&str| *kind == row.kind || (row.kind == "float" && *kind == "int");
+        assert!(
+            kinds.iter().all(fits),
+            "{key} is {kinds:?}, not {}",
+            row.kind
+        );
+    }
+}
+
+#[test]
+fn each_row_has_its_key() {
+    let (theirs, ours) = documents();
+    for (key, row) in table() {
+        assert_ne!(row.own, theirs.contains_key(&key), "{key}");
+        assert!(ours.contains_key(&key), "{key} is never written");
+    }
+}
