@@ -12,7 +12,8 @@ use iperf_cli::{Invocation, Job, OutputOptions, system_info, version};
 use iperf_client::{ClientError, Login};
 use iperf_control::{Stop, StopReason};
 use iperf_model::{
-    ClientConfig, Event, Failure, FailureKind, Family, LocalOptions, ServerConfig, Sink, VERSION,
+    ClientConfig, Endpoint, Event, Failure, FailureKind, Family, Listen, LocalOptions,
+    ServerConfig, Sink, VERSION,
 };
 use iperf_report::{Format, Output, ReportOptions, null_sink, sink};
 use iperf_server::ServerError;
@@ -171,7 +172,10 @@ impl App<'_> {
         } else {
             "127.0.0.1"
         };
-        let port = config.endpoint.port;
+        let port = match config.endpoint {
+            Endpoint::Inet { port, .. } => port,
+            Endpoint::Vsock(_) | Endpoint::Hybrid { .. } => 0,
+        };
         let server = thread::Builder::new()
             .name("iperf-server".to_owned())
             .spawn(move || serve_loopback(host, port, server_stop, tell))?;
@@ -212,8 +216,10 @@ fn loopback_client(
     address: SocketAddr,
     sink: &mut dyn Sink,
 ) -> io::Result<bool> {
-    config.endpoint.host = address.ip().to_string();
-    config.endpoint.port = address.port();
+    config.endpoint = Endpoint::Inet {
+        host: address.ip().to_string(),
+        port: address.port(),
+    };
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let stop = Stop::on_signals()?;
@@ -240,7 +246,7 @@ fn serve_loopback(
     tell: mpsc::Sender<SocketAddr>,
 ) -> Result<(), ServerError> {
     let config = ServerConfig {
-        port,
+        listen: Listen::Inet { port },
         local: LocalOptions {
             bind: Some(host.to_owned()),
             ..LocalOptions::default()
@@ -258,7 +264,7 @@ fn serve_loopback(
         stop,
         move |address| {
             // Nobody listens when the program is ending already.
-            let _ = tell.send(address);
+            let _ = address.map(|address| tell.send(address));
         },
     ));
     runtime.shutdown_timeout(SHUTDOWN);

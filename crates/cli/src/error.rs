@@ -85,6 +85,12 @@ pub(crate) enum ParameterError {
         /// Why it can't be read.
         source: io::Error,
     },
+    /// Neither a CID nor a VMM's socket.
+    #[error("invalid vsock address '{0}': must be a CID, such as 3, or the path of a VMM's socket")]
+    Vsock(String),
+    /// vsock carries byte streams only.
+    #[error("{0} can't be used over vsock")]
+    NotOverVsock(&'static str),
     /// Two things to run.
     #[error("--loopback runs both ends and can't be combined with -c or -s")]
     LoopbackAndRole,

@@ -87,7 +87,7 @@ options! {
 
     /// For both ends.
     Local "Server or client" {
-        Port ['p'] ["port"] Value("PORT"), "port to listen on or to connect to, 1 to 65535 [5201]";
+        Port ['p'] ["port"] Value("PORT"), "port to listen on or to connect to, 1 to 65535, or to 4294967295 over vsock [5201]";
         Format ['f'] ["format"] Value("LETTER"), "unit of rates: k, m, g, t for bits, K, M, G, T for bytes [what fits]";
         Interval ['i'] ["interval"] Value("SECONDS"), "time between reports, 0.1 to 60; 0 is only one, at the end [1]";
         Pidfile ['I'] ["pidfile"] Value("FILE"), "write the process id to FILE";
@@ -112,6 +112,7 @@ options! {
         DebugMost ['d'] [] Nothing, "print debugging information, as --debug=4";
         Debug [] ["debug"] Maybe("LEVEL", "4"), "print debugging information, from little, 1, to all, 4 [4]";
         Pkcs1 [] ["use-pkcs1-padding"] Nothing, "logins are padded as before iperf3 3.17, which is less safe";
+        Vsock [] ["vsock"] Nothing, "test between virtual machines and hosts: HOST is a CID (1 is this machine, 2 the host, s4 a sibling) or the path of a VMM's socket, and so is -B on a server";
         Xbind ['X'] ["xbind"] Value("HOST"), "one more local address of SCTP sockets; may be repeated";
     }
 

@@ -2,11 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use iperf_model::{ClientConfig, Family, LocalOptions};
+use iperf_control::Wire;
+use iperf_engine::EngineError;
+use iperf_engine::net::{Target, vsock};
+use iperf_model::{ClientConfig, Endpoint, Family, LocalOptions};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
@@ -18,10 +22,53 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(120);
 const REFUSED_RETRIES: u32 = 3;
 const REFUSED_PAUSE: Duration = Duration::from_millis(40);
 
-/// Connects to the first address of the server that answers.
-pub(crate) async fn connect(config: &ClientConfig) -> io::Result<TcpStream> {
+/// A control connection, and where the data connections go.
+pub(crate) struct Connected {
+    pub(crate) control: Wire,
+    pub(crate) target: Target,
+}
+
+/// Connects to the server.
+pub(crate) async fn connect(config: &ClientConfig) -> io::Result<Connected> {
     let limit = config.connect_timeout.unwrap_or(CONNECT_LIMIT);
-    timeout(limit, connect_any(config))
+    let target = match &config.endpoint {
+        Endpoint::Inet { host, port } => {
+            let control = connect_inet(config, host, *port, limit).await?;
+            let target = Target::Inet(control.peer_addr()?);
+            return Ok(Connected {
+                control: Wire::Tcp(control),
+                target,
+            });
+        }
+        Endpoint::Vsock(address) => Target::Vsock(*address),
+        Endpoint::Hybrid { path, port } => Target::Hybrid {
+            path: path.clone(),
+            port: *port,
+        },
+    };
+    let deadline = Instant::now() + limit;
+    let goal = target.clone();
+    let open = spawn_blocking(move || vsock::open(&goal, deadline));
+    let socket = open
+        .await
+        .map_err(io::Error::other)?
+        .map_err(EngineError::into_io)?
+        .socket;
+    let control = match target {
+        Target::Hybrid { .. } => Wire::unix(socket)?,
+        _ => Wire::vsock(socket)?,
+    };
+    Ok(Connected { control, target })
+}
+
+/// Connects to the first address of the server that answers.
+async fn connect_inet(
+    config: &ClientConfig,
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> io::Result<TcpStream> {
+    timeout(limit, connect_any(config, host, port))
         .await
         .unwrap_or_else(|_| Err(io::Error::from_raw_os_error(TIMED_OUT)))
 }
@@ -29,9 +76,8 @@ pub(crate) async fn connect(config: &ClientConfig) -> io::Result<TcpStream> {
 /// `ETIMEDOUT`: what the kernel would have said, had it been asked to wait as long.
 const TIMED_OUT: i32 = 110;
 
-async fn connect_any(config: &ClientConfig) -> io::Result<TcpStream> {
-    let endpoint = &config.endpoint;
-    let targets = resolve(&endpoint.host, endpoint.port, config.local.family).await?;
+async fn connect_any(config: &ClientConfig, host: &str, port: u16) -> io::Result<TcpStream> {
+    let targets = resolve(host, port, config.local.family).await?;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for target in targets {
         let local = local_address(&config.local, 0, target).await?;

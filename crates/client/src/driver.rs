@@ -1,15 +1,15 @@
 //! The loop of a client: feeds the protocol machine, obeys it, and ends the test when its limit is reached.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use iperf_control::{Control, Machine, Output, Stop};
+use iperf_engine::net::Target;
 use iperf_engine::{
     CpuMeter, Due, Ending, EngineError, Measurement, Prepared, RunPlan, Stream, pin,
 };
 use iperf_model::{
-    ClientConfig, Event, Peer, RunTotals, SocketName, TestBegan, TestConfig, TestStarted, Transport,
+    ClientConfig, Event, Peer, RunTotals, TestBegan, TestConfig, TestStarted, Transport,
 };
 use iperf_proto::Deadlines;
 use iperf_proto::client::{Action, Client, Failure};
@@ -56,8 +56,8 @@ pub(crate) async fn run(
         .map(pin)
         .transpose()
         .map_err(ClientError::Affinity)?;
-    let control = Control::new(stream).map_err(ClientError::Connect)?;
-    let mut driver = Driver::new(config, login, control, output)?;
+    let control = Control::new(stream.control).map_err(ClientError::Connect)?;
+    let mut driver = Driver::new(config, login, control, stream.target, output)?;
     let result = driver.drive(&mut stop).await;
     driver.leave(&result).await;
     result
@@ -86,7 +86,7 @@ struct Driver<'a, 'o> {
     test: Arc<TestConfig>,
     control: Control,
     control_mss: u32,
-    peer: SocketAddr,
+    target: Target,
     cookie: Cookie,
     machine: Client,
     output: &'a mut Output<'o>,
@@ -107,6 +107,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         config: &'a ClientConfig,
         login: Option<&Login>,
         control: Control,
+        target: Target,
         output: &'a mut Output<'o>,
     ) -> Result<Self, ClientError> {
         let meter = CpuMeter::start();
@@ -120,8 +121,8 @@ impl<'a, 'o> Driver<'a, 'o> {
                 .set_keepalive(keepalive)
                 .map_err(ClientError::Connect)?;
         }
-        let peer = control.peer().map_err(ClientError::Connect)?;
-        let control_mss = control.socket().tcp_mss().unwrap_or(0);
+        let mss = control.socket().tcp_mss().ok();
+        let control_mss = mss.unwrap_or(0);
         let mut test = config.test.clone();
         let derived = config.block_from_mss && test.transport == Transport::Udp;
         if derived && (1..=65507).contains(&control_mss) {
@@ -134,7 +135,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             )));
         }
         output.event(&Event::ControlConnected {
-            mss: Some(control_mss),
+            mss,
             derived_block: derived.then_some(test.block),
         });
         let mut random = [0; 36];
@@ -152,7 +153,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             test: Arc::new(test),
             control,
             control_mss,
-            peer,
+            target,
             cookie,
             output,
             phase: Phase::Handshake,
@@ -262,12 +263,8 @@ impl<'a, 'o> Driver<'a, 'o> {
     }
 
     fn began(&mut self) {
-        let endpoint = &self.config.endpoint;
         self.output.event(&Event::TestBegan(TestBegan {
-            peer: Peer::ConnectingTo(SocketName {
-                host: endpoint.host.clone(),
-                port: endpoint.port.into(),
-            }),
+            peer: Peer::ConnectingTo(self.config.endpoint.name()),
             at: SystemTime::now(),
             cookie: self.cookie.to_string(),
             control_mss: self.control_mss,
@@ -276,15 +273,19 @@ impl<'a, 'o> Driver<'a, 'o> {
     }
 
     async fn open(&mut self) -> Result<(), ClientError> {
-        let cport = self.config.cport.unwrap_or(0);
-        let local = connect::local_address(&self.config.local, cport, self.peer)
-            .await
-            .map_err(ClientError::Connect)?;
+        let local = match self.target {
+            Target::Inet(address) => {
+                let cport = self.config.cport.unwrap_or(0);
+                let local = connect::local_address(&self.config.local, cport, address).await;
+                local.map_err(ClientError::Connect)?
+            }
+            Target::Vsock(_) | Target::Hybrid { .. } => None,
+        };
         let config = ClientConfig {
             test: (*self.test).clone(),
             ..self.config.clone()
         };
-        let opening = Opening::new(config, self.peer, local, self.cookie.clone());
+        let opening = Opening::new(config, self.target.clone(), local, self.cookie.clone());
         self.phase = Phase::Opening(tokio::task::spawn_blocking(move || opening.open()));
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::{self, StreamPlan, StreamRole};
+use iperf_engine::net::{self, StreamPlan, StreamRole, Target};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{ClientConfig, TestConfig, Transport};
 use iperf_proto::cookie::Cookie;
@@ -19,7 +19,7 @@ const HELLO_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Opening {
     config: ClientConfig,
-    target: SocketAddr,
+    target: Target,
     /// Local address of the first stream, with its port, or with 0 for any.
     local: Option<SocketAddr>,
     cookie: Cookie,
@@ -28,7 +28,7 @@ pub(crate) struct Opening {
 impl Opening {
     pub(crate) fn new(
         config: ClientConfig,
-        target: SocketAddr,
+        target: Target,
         local: Option<SocketAddr>,
         cookie: Cookie,
     ) -> Self {
@@ -65,7 +65,7 @@ impl Opening {
             id: stream_id(index),
             sending: test.sends_on(index, true),
         };
-        net::connect(&plan, self.target, self.cookie.as_bytes(), role, deadline)
+        net::connect(&plan, &self.target, self.cookie.as_bytes(), role, deadline)
     }
 }
 

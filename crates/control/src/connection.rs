@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use iperf_model::Keepalive;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockAddr, SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 use tracing::trace;
 
-use crate::Machine;
+use crate::{Machine, Wire};
 
 /// How long a peer may take to make room for control messages, which are small.
 const WRITE_LIMIT: Duration = Duration::from_secs(4);
@@ -22,7 +21,7 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(250);
 /// A control connection.
 #[derive(Debug)]
 pub struct Control {
-    stream: TcpStream,
+    stream: Wire,
     buffer: Box<[u8]>,
 }
 
@@ -37,8 +36,10 @@ pub enum Input {
 
 impl Control {
     /// Takes over a connected stream and sets it up for small messages.
-    pub fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+    pub fn new(stream: Wire) -> io::Result<Self> {
+        if let Wire::Tcp(stream) = &stream {
+            stream.set_nodelay(true)?;
+        }
         Ok(Self {
             stream,
             buffer: vec![0; 16 * 1024].into_boxed_slice(),
@@ -47,17 +48,17 @@ impl Control {
 
     /// The socket, for its options.
     pub fn socket(&self) -> SockRef<'_> {
-        SockRef::from(&self.stream)
+        self.stream.socket()
     }
 
-    /// The peer's address.
+    /// The peer's internet address.
     pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
+        inet(&self.socket().peer_addr()?)
     }
 
-    /// This end's address.
+    /// This end's internet address.
     pub fn local(&self) -> io::Result<SocketAddr> {
-        self.stream.local_addr()
+        inet(&self.socket().local_addr()?)
     }
 
     /// Gives the connection up when sent data stay unacknowledged for so long (`TCP_USER_TIMEOUT`).
@@ -123,4 +124,10 @@ impl Control {
         let deadline = tokio::time::Instant::now() + CLOSE_LIMIT;
         while let Ok(Ok(1..)) = timeout_at(deadline, self.stream.read(&mut self.buffer)).await {}
     }
+}
+
+fn inet(address: &SockAddr) -> io::Result<SocketAddr> {
+    address
+        .as_socket()
+        .ok_or_else(|| io::Error::other("not an internet address"))
 }

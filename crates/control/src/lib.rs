@@ -11,8 +11,10 @@ mod connection;
 mod machine;
 mod output;
 mod stop;
+mod wire;
 
 pub use connection::{Control, Input};
 pub use machine::Machine;
 pub use output::Output;
 pub use stop::{Stop, StopHandle, StopReason};
+pub use wire::Wire;

@@ -13,7 +13,7 @@ pub enum EngineError {
     #[error("connect to {address}: {source}")]
     Connect {
         /// The peer.
-        address: SocketAddr,
+        address: String,
         /// What the kernel said.
         source: io::Error,
     },
@@ -70,6 +70,19 @@ impl EngineError {
     /// Wraps what a system call said, to be used with `map_err`.
     pub fn system(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { operation, source }
+    }
+
+    /// What the kernel said, without the operation; an error in words where it said nothing.
+    pub fn into_io(self) -> io::Error {
+        match self {
+            Self::Connect { source, .. }
+            | Self::Bind { source, .. }
+            | Self::Option { source, .. }
+            | Self::File { source, .. }
+            | Self::System { source, .. }
+            | Self::NoSctp(source) => source,
+            other @ Self::Buffer { .. } => io::Error::other(other),
+        }
     }
 
     /// What the kernel said, where it said something.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::{StreamPlan, StreamRole, connect, tcp};
+use iperf_engine::net::{StreamPlan, StreamRole, Target, connect, tcp};
 use iperf_engine::{CpuMeter, Ending, Run, RunPlan, Stream};
 use iperf_model::{Limit, LocalOptions, TestConfig, Transport};
 use socket2::Socket;
@@ -25,7 +25,7 @@ fn pairs(count: u32) -> (Vec<Stream>, Vec<Stream>) {
         let deadline = Instant::now() + LONG;
         let sender = connect(
             &plan(),
-            address,
+            &Target::Inet(address),
             b"",
             StreamRole { id, sending: true },
             deadline,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Endpoint, TestConfig};
+use crate::{Endpoint, Listen, TestConfig};
 
 /// Which IP version may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -134,8 +134,8 @@ pub struct ServerAuth {
 /// A server's whole job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerConfig {
-    /// Port to listen on; 0 lets the kernel choose.
-    pub port: u16,
+    /// Where to listen.
+    pub listen: Listen,
     /// What stays on this end.
     pub local: LocalOptions,
     /// Serve one test, then end (`-1`).

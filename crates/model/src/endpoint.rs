@@ -2,23 +2,109 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-/// Where a client connects to, as the user wrote it.
+/// Any CID: a server listens on all that this machine has (`VMADDR_CID_ANY`).
+pub const CID_ANY: u32 = u32::MAX;
+
+/// Where a client connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Host name or numeric address, as given to `-c` without the `%dev` part.
-    pub host: String,
-    /// Port, as given to `-p`.
-    pub port: u16,
+pub enum Endpoint {
+    /// A host of the internet.
+    Inet {
+        /// Host name or numeric address, without the `%dev` part.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// A virtual machine, or the host of this one, by `AF_VSOCK`.
+    Vsock(VsockAddress),
+    /// A virtual machine on this host, through the Unix socket by which its VMM offers the guest's vsock.
+    Hybrid {
+        /// The VMM's socket file.
+        path: PathBuf,
+        /// The guest's port.
+        port: u32,
+    },
+}
+
+/// One end of a vsock connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VsockAddress {
+    /// Context id: 1 is this machine, 2 the host, guests begin with 3.
+    pub cid: u32,
+    /// Port.
+    pub port: u32,
+    /// The CID is another guest's on the same host, and the host passes the connection on (`VMADDR_FLAG_TO_HOST`).
+    pub sibling: bool,
+}
+
+impl Endpoint {
+    /// How output names it.
+    pub fn name(&self) -> SocketName {
+        match self {
+            Self::Inet { host, port } => SocketName {
+                host: host.clone(),
+                port: (*port).into(),
+            },
+            Self::Vsock(address) => SocketName::from(*address),
+            Self::Hybrid { path, port } => SocketName::hybrid(path, *port),
+        }
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On internet addresses; 0 lets the kernel choose the port.
+    Inet {
+        /// Port.
+        port: u16,
+    },
+    /// On `AF_VSOCK`.
+    Vsock {
+        /// The CID, or [`CID_ANY`].
+        cid: u32,
+        /// Port.
+        port: u32,
+    },
+    /// Where a VMM forwards a guest's connections to: the Unix socket `<path>_<port>`.
+    Hybrid {
+        /// The VMM's socket file.
+        path: PathBuf,
+        /// The port that guests connect to.
+        port: u32,
+    },
+}
+
+impl Listen {
+    /// The port, as the user named it.
+    pub fn port(&self) -> u32 {
+        match self {
+            Self::Inet { port } => (*port).into(),
+            Self::Vsock { port, .. } | Self::Hybrid { port, .. } => *port,
+        }
+    }
 }
 
 /// One end of a socket as output names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketName {
-    /// Numeric address; an IPv4 address mapped into IPv6 is written as plain IPv4, a CID in decimal.
+    /// Numeric address; an IPv4 address mapped into IPv6 is written as plain IPv4, a CID in decimal, a Unix socket by
+    /// its file.
     pub host: String,
     /// Port. vsock ports have 32 bits.
     pub port: u32,
+}
+
+impl SocketName {
+    /// A guest's port behind a VMM's Unix socket.
+    pub fn hybrid(path: &Path, port: u32) -> Self {
+        Self {
+            host: path.to_string_lossy().into_owned(),
+            port,
+        }
+    }
 }
 
 impl From<SocketAddr> for SocketName {
@@ -26,6 +112,15 @@ impl From<SocketAddr> for SocketName {
         Self {
             host: addr.ip().to_canonical().to_string(),
             port: u32::from(addr.port()),
+        }
+    }
+}
+
+impl From<VsockAddress> for SocketName {
+    fn from(address: VsockAddress) -> Self {
+        Self {
+            host: address.cid.to_string(),
+            port: address.port,
         }
     }
 }

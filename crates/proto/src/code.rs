@@ -176,8 +176,8 @@ impl Code {
         let text = error.to_string();
         // The resolver's errors come with a prefix of the standard library.
         let reason = text
-            .rsplit_once(": ")
-            .map_or(text.as_str(), |(_, reason)| reason);
+            .strip_prefix("failed to lookup address information: ")
+            .unwrap_or(&text);
         format!("{self}: {reason}")
     }
 }

@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use iperf_control::Wire;
 use iperf_proto::cookie::Cookie;
 use iperf_proto::state::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -17,7 +17,7 @@ const COOKIE_LIMIT: Duration = Duration::from_secs(4);
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Reads the cookie of a fresh connection. A peer that does not send one is refused.
-pub(crate) async fn read_cookie(mut stream: TcpStream) -> Option<(Cookie, TcpStream)> {
+pub(crate) async fn read_cookie(mut stream: Wire) -> Option<(Cookie, Wire)> {
     let mut bytes = [0; Cookie::LEN];
     match timeout(COOKIE_LIMIT, stream.read_exact(&mut bytes)).await {
         Ok(Ok(_)) => Some((Cookie::from_wire(bytes), stream)),
@@ -37,7 +37,7 @@ pub(crate) async fn read_cookie(mut stream: TcpStream) -> Option<(Cookie, TcpStr
 ///
 /// What it has sent is read before the connection is closed: with bytes unread the kernel would send a reset, which
 /// can overtake the answer.
-pub(crate) async fn refuse(mut stream: TcpStream) {
+pub(crate) async fn refuse(mut stream: Wire) {
     let goodbye = async {
         stream.write_all(&[State::AccessDenied.to_byte()]).await?;
         stream.shutdown().await?;

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use iperf_auth::Authorizer;
-use iperf_control::{Control, Machine, Stop};
-use iperf_engine::net::{StreamPlan, StreamRole, sctp, tcp};
+use iperf_control::{Control, Machine, Stop, Wire};
+use iperf_engine::net::{StreamPlan, StreamRole, sctp, tcp, vsock};
 use iperf_engine::{EngineError, Stream};
-use iperf_model::{Buffers, Direction, Limit, ServerConfig, TestConfig, Transport};
+use iperf_model::{
+    Buffers, Direction, Limit, Listen, ServerConfig, SocketName, TestConfig, Transport,
+};
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
 use iperf_proto::params::Params;
 use iperf_proto::server::{Action, Server};
 use iperf_proto::stream_id::stream_id;
-use socket2::Socket;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep_until, timeout};
 use tracing::info;
@@ -33,7 +33,7 @@ pub(crate) struct Candidate {
     pub(crate) cookie: Cookie,
     pub(crate) control: Control,
     pub(crate) machine: Server,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: SocketName,
     pub(crate) test: Arc<TestConfig>,
     pub(crate) began: SystemTime,
     pub(crate) streams: Vec<Stream>,
@@ -43,10 +43,10 @@ pub(crate) struct Candidate {
 /// A client that has sent its cookie.
 pub(crate) struct Guest {
     pub(crate) cookie: Cookie,
-    pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
+    pub(crate) stream: Wire,
+    pub(crate) peer: SocketName,
     /// Its data connections, as they come. Closed by the host when another test has begun.
-    pub(crate) connections: mpsc::Receiver<TcpStream>,
+    pub(crate) connections: mpsc::Receiver<Wire>,
     pub(crate) config: Arc<ServerConfig>,
     /// Buffers of the listening socket, which accepted sockets begin with.
     pub(crate) listener: Buffers,
@@ -74,7 +74,6 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         cookie: guest.cookie.clone(),
         control,
         machine: Server::new(Deadlines::server(), Instant::now()),
-        peer: guest.peer,
         config: guest.config,
         connections: guest.connections,
         door_turn: guest.door_turn,
@@ -142,9 +141,8 @@ struct Handshake {
     cookie: Cookie,
     control: Control,
     machine: Server,
-    peer: SocketAddr,
     config: Arc<ServerConfig>,
-    connections: mpsc::Receiver<TcpStream>,
+    connections: mpsc::Receiver<Wire>,
     door_turn: Arc<Semaphore>,
     authorizer: Option<Arc<Authorizer>>,
     /// Where the next UDP stream comes in.
@@ -236,10 +234,14 @@ impl Handshake {
     /// Understands the parameters and compares them with what this server allows.
     fn check(&self, params: &Params) -> Result<TestConfig, Code> {
         let test = params.to_test()?;
+        let inet = matches!(self.config.listen, Listen::Inet { .. });
         match test.transport {
+            // What the control connection travels over, the streams do.
+            transport if inet == (transport == Transport::Vsock) => {
+                return Err(Code::NOT_IMPLEMENTED);
+            }
             Transport::Udp if self.config.local.file.is_some() => return Err(Code::UDP_FILE),
-            Transport::Tcp | Transport::Mptcp | Transport::Udp | Transport::Sctp => {}
-            Transport::Vsock => return Err(Code::NOT_IMPLEMENTED),
+            _ => {}
         }
         if let Some(limit) = self.config.rate_limit {
             let directions = if test.direction == Direction::Bidirectional {
@@ -266,19 +268,29 @@ impl Handshake {
         Ok(test)
     }
 
-    fn adopt(&mut self, connection: TcpStream) -> Result<(), TestError> {
+    fn adopt(&mut self, connection: Wire) -> Result<(), TestError> {
         let Some((test, _)) = &self.test else {
             return Ok(());
         };
         let plan = StreamPlan::new(test, &self.config.local);
         let role = self.next_role(test);
-        let socket = connection
-            .into_std()
-            .map(Socket::from)
-            .map_err(TestError::Control)?;
-        let adopted = match test.transport {
-            Transport::Sctp => sctp::adopt(socket, &plan, role),
-            _ => tcp::adopt(socket, &plan, role),
+        let adopted = match (&self.config.listen, connection) {
+            (_, connection @ Wire::Tcp(_)) => {
+                let socket = connection.into_socket().map_err(TestError::Control)?;
+                match test.transport {
+                    Transport::Sctp => sctp::adopt(socket, &plan, role),
+                    _ => tcp::adopt(socket, &plan, role),
+                }
+            }
+            (Listen::Hybrid { path, port }, connection) => {
+                let socket = connection.into_socket().map_err(TestError::Control)?;
+                vsock::adopt(vsock::forwarded(socket, path, *port), &plan, role)
+            }
+            (_, connection) => {
+                let socket = connection.into_socket().map_err(TestError::Control)?;
+                let connection = vsock::accepted(socket).map_err(TestError::Control)?;
+                vsock::adopt(connection, &plan, role)
+            }
         };
         self.seat(adopted.map_err(TestError::Streams)?);
         Ok(())
@@ -298,8 +310,9 @@ impl Handshake {
     async fn open_udp_door(&self) -> Result<UdpDoor, TestError> {
         let turn = self.take_turn().await?;
         let local = self.control.local().map_err(TestError::Control)?;
+        let peer = self.control.peer().map_err(TestError::Control)?;
         let device = self.config.local.bind_dev.clone();
-        UdpDoor::open(local, self.peer, device, turn).map_err(TestError::Streams)
+        UdpDoor::open(local, peer, device, turn).map_err(TestError::Streams)
     }
 
     async fn open_sctp_door(&self, test: &TestConfig) -> Result<SctpDoor, TestError> {
@@ -379,7 +392,7 @@ async fn next_hello(
     }
 }
 
-async fn next_association(door: Option<&mut SctpDoor>) -> TcpStream {
+async fn next_association(door: Option<&mut SctpDoor>) -> Wire {
     match door {
         Some(door) => door.next().await,
         None => std::future::pending().await,

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iperf_auth::{Authorizer, Padding};
-use iperf_control::{Stop, StopReason};
-use iperf_engine::net;
+use iperf_control::{Stop, StopReason, Wire};
 use iperf_engine::{Affinity, pin};
-use iperf_model::{Buffers, Event, Failure, FailureKind, ServerAuth, ServerConfig, Sink};
+use iperf_model::{
+    Buffers, Event, Failure, FailureKind, ServerAuth, ServerConfig, Sink, SocketName,
+};
 use iperf_proto::cookie::Cookie;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use crate::error::TestError;
 use crate::handshake::{self, Candidate, Dropped, Guest};
+use crate::listen::Listener;
 use crate::{ServerError, greet, listen, session};
 
 /// Connections whose cookie is awaited. More wait in the backlog, for not longer than a cookie may take.
@@ -34,7 +34,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// What the tasks tell the host.
 enum Knock {
     /// A connection's cookie, or `None` when none came.
-    Greeted(Option<(Cookie, TcpStream)>),
+    Greeted(Option<(Cookie, Wire)>, SocketName),
     /// A handshake ended.
     Handshake(Cookie, Result<Box<Candidate>, Dropped>),
     /// The running test ended.
@@ -44,12 +44,12 @@ enum Knock {
 /// A listening server.
 pub(crate) struct Host {
     config: Arc<ServerConfig>,
-    listener: TcpListener,
+    listener: Listener,
     buffers: Buffers,
     /// Here while no test runs.
     sink: Option<Box<dyn Sink>>,
     /// Handshakes by cookie, with the way to hand them their data connections.
-    guests: HashMap<Cookie, mpsc::Sender<TcpStream>>,
+    guests: HashMap<Cookie, mpsc::Sender<Wire>>,
     greetings: usize,
     door_turn: Arc<Semaphore>,
     authorizer: Option<Arc<Authorizer>>,
@@ -69,10 +69,7 @@ impl Host {
             .map_err(ServerError::Affinity)?;
         let authorizer = config.auth.as_ref().map(authorizer).transpose()?;
         let listener = listen::listen(&config).await.map_err(ServerError::Listen)?;
-        let buffers = {
-            let socket = SockRef::from(&listener);
-            net::buffers(&socket, None).map_err(ServerError::Listen)?
-        };
+        let buffers = listener.buffers().map_err(ServerError::Listen)?;
         Ok(Self {
             config: Arc::new(config),
             listener,
@@ -92,10 +89,10 @@ impl Host {
         mut self,
         sink: Box<dyn Sink>,
         mut stop: Stop,
-        ready: impl FnOnce(SocketAddr),
+        ready: impl FnOnce(Option<SocketAddr>),
     ) -> Result<(), ServerError> {
         self.sink = Some(sink);
-        ready(self.listener.local_addr().map_err(ServerError::Listen)?);
+        ready(self.listener.address());
         self.announce();
         loop {
             let idle = self.config.idle_timeout.filter(|_| self.sink.is_some());
@@ -104,7 +101,7 @@ impl Host {
                 reason = stop.wait() => return Err(self.farewell(reason).await),
                 accepted = self.listener.accept(), if self.greetings < MAX_GREETINGS => {
                     match accepted {
-                        Ok((stream, _)) => self.greet(stream),
+                        Ok((stream, peer)) => self.greet(stream, peer),
                         Err(error) => {
                             warn!(%error, "can't accept a connection");
                             sleep(Duration::from_millis(100)).await;
@@ -129,7 +126,7 @@ impl Host {
     /// Says that the server is ready for its next test.
     fn announce(&mut self) {
         self.tests += 1;
-        let port = self.config.port.into();
+        let port = self.config.listen.port();
         self.tell(&Event::Listening {
             port,
             test_number: self.tests,
@@ -145,22 +142,22 @@ impl Host {
         }
     }
 
-    fn greet(&mut self, stream: TcpStream) {
+    fn greet(&mut self, stream: Wire, peer: SocketName) {
         self.greetings += 1;
         let knocks = self.knocks.0.clone();
         tokio::spawn(async move {
             let greeted = greet::read_cookie(stream).await;
-            let _ = knocks.send(Knock::Greeted(greeted)).await;
+            let _ = knocks.send(Knock::Greeted(greeted, peer)).await;
         });
     }
 
     /// Reacts to what a task tells; true when the server is done.
     fn answer(&mut self, knock: Knock, stop: &Stop) -> bool {
         match knock {
-            Knock::Greeted(greeted) => {
+            Knock::Greeted(greeted, peer) => {
                 self.greetings -= 1;
                 if let Some((cookie, stream)) = greeted {
-                    self.seat(cookie, stream, stop);
+                    self.seat(cookie, stream, peer, stop);
                 }
                 false
             }
@@ -187,18 +184,17 @@ impl Host {
     }
 
     /// Finds the place of a connection: with its handshake, as a new one, or outside.
-    fn seat(&mut self, cookie: Cookie, stream: TcpStream, stop: &Stop) {
+    fn seat(&mut self, cookie: Cookie, stream: Wire, peer: SocketName, stop: &Stop) {
         if let Some(connections) = self.guests.get(&cookie) {
             if let Err(error) = connections.try_send(stream) {
                 tokio::spawn(greet::refuse(error.into_inner()));
             }
             return;
         }
-        let peer = stream.peer_addr();
-        let (Ok(peer), true) = (peer, self.sink.is_some() && self.guests.len() < MAX_GUESTS) else {
+        if self.sink.is_none() || self.guests.len() >= MAX_GUESTS {
             tokio::spawn(greet::refuse(stream));
             return;
-        };
+        }
         let (sender, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_STREAMS));
         self.guests.insert(cookie.clone(), sender);
         let guest = Guest {

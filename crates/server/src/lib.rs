@@ -12,6 +12,7 @@ mod error;
 mod greet;
 mod handshake;
 mod host;
+mod hybrid;
 mod listen;
 mod rate_watch;
 mod sctp_door;
@@ -25,7 +26,7 @@ use iperf_model::{Event, Failure, FailureKind, ServerConfig, Sink};
 
 pub use error::ServerError;
 
-/// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` learns the address when
+/// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` learns the internet address, if there is one, when
 /// clients can connect.
 ///
 /// It must run on a current-thread tokio runtime, or at least stay on one thread: the CPU time of the calling
@@ -34,7 +35,7 @@ pub async fn run(
     config: ServerConfig,
     mut sink: Box<dyn Sink>,
     stop: Stop,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(Option<SocketAddr>),
 ) -> Result<(), ServerError> {
     match host::Host::open(config).await {
         Ok(host) => host.serve(sink, stop, ready).await,

@@ -4,17 +4,88 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use iperf_model::{Family, ServerConfig};
-use socket2::{Domain, Protocol, Socket, Type};
+use iperf_control::Wire;
+use iperf_engine::net;
+use iperf_model::{Buffers, Family, Listen, ServerConfig, SocketName};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, lookup_host};
+use tokio_vsock::{VsockAddr, VsockListener};
+
+use crate::hybrid::HybridListener;
 
 /// The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = i32::MAX;
 
+/// A listening socket.
+pub(crate) enum Listener {
+    /// For the internet.
+    Tcp(TcpListener),
+    /// For virtual machines, or from one for its host.
+    Vsock(VsockListener),
+    /// For the guests of a VMM.
+    Hybrid(HybridListener),
+}
+
+impl Listener {
+    /// Waits for a connection, and names its other end.
+    pub(crate) async fn accept(&self) -> io::Result<(Wire, SocketName)> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                (Wire::Tcp(stream), SocketName::from(peer))
+            }
+            Self::Vsock(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                let host = peer.cid().to_string();
+                (
+                    Wire::Vsock(stream),
+                    SocketName {
+                        host,
+                        port: peer.port(),
+                    },
+                )
+            }
+            Self::Hybrid(hybrid) => {
+                let (stream, _) = hybrid.listener.accept().await?;
+                (
+                    Wire::Unix(stream),
+                    SocketName::hybrid(&hybrid.path, hybrid.port),
+                )
+            }
+        })
+    }
+
+    /// The internet address that clients connect to, if it is one.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Vsock(_) | Self::Hybrid(_) => None,
+        }
+    }
+
+    /// The buffers that accepted sockets begin with.
+    pub(crate) fn buffers(&self) -> io::Result<Buffers> {
+        match self {
+            Self::Tcp(listener) => net::buffers(&SockRef::from(listener), None),
+            Self::Vsock(_) | Self::Hybrid(_) => Ok(Buffers::default()),
+        }
+    }
+}
+
 /// Opens the listening socket of a server.
-pub(crate) async fn listen(config: &ServerConfig) -> io::Result<TcpListener> {
+pub(crate) async fn listen(config: &ServerConfig) -> io::Result<Listener> {
+    match &config.listen {
+        Listen::Inet { port } => listen_inet(config, *port).await.map(Listener::Tcp),
+        Listen::Vsock { cid, port } => {
+            VsockListener::bind(VsockAddr::new(*cid, *port)).map(Listener::Vsock)
+        }
+        Listen::Hybrid { path, port } => HybridListener::open(path, *port).map(Listener::Hybrid),
+    }
+}
+
+async fn listen_inet(config: &ServerConfig, port: u16) -> io::Result<TcpListener> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for (address, only_v6) in addresses(config).await? {
+    for (address, only_v6) in addresses(config, port).await? {
         match open(config, address, only_v6) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
@@ -24,8 +95,7 @@ pub(crate) async fn listen(config: &ServerConfig) -> io::Result<TcpListener> {
 }
 
 /// Where to listen, best first, and whether an IPv6 socket is for IPv6 alone.
-async fn addresses(config: &ServerConfig) -> io::Result<Vec<(SocketAddr, bool)>> {
-    let port = config.port;
+async fn addresses(config: &ServerConfig, port: u16) -> io::Result<Vec<(SocketAddr, bool)>> {
     let v4 = (
         SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
         false,

@@ -8,10 +8,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use iperf_control::Wire;
 use iperf_engine::EngineError;
 use iperf_engine::net::{StreamPlan, sctp};
 use iperf_proto::cookie::Cookie;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
@@ -29,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct SctpDoor {
     listener: TcpListener,
     cookie: Cookie,
-    greetings: JoinSet<Option<(Cookie, TcpStream)>>,
+    greetings: JoinSet<Option<(Cookie, Wire)>>,
     /// The port is taken while this is held.
     _turn: OwnedSemaphorePermit,
 }
@@ -67,13 +68,13 @@ impl SctpDoor {
 
     /// Waits for the next association that knows the cookie. One that does not is refused. Nothing is lost when the
     /// caller stops waiting.
-    pub(crate) async fn next(&mut self) -> TcpStream {
+    pub(crate) async fn next(&mut self) -> Wire {
         loop {
             tokio::select! {
                 accepted = self.listener.accept(), if self.greetings.len() < MAX_GREETINGS => {
                     match accepted {
                         Ok((stream, _)) => {
-                            self.greetings.spawn(greet::read_cookie(stream));
+                            self.greetings.spawn(greet::read_cookie(Wire::Tcp(stream)));
                         }
                         Err(error) => {
                             warn!(%error, "can't accept an association");

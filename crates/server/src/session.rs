@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use iperf_control::{Control, Machine, Output, Stop};
 use iperf_engine::{CpuMeter, Due, Measurement, Prepared, RunPlan, pin};
 use iperf_model::{
-    Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
-    TestStarted, Transport,
+    Event, Limit, Peer, RunTotals, ServerConfig, Sink, TestBegan, TestConfig, TestStarted,
+    Transport,
 };
 use iperf_proto::code::Code;
 use iperf_proto::results::Results;
@@ -87,7 +87,7 @@ pub(crate) async fn run(
 /// Tells the sink what happened in the handshake.
 fn announce(candidate: &Candidate, config: &ServerConfig, output: &mut Output<'_>) {
     output.event(&Event::TestBegan(TestBegan {
-        peer: Peer::AcceptedFrom(SocketName::from(candidate.peer)),
+        peer: Peer::AcceptedFrom(candidate.peer.clone()),
         at: candidate.began,
         cookie: candidate.cookie.to_string(),
         control_mss: 0,

@@ -13,6 +13,7 @@ pub mod send;
 pub mod sockopt;
 pub mod tcp_info;
 pub mod udp;
+pub mod vsock;
 
 /// What one call of a mover moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,9 @@ use nix::sys::socket::{MsgFlags, recv};
 
 use crate::{Moved, sockopt};
 
+/// More than any receive buffer holds.
+const UNKNOWN_BACKLOG: usize = 64 << 20;
+
 /// Empties a socket, about one block per call.
 pub trait ReceiveMover: Send {
     /// Takes what is there, up to one block. Blocks until there is something unless `wait` is false, when it
@@ -16,7 +19,8 @@ pub trait ReceiveMover: Send {
 
     /// Bytes that have arrived and are not yet taken, or more.
     fn backlog(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        sockopt::readable(socket)
+        // Not every kernel can say it of a vsock: then what comes without waiting is taken, up to a bound.
+        Ok(sockopt::readable(socket).unwrap_or(UNKNOWN_BACKLOG))
     }
 }
 

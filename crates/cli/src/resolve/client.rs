@@ -190,6 +190,24 @@ impl ClientDraft {
         Ok(())
     }
 
+    /// Settles how the streams travel.
+    pub(super) fn set_transport(
+        &mut self,
+        over_vsock: bool,
+        mptcp: bool,
+    ) -> Result<(), ParameterError> {
+        let transport = &mut self.test.transport;
+        match (over_vsock, &transport) {
+            (true, Transport::Udp) => return Err(ParameterError::NotOverVsock("-u/--udp")),
+            (true, Transport::Sctp) => return Err(ParameterError::NotOverVsock("--sctp")),
+            (true, _) if mptcp => return Err(ParameterError::NotOverVsock("-m/--mptcp")),
+            (true, _) => *transport = Transport::Vsock,
+            (false, Transport::Tcp) if mptcp => *transport = Transport::Mptcp,
+            (false, _) => {}
+        }
+        Ok(())
+    }
+
     /// Checks the size of blocks.
     pub(super) fn set_block(&mut self) -> Result<(), ParameterError> {
         let (range, outside) = match self.test.transport {
@@ -236,9 +254,6 @@ impl ClientDraft {
         credentials: Option<Credentials>,
     ) -> ClientConfig {
         let is_udp = self.test.transport == Transport::Udp;
-        if local.mptcp && self.test.transport == Transport::Tcp {
-            self.test.transport = Transport::Mptcp;
-        }
         let usual_rate = if is_udp { UDP_RATE } else { 0 };
         self.test.pacing.rate = Some(self.rate.unwrap_or(usual_rate)).filter(|rate| *rate > 0);
         self.test.server_affinity = local.server_affinity;

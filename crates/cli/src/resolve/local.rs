@@ -9,6 +9,7 @@ use iperf_proto::Code;
 use crate::error::ParameterError;
 use crate::job::{OutputOptions, ProcessOptions};
 use crate::options::Local;
+use crate::resolve::endpoint;
 use crate::value::Value;
 
 /// The most debugging information.
@@ -24,11 +25,17 @@ const MAX_KEEPALIVE_PROBES: i64 = 127;
 
 /// What is known of the options of both ends.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option that was given"
+)]
 pub(super) struct LocalDraft {
     pub(super) options: LocalOptions,
     pub(super) output: OutputOptions,
     pub(super) process: ProcessOptions,
-    port: Option<u16>,
+    port: Option<u32>,
+    /// `--vsock` was given.
+    pub(super) vsock: bool,
     /// The second part of `-A`.
     pub(super) server_affinity: Option<u16>,
     pub(super) cport: Option<u16>,
@@ -42,7 +49,7 @@ pub(super) struct LocalDraft {
 impl LocalDraft {
     pub(super) fn apply(&mut self, option: Local, value: &Value<'_>) -> Result<(), ParameterError> {
         match option {
-            Local::Port => self.port = Some(value.integer(1..=65_535, Code::PORT)?),
+            Local::Port => self.port = Some(value.integer(1..=u32::MAX.into(), Code::PORT)?),
             Local::Format => self.output.format = Some(format_letter(value)?),
             Local::Interval => {
                 let interval = value.seconds(&(0.1..=60.0), Code::INTERVAL)?;
@@ -82,6 +89,7 @@ impl LocalDraft {
                 self.options.snd_timeout = (ms > 0).then_some(Duration::from_millis(ms.into()));
             }
             Local::Keepalive => self.options.keepalive = Some(keepalive(value)?),
+            Local::Vsock => self.vsock = true,
             Local::Mptcp => self.mptcp = true,
             Local::Pkcs1 => self.pkcs1 = true,
             Local::DebugMost => self.output.debug = DEBUG_MOST,
@@ -108,21 +116,18 @@ impl LocalDraft {
         }
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.port.unwrap_or(DEFAULT_PORT)
+    pub(super) fn port(&self) -> u32 {
+        self.port.unwrap_or(DEFAULT_PORT.into())
     }
 
     /// This machine, at the port of `-p` or at one to be found.
-    pub(super) fn loopback(&self) -> Endpoint {
+    pub(super) fn loopback(&self) -> Result<Endpoint, ParameterError> {
         let host = if self.options.family == Family::V6 {
             "::1"
         } else {
             "127.0.0.1"
         };
-        Endpoint {
-            host: host.to_owned(),
-            port: self.port.unwrap_or(0),
-        }
+        endpoint::client(host.to_owned(), self.vsock, self.port.unwrap_or(0))
     }
 
     /// What does not go well with JSON.

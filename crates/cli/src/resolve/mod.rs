@@ -7,6 +7,7 @@
 //!    size of blocks, the end of the test, and last whether there is a role at all.
 
 mod client;
+mod endpoint;
 mod local;
 mod server;
 
@@ -111,6 +112,17 @@ impl Draft {
         if is_client {
             self.client.check_against(&self.local)?;
         }
+        let endpoint = match self.role {
+            Some(Chosen::Client) => Some(endpoint::client(
+                self.host,
+                self.local.vsock,
+                self.local.port(),
+            )?),
+            Some(Chosen::Loopback) => Some(self.local.loopback()?),
+            Some(Chosen::Server) | None => None,
+        };
+        let over_vsock = matches!(endpoint, Some(Endpoint::Vsock(_) | Endpoint::Hybrid { .. }));
+        self.client.set_transport(over_vsock, self.local.mptcp)?;
         self.client.set_block()?;
         self.client.set_limit(&self.local)?;
         let Some(role) = self.role else {
@@ -118,23 +130,18 @@ impl Draft {
         };
 
         let warnings = [self.client.warnings(), self.local.warnings()].concat();
-        let endpoint = match role {
-            Chosen::Client => Endpoint {
-                host: self.host,
-                port: self.local.port(),
-            },
-            Chosen::Server | Chosen::Loopback => self.local.loopback(),
-        };
         let output = self.local.output.clone();
         let mut process = self.local.process.clone();
-        let job = match role {
-            Chosen::Client => Job::Client(self.client.finish(endpoint, self.local, credentials)),
-            Chosen::Loopback => {
+        let job = match (role, endpoint) {
+            (Chosen::Client, Some(endpoint)) => {
+                Job::Client(self.client.finish(endpoint, self.local, credentials))
+            }
+            (Chosen::Loopback, Some(endpoint)) => {
                 Job::Loopback(self.client.finish(endpoint, self.local, credentials))
             }
-            Chosen::Server => {
+            _ => {
                 process.daemon = self.server.daemon;
-                Job::Server(self.server.finish(self.local, auth))
+                Job::Server(self.server.finish(self.local, auth)?)
             }
         };
         Ok(Invocation {

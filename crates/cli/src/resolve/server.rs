@@ -9,6 +9,7 @@ use iperf_proto::Code;
 
 use crate::error::ParameterError;
 use crate::options::Server;
+use crate::resolve::endpoint;
 use crate::resolve::local::LocalDraft;
 use crate::value::Value;
 
@@ -82,16 +83,21 @@ impl ServerDraft {
         }
     }
 
-    pub(super) fn finish(self, local: LocalDraft, auth: Option<ServerAuth>) -> ServerConfig {
-        ServerConfig {
-            port: local.port(),
+    pub(super) fn finish(
+        self,
+        mut local: LocalDraft,
+        auth: Option<ServerAuth>,
+    ) -> Result<ServerConfig, ParameterError> {
+        let port = local.port();
+        Ok(ServerConfig {
+            listen: endpoint::server(&mut local.options.bind, local.vsock, port)?,
             local: local.options,
             one_off: self.one_off,
             idle_timeout: self.idle_timeout,
             rate_limit: self.rate_limit,
             max_duration: self.max_duration,
             auth,
-        }
+        })
     }
 }
 

@@ -4,11 +4,13 @@ mod options;
 pub mod sctp;
 pub mod tcp;
 pub mod udp;
+pub mod vsock;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use iperf_model::{LocalOptions, SctpOptions, SocketOptions, TestConfig, Transport};
+use iperf_model::{LocalOptions, SctpOptions, SocketOptions, TestConfig, Transport, VsockAddress};
 
 pub use options::{buffers, congestion};
 
@@ -57,6 +59,22 @@ impl StreamPlan {
     }
 }
 
+/// Where a client's streams go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An internet address.
+    Inet(SocketAddr),
+    /// A virtual machine or its host.
+    Vsock(VsockAddress),
+    /// A guest behind its VMM's Unix socket.
+    Hybrid {
+        /// The socket file.
+        path: PathBuf,
+        /// The guest's port.
+        port: u32,
+    },
+}
+
 /// One stream among those of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamRole {
@@ -70,11 +88,17 @@ pub struct StreamRole {
 /// with.
 pub fn connect(
     plan: &StreamPlan,
-    address: SocketAddr,
+    target: &Target,
     greeting: &[u8],
     role: StreamRole,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
+    let address = match target {
+        Target::Inet(address) => *address,
+        Target::Vsock(_) | Target::Hybrid { .. } => {
+            return vsock::connect(plan, target, greeting, role, deadline);
+        }
+    };
     match plan.transport {
         Transport::Udp => udp::connect(plan, address, role, deadline),
         Transport::Sctp => sctp::connect(plan, address, greeting, role, deadline),

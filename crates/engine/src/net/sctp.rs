@@ -42,7 +42,10 @@ pub(crate) fn connect(
         set("SCTP_INITMSG", &streams, asked)?;
     }
     let target = options::labelled(&socket, plan, address)?;
-    let failed = |source| EngineError::Connect { address, source };
+    let failed = |source| EngineError::Connect {
+        address: address.to_string(),
+        source,
+    };
     socket
         .connect_timeout(&target, left(deadline))
         .map_err(failed)?;

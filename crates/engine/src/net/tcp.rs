@@ -36,7 +36,10 @@ pub(crate) fn connect(
         set("TCP_MAXSEG", &mss, socket.set_tcp_mss(u32::from(mss)))?;
     }
     let target = options::labelled(&socket, plan, address)?;
-    let failed = |source| EngineError::Connect { address, source };
+    let failed = |source| EngineError::Connect {
+        address: address.to_string(),
+        source,
+    };
     socket
         .connect_timeout(&target, left(deadline))
         .map_err(failed)?;

@@ -38,7 +38,10 @@ pub(crate) fn connect(
     let socket = open(address)?;
     options::bind(&socket, plan)?;
     let target = options::labelled(&socket, plan, address)?;
-    let failed = |source| EngineError::Connect { address, source };
+    let failed = |source| EngineError::Connect {
+        address: address.to_string(),
+        source,
+    };
     socket.connect(&target).map_err(failed)?;
     let stream = finish(socket, plan, role, address.is_ipv4())?;
     greet(&stream.socket, plan, role, deadline).map_err(failed)?;
@@ -74,7 +77,7 @@ pub fn adopt(
     socket
         .connect(&SockAddr::from(peer))
         .map_err(|source| EngineError::Connect {
-            address: peer,
+            address: peer.to_string(),
             source,
         })?;
     socket

@@ -14,8 +14,8 @@ use super::{client, invocation, refused, server, test};
 fn nothing_asked_for_is_iperf3s_test() {
     let config = client("");
     assert_eq!(config.test, TestConfig::new(Transport::Tcp));
-    assert_eq!(config.endpoint.host, "host");
-    assert_eq!(config.endpoint.port, 5201);
+    assert_eq!(config.endpoint.name().host, "host");
+    assert_eq!(config.endpoint.name().port, 5201);
     assert!(!config.block_from_mss);
     assert_eq!(config.local, LocalOptions::default());
     assert_eq!(
@@ -24,7 +24,7 @@ fn nothing_asked_for_is_iperf3s_test() {
     );
 
     let config = server("");
-    assert_eq!(config.port, 5201);
+    assert_eq!(config.listen.port(), 5201);
     assert_eq!(config.local, LocalOptions::default());
     assert!(!config.one_off && config.auth.is_none() && config.rate_limit.is_none());
 }
@@ -71,12 +71,12 @@ fn a_client_reads_what_travels() {
 #[test]
 fn a_device_may_follow_an_address() {
     let config = client("-c far%eth0 -B 10.0.0.1");
-    assert_eq!(config.endpoint.host, "far");
+    assert_eq!(config.endpoint.name().host, "far");
     assert_eq!(config.local.bind.as_deref(), Some("10.0.0.1"));
     assert_eq!(config.local.bind_dev.as_deref(), Some("eth0"));
 
     let config = client("-c fe80::1%eth0 -B fe80::2%eth0");
-    assert_eq!(config.endpoint.host, "fe80::1%eth0");
+    assert_eq!(config.endpoint.name().host, "fe80::1%eth0");
     assert_eq!(config.local.bind.as_deref(), Some("fe80::2%eth0"));
     assert_eq!(config.local.bind_dev, None);
 
@@ -91,7 +91,7 @@ fn a_device_may_follow_an_address() {
             .as_deref(),
         Some("y")
     );
-    assert_eq!(client("-c %lo").endpoint.host, "%lo");
+    assert_eq!(client("-c %lo").endpoint.name().host, "%lo");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_server_reads_its_limits() {
                 --rcv-timeout 200";
     let config = server(line);
     assert_eq!(
-        (config.port, config.one_off, config.max_duration),
+        (config.listen.port(), config.one_off, config.max_duration),
         (7, true, Some(60))
     );
     assert_eq!(config.idle_timeout, Some(Duration::from_secs(9)));

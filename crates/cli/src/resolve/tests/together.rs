@@ -144,7 +144,10 @@ fn loopback_runs_a_client_against_this_machine() {
     };
     let config = loopback("--loopback -P 2 -R --rcv-timeout 200");
     assert_eq!(
-        (config.endpoint.host.as_str(), config.endpoint.port),
+        (
+            config.endpoint.name().host.as_str(),
+            config.endpoint.name().port
+        ),
         ("127.0.0.1", 0)
     );
     assert_eq!(
@@ -153,7 +156,10 @@ fn loopback_runs_a_client_against_this_machine() {
     );
     let config = loopback("-6 --loopback -p 7");
     assert_eq!(
-        (config.endpoint.host.as_str(), config.endpoint.port),
+        (
+            config.endpoint.name().host.as_str(),
+            config.endpoint.name().port
+        ),
         ("::1", 7)
     );
 

@@ -1,0 +1,358 @@
+//! vsock streams: `AF_VSOCK` between a virtual machine and its host, and the Unix sockets by which VMMs offer it.
+//!
+//! Behind a VMM's socket file all guests' ports are reached by one line each way: `CONNECT <port>`, `OK <host port>`;
+//! what follows is the stream. In the other direction the VMM connects to `<file>_<port>` and says nothing.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use iperf_model::{Buffers, SocketName, StreamInfo, VsockAddress};
+use iperf_zc::vsock;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::net::options::set;
+use crate::net::{StreamPlan, StreamRole, Target};
+use crate::{EngineError, Stream};
+
+/// The longest answer of a VMM that is still one: `OK ` and a number.
+const LONGEST_ANSWER: usize = 32;
+
+/// `VMADDR_CID_LOCAL` and `VMADDR_CID_HOST`.
+const LOCAL: u32 = 1;
+const HOST: u32 = 2;
+
+/// A connected vsock, of either kind.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket, in blocking mode.
+    pub socket: Socket,
+    /// This end.
+    pub local: SocketName,
+    /// The peer's end.
+    pub remote: SocketName,
+}
+
+/// Connects; it blocks until `deadline` at the most.
+pub fn open(target: &Target, deadline: Instant) -> Result<Connection, EngineError> {
+    match target {
+        Target::Vsock(address) => open_vsock(*address, deadline),
+        Target::Hybrid { path, port } => open_hybrid(path, *port, deadline),
+        Target::Inet(address) => Err(EngineError::Connect {
+            address: address.to_string(),
+            source: io::ErrorKind::Unsupported.into(),
+        }),
+    }
+}
+
+/// Opens the client's end of a stream and writes `greeting` as its first bytes.
+pub(crate) fn connect(
+    plan: &StreamPlan,
+    target: &Target,
+    greeting: &[u8],
+    role: StreamRole,
+    deadline: Instant,
+) -> Result<Stream, EngineError> {
+    let connection = open(target, deadline)?;
+    let failed = |source| EngineError::Connect {
+        address: connection.remote.to_string(),
+        source,
+    };
+    let socket = &connection.socket;
+    socket
+        .set_write_timeout(Some(left(deadline)))
+        .map_err(failed)?;
+    (&mut &*socket).write_all(greeting).map_err(failed)?;
+    socket.set_write_timeout(None).map_err(failed)?;
+    adopt(connection, plan, role)
+}
+
+/// Makes a stream of a connection. Its greeting has been exchanged.
+pub fn adopt(
+    connection: Connection,
+    plan: &StreamPlan,
+    role: StreamRole,
+) -> Result<Stream, EngineError> {
+    let Connection {
+        socket,
+        local,
+        remote,
+    } = connection;
+    socket
+        .set_nonblocking(false)
+        .map_err(EngineError::system("make the socket blocking"))?;
+    let buffers = shape(&socket, plan)?;
+    let info = StreamInfo {
+        id: role.id,
+        socket: socket.as_raw_fd(),
+        local,
+        remote,
+        sending: role.sending,
+    };
+    Ok(Stream {
+        info,
+        socket,
+        buffers,
+        congestion: None,
+        gso: false,
+        gro: false,
+    })
+}
+
+/// Names the two ends of a vsock connection that was accepted.
+pub fn accepted(socket: Socket) -> io::Result<Connection> {
+    let local = name(&socket.local_addr()?)?;
+    let remote = name(&socket.peer_addr()?)?;
+    Ok(Connection {
+        socket,
+        local,
+        remote,
+    })
+}
+
+/// Names the two ends of a connection that a VMM made for a guest. The VMM says neither who the guest is nor from which
+/// port it comes.
+pub fn forwarded(socket: Socket, path: &Path, port: u32) -> Connection {
+    let local = SocketName {
+        host: HOST.to_string(),
+        port,
+    };
+    Connection {
+        socket,
+        local,
+        remote: SocketName::hybrid(path, 0),
+    }
+}
+
+fn open_vsock(address: VsockAddress, deadline: Instant) -> Result<Connection, EngineError> {
+    let failed = |source| EngineError::Connect {
+        address: SocketName::from(address).to_string(),
+        source: explain(address, source),
+    };
+    let socket = Socket::new(Domain::VSOCK, Type::STREAM, None).map_err(failed)?;
+    vsock::set_connect_timeout(socket.as_fd(), left(deadline)).map_err(failed)?;
+    vsock::connect(socket.as_fd(), address.cid, address.port, address.sibling).map_err(failed)?;
+    accepted(socket).map_err(failed)
+}
+
+/// What the kernel's answer means here.
+fn explain(address: VsockAddress, error: io::Error) -> io::Error {
+    let VsockAddress { cid, port, .. } = address;
+    let hint = match (error.raw_os_error(), cid) {
+        (Some(ENODEV | EADDRNOTAVAIL), LOCAL) => {
+            "CID 1 needs the kernel module vsock_loopback".to_owned()
+        }
+        (Some(ENODEV | EADDRNOTAVAIL | EAFNOSUPPORT), _) => {
+            "this machine has no vsock to that CID: a guest needs vmw_vsock_virtio_transport, a host vhost_vsock"
+                .to_owned()
+        }
+        (Some(ECONNRESET), HOST) => format!("nothing listens on port {port} of the host"),
+        (Some(ECONNRESET), _) => format!("nothing listens on port {port} in guest {cid}"),
+        (Some(ETIMEDOUT), _) => format!("no answer from CID {cid}: is there such a guest?"),
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}; {hint}"))
+}
+
+// asm-generic/errno.h
+const ENODEV: i32 = 19;
+const EAFNOSUPPORT: i32 = 97;
+const EADDRNOTAVAIL: i32 = 99;
+const ECONNRESET: i32 = 104;
+const ETIMEDOUT: i32 = 110;
+
+fn open_hybrid(path: &Path, port: u32, deadline: Instant) -> Result<Connection, EngineError> {
+    let failed = |source| EngineError::Connect {
+        address: SocketName::hybrid(path, port).to_string(),
+        source,
+    };
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    // Also the limit of connect, which waits while the VMM's backlog is full.
+    socket
+        .set_write_timeout(Some(left(deadline)))
+        .map_err(failed)?;
+    socket
+        .connect(&SockAddr::unix(path).map_err(failed)?)
+        .map_err(failed)?;
+    socket
+        .set_read_timeout(Some(left(deadline)))
+        .map_err(failed)?;
+    (&mut &socket)
+        .write_all(format!("CONNECT {port}\n").as_bytes())
+        .map_err(failed)?;
+    let host_port = read_answer(&socket, port).map_err(failed)?;
+    socket.set_read_timeout(None).map_err(failed)?;
+    socket.set_write_timeout(None).map_err(failed)?;
+    let local = SocketName {
+        host: HOST.to_string(),
+        port: host_port,
+    };
+    Ok(Connection {
+        socket,
+        local,
+        remote: SocketName::hybrid(path, port),
+    })
+}
+
+/// Reads the VMM's answer, and not a byte of the stream behind it.
+fn read_answer(mut socket: &Socket, port: u32) -> io::Result<u32> {
+    let mut answer = Vec::new();
+    loop {
+        let mut byte = [0];
+        match socket.read(&mut byte) {
+            Ok(0) => {
+                let text = format!(
+                    "the VMM closed the connection: nothing listens on port {port} in the guest"
+                );
+                return Err(io::Error::new(io::ErrorKind::ConnectionRefused, text));
+            }
+            Ok(_) if byte == *b"\n" => break,
+            Ok(_) => answer.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("the VMM does not answer CONNECT {port}"),
+                ));
+            }
+            Err(error) => return Err(error),
+        }
+        if answer.len() > LONGEST_ANSWER {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&answer);
+    let number = text
+        .strip_prefix("OK ")
+        .and_then(|number| number.trim_end().parse().ok());
+    number.ok_or_else(|| {
+        io::Error::other(format!(
+            "the VMM answers {text:?} to CONNECT {port}, and not OK and a port"
+        ))
+    })
+}
+
+/// Sets the buffers of `-w`; a Unix socket has those of its VMM.
+fn shape(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, EngineError> {
+    let fd = socket.as_fd();
+    let Ok(before) = vsock::buffer_size(fd) else {
+        return super::buffers(socket, plan.options.window).map_err(EngineError::system(
+            "read the sizes of the socket's buffers",
+        ));
+    };
+    let mut kept = before;
+    if let Some(window) = plan.options.window {
+        set(
+            "SO_VM_SOCKETS_BUFFER_SIZE",
+            &window,
+            vsock::set_buffer_size(fd, window.into()),
+        )?;
+        kept = vsock::buffer_size(fd).unwrap_or(before);
+    }
+    let kept = u32::try_from(kept).unwrap_or(u32::MAX);
+    Ok(Buffers {
+        requested: plan.options.window.unwrap_or(0),
+        sndbuf: kept,
+        rcvbuf: kept,
+    })
+}
+
+fn name(address: &SockAddr) -> io::Result<SocketName> {
+    let (cid, port) = address
+        .as_vsock_address()
+        .ok_or_else(|| io::Error::other("not a vsock address"))?;
+    Ok(SocketName {
+        host: cid.to_string(),
+        port,
+    })
+}
+
+/// The time until the deadline, and never nothing, which the calls take for "no limit".
+fn left(deadline: Instant) -> Duration {
+    deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    /// What a client learns from a VMM that gives this answer.
+    fn answered(answer: &'static [u8]) -> Result<Connection, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("vm.vsock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let vmm = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut line = [0; 13];
+            stream.read_exact(&mut line).unwrap();
+            assert_eq!(&line, b"CONNECT 5201\n");
+            stream.write_all(answer).unwrap();
+            // A VMM that knows nobody on the port hangs up.
+            (!answer.is_empty()).then_some(stream)
+        });
+        let target = Target::Hybrid { path, port: 5201 };
+        let result = open(&target, Instant::now() + Duration::from_secs(20));
+        drop(vmm.join().unwrap());
+        result.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn ok_and_a_port_is_a_connection_and_what_follows_is_the_stream() {
+        let connection = answered(b"OK 1073741824\nhello").unwrap();
+        assert_eq!(
+            (connection.local.host.as_str(), connection.local.port),
+            ("2", 1_073_741_824)
+        );
+        let mut rest = String::new();
+        (&mut &connection.socket).read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "hello");
+    }
+
+    #[test]
+    fn other_answers_are_told() {
+        for answer in [
+            &b"NO\n"[..],
+            b"OK many\n",
+            b"SSH-2.0-OpenSSH_9.2 and more and more and more",
+        ] {
+            let error = answered(answer).unwrap_err();
+            assert!(
+                error.contains("to CONNECT 5201, and not OK and a port"),
+                "{error}"
+            );
+        }
+        let error = answered(b"").unwrap_err();
+        assert!(
+            error.contains("nothing listens on port 5201 in the guest"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_vmm_that_says_nothing_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("vm.vsock");
+        let _silent = UnixListener::bind(&path).unwrap();
+        let target = Target::Hybrid { path, port: 1 };
+        let error = open(&target, Instant::now() + Duration::from_millis(100)).unwrap_err();
+        assert!(
+            error.to_string().contains("does not answer CONNECT 1"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let target = Target::Hybrid {
+            path: file.path().to_owned(),
+            port: 1,
+        };
+        assert!(open(&target, Instant::now() + Duration::from_secs(20)).is_err());
+    }
+}
