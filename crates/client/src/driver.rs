@@ -176,19 +176,16 @@ impl<'a, 'o> Driver<'a, 'o> {
                 self.flush().await?;
             }
             let deadline = tokio::time::Instant::from_std(self.deadline());
-            // The server answers the last data connection with TEST_START, which may be here before we know that
-            // the connection stands: while streams are opened, nothing is read.
             let opening = match &mut self.phase {
                 Phase::Opening(task) => Some(task),
                 _ => None,
             };
-            let may_read = opening.is_none();
             tokio::select! {
                 reason = stop.wait() => return Err(self.interrupted(reason).await),
-                input = self.control.read(), if may_read => {
+                input = self.control.read() => {
                     self.control.feed(&input, &mut self.machine);
                 }
-                opened = join(opening), if !may_read => self.opened(opened)?,
+                opened = join(opening) => self.opened(opened)?,
                 () = self.wake.notified() => {}
                 () = sleep_until(deadline) => {}
             }

@@ -90,12 +90,16 @@ fn send_loop(
 ) -> Ending {
     // Blocks that may go before anybody is asked again; the first of them may be under way.
     let mut granted = 0;
+    let fair_share = u32::try_from(QUOTA_SHARE / block.max(1))
+        .unwrap_or(1)
+        .max(1);
     loop {
         if task.counters.phase() != Phase::Counting {
             return Ending::Stopped;
         }
         if granted == 0 {
             granted = match pacer.as_mut().map(|pacer| pacer.grant(Instant::now())) {
+                None if task.goal.is_some() => fair_share,
                 None => UNPACED,
                 Some(Grant::Blocks(blocks)) => blocks,
                 Some(Grant::Wait(due)) => {
@@ -124,6 +128,10 @@ fn send_loop(
         }
     }
 }
+
+/// Bytes that a stream may take of a shared quota at a time: enough for one call with offload, and not so much that one
+/// stream takes all.
+const QUOTA_SHARE: u64 = 64 * 1024;
 
 /// Blocks between two looks at the quota when nothing paces a sender. Movers take as many as suit them.
 const UNPACED: u32 = 64;

@@ -16,11 +16,25 @@ const COOKIE_LIMIT: Duration = Duration::from_secs(4);
 /// How long a refused peer may take to close its side.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
+/// A connection whose cookie is read.
+#[derive(Debug)]
+pub(crate) struct Greeted {
+    pub(crate) cookie: Cookie,
+    pub(crate) stream: Wire,
+    /// Counts the connections as they were accepted. A client makes its data connections one after another, and that
+    /// order says which of them carries what; their cookies may come in another.
+    pub(crate) order: u64,
+}
+
 /// Reads the cookie of a fresh connection. A peer that does not send one is refused.
-pub(crate) async fn read_cookie(mut stream: Wire) -> Option<(Cookie, Wire)> {
+pub(crate) async fn read_cookie(mut stream: Wire, order: u64) -> Option<Greeted> {
     let mut bytes = [0; Cookie::LEN];
     match timeout(COOKIE_LIMIT, stream.read_exact(&mut bytes)).await {
-        Ok(Ok(_)) => Some((Cookie::from_wire(bytes), stream)),
+        Ok(Ok(_)) => Some(Greeted {
+            cookie: Cookie::from_wire(bytes),
+            stream,
+            order,
+        }),
         Ok(Err(error)) => {
             debug!(%error, "connection ended before its cookie");
             None

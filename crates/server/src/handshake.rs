@@ -15,13 +15,14 @@ use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
 use iperf_proto::params::Params;
-use iperf_proto::server::{Action, Server};
+use iperf_proto::server::{Action, Failure, Server};
 use iperf_proto::stream_id::stream_id;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep_until, timeout};
 use tracing::info;
 
 use crate::error::TestError;
+use crate::greet::{self, Greeted};
 use crate::sctp_door::SctpDoor;
 use crate::udp_door::UdpDoor;
 
@@ -46,7 +47,7 @@ pub(crate) struct Guest {
     pub(crate) stream: Wire,
     pub(crate) peer: SocketName,
     /// Its data connections, as they come. Closed by the host when another test has begun.
-    pub(crate) connections: mpsc::Receiver<Wire>,
+    pub(crate) connections: mpsc::Receiver<Greeted>,
     pub(crate) config: Arc<ServerConfig>,
     /// Buffers of the listening socket, which accepted sockets begin with.
     pub(crate) listener: Buffers,
@@ -76,6 +77,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         machine: Server::new(Deadlines::server(), Instant::now()),
         config: guest.config,
         connections: guest.connections,
+        arrived: Vec::new(),
         door_turn: guest.door_turn,
         authorizer: guest.authorizer,
         udp: None,
@@ -142,7 +144,9 @@ struct Handshake {
     control: Control,
     machine: Server,
     config: Arc<ServerConfig>,
-    connections: mpsc::Receiver<Wire>,
+    connections: mpsc::Receiver<Greeted>,
+    /// Data connections that have come, in any order.
+    arrived: Vec<Greeted>,
     door_turn: Arc<Semaphore>,
     authorizer: Option<Arc<Authorizer>>,
     /// Where the next UDP stream comes in.
@@ -180,10 +184,10 @@ impl Handshake {
                 reason = stop.wait() => return Err(TestError::Interrupted(reason)),
                 input = self.control.read() => self.control.feed(&input, &mut self.machine),
                 connection = self.connections.recv() => match connection {
-                    Some(connection) => self.adopt(connection)?,
+                    Some(connection) => self.take(connection)?,
                     None => return Ok(Proceed::Busy),
                 },
-                association = next_association(self.sctp.as_mut()) => self.adopt(association)?,
+                association = next_association(self.sctp.as_mut()) => self.arrive(association)?,
                 hello = next_hello(self.udp.as_mut(), self.streams.last()) => {
                     self.admit(hello.map_err(TestError::Control)?)?;
                 }
@@ -209,8 +213,10 @@ impl Handshake {
             }
             Action::ClientTerminated => Err(TestError::ClientTerminated),
             Action::Fail(failure) => Err(failure.into()),
+            // A client that can't open its streams says goodbye.
+            Action::Done => Err(Failure::ClientClosed.into()),
             // The machine offers these only to a running test.
-            Action::EndTest | Action::PeerResults(_) | Action::Done => Ok(()),
+            Action::EndTest | Action::PeerResults(_) => Ok(()),
         }
     }
 
@@ -266,6 +272,36 @@ impl Handshake {
             }
         }
         Ok(test)
+    }
+
+    /// Takes a data connection of the kind of the control connection.
+    fn take(&mut self, connection: Greeted) -> Result<(), TestError> {
+        let expected = self
+            .test
+            .as_ref()
+            .is_some_and(|(test, _)| !matches!(test.transport, Transport::Udp | Transport::Sctp));
+        if expected {
+            return self.arrive(connection);
+        }
+        tokio::spawn(greet::refuse(connection.stream));
+        Ok(())
+    }
+
+    /// Takes a data connection. When all have come, they become streams in the order in which they were made.
+    fn arrive(&mut self, connection: Greeted) -> Result<(), TestError> {
+        let Some((test, _)) = &self.test else {
+            return Ok(());
+        };
+        let wanted = test.total_streams();
+        self.arrived.push(connection);
+        self.deadline = Some(Instant::now() + STREAM_LIMIT);
+        if self.arrived.len() == wanted {
+            self.arrived.sort_by_key(|connection| connection.order);
+            for connection in std::mem::take(&mut self.arrived) {
+                self.adopt(connection.stream)?;
+            }
+        }
+        Ok(())
     }
 
     fn adopt(&mut self, connection: Wire) -> Result<(), TestError> {
@@ -364,7 +400,7 @@ impl Handshake {
             && self.deadline.is_some_and(|deadline| deadline <= now)
         {
             return Err(TestError::StreamsMissing {
-                opened: self.streams.len(),
+                opened: self.streams.len() + self.arrived.len(),
                 wanted: test.total_streams(),
                 seconds: STREAM_LIMIT.as_secs(),
             });
@@ -392,7 +428,7 @@ async fn next_hello(
     }
 }
 
-async fn next_association(door: Option<&mut SctpDoor>) -> Wire {
+async fn next_association(door: Option<&mut SctpDoor>) -> Greeted {
     match door {
         Some(door) => door.next().await,
         None => std::future::pending().await,

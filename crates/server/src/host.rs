@@ -18,9 +18,10 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use crate::error::TestError;
+use crate::greet::{self, Greeted};
 use crate::handshake::{self, Candidate, Dropped, Guest};
 use crate::listen::Listener;
-use crate::{ServerError, greet, listen, session};
+use crate::{ServerError, listen, session};
 
 /// Connections whose cookie is awaited. More wait in the backlog, for not longer than a cookie may take.
 const MAX_GREETINGS: usize = 512;
@@ -34,7 +35,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// What the tasks tell the host.
 enum Knock {
     /// A connection's cookie, or `None` when none came.
-    Greeted(Option<(Cookie, Wire)>, SocketName),
+    Greeted(Option<Greeted>, SocketName),
     /// A handshake ended.
     Handshake(Cookie, Result<Box<Candidate>, Dropped>),
     /// The running test ended.
@@ -49,8 +50,10 @@ pub(crate) struct Host {
     /// Here while no test runs.
     sink: Option<Box<dyn Sink>>,
     /// Handshakes by cookie, with the way to hand them their data connections.
-    guests: HashMap<Cookie, mpsc::Sender<Wire>>,
+    guests: HashMap<Cookie, mpsc::Sender<Greeted>>,
     greetings: usize,
+    /// Connections accepted so far.
+    accepted: u64,
     door_turn: Arc<Semaphore>,
     authorizer: Option<Arc<Authorizer>>,
     tests: u64,
@@ -77,6 +80,7 @@ impl Host {
             sink: None,
             guests: HashMap::new(),
             greetings: 0,
+            accepted: 0,
             door_turn: Arc::new(Semaphore::new(1)),
             authorizer: authorizer.map(Arc::new),
             tests: 0,
@@ -144,9 +148,11 @@ impl Host {
 
     fn greet(&mut self, stream: Wire, peer: SocketName) {
         self.greetings += 1;
+        self.accepted += 1;
+        let order = self.accepted;
         let knocks = self.knocks.0.clone();
         tokio::spawn(async move {
-            let greeted = greet::read_cookie(stream).await;
+            let greeted = greet::read_cookie(stream, order).await;
             let _ = knocks.send(Knock::Greeted(greeted, peer)).await;
         });
     }
@@ -156,8 +162,8 @@ impl Host {
         match knock {
             Knock::Greeted(greeted, peer) => {
                 self.greetings -= 1;
-                if let Some((cookie, stream)) = greeted {
-                    self.seat(cookie, stream, peer, stop);
+                if let Some(greeted) = greeted {
+                    self.seat(greeted, peer, stop);
                 }
                 false
             }
@@ -184,13 +190,14 @@ impl Host {
     }
 
     /// Finds the place of a connection: with its handshake, as a new one, or outside.
-    fn seat(&mut self, cookie: Cookie, stream: Wire, peer: SocketName, stop: &Stop) {
-        if let Some(connections) = self.guests.get(&cookie) {
-            if let Err(error) = connections.try_send(stream) {
-                tokio::spawn(greet::refuse(error.into_inner()));
+    fn seat(&mut self, greeted: Greeted, peer: SocketName, stop: &Stop) {
+        if let Some(connections) = self.guests.get(&greeted.cookie) {
+            if let Err(error) = connections.try_send(greeted) {
+                tokio::spawn(greet::refuse(error.into_inner().stream));
             }
             return;
         }
+        let Greeted { cookie, stream, .. } = greeted;
         if self.sink.is_none() || self.guests.len() >= MAX_GUESTS {
             tokio::spawn(greet::refuse(stream));
             return;

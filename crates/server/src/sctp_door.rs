@@ -18,7 +18,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use crate::greet;
+use crate::greet::{self, Greeted};
 
 /// Associations whose cookie is awaited. More wait in the backlog.
 const MAX_GREETINGS: usize = 64;
@@ -30,7 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct SctpDoor {
     listener: TcpListener,
     cookie: Cookie,
-    greetings: JoinSet<Option<(Cookie, Wire)>>,
+    greetings: JoinSet<Option<Greeted>>,
+    accepted: u64,
     /// The port is taken while this is held.
     _turn: OwnedSemaphorePermit,
 }
@@ -62,19 +63,22 @@ impl SctpDoor {
             listener,
             cookie,
             greetings: JoinSet::new(),
+            accepted: 0,
             _turn: turn,
         })
     }
 
     /// Waits for the next association that knows the cookie. One that does not is refused. Nothing is lost when the
     /// caller stops waiting.
-    pub(crate) async fn next(&mut self) -> Wire {
+    pub(crate) async fn next(&mut self) -> Greeted {
         loop {
             tokio::select! {
                 accepted = self.listener.accept(), if self.greetings.len() < MAX_GREETINGS => {
                     match accepted {
                         Ok((stream, _)) => {
-                            self.greetings.spawn(greet::read_cookie(Wire::Tcp(stream)));
+                            self.accepted += 1;
+                            let greeting = greet::read_cookie(Wire::Tcp(stream), self.accepted);
+                            self.greetings.spawn(greeting);
                         }
                         Err(error) => {
                             warn!(%error, "can't accept an association");
@@ -83,10 +87,10 @@ impl SctpDoor {
                     }
                 }
                 Some(greeted) = self.greetings.join_next() => match greeted {
-                    Ok(Some((cookie, stream))) if cookie == self.cookie => return stream,
-                    Ok(Some((_, stream))) => {
+                    Ok(Some(greeted)) if greeted.cookie == self.cookie => return greeted,
+                    Ok(Some(greeted)) => {
                         debug!("an association with another cookie");
-                        tokio::spawn(greet::refuse(stream));
+                        tokio::spawn(greet::refuse(greeted.stream));
                     }
                     Ok(None) | Err(_) => {}
                 }
@@ -144,10 +148,11 @@ mod tests {
             let guest = knock(address, &cookie(b'a'));
             (silent, guest, answer)
         });
-        let stream = door.next().await;
+        let stream = door.next().await.stream;
         let (_silent, guest, answer) = others.await.unwrap();
         let guest = guest.local_addr().unwrap().as_socket().unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), guest);
+        let peer = stream.socket().peer_addr().unwrap();
+        assert_eq!(peer.as_socket().unwrap(), guest);
         assert_eq!(answer, [0xff]);
     }
 }
