@@ -111,16 +111,9 @@ impl<'a, 'o> Driver<'a, 'o> {
         output: &'a mut Output<'o>,
     ) -> Result<Self, ClientError> {
         let meter = CpuMeter::start();
-        if let Some(limit) = config.local.snd_timeout {
-            control
-                .set_user_timeout(limit)
-                .map_err(ClientError::Connect)?;
-        }
-        if let Some(keepalive) = config.local.keepalive {
-            control
-                .set_keepalive(keepalive)
-                .map_err(ClientError::Connect)?;
-        }
+        control
+            .configure(&config.local)
+            .map_err(ClientError::Connect)?;
         let mss = control.socket().tcp_mss().ok();
         let control_mss = mss.unwrap_or(0);
         let mut test = config.test.clone();

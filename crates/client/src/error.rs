@@ -58,22 +58,24 @@ impl ClientError {
 }
 
 fn stream_message(error: &EngineError) -> String {
-    match error {
+    let code = match error {
         EngineError::Option {
             option: "TCP_CONGESTION",
-            value,
             ..
-        } => {
-            format!("{} ('{value}')", Code::CONGESTION.text())
-        }
+        } => Code::CONGESTION,
+        EngineError::Option {
+            option: "IPV6_FLOWLABEL",
+            ..
+        } => Code::FLOW_LABEL,
         EngineError::Connect { source, .. } | EngineError::Bind { source, .. } => {
-            Code::STREAM_CONNECT.with_error(source)
+            return Code::STREAM_CONNECT.with_error(source);
         }
-        EngineError::NoSctp(_) => Code::NO_SCTP.text().to_owned(),
-        EngineError::Buffer { .. } => format!("{}: {error}", Code::BUFFER_NOT_KEPT.text()),
-        EngineError::File { .. } => format!("{}: {error}", Code::FILE.text()),
-        other => format!("{}: {other}", Code::CREATE_STREAM.text()),
-    }
+        EngineError::Buffer { .. } => Code::BUFFER_NOT_KEPT,
+        EngineError::File { .. } => Code::FILE,
+        EngineError::NoSctp(_) => Code::NO_SCTP,
+        EngineError::Option { .. } | EngineError::System { .. } => Code::CREATE_STREAM,
+    };
+    format!("{}: {}", code.text(), error.plain())
 }
 
 fn lost_message(sending: bool, source: Option<&io::Error>) -> String {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use iperf_model::Keepalive;
+use iperf_model::{Keepalive, LocalOptions};
 use socket2::{SockAddr, SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
@@ -61,13 +61,26 @@ impl Control {
         inet(&self.socket().local_addr()?)
     }
 
+    /// Sets what the options of this end ask for (`--snd-timeout`, `--cntl-ka`), where it is TCP.
+    pub fn configure(&self, options: &LocalOptions) -> io::Result<()> {
+        if !matches!(self.stream, Wire::Tcp(_)) {
+            return Ok(());
+        }
+        if let Some(limit) = options.snd_timeout {
+            self.set_user_timeout(limit)?;
+        }
+        options
+            .keepalive
+            .map_or(Ok(()), |keepalive| self.set_keepalive(keepalive))
+    }
+
     /// Gives the connection up when sent data stay unacknowledged for so long (`TCP_USER_TIMEOUT`).
-    pub fn set_user_timeout(&self, limit: Duration) -> io::Result<()> {
+    fn set_user_timeout(&self, limit: Duration) -> io::Result<()> {
         self.socket().set_tcp_user_timeout(Some(limit))
     }
 
     /// Turns keepalive on (`--cntl-ka`).
-    pub fn set_keepalive(&self, keepalive: Keepalive) -> io::Result<()> {
+    fn set_keepalive(&self, keepalive: Keepalive) -> io::Result<()> {
         let mut probes = TcpKeepalive::new();
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         if let Some(idle) = keepalive.idle {

@@ -72,6 +72,14 @@ impl EngineError {
         move |source| Self::System { operation, source }
     }
 
+    /// The message without the numbers that the standard library puts behind what the kernel says.
+    pub fn plain(&self) -> String {
+        let text = self.to_string();
+        let number = self.source_io().and_then(io::Error::raw_os_error);
+        let tail = number.map(|number| format!(" (os error {number})"));
+        tail.map_or_else(|| text.clone(), |tail| text.replace(&tail, ""))
+    }
+
     /// What the kernel said, without the operation; an error in words where it said nothing.
     pub fn into_io(self) -> io::Error {
         match self {

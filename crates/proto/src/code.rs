@@ -73,7 +73,7 @@ codes! {
     UDP_FILE = 34, Own, "cannot transfer file using UDP";
     USERS_FILE = 35, System, "cannot access authorized users file";
     KEEPALIVE = 36, System, "control connection Keepalive period should be larger than the full retry period (interval * count)";
-    MAX_DURATION = 37, Own, "the test would run longer than the server allows";
+    MAX_DURATION = 37, Own, "client's requested duration exceeds the server's maximum permitted limit";
     UNIT = 38, Own, "invalid unit value or suffix";
     NO_SKIP_RX_COPY = 39, Own, "received data can't be skipped on this system";
     DSCP = 40, Own, "bad DSCP value (numeric: 0-63 inclusive, symbolic: one of [af11-13, af21-23, af31-33, af41-43, cs1-7, ef, va, lowdelay, throughput, reliability])";
@@ -111,14 +111,14 @@ codes! {
     PROTOCOL = 131, Own, "protocol does not exist";
     AFFINITY = 132, System, "unable to set CPU affinity";
     DAEMON = 133, System, "unable to become a daemon";
-    CONGESTION = 134, System, "unable to set TCP congestion control";
+    CONGESTION = 134, System, "unable to set TCP_CONGESTION: Supplied congestion control algorithm not supported on this host";
     PID_FILE = 135, System, "unable to write PID file";
     V6_ONLY = 136, System, "unable to set IPV6_V6ONLY";
     SCTP_FRAGMENTS = 137, System, "unable to set SCTP fragmentation";
     SCTP_STREAMS = 138, System, "unable to set the number of SCTP streams";
     SCTP_BIND = 139, System, "unable to bind SCTP to several addresses";
     PACING = 140, System, "unable to set socket pacing";
-    BUFFER_NOT_KEPT = 141, Own, "socket buffer size not set as requested";
+    BUFFER_NOT_KEPT = 141, Own, "socket buffer size not set correctly";
     AUTHORIZATION = 142, Own, "test authorization failed";
     BIND_DEVICE = 143, System, "unable to bind to the device";
     NO_DATA = 144, Own, "idle timeout for receiving data";

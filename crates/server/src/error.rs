@@ -95,15 +95,7 @@ impl TestError {
         match self {
             Self::Refused(code) => Some(*code),
             Self::Denied(_) => Some(Code::AUTHORIZATION),
-            Self::Streams(error) => Some(match error {
-                EngineError::Option {
-                    option: "TCP_CONGESTION",
-                    ..
-                } => Code::CONGESTION,
-                EngineError::Buffer { .. } => Code::BUFFER_NOT_KEPT,
-                EngineError::File { .. } => Code::FILE,
-                _ => Code::STREAM_ACCEPT,
-            }),
+            Self::Streams(error) => Some(stream_code(error)),
             Self::StreamsMissing { .. } => Some(Code::STREAM_ACCEPT),
             Self::StreamLost { sending: true, .. } | Self::Stalled(_) => Some(Code::STREAM_WRITE),
             Self::StreamLost { sending: false, .. } => Some(Code::STREAM_READ),
@@ -117,8 +109,21 @@ impl TestError {
     }
 }
 
+fn stream_code(error: &EngineError) -> Code {
+    match error {
+        EngineError::Option {
+            option: "TCP_CONGESTION",
+            ..
+        } => Code::CONGESTION,
+        EngineError::Buffer { .. } => Code::BUFFER_NOT_KEPT,
+        EngineError::File { .. } => Code::FILE,
+        EngineError::NoSctp(_) => Code::NO_SCTP,
+        _ => Code::STREAM_ACCEPT,
+    }
+}
+
 fn stream_message(error: &EngineError) -> String {
-    format!("{}: {error}", Code::STREAM_ACCEPT.text())
+    format!("{}: {}", stream_code(error).text(), error.plain())
 }
 
 fn lost_message(sending: bool, source: Option<&io::Error>) -> String {

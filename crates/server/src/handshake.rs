@@ -67,10 +67,12 @@ pub(crate) struct Dropped {
 
 /// Takes a client through the handshake.
 pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Dropped> {
-    let control = Control::new(guest.stream).map_err(|error| Dropped {
-        error: Some(TestError::Control(error)),
-        had_params: false,
-    })?;
+    let control = Control::new(guest.stream)
+        .and_then(|control| control.configure(&guest.config.local).map(|()| control))
+        .map_err(|error| Dropped {
+            error: Some(TestError::Control(error)),
+            had_params: false,
+        })?;
     let mut handshake = Handshake {
         cookie: guest.cookie.clone(),
         control,

@@ -126,11 +126,10 @@ async fn addresses(config: &ServerConfig, port: u16) -> io::Result<Vec<(SocketAd
 }
 
 fn open(config: &ServerConfig, address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    // A multipath socket accepts plain TCP as well, and such connections are plain TCP sockets then.
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::MPTCP))
+        .or_else(|_| Socket::new(domain, Type::STREAM, Some(Protocol::TCP)))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;

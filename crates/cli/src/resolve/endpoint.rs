@@ -29,7 +29,8 @@ pub(super) fn client(host: String, vsock: bool, port: u32) -> Result<Endpoint, P
         return guest(cid, port).ok_or_else(|| bad(&host));
     }
     // As an internet address a bare number would be one of 0.0.0.0/8, where nobody is.
-    if vsock || host.bytes().all(|byte| byte.is_ascii_digit()) {
+    let is_number = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_digit());
+    if vsock || is_number {
         return match guest(&host, port) {
             Some(endpoint) => Ok(endpoint),
             None if host.contains('/') => hybrid(&host, port),
@@ -132,7 +133,7 @@ mod tests {
                 port: 5201,
             })
         };
-        for host in ["example.org", "10.0.0.2", "fe80::1%eth0", "s4"] {
+        for host in ["example.org", "10.0.0.2", "fe80::1%eth0", "s4", ""] {
             assert_eq!(to(host, false), inet(host));
         }
         for (host, vsock) in [

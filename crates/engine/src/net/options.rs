@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use iperf_model::{Buffers, SocketName, StreamInfo};
 use iperf_zc::sockopt;
 use socket2::{SockAddr, Socket};
+use tracing::warn;
 
 use crate::EngineError;
 use crate::net::{StreamPlan, StreamRole};
@@ -72,12 +73,11 @@ pub(crate) fn kept(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, Engine
 
 /// Sets the kernel's pacing and the type of service. `v4` says what the packets will be.
 pub(crate) fn set_service(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<(), EngineError> {
-    if let Some(rate) = plan.fq_rate {
-        set(
-            "SO_MAX_PACING_RATE",
-            &rate,
-            sockopt::set_max_pacing_rate(socket.as_fd(), rate / 8),
-        )?;
+    if let Some(rate) = plan.fq_rate
+        && let Err(error) = sockopt::set_max_pacing_rate(socket.as_fd(), rate / 8)
+    {
+        // As in iperf3: the test is worth something without it, too.
+        warn!("the kernel does not pace this socket: {error}");
     }
     match (u32::from(plan.options.tos), v4) {
         (0, _) => Ok(()),

@@ -153,7 +153,7 @@ fn explain(address: VsockAddress, error: io::Error) -> io::Error {
         (Some(ETIMEDOUT), _) => format!("no answer from CID {cid}: is there such a guest?"),
         _ => return error,
     };
-    io::Error::new(error.kind(), format!("{error}; {hint}"))
+    io::Error::new(error.kind(), hint)
 }
 
 // asm-generic/errno.h
