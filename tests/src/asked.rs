@@ -26,7 +26,9 @@ pub struct Asked {
     pub bytes: Option<u64>,
     /// Blocks that end the test.
     pub blocks: Option<u64>,
-    /// Block size in bytes.
+    /// Datagrams (`-u`).
+    pub udp: bool,
+    /// Block size in bytes; 0 for datagrams whose size was not given: it depends on the path.
     pub block: u64,
     /// Seconds that are not counted.
     pub omit: u32,
@@ -34,6 +36,8 @@ pub struct Asked {
     pub interval: f64,
     /// A target rate was given without a burst.
     pub paced: bool,
+    /// Blocks that are sent in one go.
+    pub burst: u32,
     /// The client ends the test in the moment in which the last block is written (before 3.16), so a short test
     /// may be over before anything has arrived.
     pub abrupt: bool,
@@ -64,9 +68,13 @@ impl Asked {
             }),
             bytes,
             blocks,
-            block: value(&["-l"]).map_or(131_072, units),
+            udp: given(&["-u"]),
+            block: value(&["-l"]).map_or(if given(&["-u"]) { 0 } else { 131_072 }, units),
             omit: value(&["-O"]).map_or(0, small),
             interval: value(&["-i"]).map_or(1.0, |text| text.parse().expect("an interval")),
+            burst: value(&["-b"])
+                .and_then(|rate| rate.split_once('/'))
+                .map_or(1, |(_, burst)| small(burst)),
             paced: value(&["-b"]).is_some_and(|text| !text.contains('/')),
             abrupt: false,
         }
@@ -90,6 +98,11 @@ impl Asked {
             Mode::Reverse => false,
             Mode::Bidir => index < self.streams,
         }
+    }
+
+    /// The block size, if it is known.
+    pub fn given_block(&self) -> Option<u64> {
+        (self.block > 0).then_some(self.block)
     }
 
     /// The bytes that end the test, in whole blocks.

@@ -36,6 +36,8 @@ pattern!(CONGESTION, r"^(snd|rcv)_tcp_congestion [a-z0-9_]+$");
 pattern!(STREAM, r"\[( *\d+)\]");
 pattern!(SPAN, r"\] ( *\d+\.\d\d)-(\d+\.\d\d *) sec");
 pattern!(SCALED, r"([ .\d]{4}|\d{5,}) [KMGT]?(Bytes|Byte|bits)");
+pattern!(DATAGRAMS, r"/sec ( {10})? \d+  (\(omitted\))?$");
+pattern!(JITTER, r"/sec  \d+\.\d{3} ms  ");
 pattern!(RETRANSMITS, r"/sec  ( {0,2}\d+)");
 pattern!(FIGURE, r"\d+(\.\d+)*");
 
@@ -65,6 +67,8 @@ fn mask_line(line: &str, streams: &mut Vec<String>) -> String {
             format!("] <span {start:?} {end:?}> sec")
         }
     });
+    let line = DATAGRAMS.replace(&line, "/sec $1 <datagrams>  $2");
+    let line = JITTER.replace(&line, "/sec  <jitter> ms  ");
     let line = RETRANSMITS.replace(&line, |found: &Captures<'_>| {
         if format!("{:>3}", found[1].trim_start()) == found[1] {
             "/sec  <r>".to_owned()
@@ -143,6 +147,20 @@ mod tests {
         let retransmits = |n| mask(&format!("/sec  {n}            sender"));
         assert_eq!(retransmits("  0"), retransmits("123"));
         assert_ne!(retransmits("  0"), retransmits(" 0"));
+    }
+
+    #[test]
+    fn datagrams_are_not_aligned() {
+        let sent = |count| {
+            mask(&format!(
+                "[  5]   0.00-1.00   sec   129 KBytes  1.06 Mbits/sec  {count}  "
+            ))
+        };
+        assert_eq!(sent("7"), sent("81234"));
+        assert_ne!(sent("7"), sent(" 7"));
+        let received = |rest| mask(&format!("/sec  {rest} (0%)  receiver"));
+        assert_eq!(received("0.004 ms  0/132"), received("120.125 ms  12/4711"));
+        assert_ne!(received("0.004 ms  0/132"), received("0.04 ms  0/132"));
     }
 
     #[test]

@@ -1,27 +1,15 @@
-//! Our output beside iperf3's for the same command: the same lines, the same keys, types and order.
-//!
-//! Recorded outputs of 3.22 lie in `tests/data/samples`; more commands are run with the newest real iperf3 next to
-//! ours. Figures are masked, and how often an interval repeats is left open, because both depend on the clock.
-
-use std::fmt;
-use std::fs;
-use std::path::Path;
-
-use iperf_tests::compare::compare;
-use iperf_tests::{Findings, Outcome, Pair, Peer, parallel};
-
-const WORKERS: usize = 8;
+//! The tables: commands whose outputs were recorded, and commands that a real pair runs beside ours.
 
 /// A command pair, and the files that hold what a real client and a real server wrote for it.
 #[derive(Clone, Copy)]
-struct Sample {
-    client: &'static str,
-    server: &'static str,
-    client_file: &'static str,
-    server_file: &'static str,
+pub(super) struct Sample {
+    pub(super) client: &'static str,
+    pub(super) server: &'static str,
+    pub(super) client_file: &'static str,
+    pub(super) server_file: &'static str,
 }
 
-const fn sample(
+pub(super) const fn sample(
     client: &'static str,
     server: &'static str,
     client_file: &'static str,
@@ -35,8 +23,8 @@ const fn sample(
     }
 }
 
-/// Which files were recorded with which commands. An empty name: that end was not recorded.
-const SAMPLES: [Sample; 42] = [
+/// Which files were recorded with which TCP commands. An empty name: that end was not recorded.
+pub(super) const TCP: [Sample; 42] = [
     sample("-t 2", "", "tcp-322.txt", "server-tcp-322.txt"),
     sample(
         "-t 2 -R",
@@ -221,11 +209,90 @@ const SAMPLES: [Sample; 42] = [
     ),
 ];
 
+/// And with which UDP commands.
+pub(super) const UDP: [Sample; 15] = [
+    sample(
+        "-u -b 0 -l 1400 -t 2",
+        "",
+        "udp-loss-322.txt",
+        "server-udp-loss-322.txt",
+    ),
+    sample("-u -t 2 -l 1000", "", "udp-322.txt", "server-udp-322.txt"),
+    sample(
+        "-u -t 2 -R -l 1000",
+        "",
+        "udp-reverse-322.txt",
+        "server-udp-reverse-322.txt",
+    ),
+    sample(
+        "-u -t 2 -P 2 -l 1000",
+        "",
+        "udp-p2-322.txt",
+        "server-udp-p2-322.txt",
+    ),
+    sample(
+        "-u -t 2 -R -P 2 -l 1000",
+        "",
+        "udp-reverse-p2-322.txt",
+        "server-udp-reverse-p2-322.txt",
+    ),
+    sample(
+        "-u -t 2 --bidir -l 1000",
+        "",
+        "udp-bidir-322.txt",
+        "server-udp-bidir-322.txt",
+    ),
+    sample(
+        "-u -t 2 --bidir -P 2 -l 1000",
+        "",
+        "udp-bidir-p2-322.txt",
+        "server-udp-bidir-p2-322.txt",
+    ),
+    sample(
+        "-u -t 2 -V -l 1000",
+        "-V",
+        "udp-verbose-322.txt",
+        "server-udp-verbose-322.txt",
+    ),
+    sample(
+        "-u -t 2 -O 1 -l 1000",
+        "",
+        "udp-omit-322.txt",
+        "server-udp-omit-322.txt",
+    ),
+    sample("-J -u -t 2", "-J", "udp-322.json", "server-udp-322.json"),
+    sample(
+        "-J -u -t 2 -R",
+        "-J",
+        "udp-reverse-322.json",
+        "server-udp-reverse-322.json",
+    ),
+    sample(
+        "-J -u -t 2 --bidir",
+        "-J",
+        "udp-bidir-322.json",
+        "server-udp-bidir-322.json",
+    ),
+    sample("-J -u -t 2 -O 1", "", "udp-omit-322.json", ""),
+    sample(
+        "-J -u -t 2 --gsro -l 1200 -b 10M",
+        "",
+        "udp-gsro-322.json",
+        "",
+    ),
+    sample(
+        "--json-stream -u -t 2 -R",
+        "",
+        "udp-json-stream-322.jsonl",
+        "",
+    ),
+];
+
 /// Commands that were not recorded; a real pair is run beside ours.
 ///
 /// With `-R` they run for two seconds: the only report of a one-second test comes after the results, and then the
 /// real client's header has columns that its lines do not have.
-const LIVE: [(&str, &str); 20] = [
+pub(super) const LIVE: [(&str, &str); 30] = [
     ("-t 2 -R -P 2 -b 20M", ""),
     ("-t 2 -R -P 2 -b 20M -V", "-V"),
     ("-t 1 -P 2 -b 20M -V", "-V"),
@@ -252,98 +319,17 @@ const LIVE: [(&str, &str); 20] = [
         "--json-stream -t 1 -R -P 2 -b 20M",
         "--json-stream --json-stream-full-output",
     ),
+    ("-u -t 2 -R -P 2 -l 1000 -V", "-V"),
+    ("-u -t 1 --bidir -P 2 -l 1000 -V", "-V"),
+    ("-u -k 100 -l 1000 -b 8M -V", "-V"),
+    ("-u -t 1 -l 1000 -b 8M/10 -V --dscp ef", "-V"),
+    ("-u -t 1 -i 0 -l 1000 -P 2", ""),
+    ("-u -t 1 -l 1000 --get-server-output", ""),
+    ("-u -t 1 -l 1000 --get-server-output -J", ""),
+    ("-u -t 1 -O 1 -P 2 -l 1000 -J", "-J"),
+    (
+        "-u -t 1 --bidir --json-stream -l 1000 --udp-counters-64bit",
+        "--json-stream",
+    ),
+    ("-m -t 1 -b 20M -J", "-J"),
 ];
-
-impl fmt::Display for Sample {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "client {}, server {}", self.client, self.server)
-    }
-}
-
-/// Both ends are the same program.
-fn run(peer: Peer, client: &str, server: &str) -> Outcome {
-    Pair::new(peer, peer)
-        .client_args(client)
-        .server_args(server)
-        .file("f.bin", vec![b'x'; 3_000_000])
-        .run()
-}
-
-fn recorded(file: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("data/samples")
-        .join(file);
-    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-fn check_exits(f: &mut Findings, outcome: &Outcome) {
-    f.equal("the client's exit code", outcome.client.code(), Some(0));
-    f.equal("the server's exit code", outcome.server.code(), Some(0));
-    f.equal("the client's stderr", outcome.client.stderr.as_str(), "");
-    f.equal("the server's stderr", outcome.server.stderr.as_str(), "");
-}
-
-fn beside_the_samples(peer: Peer) {
-    parallel::each(&SAMPLES, WORKERS, |row| {
-        let outcome = run(peer, row.client, row.server);
-        let mut f = Findings::new();
-        check_exits(&mut f, &outcome);
-        let ends = [
-            ("client", row.client_file, &outcome.client.stdout),
-            ("server", row.server_file, &outcome.server.stdout),
-        ];
-        for (end, file, got) in ends {
-            if !file.is_empty() {
-                compare(
-                    &mut f,
-                    &format!("{end} ({file})"),
-                    got,
-                    &recorded(file),
-                    peer == Peer::Ours,
-                );
-            }
-        }
-        f.into_result(&outcome)
-    });
-}
-
-#[test]
-fn ours_is_like_the_samples() {
-    beside_the_samples(Peer::Ours);
-}
-
-/// The comparison asks for nothing that iperf3 itself does not keep from run to run.
-#[test]
-fn the_real_one_is_like_its_samples() {
-    if Peer::New.version() != "3.22" {
-        eprintln!("the newest iperf3 is no longer the one that was recorded");
-        return;
-    }
-    beside_the_samples(Peer::New);
-}
-
-#[test]
-fn ours_is_like_the_real_one() {
-    let rows = LIVE.map(|(client, server)| sample(client, server, "", ""));
-    parallel::each(&rows, WORKERS, |row| {
-        let ours = run(Peer::Ours, row.client, row.server);
-        let real = run(Peer::New, row.client, row.server);
-        let mut f = Findings::new();
-        check_exits(&mut f, &ours);
-        compare(
-            &mut f,
-            "client",
-            &ours.client.stdout,
-            &real.client.stdout,
-            true,
-        );
-        compare(
-            &mut f,
-            "server",
-            &ours.server.stdout,
-            &real.server.stdout,
-            true,
-        );
-        f.into_result(format!("{ours}\nand the real one:\n{real}"))
-    });
-}

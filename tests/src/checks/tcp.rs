@@ -1,0 +1,121 @@
+//! What is special about TCP: the kernel's view of a sender, and two halves of each stream.
+
+use serde_json::Value;
+
+use super::{End, flows, is_omitted};
+use crate::asked::Asked;
+use crate::findings::Findings;
+use crate::json::{at, int, list, text};
+use crate::peer::Peer;
+
+/// The kernel's view of a stream: on senders, and on no receiver.
+pub(super) fn sample(f: &mut Findings, place: &str, stream: &Value, sends: bool, peer: Peer) {
+    let reorder: &[&str] = if peer == Peer::Old { &[] } else { &["reorder"] };
+    for key in [
+        "retransmits",
+        "snd_cwnd",
+        "snd_wnd",
+        "rtt",
+        "rttvar",
+        "pmtu",
+    ]
+    .iter()
+    .chain(reorder)
+    {
+        f.equal(
+            format!("{place}: has {key}"),
+            stream.get(key).is_some(),
+            sends,
+        );
+    }
+}
+
+/// The two halves of each stream, and what they add up to.
+pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+    let streams = list(doc, "/end/streams");
+    for (index, stream) in streams.iter().enumerate() {
+        let sends = asked.client_sends(index) == (end == End::Client);
+        for half in ["sender", "receiver"] {
+            let flag = at(stream, &format!("/{half}/sender"));
+            f.equal(
+                format!("stream {index}, {half}: sender"),
+                flag,
+                &Value::Bool(sends),
+            );
+        }
+        let own = if sends {
+            "/sender/bytes"
+        } else {
+            "/receiver/bytes"
+        };
+        if sends || !asked.abrupt {
+            f.positive(format!("stream {index}: {own}"), int(stream, own));
+        }
+        let (sent, received) = (int(stream, "/sender/bytes"), int(stream, "/receiver/bytes"));
+        if end == End::Client {
+            let peers = if sends { received } else { sent };
+            if !(sends && asked.abrupt) {
+                f.positive(format!("stream {index}: the peer's bytes"), peers);
+            }
+            // A sender counts a block when it is written, and a receiver may have begun to count it by then. And the
+            // two ends stop to omit at different moments.
+            let in_flight = i64::try_from(asked.block).unwrap_or(0);
+            let before = |sent| if asked.omit > 0 { sent / 2 } else { 0 };
+            f.holds(
+                format!("stream {index}: {received:?} received of {sent:?} sent"),
+                received <= sent.map(|sent| sent + in_flight + before(sent)),
+            );
+        }
+        let statistics = sends || end == End::Client;
+        for key in [
+            "retransmits",
+            "max_snd_cwnd",
+            "max_rtt",
+            "min_rtt",
+            "mean_rtt",
+        ] {
+            let present = int(stream, &format!("/sender/{key}")).is_some();
+            f.equal(
+                format!("stream {index}, sender: has {key}"),
+                present,
+                statistics,
+            );
+        }
+    }
+    for flow in flows(asked) {
+        for (sum, half) in [("sum_sent", "sender"), ("sum_received", "receiver")] {
+            let key = format!("/{half}/bytes");
+            let bytes = flow
+                .streams(asked, streams)
+                .into_iter()
+                .map(|s| int(s, &key));
+            let name = format!("{sum}{}", flow.suffix);
+            f.equal(format!("{name}: bytes"), flow.bytes(doc, sum), bytes.sum());
+        }
+    }
+    let names = ["sender_tcp_congestion", "receiver_tcp_congestion"];
+    let known = names
+        .iter()
+        .filter(|key| text(doc, &format!("/end/{key}")).is_some_and(|s| !s.is_empty()));
+    let want = if end == End::Client { 2 } else { 1 };
+    f.holds("names of the congestion control", known.count() >= want);
+}
+
+/// Our own intervals add up to the summary, stream by stream.
+pub(super) fn exact_streams(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+    for (index, stream) in list(doc, "/end/streams").iter().enumerate() {
+        let sends = asked.client_sends(index) == (end == End::Client);
+        let own = if sends {
+            "/sender/bytes"
+        } else {
+            "/receiver/bytes"
+        };
+        let counted = list(doc, "/intervals").iter().filter(|i| !is_omitted(i));
+        let bytes = counted.map(|i| int(i, &format!("/streams/{index}/bytes")));
+        f.equal(
+            format!("stream {index}: bytes of all intervals"),
+            bytes.sum(),
+            int(stream, own),
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! Rates: a sender keeps what it was asked for, on average, and sleeps in between.
+
+use std::fmt;
+
+use iperf_tests::json::{float, int};
+use iperf_tests::{Asked, Findings, Pair, Peer, pair, parallel};
+
+/// Few at a time: a machine that is busy keeps no rate.
+const WORKERS: usize = 2;
+
+/// How far the average may be off: this part of it, and a block.
+const OURS: f64 = 0.02;
+/// Real senders, or real receivers that keep ours waiting.
+const REAL: f64 = 0.1;
+
+/// How busy a sender of 1 Mbit/s may be, in percent of a processor.
+const BUSY: f64 = 20.0;
+
+struct Case {
+    client: Peer,
+    server: Peer,
+    args: String,
+    rate: f64,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} client, {} server: {}",
+            self.client, self.server, self.args
+        )
+    }
+}
+
+impl Case {
+    fn new(client: Peer, server: Peer, args: &str, rate: f64) -> Self {
+        let args = format!("-t 2 {args}");
+        Self {
+            client,
+            server,
+            args,
+            rate,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let outcome = Pair::new(self.client, self.server)
+            .client_args("-J")
+            .client_args(&self.args)
+            .run();
+        let document = outcome.client_json()?;
+        let asked = Asked::of(&pair::words(&self.args));
+        let bytes = int(&document, "/end/sum_sent/bytes").map(|n| n as f64);
+        let seconds = float(&document, "/end/sum_sent/seconds").unwrap_or(0.0);
+        let wanted = self.rate / 8.0 * seconds * asked.streams as f64;
+        let part = if self.client == self.server {
+            OURS
+        } else {
+            REAL
+        };
+        let burst = asked.block * u64::from(asked.burst) * asked.streams as u64;
+        let slack = wanted * part + burst as f64;
+        let mut f = Findings::new();
+        f.between("seconds", Some(seconds), 1.9, 2.5);
+        f.between("bytes sent", bytes, wanted - slack, wanted + slack);
+        if self.rate < 2e6 && self.client == Peer::Ours {
+            let busy = float(&document, "/end/cpu_utilization_percent/host_total");
+            f.between("the sender's processor", busy, 0.0, BUSY);
+        }
+        f.into_result(outcome)
+    }
+}
+
+#[test]
+fn our_average_is_what_was_asked_for() {
+    let rows = [
+        ("-b 1M", 1e6),
+        ("-b 1M -l 8K", 1e6),
+        ("-b 50M", 50e6),
+        ("-b 500M", 500e6),
+        ("-b 50M -R", 50e6),
+        ("-b 20M -P 2", 20e6),
+        ("-b 50M/4 -l 8K", 50e6),
+        ("-u -l 1448 -b 1M", 1e6),
+        ("-u -l 1448 -b 50M", 50e6),
+        ("-u -l 16000 -b 500M", 500e6),
+        ("-u -l 1448 -b 50M -R", 50e6),
+        ("-u -l 1448 -b 10M/10", 10e6),
+        ("-u -l 1448 -b 50M --gsro", 50e6),
+    ];
+    let cases = rows.map(|(args, rate)| Case::new(Peer::Ours, Peer::Ours, args, rate));
+    parallel::each(&cases, WORKERS, Case::check);
+}
+
+#[test]
+fn rates_are_kept_with_real_peers() {
+    let rows = [
+        ("-b 10M -l 8K", 10e6),
+        ("-b 100M", 100e6),
+        ("-b 10M/4 -l 8K", 10e6),
+        ("-b 10M -l 8K -R", 10e6),
+        ("-u -l 1448 -b 10M", 10e6),
+        ("-u -l 8000 -b 100M", 100e6),
+        ("-u -l 1448 -b 10M/4", 10e6),
+        ("-u -l 1448 -b 10M -R", 10e6),
+    ];
+    let mut cases = Vec::new();
+    for real in [Peer::New, Peer::Old] {
+        for (args, rate) in rows {
+            cases.push(Case::new(Peer::Ours, real, args, rate));
+            cases.push(Case::new(real, Peer::Ours, args, rate));
+        }
+    }
+    parallel::each(&cases, 2 * WORKERS, Case::check);
+}

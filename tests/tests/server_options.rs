@@ -1,0 +1,200 @@
+//! What a server allows and for how long it waits: limits of rate and time, `-1`, the idle time-out.
+
+use std::fmt;
+use std::time::Duration;
+
+use iperf_tests::pair::start_client;
+use iperf_tests::service::serves;
+use iperf_tests::wire::{Raw, RawClient};
+use iperf_tests::{Findings, Finished, Peer, Server, json, parallel};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const TOO_FAST: &str = "total required bandwidth is larger than server limit";
+
+/// What a client says it failed of, on either stream.
+fn complaint(end: &Finished) -> String {
+    let document = json::parse(&end.stdout).unwrap_or_default();
+    let error = json::text(&document, "/error").unwrap_or_default();
+    format!("{error}{}", end.stderr)
+}
+
+/// A client asks a server that is limited.
+struct Case {
+    server: &'static str,
+    client: Peer,
+    args: &'static str,
+    /// What the client says; `None` when it is served.
+    refused: Option<&'static str>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} client {}, server {}",
+            self.client, self.args, self.server
+        )
+    }
+}
+
+impl Case {
+    fn check(&self) -> Result<(), String> {
+        let args: Vec<&str> = self.server.split_whitespace().collect();
+        let server = Server::start(Peer::Ours, &args);
+        let client = start_client(self.client, server.port(), self.args).finish(LIMIT);
+        let end = server.stop();
+        let mut f = Findings::new();
+        if let Some(refused) = self.refused {
+            // 3.12 ends well when it writes JSON, whatever happens.
+            let forgiving = self.client == Peer::Old && self.args.contains("-J");
+            f.equal("exit code", client.code(), Some(i32::from(!forgiving)));
+            let said = complaint(&client);
+            // A real client that sends may see its data connection end before it reads why.
+            let cut =
+                self.client != Peer::Ours && said.contains("unable to write to stream socket");
+            f.holds(
+                format!("the client says {said:?}"),
+                said.contains(refused) || cut,
+            );
+            f.holds("the server says why", end.stderr.contains("error - "));
+        } else {
+            f.holds("the client succeeds", client.succeeded());
+        }
+        f.holds(
+            "it does not take long",
+            client.took < Duration::from_secs(6),
+        );
+        f.into_result(format!("{client}{end}"))
+    }
+}
+
+fn for_all(server: &'static str, rows: &[(&'static str, Option<&'static str>)]) {
+    let mut cases = Vec::new();
+    for &(args, refused) in rows {
+        for client in [Peer::Ours, Peer::New, Peer::Old] {
+            cases.push(Case {
+                server,
+                client,
+                args,
+                refused,
+            });
+        }
+    }
+    parallel::each(&cases, 8, Case::check);
+}
+
+#[test]
+fn rates_above_the_limit_are_refused() {
+    for_all(
+        "--server-bitrate-limit 10M",
+        &[
+            ("-t 1 -b 10M", None),
+            ("-t 1 -b 5M --bidir", None),
+            ("-t 1 -b 11M", Some(TOO_FAST)),
+            ("-t 1 -b 11M -J", Some(TOO_FAST)),
+            ("-t 1 -b 6M -P 2", Some(TOO_FAST)),
+            ("-t 1 -b 6M --bidir", Some(TOO_FAST)),
+            ("-t 1 -u -b 11M", Some(TOO_FAST)),
+        ],
+    );
+}
+
+#[test]
+fn a_test_that_gets_too_fast_is_ended() {
+    for_all(
+        "--server-bitrate-limit 10M/1",
+        &[("-t 5", Some(TOO_FAST)), ("-t 5 -R", Some(TOO_FAST))],
+    );
+}
+
+#[test]
+fn tests_above_the_longest_are_refused() {
+    let text = Some("the test would run longer than the server allows");
+    let cases = [
+        ("-t 2", None),
+        ("-t 1 -O 1", None),
+        ("-t 3", text),
+        ("-t 2 -O 1", text),
+        ("-t 0", text),
+    ]
+    .map(|(args, refused)| Case {
+        server: "--server-max-duration 2",
+        client: Peer::Ours,
+        args,
+        refused,
+    });
+    parallel::each(&cases, cases.len(), Case::check);
+    // In the words of their own; 3.12 knows no such error.
+    let real = [
+        (Peer::New, Some("maximum permitted")),
+        (Peer::Old, Some("error - ")),
+    ];
+    let cases = real.map(|(client, refused)| Case {
+        server: "--server-max-duration 2",
+        client,
+        args: "-t 3",
+        refused,
+    });
+    parallel::each(&cases, cases.len(), Case::check);
+}
+
+#[test]
+fn an_idle_server_of_one_test_ends() {
+    let server = Server::start(Peer::Ours, &["-1", "--idle-timeout", "1"]);
+    let end = server.finish(LIMIT);
+    assert_eq!(end.code(), Some(0), "{end}");
+    assert_eq!(end.stderr, "", "{end}");
+    assert!((1.0..6.0).contains(&end.took.as_secs_f64()), "{end}");
+}
+
+/// Being idle is no reason to end for a server of many tests, and a running test is not idle.
+#[test]
+fn an_idle_server_of_many_tests_goes_on() {
+    let server = Server::start(Peer::Ours, &["--idle-timeout", "1"]);
+    std::thread::sleep(Duration::from_millis(2500));
+    serves(server.port(), Peer::Ours, LIMIT).unwrap();
+    let end = server.stop();
+    assert_eq!(end.code(), Some(0), "{end}");
+
+    let server = Server::start(Peer::Ours, &["-1", "--idle-timeout", "1"]);
+    let client = start_client(Peer::Ours, server.port(), "-t 3 -b 1M").finish(LIMIT);
+    let end = server.finish(LIMIT);
+    assert!(client.succeeded() && end.succeeded(), "{client}{end}");
+}
+
+/// A test that is refused is the one test; a handshake that breaks before anything was asked is none.
+#[test]
+fn what_counts_as_the_one_test() {
+    let server = Server::start(Peer::Ours, &["-1", "--server-max-duration", "1"]);
+    let client = start_client(Peer::Ours, server.port(), "-t 5").finish(LIMIT);
+    let end = server.finish(LIMIT);
+    assert_eq!(client.code(), Some(1), "{client}");
+    assert_eq!(end.code(), Some(0), "{end}");
+
+    let mut server = Server::start(Peer::Ours, &["-1"]);
+    drop(Raw::connect(server.port()));
+    Raw::connect(server.port()).send(b"GET / HTTP/1.0\r\n\r\n");
+    Raw::connect(server.port()).send(&[b'a'; 37]);
+    let mut client = RawClient::up_to_params(server.port());
+    client.control.send(&[0, 0, 0, 5]);
+    client.control.send(b"hello");
+    client.control.drain(LIMIT);
+    drop(RawClient::up_to_params(server.port()));
+    assert!(
+        server.process.is_alive(),
+        "{}",
+        server.process.stderr_so_far()
+    );
+    serves(server.port(), Peer::New, LIMIT).unwrap();
+    let end = server.finish(LIMIT);
+    assert_eq!(end.code(), Some(0), "{end}");
+}
+
+/// A local port of data connections has no meaning for a server.
+#[test]
+fn a_client_port_is_ignored() {
+    let server = Server::start(Peer::Ours, &["-1", "--cport", "5555"]);
+    serves(server.port(), Peer::Ours, LIMIT).unwrap();
+    let end = server.finish(LIMIT);
+    assert_eq!((end.code(), end.stderr.as_str()), (Some(0), ""), "{end}");
+}

@@ -1,0 +1,89 @@
+//! Datagrams that reach the receiver's machine and are dropped at its socket: the kernel knows how many.
+
+use std::thread;
+use std::time::Duration;
+
+use iperf_tests::json::{self, int};
+use iperf_tests::pair::start_client;
+use iperf_tests::{Finished, Peer, Running, Server};
+use nix::sys::signal::Signal;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A receiver that sleeps for a while, with a buffer that holds a few milliseconds.
+fn pause(receiver: &Running) {
+    thread::sleep(Duration::from_millis(700));
+    receiver.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_millis(700));
+    receiver.signal(Signal::SIGCONT);
+}
+
+/// The receiver knows its losses as drops, and all of them: there is no other way to lose anything.
+fn all_losses_are_drops(document: &serde_json::Value, ends: &[&Finished]) {
+    let udp = |key: &str| int(document, &format!("/end/streams/0/udp/{key}"));
+    let (drops, lost) = (udp("socket_drops"), udp("lost_packets"));
+    let story: String = ends.iter().map(ToString::to_string).collect();
+    assert!(drops > Some(100), "{drops:?} drops\n{story}");
+    assert!(drops <= lost, "{drops:?} drops, {lost:?} lost\n{story}");
+}
+
+#[test]
+fn a_server_that_sleeps_drops() {
+    let server = Server::start(Peer::Ours, &["-1", "-J"]);
+    let client = start_client(
+        Peer::Ours,
+        server.port(),
+        "-J -u -t 2 -b 20M -l 1000 -w 16K",
+    );
+    pause(&server.process);
+    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    assert!(client.succeeded() && server.succeeded(), "{client}{server}");
+    // The client learns it with the results.
+    for end in [&server, &client] {
+        let document = json::parse(&end.stdout).unwrap();
+        all_losses_are_drops(&document, &[&client, &server]);
+    }
+}
+
+#[test]
+fn a_client_that_sleeps_drops() {
+    let server = Server::start(Peer::Ours, &["-1", "-J"]);
+    let client = start_client(
+        Peer::Ours,
+        server.port(),
+        "-J -u -t 2 -b 20M -l 1000 -w 16K -R",
+    );
+    pause(&client);
+    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    assert!(client.succeeded() && server.succeeded(), "{client}{server}");
+    let document = json::parse(&client.stdout).unwrap();
+    all_losses_are_drops(&document, &[&client, &server]);
+}
+
+#[test]
+fn the_text_names_the_drops() {
+    let line = " of them dropped in the receiver's socket\n";
+    let server = Server::start(Peer::Ours, &["-1", "-V"]);
+    let client = start_client(
+        Peer::Ours,
+        server.port(),
+        "-V -u -t 2 -b 20M -l 1000 -w 16K",
+    );
+    pause(&server.process);
+    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    for end in [&client, &server] {
+        let (before, _) = end
+            .stdout
+            .split_once(line)
+            .unwrap_or_else(|| panic!("{end}"));
+        let drops = before
+            .rsplit(' ')
+            .next()
+            .and_then(|word| word.parse::<u64>().ok());
+        assert!(drops > Some(100), "{drops:?} drops\n{end}");
+    }
+    let server = Server::start(Peer::Ours, &["-1"]);
+    let client = start_client(Peer::Ours, server.port(), "-u -t 1").finish(LIMIT);
+    assert!(!client.stdout.contains(line), "not without -V\n{client}");
+    assert!(server.finish(LIMIT).succeeded());
+}

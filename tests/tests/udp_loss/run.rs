@@ -1,0 +1,108 @@
+//! A client and a server with a relay between them.
+
+use std::fmt;
+use std::time::Duration;
+
+use iperf_tests::json;
+use iperf_tests::pair::{start_client, words};
+use iperf_tests::relay::{Fate, Passed, Plan, Relay};
+use iperf_tests::{Asked, Findings, Finished, Peer, Server};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A test and the way it takes.
+pub(super) struct Case {
+    pub(super) client: Peer,
+    pub(super) server: Peer,
+    pub(super) args: String,
+    /// In both directions.
+    pub(super) plan: Plan,
+    pub(super) name: String,
+}
+
+/// What came of it.
+pub(super) struct Run {
+    pub(super) asked: Asked,
+    pub(super) client: Finished,
+    pub(super) server: Finished,
+    pub(super) passed: Vec<Passed>,
+    pub(super) client_json: Value,
+    pub(super) server_json: Value,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} client, {} server: {}",
+            self.client, self.server, self.name
+        )
+    }
+}
+
+impl Case {
+    pub(super) fn new(client: Peer, server: Peer, args: &str, rules: &[(u64, Fate)]) -> Self {
+        let wide = args.contains("--udp-counters-64bit");
+        let fair = if wide {
+            Plan::new().counters_64bit()
+        } else {
+            Plan::new()
+        };
+        let plan = rules
+            .iter()
+            .fold(fair, |plan, &(nth, fate)| plan.every(nth, fate));
+        Self {
+            client,
+            server,
+            args: format!("-J -u {args}"),
+            plan,
+            name: format!("{args} {rules:?}"),
+        }
+    }
+
+    pub(super) fn with(mut self, change: impl FnOnce(Plan) -> Plan, name: &str) -> Self {
+        self.plan = change(self.plan);
+        self.name = format!("{} {name}", self.name);
+        self
+    }
+
+    pub(super) fn run(&self) -> Result<Run, String> {
+        let server = Server::start(self.server, &["-1", "-J"]);
+        let relay = Relay::start(server.port(), self.plan.clone(), self.plan.clone());
+        let client = start_client(self.client, relay.port(), &self.args).finish(LIMIT);
+        let patience = if client.succeeded() { 10 } else { 2 };
+        let server = server.finish(Duration::from_secs(patience));
+        let run = Run {
+            asked: Asked::of(&words(&self.args)),
+            passed: relay.finish(),
+            client_json: json::parse(&client.stdout).unwrap_or_default(),
+            server_json: json::parse(&server.stdout).unwrap_or_default(),
+            client,
+            server,
+        };
+        let mut f = Findings::new();
+        for (end, finished) in [("client", &run.client), ("server", &run.server)] {
+            f.equal(format!("the {end}'s exit code"), finished.code(), Some(0));
+            f.equal(format!("the {end}'s stderr"), finished.stderr.as_str(), "");
+        }
+        f.equal("streams", run.passed.len(), run.asked.connections());
+        f.into_result(&run).map(|()| run)
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, passed) in self.passed.iter().enumerate() {
+            for (to, record) in [("server", &passed.to_server), ("client", &passed.to_client)] {
+                let (came, went) = (record.arrived, record.sequences.len());
+                let before = record.before_end;
+                writeln!(
+                    f,
+                    "stream {index} to the {to}: {came} came, {went} went on, {before:?} before the end"
+                )?;
+            }
+        }
+        write!(f, "{}{}", self.client, self.server)
+    }
+}
