@@ -57,7 +57,7 @@ pub(crate) async fn run(
         .transpose()
         .map_err(ClientError::Affinity)?;
     let control = Control::new(stream.control).map_err(ClientError::Connect)?;
-    let mut driver = Driver::new(config, login, control, stream.target, output)?;
+    let mut driver = Driver::new(config, login, control, stream.target, output).await?;
     let result = driver.drive(&mut stop).await;
     driver.leave(&result).await;
     result
@@ -103,10 +103,10 @@ struct Driver<'a, 'o> {
 }
 
 impl<'a, 'o> Driver<'a, 'o> {
-    fn new(
+    async fn new(
         config: &'a ClientConfig,
         login: Option<&Login>,
-        control: Control,
+        mut control: Control,
         target: Target,
         output: &'a mut Output<'o>,
     ) -> Result<Self, ClientError> {
@@ -114,6 +114,16 @@ impl<'a, 'o> Driver<'a, 'o> {
         control
             .configure(&config.local)
             .map_err(ClientError::Connect)?;
+        let mut random = [0; 36];
+        rand::rng().fill(&mut random);
+        let cookie = Cookie::from_random(random);
+        let now = Instant::now();
+        let params = Params::from_test(&config.test);
+        let mut machine = Client::new(cookie.clone(), params, Deadlines::client(), now);
+        if let Err(error) = control.flush(&mut machine).await {
+            debug!(%error, "can't send the cookie");
+        }
+        // Looked at when the first bytes are on their way: before, the kernel still guesses from the handshake.
         let mss = control.socket().tcp_mss().ok();
         let control_mss = mss.unwrap_or(0);
         let mut test = config.test.clone();
@@ -131,18 +141,15 @@ impl<'a, 'o> Driver<'a, 'o> {
             mss,
             derived_block: derived.then_some(test.block),
         });
-        let mut random = [0; 36];
-        rand::rng().fill(&mut random);
-        let cookie = Cookie::from_random(random);
         let flush = Flush::new(&test);
         let mut params = Params::from_test(&test);
         if let Some(login) = login {
             params.set_auth_token(login.token().map_err(ClientError::Login)?);
         }
-        let now = Instant::now();
+        machine.set_params(params);
         Ok(Self {
             config,
-            machine: Client::new(cookie.clone(), params, Deadlines::client(), now),
+            machine,
             test: Arc::new(test),
             control,
             control_mss,
@@ -339,7 +346,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             }
         }
         over |= run.quota_met_at().is_some();
-        over |= quota::has_passed(run, &self.test, now);
+        over |= quota::tail_is_lost(run, &self.test, now);
         let limit = self.config.local.rcv_timeout;
         if run
             .receive_silence(now)

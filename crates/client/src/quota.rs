@@ -68,20 +68,12 @@ impl Flush {
     }
 }
 
-/// Whether a server that sends datagrams is done although some of them never came: their numbers say that all have
-/// passed, or the last ones are missing and nothing has come for a while.
-pub(crate) fn has_passed(run: &mut Run, test: &TestConfig, now: Instant) -> bool {
-    let wanted = match test.limit {
-        Limit::Blocks(blocks) => blocks,
-        Limit::Bytes(bytes) => bytes.div_ceil(u64::from(test.block.max(1))),
-        Limit::Seconds(_) | Limit::Endless => return false,
-    };
-    if test.transport != Transport::Udp || !test.direction.server_sends() || run.is_omitting() {
+/// Whether a server that sends datagrams is done although its last ones never came: nothing has come for a while.
+pub(crate) fn tail_is_lost(run: &mut Run, test: &TestConfig, now: Instant) -> bool {
+    let by_amount = !matches!(test.limit, Limit::Seconds(_) | Limit::Endless);
+    let datagrams = test.transport == Transport::Udp && test.direction.server_sends();
+    if !by_amount || !datagrams || run.is_omitting() || run.bytes().1 == 0 {
         return false;
-    }
-    let passed = run.datagrams_passed();
-    if passed == 0 || passed >= wanted {
-        return passed > 0;
     }
     // Twenty times the time between two datagrams of a stream, for they may be far apart.
     let spacing = test.pacing.rate.map_or(Duration::ZERO, |rate| {

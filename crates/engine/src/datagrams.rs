@@ -22,6 +22,7 @@ pub(crate) struct DatagramCounters {
     /// The bits of an f64: seconds.
     jitter: AtomicU64,
     restart_jitter: AtomicBool,
+    frozen: AtomicBool,
 }
 
 /// The counters at one moment.
@@ -49,6 +50,11 @@ impl DatagramCounters {
     pub(crate) fn restart_jitter(&self) {
         self.restart_jitter.store(true, Ordering::Relaxed);
         self.jitter.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts nothing from now on. The stream's own worker says so, between two datagrams.
+    pub(crate) fn freeze(&self) {
+        self.frozen.store(true, Ordering::Relaxed);
     }
 
     fn write(&self, counter: &LossCounter) {
@@ -81,15 +87,19 @@ pub(crate) fn look(counters: Arc<DatagramCounters>, counters_64bit: bool) -> Loo
                     // If this one is lost as well, there will be another hello.
                     let _ = SockRef::from(&socket).send(&REPLY);
                 }
-                return false;
+                return None;
             };
+            if counters.frozen.load(Ordering::Relaxed) {
+                return None;
+            }
             if counters.restart_jitter.load(Ordering::Relaxed) {
                 counters.restart_jitter.store(false, Ordering::Relaxed);
                 counter.restart_jitter();
             }
+            let before = counter.packets();
             counter.receive(&header, arrival);
             counters.write(&counter);
-            true
+            Some(u32::try_from(counter.packets() - before).unwrap_or(u32::MAX))
         },
     )
 }

@@ -39,6 +39,15 @@ impl Goal {
         })
     }
 
+    /// The quota of streams that receive datagrams of `block` bytes. Some may be lost or come twice, so it is their
+    /// numbers that count.
+    pub(crate) fn of_numbers(limit: Limit, block: u32) -> Option<Self> {
+        Self::new(match limit {
+            Limit::Bytes(bytes) => Limit::Blocks(bytes.div_ceil(u64::from(block.max(1)))),
+            other => other,
+        })
+    }
+
     /// Starts counting.
     pub(crate) fn arm(&self) {
         self.armed.store(true, Ordering::Release);

@@ -83,13 +83,6 @@ impl Member {
         let counters = Arc::new(Counters::default());
         let done = Arc::new(AtomicBool::new(false));
         let cpu = Arc::new(OnceLock::new());
-        let task = Task {
-            socket: socket.clone(),
-            counters: counters.clone(),
-            goal,
-            wake: plan.wake.clone(),
-            cpu: cpu.clone(),
-        };
         let file = plan.local.file.as_deref();
         let file = file
             .map(|path| movers::open(path, info.sending))
@@ -99,6 +92,14 @@ impl Member {
         let transport = plan.config.transport;
         let is_udp = transport == Transport::Udp;
         let received = Arc::new(DatagramCounters::default());
+        let task = Task {
+            socket: socket.clone(),
+            counters: counters.clone(),
+            goal,
+            wake: plan.wake.clone(),
+            cpu: cpu.clone(),
+            datagrams: (is_udp && !info.sending).then(|| received.clone()),
+        };
         let work: Box<dyn FnOnce(Instant) -> Ending + Send> = if info.sending {
             if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
                 let mut stats = TcpStats::default();
@@ -181,16 +182,6 @@ impl Member {
         } else {
             datagrams.received.read()
         })
-    }
-
-    /// Datagrams that have passed since the restart, the lost ones included.
-    pub(crate) fn datagrams_passed(&self) -> u64 {
-        let now = self.datagram_counts().unwrap_or_default();
-        let base = self
-            .datagrams
-            .as_ref()
-            .map_or_else(Default::default, |d| d.base);
-        now.packets.saturating_sub(base.packets)
     }
 
     /// Counts from here on.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::{Interval, LocalOptions, RunTotals, TestConfig};
+use iperf_model::{Interval, LocalOptions, RunTotals, TestConfig, Transport};
 use iperf_zc::interrupt;
 use tracing::debug;
 
@@ -77,7 +77,12 @@ impl Run {
     pub fn prepare(streams: Vec<Stream>, plan: &RunPlan<'_>) -> Result<Self, EngineError> {
         interrupt::install().map_err(EngineError::system("install the wake-up signal"))?;
         let send_goal = Goal::new(plan.config.limit).map(Arc::new);
-        let receive_goal = Goal::new(plan.config.limit).map(Arc::new);
+        let limit = plan.config.limit;
+        let receive_goal = if plan.config.transport == Transport::Udp {
+            Goal::of_numbers(limit, plan.config.block).map(Arc::new)
+        } else {
+            Goal::new(limit).map(Arc::new)
+        };
         let goals: Vec<_> = [&send_goal, &receive_goal]
             .into_iter()
             .flatten()
@@ -171,13 +176,6 @@ impl Run {
             .iter()
             .filter(|goal| !goal.is_exceeded(block.into()));
         goals.find_map(|goal| goal.met_at())
-    }
-
-    /// Datagrams that the peer has sent on the receiving streams, as far as their numbers tell: those that were lost
-    /// behind the last one are not among them.
-    pub fn datagrams_passed(&self) -> u64 {
-        let receivers = self.members.iter().filter(|member| !member.sends());
-        receivers.map(Member::datagrams_passed).sum()
     }
 
     /// Workers that ended by themselves since the last call.

@@ -15,6 +15,7 @@ use socket2::Socket;
 
 use crate::counters::{Counters, Phase};
 use crate::cpu::CpuTime;
+use crate::datagrams::DatagramCounters;
 use crate::goal::Goal;
 use crate::pacer::{Grant, Pacer};
 
@@ -44,6 +45,8 @@ pub(crate) struct Task {
     pub(crate) wake: Wake,
     /// Set when the worker stops counting: the CPU time that it used until then.
     pub(crate) cpu: Arc<OnceLock<CpuTime>>,
+    /// The counters of a stream that receives datagrams, which stop with the others.
+    pub(crate) datagrams: Option<Arc<DatagramCounters>>,
 }
 
 impl Task {
@@ -58,6 +61,9 @@ impl Task {
     }
 
     fn stop_counting(&self) {
+        if let Some(datagrams) = &self.datagrams {
+            datagrams.freeze();
+        }
         self.cpu.get_or_init(CpuTime::of_this_thread);
     }
 }

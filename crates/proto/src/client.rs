@@ -236,6 +236,11 @@ impl Client {
         }
     }
 
+    /// Changes what will be asked for, which may depend on the connection. It counts until the server asks.
+    pub fn set_params(&mut self, params: Params) {
+        self.params = params;
+    }
+
     /// What this end is doing, for logs and messages: `during the test`, `after the end`, ….
     pub fn state_name(&self) -> &'static str {
         self.phase.name()

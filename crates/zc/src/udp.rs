@@ -34,9 +34,19 @@ const FULL_QUEUE_PAUSE: Duration = Duration::from_micros(50);
 /// Writes the header of a datagram: its number, from 1 on, and the time of the monotonic clock.
 pub type Stamp = Box<dyn FnMut(&mut [u8], u64, Duration) + Send>;
 
-/// Looks at a datagram: its first bytes, its length on the wire, and when it came by the monotonic clock. It says
-/// whether the datagram counts.
-pub type Look = Box<dyn FnMut(BorrowedFd<'_>, &[u8], usize, Duration) -> bool + Send>;
+/// Looks at a datagram: its first bytes, its length on the wire, and when it came by the monotonic clock. It says how
+/// many numbers have passed with it, which is more than one when others were lost before it and none when it came late
+/// or twice; `None` when it does not count.
+pub type Look = Box<dyn FnMut(BorrowedFd<'_>, &[u8], usize, Duration) -> Option<u32> + Send>;
+
+/// How many bytes of a datagram that waits, or comes, at a socket; it stays there.
+pub fn next_length(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(recv(
+        socket.as_raw_fd(),
+        &mut [0],
+        MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC,
+    )?)
+}
 
 /// The monotonic clock, as both ends write and read it.
 pub fn monotonic() -> Duration {
@@ -146,14 +156,13 @@ impl ReceiveMover for DatagramReceiver {
         let length =
             recv(socket.as_raw_fd(), &mut self.buffer, flags(wait)).map_err(unless_refused)?;
         let seen = &self.buffer[..length.min(self.buffer.len())];
-        if (self.look)(socket, seen, length, monotonic()) {
-            Ok(Moved {
+        match (self.look)(socket, seen, length, monotonic()) {
+            Some(blocks) => Ok(Moved {
                 bytes: length,
-                blocks: 1,
-            })
-        } else {
+                blocks,
+            }),
             // No bytes would mean the end of the stream, and this is none.
-            Err(io::ErrorKind::Interrupted.into())
+            None => Err(io::ErrorKind::Interrupted.into()),
         }
     }
 
@@ -199,12 +208,12 @@ impl ReceiveMover for OffloadReceiver {
         let mut moved = Moved::default();
         let kept = &self.buffer[..length.min(self.buffer.len())];
         for datagram in kept.chunks(segment.max(1)) {
-            if (self.look)(socket, datagram, datagram.len(), now) {
+            if let Some(blocks) = (self.look)(socket, datagram, datagram.len(), now) {
                 moved.bytes += datagram.len();
-                moved.blocks += 1;
+                moved.blocks += blocks;
             }
         }
-        if moved.blocks == 0 {
+        if moved.bytes == 0 {
             Err(io::ErrorKind::Interrupted.into())
         } else {
             Ok(moved)
@@ -240,13 +249,11 @@ mod tests {
     fn look() -> (Look, Receiver<(u64, usize)>) {
         let (sender, seen) = channel();
         let look: Look = Box::new(move |_, bytes, length, _| {
-            let Some(number) = bytes.get(..8) else {
-                return false;
-            };
+            let number = bytes.get(..8)?;
             sender
                 .send((u64::from_be_bytes(number.try_into().unwrap()), length))
                 .unwrap();
-            true
+            Some(1)
         });
         (look, seen)
     }

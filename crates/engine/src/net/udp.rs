@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use iperf_model::Buffers;
 use iperf_proto::udp::{HELLO, LEGACY_HELLO, REPLY, ReplySearch};
-use iperf_zc::sockopt;
+use iperf_zc::{sockopt, udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tracing::{debug, warn};
 
@@ -229,19 +229,19 @@ fn await_reply(
             return Ok(false);
         }
         socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        // Where the server sends, its data says as well as the reply that the stream stands. It stays where it is.
+        let length = udp::next_length(socket.as_fd());
+        if !role.sending && length.is_ok_and(|length| length > REPLY.len()) {
+            return Ok(true);
+        }
         match io::Read::read(&mut &*socket, &mut datagram) {
-            Ok(length) => {
-                // Where the server sends, its data says as well as the reply that the stream stands.
-                let data = !role.sending && length > REPLY.len();
-                match search.offer(&datagram[..length]) {
-                    Some(true) => return Ok(true),
-                    _ if data => return Ok(true),
-                    Some(false) => {
-                        return Err(io::Error::other("the server's reply to the hello is wrong"));
-                    }
-                    None => {}
+            Ok(length) => match search.offer(&datagram[..length]) {
+                Some(true) => return Ok(true),
+                Some(false) => {
+                    return Err(io::Error::other("the server's reply to the hello is wrong"));
                 }
-            }
+                None => {}
+            },
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Ok(false),
                 io::ErrorKind::Interrupted => {}

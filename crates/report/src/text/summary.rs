@@ -80,14 +80,16 @@ impl Page<'_> {
     }
 
     fn sum(&self, sum: &EndRow, out: &mut Vec<String>) {
+        // iperf3 says of sums of datagrams only what there is.
+        let says_missing = self.verbose && !self.lines.udp;
         if self.shows_sender(sum) {
             out.push(self.lines.sender(sum, self.totals));
-        } else if self.verbose {
+        } else if says_missing {
             out.push(not_available(sum, "sender"));
         }
         if self.shows_receiver(sum) {
             out.push(self.lines.receiver(sum, self.totals));
-        } else if self.verbose {
+        } else if says_missing {
             out.push(not_available(sum, "receiver"));
         }
     }
