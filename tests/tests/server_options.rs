@@ -109,7 +109,7 @@ fn a_test_that_gets_too_fast_is_ended() {
 
 #[test]
 fn tests_above_the_longest_are_refused() {
-    let text = Some("the test would run longer than the server allows");
+    let text = Some("client's requested duration exceeds the server's maximum permitted limit");
     let cases = [
         ("-t 2", None),
         ("-t 1 -O 1", None),
