@@ -77,10 +77,7 @@ fn ours_is_like_the_samples() {
 /// The comparison asks for nothing that iperf3 itself does not keep from run to run.
 #[test]
 fn the_real_one_is_like_its_samples() {
-    if Peer::New.version() != "3.22" {
-        eprintln!("the newest iperf3 is no longer the one that was recorded");
-        return;
-    }
+    // Should a newer iperf3 write something else, its output has to be recorded anew.
     beside_the_samples(Peer::New);
 }
 
