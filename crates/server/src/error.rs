@@ -21,6 +21,9 @@ pub enum ServerError {
     /// The CPU of `-A` can't be used.
     #[error("{}", Code::AFFINITY.with_error(.0))]
     Affinity(#[source] io::Error),
+    /// A defect of this program: the task of a test panicked, and took the output with it.
+    #[error("the running test ended in a panic")]
+    Panicked,
     /// The user ended it.
     #[error("{}{}", Code::SERVER_TERMINATED.text(), .0)]
     Interrupted(StopReason),

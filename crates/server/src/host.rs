@@ -40,6 +40,8 @@ enum Knock {
     Handshake(Cookie, Result<Box<Candidate>, Dropped>),
     /// The running test ended.
     Session(Box<dyn Sink>, Result<(), TestError>),
+    /// The running test's task panicked, and the sink is gone with it.
+    Lost,
 }
 
 /// A listening server.
@@ -113,7 +115,7 @@ impl Host {
                     }
                 }
                 Some(knock) = self.knocks.1.recv() => {
-                    if self.answer(knock, &stop) {
+                    if self.answer(knock, &stop)? {
                         return Ok(());
                     }
                 }
@@ -158,8 +160,8 @@ impl Host {
     }
 
     /// Reacts to what a task tells; true when the server is done.
-    fn answer(&mut self, knock: Knock, stop: &Stop) -> bool {
-        match knock {
+    fn answer(&mut self, knock: Knock, stop: &Stop) -> Result<bool, ServerError> {
+        Ok(match knock {
             Knock::Greeted(greeted, peer) => {
                 self.greetings -= 1;
                 if let Some(greeted) = greeted {
@@ -180,13 +182,14 @@ impl Host {
             Knock::Session(sink, result) => {
                 debug!(?result, "test ended");
                 self.sink = Some(sink);
-                if self.config.one_off {
-                    return true;
+                if !self.config.one_off {
+                    self.announce();
                 }
-                self.announce();
-                false
+                self.config.one_off
             }
-        }
+            // Better no server than one that is busy for ever.
+            Knock::Lost => return Err(ServerError::Panicked),
+        })
     }
 
     /// Finds the place of a connection: with its handshake, as a new one, or outside.
@@ -240,9 +243,13 @@ impl Host {
         self.guests.clear();
         let (config, knocks) = (self.config.clone(), self.knocks.0.clone());
         let stop = stop.clone();
+        let test = tokio::spawn(async move { session::run(candidate, sink, &config, stop).await });
         tokio::spawn(async move {
-            let (sink, result) = session::run(candidate, sink, &config, stop).await;
-            let _ = knocks.send(Knock::Session(sink, result)).await;
+            let knock = match test.await {
+                Ok((sink, result)) => Knock::Session(sink, result),
+                Err(_) => Knock::Lost,
+            };
+            let _ = knocks.send(knock).await;
         });
     }
 
@@ -277,7 +284,7 @@ impl Host {
         } else {
             let goodbye = async {
                 while let Some(knock) = self.knocks.1.recv().await {
-                    if matches!(knock, Knock::Session(..)) {
+                    if matches!(knock, Knock::Session(..) | Knock::Lost) {
                         return;
                     }
                 }

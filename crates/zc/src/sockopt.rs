@@ -59,8 +59,8 @@ struct FlowLabelRequest {
 
 /// `IPV6_FL_A_GET`, linux/in6.h.
 const FLOW_LABEL_GET: u8 = 0;
-/// `IPV6_FL_S_EXCL`: the label belongs to this socket alone.
-const FLOW_LABEL_EXCLUSIVE: u8 = 1;
+/// `IPV6_FL_S_ANY`: other sockets may have the label too, as the streams of a test do.
+const FLOW_LABEL_SHARED: u8 = 255;
 /// `IPV6_FL_F_CREATE`: make the label if it does not exist.
 const FLOW_LABEL_CREATE: u16 = 1;
 
@@ -71,7 +71,7 @@ pub fn set_flow_label(socket: BorrowedFd<'_>, destination: Ipv6Addr, label: u32)
         destination: destination.octets(),
         label: (label & 0x000f_ffff).to_be(),
         action: FLOW_LABEL_GET,
-        share: FLOW_LABEL_EXCLUSIVE,
+        share: FLOW_LABEL_SHARED,
         flags: FLOW_LABEL_CREATE,
         expires: 0,
         linger: 0,

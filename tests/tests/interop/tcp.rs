@@ -53,6 +53,7 @@ fn limits() -> Vec<Case> {
         case("blocks reverse -i 0", "-k 40 -R -i 0").who(OurClient),
         case("one report", "-t 1 -b 20M -i 0"),
         case("short reports", "-t 1 -b 20M -i 0.5"),
+        case("flushed reports", "-t 1 -b 20M --forceflush"),
         case("omit", "-t 1 -b 20M -O 1"),
         case("omit reverse", "-t 1 -b 20M -O 1 -R"),
         case("omit bidir 2 streams", "-t 1 -b 10M -O 1 --bidir -P 2"),
@@ -126,6 +127,11 @@ fn sockets() -> Vec<Case> {
             );
         }),
         case("kernel pacing", "-t 1 --fq-rate 100M"),
+        case("pacing timer", "-t 1 -b 20M --pacing-timer 500"),
+        case("keepalive", "-t 1 -b 20M --cntl-ka=10/2/3").who(New),
+        case("keepalive on both ends", "-t 1 -b 20M --cntl-ka")
+            .server("--cntl-ka")
+            .who(New),
     ]
 }
 
@@ -167,6 +173,10 @@ fn addresses() -> Vec<Case> {
                 Some("::1"),
             );
         }),
+        // Real clients want a label for themselves, which the kernel keeps for some seconds.
+        case("flow label", "-t 1 -b 20M -6 -L 7 -P 2")
+            .host("::1")
+            .who(OurClient),
         case("IPv4 server", "-t 1 -b 20M").server("-4"),
         case("bound server", "-t 1 -b 20M").server("-B 127.0.0.1"),
         case("type of service", "-t 1 -b 20M -S 0x10").also(|seen, f| tos(seen, f, 16)),
