@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use iperf_engine::net::{StreamPlan, StreamRole, Target, connect, tcp};
 use iperf_engine::{CpuMeter, Ending, Run, RunPlan, Stream};
-use iperf_model::{Limit, LocalOptions, TestConfig, Transport};
+use iperf_model::{Limit, LocalOptions, TcpSample, TestConfig, Transport};
 use socket2::Socket;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -205,10 +205,15 @@ fn senders_tell_what_the_kernel_says_of_their_connection() {
     let (mut receiver, _) = start(receivers, &config);
     let (mut sender, _) = start(senders, &config);
     wait_for(|| receiver.bytes().1 > 1_000_000);
-    let sample = sender.sample(Instant::now()).streams[0].tcp.unwrap();
-    assert!(sample.snd_cwnd > 0 && sample.pmtu > 0 && sample.snd_wnd > 0);
+    let mut sample = TcpSample::default();
+    wait_for(|| {
+        sample = sender.sample(Instant::now()).streams[0].tcp.unwrap();
+        // The window is closed for moments in which the receiver is behind.
+        sample.snd_wnd > 0
+    });
+    assert!(sample.snd_cwnd > 0 && sample.pmtu > 0);
     assert!(receiver.sample(Instant::now()).streams[0].tcp.is_none());
     let totals = sender.totals(Instant::now(), &CpuMeter::start());
-    assert_eq!(totals.streams[0].tcp.unwrap().max_snd_cwnd, sample.snd_cwnd);
+    assert!(totals.streams[0].tcp.unwrap().max_snd_cwnd >= sample.snd_cwnd);
     assert!(totals.congestion.is_some());
 }
