@@ -15,6 +15,7 @@ use iperf_model::{
     ClientConfig, Endpoint, Event, Failure, FailureKind, Family, Listen, LocalOptions,
     ServerConfig, Sink, VERSION,
 };
+use iperf_proto::Code;
 use iperf_report::{Format, Output, ReportOptions, null_sink, sink};
 use iperf_server::ServerError;
 use tokio::runtime::{Builder, Runtime};
@@ -54,7 +55,7 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
                 app.server(config, Some(ready))
             }),
             Err(error) => {
-                app.fail(&format!("unable to become a daemon: {}", reason(&error)));
+                app.fail(&Code::DAEMON.with_error(&error));
                 false
             }
         },
@@ -111,9 +112,8 @@ impl App<'_> {
             (false, false) => Format::Text,
         };
         let output = match &options.logfile {
-            Some(path) => Output::log(path).map_err(|error| {
-                io::Error::other(format!("unable to open log file: {}", reason(&error)))
-            })?,
+            Some(path) => Output::log(path)
+                .map_err(|error| io::Error::other(Code::LOG_FILE.with_error(&error)))?,
             None => Output::stdio(),
         };
         let report = ReportOptions {

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use iperf_proto::Code;
+
 /// A pid file, which is removed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct PidFile {
@@ -28,11 +30,7 @@ impl PidFile {
             options.write(true).create(true).truncate(true).mode(0o600);
             write!(options.open(path)?, "{}", std::process::id())
         };
-        write().map_err(|error| {
-            let text = error.to_string();
-            let reason = text.split(" (os error").next().unwrap_or_default();
-            io::Error::other(format!("unable to write PID file: {reason}"))
-        })?;
+        write().map_err(|error| io::Error::other(Code::PID_FILE.with_error(&error)))?;
         Ok(Self {
             path: path.to_owned(),
         })

@@ -56,9 +56,15 @@ impl Control {
         inet(&self.socket().peer_addr()?)
     }
 
-    /// This end's internet address.
+    /// This end's internet address, to listen on beside the connection: an IPv4 address mapped into IPv6 is plain IPv4.
     pub fn local(&self) -> io::Result<SocketAddr> {
-        inet(&self.socket().local_addr()?)
+        let local = inet(&self.socket().local_addr()?)?;
+        let mut address = SocketAddr::new(local.ip().to_canonical(), local.port());
+        // A link-local address means nothing without its scope.
+        if let (SocketAddr::V6(address), SocketAddr::V6(local)) = (&mut address, local) {
+            address.set_scope_id(local.scope_id());
+        }
+        Ok(address)
     }
 
     /// Sets what the options of this end ask for (`--snd-timeout`, `--cntl-ka`), where it is TCP.
@@ -143,4 +149,23 @@ fn inet(address: &SockAddr) -> io::Result<SocketAddr> {
     address
         .as_socket()
         .ok_or_else(|| io::Error::other("not an internet address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn a_mapped_address_is_plain_ipv4() {
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let control = Control::new(Wire::Tcp(TcpStream::from_std(accepted).unwrap())).unwrap();
+        let expected = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        assert_eq!(control.local().unwrap(), expected);
+    }
 }

@@ -288,11 +288,6 @@ impl Run {
         }
     }
 
-    /// When the last sample was taken.
-    pub fn last_sample(&self) -> Instant {
-        self.last
-    }
-
     /// Ends all workers and closes the sockets.
     pub fn close(self) {
         drop(self);

@@ -19,3 +19,17 @@ pub struct Stream {
     /// Whether UDP receive offload is on.
     pub gro: bool,
 }
+
+impl Stream {
+    /// A stream without congestion control and without offload.
+    pub(crate) fn new(info: StreamInfo, socket: Socket, buffers: Buffers) -> Self {
+        Self {
+            info,
+            socket,
+            buffers,
+            congestion: None,
+            gso: false,
+            gro: false,
+        }
+    }
+}

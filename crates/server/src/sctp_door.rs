@@ -39,16 +39,11 @@ pub(crate) struct SctpDoor {
 impl SctpDoor {
     /// Opens the door on the address that the control connection came to, for those who know its cookie.
     pub(crate) async fn open(
-        local: SocketAddr,
+        address: SocketAddr,
         cookie: Cookie,
         plan: StreamPlan,
         turn: OwnedSemaphorePermit,
     ) -> Result<Self, EngineError> {
-        let mut address = SocketAddr::new(local.ip().to_canonical(), local.port());
-        // A link-local address means nothing without its scope.
-        if let (SocketAddr::V6(address), SocketAddr::V6(scope)) = (&mut address, local) {
-            address.set_scope_id(scope.scope_id());
-        }
         let watch = EngineError::system("watch the socket");
         // The names of -X may have to be looked up.
         let socket = match spawn_blocking(move || sctp::listen(address, &plan)).await {
@@ -130,7 +125,7 @@ mod tests {
         let turn = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let config = TestConfig::new(Transport::Sctp);
         let plan = StreamPlan::new(&config, &LocalOptions::default());
-        let local = "[::ffff:127.0.0.1]:0".parse().unwrap();
+        let local = "127.0.0.1:0".parse().unwrap();
         let ours = Cookie::from_wire(cookie(b'a'));
         let mut door = match SctpDoor::open(local, ours, plan, turn).await {
             Ok(door) => door,

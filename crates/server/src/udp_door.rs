@@ -32,17 +32,11 @@ pub(crate) struct UdpDoor {
 impl UdpDoor {
     /// Opens the door on the address that the control connection came to, for the one that it came from.
     pub(crate) fn open(
-        local: SocketAddr,
+        address: SocketAddr,
         peer: SocketAddr,
         device: Option<String>,
         turn: OwnedSemaphorePermit,
     ) -> Result<Self, EngineError> {
-        let scope = local;
-        let mut address = SocketAddr::new(local.ip().to_canonical(), local.port());
-        // A link-local address means nothing without its scope.
-        if let (SocketAddr::V6(address), SocketAddr::V6(scope)) = (&mut address, scope) {
-            address.set_scope_id(scope.scope_id());
-        }
         let socket = bind(address, device.as_deref())?;
         Ok(Self {
             socket,

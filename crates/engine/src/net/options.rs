@@ -1,8 +1,9 @@
 //! What sockets of several transports have in common: options, and reading back what the kernel kept.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
 
 use iperf_model::{Buffers, SocketName, StreamInfo};
 use iperf_zc::sockopt;
@@ -155,4 +156,18 @@ pub fn congestion(socket: &Socket) -> Option<String> {
         .position(|byte| *byte == 0)
         .unwrap_or(name.len());
     Some(String::from_utf8_lossy(&name[..end]).into_owned())
+}
+
+/// Writes the greeting; a fresh connection has room for it, so a wait means that something is wrong.
+pub(crate) fn write_all(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    socket.set_write_timeout(Some(left(deadline)))?;
+    (&mut &*socket).write_all(bytes)?;
+    socket.set_write_timeout(None)
+}
+
+/// The time until the deadline, and never nothing, which the calls take for "no limit".
+pub(crate) fn left(deadline: Instant) -> Duration {
+    deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1))
 }

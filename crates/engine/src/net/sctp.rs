@@ -12,8 +12,7 @@ use iperf_zc::{sctp, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
-use crate::net::options::{self, set};
-use crate::net::tcp::{left, write_all};
+use crate::net::options::{self, left, set, write_all};
 use crate::net::{StreamPlan, StreamRole};
 use crate::{EngineError, Stream};
 
@@ -188,14 +187,7 @@ fn make_room(socket: &Socket, plan: &StreamPlan, kept: Buffers) -> Result<Buffer
 
 fn finish(socket: Socket, buffers: Buffers, role: StreamRole) -> Result<Stream, EngineError> {
     let info = options::info(&socket, role)?;
-    Ok(Stream {
-        info,
-        socket,
-        buffers,
-        congestion: None,
-        gso: false,
-        gro: false,
-    })
+    Ok(Stream::new(info, socket, buffers))
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 //! The order of the options is iperf3's: what shapes the handshake comes before `connect`, the congestion control
 //! after it.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use iperf_model::{Buffers, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
-use crate::net::options::{self, congestion, set};
+use crate::net::options::{self, congestion, left, set, write_all};
 use crate::net::{StreamPlan, StreamRole};
 use crate::{EngineError, Stream};
 
@@ -86,20 +86,6 @@ fn shape(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<Buffers, Engine
     let kept = options::kept(socket, plan)?;
     options::set_service(socket, plan, v4)?;
     Ok(kept)
-}
-
-/// Writes the greeting; a fresh connection has room for it, so a wait means that something is wrong.
-pub(crate) fn write_all(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result<()> {
-    socket.set_write_timeout(Some(left(deadline)))?;
-    (&mut &*socket).write_all(bytes)?;
-    socket.set_write_timeout(None)
-}
-
-/// The time until the deadline, and never nothing, which the calls take for "no limit".
-pub(crate) fn left(deadline: Instant) -> Duration {
-    deadline
-        .saturating_duration_since(Instant::now())
-        .max(Duration::from_millis(1))
 }
 
 fn finish(socket: Socket, buffers: Buffers, role: StreamRole) -> Result<Stream, EngineError> {

@@ -7,13 +7,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use iperf_model::{Buffers, SocketName, StreamInfo, VsockAddress};
 use iperf_zc::vsock;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::net::options::set;
+use crate::net::options::{left, set, write_all};
 use crate::net::{StreamPlan, StreamRole, Target};
 use crate::{EngineError, Stream};
 
@@ -60,12 +60,7 @@ pub(crate) fn connect(
         address: connection.remote.to_string(),
         source,
     };
-    let socket = &connection.socket;
-    socket
-        .set_write_timeout(Some(left(deadline)))
-        .map_err(failed)?;
-    (&mut &*socket).write_all(greeting).map_err(failed)?;
-    socket.set_write_timeout(None).map_err(failed)?;
+    write_all(&connection.socket, greeting, deadline).map_err(failed)?;
     adopt(connection, plan, role)
 }
 
@@ -91,14 +86,7 @@ pub fn adopt(
         remote,
         sending: role.sending,
     };
-    Ok(Stream {
-        info,
-        socket,
-        buffers,
-        congestion: None,
-        gso: false,
-        gro: false,
-    })
+    Ok(Stream::new(info, socket, buffers))
 }
 
 /// Names the two ends of a vsock connection that was accepted.
@@ -269,17 +257,11 @@ fn name(address: &SockAddr) -> io::Result<SocketName> {
     })
 }
 
-/// The time until the deadline, and never nothing, which the calls take for "no limit".
-fn left(deadline: Instant) -> Duration {
-    deadline
-        .saturating_duration_since(Instant::now())
-        .max(Duration::from_millis(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
+    use std::time::Duration;
 
     /// What a client learns from a VMM that gives this answer.
     fn answered(answer: &'static [u8]) -> Result<Connection, String> {
