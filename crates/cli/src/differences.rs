@@ -248,6 +248,14 @@ pub const DIFFERENCES: &[Difference] = &[
         why: "nobody has such an address, and virtual machines are numbered",
     },
     Difference {
+        args: &["-c host --zero"],
+        iperf3: Accepted("--zerocopy"),
+        here: Refused(
+            "option '--zero' is ambiguous; possibilities: '--zerocopy' '--zerocopy-rx' '--zerocopy-strict'",
+        ),
+        why: "new options make old abbreviations ambiguous, as they do with getopt_long",
+    },
+    Difference {
         args: &["-s --lo=file"],
         iperf3: Accepted("--logfile=file"),
         here: Refused("option '--lo=file' is ambiguous; possibilities: '--loopback' '--logfile'"),

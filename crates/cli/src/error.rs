@@ -91,6 +91,23 @@ pub(crate) enum ParameterError {
     /// vsock carries byte streams only.
     #[error("{0} can't be used over vsock")]
     NotOverVsock(&'static str),
+    /// A transport that can't do it.
+    #[error("{option} can't be used over {transport}")]
+    NotOver {
+        /// The option.
+        option: &'static str,
+        /// The transport.
+        transport: &'static str,
+    },
+    /// Two options that ask for different things.
+    #[error("{0} and {1} can't be combined")]
+    Clash(&'static str, &'static str),
+    /// An option that is nothing alone.
+    #[error("{0} needs {1}")]
+    Needs(&'static str, &'static str),
+    /// The receiver never sees the bytes that it is to check.
+    #[error("--verify can't check what a receiver in mode {0} does not see")]
+    Unseen(&'static str),
     /// Two things to run.
     #[error("--loopback runs both ends and can't be combined with -c or -s")]
     LoopbackAndRole,

@@ -152,8 +152,11 @@ options! {
         Tos ['S'] ["tos"] Value("N"), "type of service, 0 to 255, also in hexadecimal (0x) and octal (0) [0]";
         Dscp [] ["dscp"] Value("N|NAME"), "differentiated services, 0 to 63 or a name as af11, cs1, ef [0]";
         FlowLabel ['L'] ["flowlabel"] Value("N"), "flow label of IPv6, 1 to 0xfffff [the system's]";
-        ZeroCopy ['Z'] ["zerocopy"] Nothing, "send without copying";
-        SkipRxCopy [] ["skip-rx-copy"] Nothing, "receive without copying";
+        ZeroCopy ['Z'] ["zerocopy"] Maybe("MODE", "auto"), "send without copying, by sendfile, splice or msg (MSG_ZEROCOPY) [what suits], and receive by mmap";
+        ZeroCopyRx [] ["zerocopy-rx"] Value("MODE"), "receive without copying, by mmap, trunc or splice; or with, off [with -Z mmap, else off]";
+        SkipRxCopy [] ["skip-rx-copy"] Nothing, "receive without copying, as --zerocopy-rx=trunc";
+        ZeroCopyStrict [] ["zerocopy-strict"] Nothing, "fail if more than 5 % of the bytes are copied after all";
+        Verify [] ["verify"] Nothing, "send a pattern and check every byte that arrives; needs this program at both ends";
         Omit ['O'] ["omit"] Value("SECONDS"), "do not count the first seconds, up to 600 [0]";
         Title ['T'] ["title"] Value("TEXT"), "begin each line with TEXT";
         ExtraData [] ["extra-data"] Value("TEXT"), "put TEXT into the JSON of both ends";

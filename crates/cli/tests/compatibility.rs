@@ -109,6 +109,7 @@ fn good_value(option: &str) -> String {
     match option {
         "--dscp" => "=ef",
         "--length" => "=1000",
+        "--zerocopy-rx" => "=mmap",
         _ => "=1",
     }
     .to_owned()

@@ -9,11 +9,13 @@ use iperf_engine::{
     CpuMeter, Due, Ending, EngineError, Measurement, Prepared, RunPlan, Stream, pin,
 };
 use iperf_model::{
-    ClientConfig, Event, Peer, RunTotals, TestBegan, TestConfig, TestStarted, Transport,
+    ClientConfig, CopyMode, CopyReport, Event, Peer, RunTotals, Summary, TestBegan, TestConfig,
+    TestStarted, Transport,
 };
 use iperf_proto::Deadlines;
 use iperf_proto::client::{Action, Client, Failure};
 use iperf_proto::cookie::Cookie;
+use iperf_proto::extensions::Granted;
 use iperf_proto::params::Params;
 use iperf_proto::results::Results;
 use iperf_proto::summary::summarize;
@@ -98,6 +100,8 @@ struct Driver<'a, 'o> {
     wake: Arc<Notify>,
     /// The quota is met, and the last bytes are on their way.
     flush: Flush,
+    /// What the server said that it grants: that it is this program.
+    granted: Option<Granted>,
     /// A data stream was lost: the error to end with, unless the server says something first.
     lost: Option<(Instant, ClientError)>,
 }
@@ -162,6 +166,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             started: now,
             wake: Arc::new(Notify::new()),
             flush,
+            granted: None,
             lost: None,
         })
     }
@@ -228,6 +233,7 @@ impl<'a, 'o> Driver<'a, 'o> {
     async fn obey(&mut self, action: Action) -> Result<bool, ClientError> {
         match action {
             Action::ParamsSent => self.began(),
+            Action::Granted(granted) => self.granted = Some(*granted),
             Action::OpenStreams => self.open().await?,
             Action::StartClock => {
                 self.started = Instant::now();
@@ -270,6 +276,10 @@ impl<'a, 'o> Driver<'a, 'o> {
     }
 
     async fn open(&mut self) -> Result<(), ClientError> {
+        let granted = self.granted.as_ref();
+        if self.test.verify && !granted.is_some_and(|granted| granted.verify) {
+            return Err(ClientError::NotGranted("--verify"));
+        }
         let local = match self.target {
             Target::Inet(address) => {
                 let cport = self.config.cport.unwrap_or(0);
@@ -404,12 +414,38 @@ impl<'a, 'o> Driver<'a, 'o> {
         measurement.close();
         let summary = summarize(&totals, &self.test, true, Some(results))
             .map_err(|code| ClientError::from(Failure::ResultsUnreadable(code.text().into())))?;
+        let shortfall = self.shortfall(&summary);
         self.output.event(&Event::Summary(summary));
         if let Some(text) = &results.server_output {
             self.output.event(&Event::ServerOutput(text.clone()));
         }
         self.machine.finish();
-        Ok(())
+        shortfall.map_or(Ok(()), Err)
+    }
+
+    /// What a test that must not copy copied all the same.
+    fn shortfall(&self, summary: &Summary) -> Option<ClientError> {
+        if !self.config.local.zerocopy_strict {
+            return None;
+        }
+        let asked = self.test.zerocopy;
+        let sender = CopyMode::from(asked.send);
+        let receiver = CopyMode::from(asked.receive);
+        let sides = summary.streams.iter().flat_map(|stream| {
+            [
+                ("sender", sender, &stream.sender_copies),
+                ("receiver", receiver, &stream.receiver_copies),
+            ]
+        });
+        let mut short = sides.filter(|(_, asked, report)| {
+            *asked != CopyMode::Copy && report.as_ref().is_none_or(CopyReport::falls_short)
+        });
+        let (side, requested, report) = short.next()?;
+        Some(ClientError::Copied {
+            side,
+            requested,
+            report: report.clone().map(Box::new),
+        })
     }
 
     /// Reports what there is of a test that was cut short.

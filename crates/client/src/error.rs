@@ -4,7 +4,7 @@ use std::io;
 
 use iperf_control::StopReason;
 use iperf_engine::EngineError;
-use iperf_model::{Failure, FailureKind};
+use iperf_model::{CopyMode, CopyReport, Failure, FailureKind};
 use iperf_proto::client;
 use iperf_proto::code::Code;
 use thiserror::Error;
@@ -32,6 +32,19 @@ pub enum ClientError {
     /// Nothing arrived for as long as `--rcv-timeout` allows.
     #[error("{}", Code::NO_DATA.text())]
     Silence,
+    /// The server does not know an option that needs this program at both ends.
+    #[error("{0} needs iperf at both ends, and the server is another program (or too old)")]
+    NotGranted(&'static str),
+    /// With `--zerocopy-strict`, an end copied what it should not have.
+    #[error("{}", copied_message(side, *.requested, .report.as_deref()))]
+    Copied {
+        /// Who copied.
+        side: &'static str,
+        /// What it was asked to do instead.
+        requested: CopyMode,
+        /// What it did; `None` when a server did not say.
+        report: Option<Box<CopyReport>>,
+    },
     /// The CPU of `-A` can't be used.
     #[error("{}", Code::AFFINITY.with_error(.0))]
     Affinity(#[source] io::Error),
@@ -76,6 +89,23 @@ fn stream_message(error: &EngineError) -> String {
         EngineError::Option { .. } | EngineError::System { .. } => Code::CREATE_STREAM,
     };
     format!("{}: {}", code.text(), error.plain())
+}
+
+fn copied_message(side: &str, requested: CopyMode, report: Option<&CopyReport>) -> String {
+    let requested = requested.name();
+    let Some(report) = report else {
+        return format!(
+            "the {side} was asked for zero-copy ({requested}) and does not say what it did (--zerocopy-strict)"
+        );
+    };
+    let copied = 100.0 * (1.0 - report.uncopied_share().unwrap_or(0.0));
+    let reason = report.reason.as_deref();
+    format!(
+        "the {side} was asked for zero-copy ({requested}) and copied {copied:.1} % by {}{}{} (--zerocopy-strict)",
+        report.used.name(),
+        if reason.is_some() { ": " } else { "" },
+        reason.unwrap_or_default(),
+    )
 }
 
 fn lost_message(sending: bool, source: Option<&io::Error>) -> String {

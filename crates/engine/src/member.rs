@@ -227,6 +227,7 @@ impl Member {
             out_of_order: last.out_of_order - base.out_of_order,
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
+            copies: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use iperf_model::{TestConfig, Transport};
+use iperf_model::{ReceiveMode, SendMode, TestConfig, Transport};
 use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
 use iperf_zc::sctp::MessageReceiver;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
@@ -52,7 +52,7 @@ pub(crate) fn sender(
         let stamp = datagrams::stamp(config.udp.counters_64bit);
         return Ok(Box::new(DatagramSender::new(&payload, gso, stamp)));
     }
-    Ok(match (file, config.zerocopy) {
+    Ok(match (file, config.zerocopy.send != SendMode::Copy) {
         (Some(file), false) => Box::new(FileSender::new(duplicate(file)?, length)),
         (Some(file), true) => {
             Box::new(FileSendfileSender::new(duplicate(file)?, length).map_err(sendfile)?)
@@ -73,7 +73,9 @@ pub(crate) fn receiver(
     let length = config.block as usize;
     let mover: Box<dyn ReceiveMover> = match file {
         Some(file) => Box::new(FileReceiver::new(duplicate(file)?, length)),
-        None if config.skip_rx_copy => Box::new(TruncReceiver::new(length)),
+        None if config.zerocopy.receive == ReceiveMode::Trunc => {
+            Box::new(TruncReceiver::new(length))
+        }
         None => Box::new(CopyReceiver::new(length)),
     };
     Ok(match config.transport {
@@ -92,6 +94,9 @@ pub(crate) fn datagram_receiver(
     if gro {
         Box::new(OffloadReceiver::new(look))
     } else {
-        Box::new(DatagramReceiver::new(config.skip_rx_copy, look))
+        Box::new(DatagramReceiver::new(
+            config.zerocopy.receive == ReceiveMode::Trunc,
+            look,
+        ))
     }
 }

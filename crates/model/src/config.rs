@@ -60,6 +60,8 @@ pub struct LocalOptions {
     pub keepalive: Option<Keepalive>,
     /// What only SCTP tests have.
     pub sctp: SctpOptions,
+    /// A test in which either end copied more than it was asked to has failed (`--zerocopy-strict`, client only).
+    pub zerocopy_strict: bool,
 }
 
 impl Default for LocalOptions {
@@ -75,6 +77,7 @@ impl Default for LocalOptions {
             file: None,
             keepalive: None,
             sctp: SctpOptions::default(),
+            zerocopy_strict: false,
         }
     }
 }

@@ -16,6 +16,7 @@ mod sample;
 mod summary;
 mod test;
 pub mod units;
+mod zerocopy;
 
 pub use config::{
     ClientConfig, Credentials, Family, Keepalive, LocalOptions, RateLimit, SctpOptions, ServerAuth,
@@ -34,6 +35,7 @@ pub use summary::{
 pub use test::{
     Direction, Limit, Pacing, Payload, SocketOptions, TestConfig, Transport, UdpOptions,
 };
+pub use zerocopy::{CopyMode, CopyReport, ReceiveMode, SendMode, ZeroCopy};
 
 /// The version that parsers of iperf3's output look for, and what this program is after it.
 ///

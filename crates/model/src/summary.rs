@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::CopyReport;
+
 /// CPU time of a process in percent of one CPU, over a test.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CpuUsage {
@@ -56,6 +58,8 @@ pub struct StreamTotals {
     pub socket_drops: Option<u64>,
     /// How much of the file of `-F` went through.
     pub file: Option<FileProgress>,
+    /// How the bytes went through this end, once the worker has stopped counting.
+    pub copies: Option<CopyReport>,
 }
 
 /// The kernel's view of a sending TCP stream over the whole test.
@@ -124,6 +128,10 @@ pub struct StreamSummary {
     pub tcp: Option<TcpTotals>,
     /// How much of the file of `-F` went through this end.
     pub file: Option<FileProgress>,
+    /// How the bytes went through the sending end.
+    pub sender_copies: Option<CopyReport>,
+    /// How the bytes went through the receiving end.
+    pub receiver_copies: Option<CopyReport>,
 }
 
 /// What a sending side counted on one stream, without the omitted period.

@@ -1,5 +1,7 @@
 //! What both ends of a test agree on: the content of the parameter exchange, as types that cannot hold nonsense.
 
+use crate::ZeroCopy;
+
 /// How data streams travel. The control connection is always TCP for these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -168,10 +170,10 @@ pub struct TestConfig {
     pub socket: SocketOptions,
     /// What blocks are filled with.
     pub payload: Payload,
-    /// The sender uses `sendfile` (`-Z`).
-    pub zerocopy: bool,
-    /// The receiver lets the kernel drop the data (`--skip-rx-copy`).
-    pub skip_rx_copy: bool,
+    /// How bytes go into sockets and come out of them (`-Z`, `--zerocopy-rx`, `--skip-rx-copy`).
+    pub zerocopy: ZeroCopy,
+    /// Senders send a pattern, and receivers check every byte of it (`--verify`).
+    pub verify: bool,
     /// What only UDP tests have.
     pub udp: UdpOptions,
     /// The CPU that the server binds itself to (`-A n,m`).
@@ -200,8 +202,8 @@ impl TestConfig {
             },
             socket: SocketOptions::default(),
             payload: Payload::Random,
-            zerocopy: false,
-            skip_rx_copy: false,
+            zerocopy: ZeroCopy::default(),
+            verify: false,
             udp: UdpOptions::default(),
             server_affinity: None,
             title: None,

@@ -5,12 +5,15 @@
 //!      wait            wait         driver     wait      wait     driver     wait      driver     wait       wait     driver
 //! ```
 //!
+//! Before `CREATE_STREAMS` a server of this program may say which extensions it grants.
+//!
 //! A server may break off in any phase but the last, with one byte or with an error code behind it.
 
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::extensions::{Granted, MAX_GRANTED};
 use crate::framing::{FrameReader, MAX_RESULTS, MAX_RESULTS_WITH_OUTPUT};
 use crate::link::Link;
 use crate::{Code, Cookie, Deadlines, Params, Results, State};
@@ -23,6 +26,8 @@ const ERROR_CODE_WAIT: Duration = Duration::from_secs(2);
 pub enum Action {
     /// The server asked for the parameters, and they are on their way. Nothing needs to be done.
     ParamsSent,
+    /// The server is this program, and grants this.
+    Granted(Box<Granted>),
     /// Open the data streams one after another, sending ones first, then call [`Client::streams_opened`].
     OpenStreams,
     /// `TEST_START`: the clock of the test starts now.
@@ -60,6 +65,9 @@ pub enum Failure {
     /// The server's results did not come whole or can't be read.
     #[error("{text}: {0}", text = Code::RECV_RESULTS)]
     ResultsUnreadable(String),
+    /// What the server grants can't be read.
+    #[error("unable to read which extensions the server grants: {0}")]
+    GrantedUnreadable(String),
     /// A byte that is no state.
     #[error("{text} ({0})", text = Code::UNKNOWN_MESSAGE)]
     UnknownMessage(i8),
@@ -89,6 +97,7 @@ impl Failure {
             Self::ServerTerminated => Code::SERVER_TERMINATED,
             Self::ServerError { code, .. } | Self::TimedOut { code, .. } => *code,
             Self::ControlClosed => Code::CONTROL_CLOSED,
+            Self::GrantedUnreadable(_) => Code::RECV_MESSAGE,
             Self::ResultsUnreadable(_) => Code::RECV_RESULTS,
             Self::UnknownMessage(_) | Self::Unexpected { .. } => Code::UNKNOWN_MESSAGE,
         }
@@ -116,7 +125,12 @@ pub struct Client {
 #[derive(Debug)]
 enum Phase {
     ParamExchange,
-    CreateStreams,
+    /// Before `CREATE_STREAMS`, what the server grants may come: once, and only if something was asked for.
+    CreateStreams {
+        may_grant: bool,
+    },
+    /// What the server grants is on its way.
+    Extensions(FrameReader),
     /// The driver opens streams.
     Opening(EarlyStart),
     Start,
@@ -147,6 +161,7 @@ enum EarlyStart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     SendParams,
+    ReadGranted,
     OpenStreams,
     StartClock,
     Run,
@@ -177,7 +192,8 @@ impl Phase {
             (_, State::Unknown(value)) => Answer::Unknown(value),
 
             (Self::ParamExchange, State::ParamExchange) => Answer::SendParams,
-            (Self::CreateStreams, State::CreateStreams) => Answer::OpenStreams,
+            (Self::CreateStreams { may_grant: true }, State::Extensions) => Answer::ReadGranted,
+            (Self::CreateStreams { .. }, State::CreateStreams) => Answer::OpenStreams,
             (Self::Opening(EarlyStart::No), State::TestStart) => {
                 Answer::RememberStart(EarlyStart::Started)
             }
@@ -197,7 +213,9 @@ impl Phase {
     fn name(&self) -> &'static str {
         match self {
             Self::ParamExchange => "while waiting to send the parameters",
-            Self::CreateStreams => "while waiting for the server to take the parameters",
+            Self::CreateStreams { .. } | Self::Extensions(_) => {
+                "while waiting for the server to take the parameters"
+            }
             Self::Opening(_) => "while opening the data streams",
             Self::Start => "while waiting for the start of the test",
             Self::Running => "between the start of the test and its first data",
@@ -258,6 +276,10 @@ impl Client {
                 Phase::Results(reader) if !reader.is_untouched() || !breaks_off(bytes[0]) => {
                     let message = reader.read(&mut bytes);
                     self.on_results(message.map_err(|e| e.to_string()), now);
+                }
+                Phase::Extensions(reader) => {
+                    let message = reader.read(&mut bytes);
+                    self.on_granted(message.map_err(|e| e.to_string()), now);
                 }
                 Phase::ErrorCode(code) => {
                     code.push(bytes[0]);
@@ -375,7 +397,11 @@ impl Client {
             Answer::SendParams => {
                 self.link.send_json(&self.params.to_json());
                 self.link.act(Action::ParamsSent);
-                self.await_state(Phase::CreateStreams, now);
+                let may_grant = self.params.extensions.is_some();
+                self.await_state(Phase::CreateStreams { may_grant }, now);
+            }
+            Answer::ReadGranted => {
+                self.phase = Phase::Extensions(FrameReader::new(MAX_GRANTED));
             }
             Answer::OpenStreams => {
                 // Opening has time limits of its own, stream by stream.
@@ -416,6 +442,21 @@ impl Client {
                 self.fail(Failure::Unexpected { state, phase });
             }
             Answer::Unknown(value) => self.fail(Failure::UnknownMessage(value)),
+        }
+    }
+
+    fn on_granted(&mut self, message: Result<Option<Vec<u8>>, String>, now: Instant) {
+        let granted = message.and_then(|message| {
+            let granted = message.map(|json| Granted::parse(&json)).transpose();
+            granted.map_err(|e| e.to_string())
+        });
+        match granted {
+            Ok(None) => {}
+            Ok(Some(granted)) => {
+                self.link.act(Action::Granted(Box::new(granted)));
+                self.await_state(Phase::CreateStreams { may_grant: false }, now);
+            }
+            Err(detail) => self.fail(Failure::GrantedUnreadable(detail)),
         }
     }
 

@@ -76,6 +76,16 @@ impl<'a> Fields<'a> {
         self.raw(key).filter(|t| t.starts_with('{'))
     }
 
+    /// A boolean that is `true`.
+    pub(crate) fn truth(&self, key: &str) -> bool {
+        self.raw(key) == Some("true")
+    }
+
+    /// The members of a member that is an object.
+    pub(crate) fn member(&self, key: &str) -> Option<Fields<'a>> {
+        serde_json::from_str(self.object(key)?).ok()
+    }
+
     /// The objects of a member that is an array; an element of another type acts as an empty object.
     pub(crate) fn objects(&self, key: &str) -> Option<Vec<Fields<'a>>> {
         serde_json::from_str(self.raw(key).filter(|t| t.starts_with('['))?).ok()

@@ -38,6 +38,8 @@
 pub mod client;
 pub mod code;
 pub mod cookie;
+mod copies;
+pub mod extensions;
 pub mod framing;
 mod json;
 mod link;
@@ -52,6 +54,7 @@ pub mod udp;
 pub use client::Client;
 pub use code::Code;
 pub use cookie::Cookie;
+pub use extensions::{Extensions, Granted};
 pub use json::ParseError;
 pub use link::Deadlines;
 pub use params::Params;

@@ -5,9 +5,12 @@
 
 use std::ops::RangeInclusive;
 
-use iperf_model::{Direction, Limit, Payload, TestConfig, Transport, VERSION};
+use iperf_model::{
+    Direction, Limit, Payload, ReceiveMode, SendMode, TestConfig, Transport, VERSION,
+};
 use serde_json::{Map, Value};
 
+use crate::extensions::{Extensions, iperf3_modes};
 use crate::json::{Fields, text};
 use crate::udp;
 use crate::{Code, ParseError};
@@ -89,6 +92,8 @@ pub struct Params {
     pub authtoken: Option<String>,
     /// 1: the receiver lets the kernel drop the data.
     pub skip_rx_copy: Option<i64>,
+    /// What only two ends of this program can do. Our own key: iperf3 looks past it.
+    pub extensions: Option<Extensions>,
     /// What the client calls itself. Nothing depends on it, and what is sent is always this program's own version.
     pub client_version: Option<String>,
 }
@@ -126,9 +131,10 @@ impl Params {
             get_server_output: test.get_server_output,
             udp_counters_64bit: test.udp.counters_64bit,
             repeating_payload: test.payload == Payload::Repeating,
-            zerocopy: flag(test.zerocopy),
+            zerocopy: flag(test.zerocopy.send != SendMode::Copy),
             dont_fragment: flag(socket.dont_fragment),
-            skip_rx_copy: flag(test.skip_rx_copy),
+            skip_rx_copy: flag(test.zerocopy.receive == ReceiveMode::Trunc),
+            extensions: Extensions::from_test(test),
             client_version: Some(VERSION.to_owned()),
             ..Self::default()
         };
@@ -190,6 +196,9 @@ impl Params {
             dont_fragment: int("dont_fragment"),
             authtoken: fields.string("authtoken"),
             skip_rx_copy: int("skip_rx_copy"),
+            extensions: fields
+                .member("extensions")
+                .map(|fields| Extensions::parse(&fields)),
             client_version: fields.string("client_version"),
         })
     }
@@ -235,6 +244,10 @@ impl Params {
         json.string("authtoken", self.authtoken.as_deref());
         json.int("skip_rx_copy", self.skip_rx_copy);
         json.string("client_version", Some(VERSION));
+        json.put(
+            "extensions",
+            self.extensions.as_ref().map(Extensions::to_json),
+        );
         Value::Object(json.0).to_string()
     }
 
@@ -282,6 +295,7 @@ impl Params {
         let dont_fragment = check(self.dont_fragment, 0..=1, Code::RECV_PARAMS);
         let skip_rx_copy = check(self.skip_rx_copy, 0..=1, Code::RECV_PARAMS);
         checks.verdict()?;
+        let plain = iperf3_modes(zerocopy == Some(1), skip_rx_copy == Some(1));
 
         test.direction = match (self.bidirectional, self.reverse) {
             (true, _) => Direction::Bidirectional,
@@ -308,8 +322,11 @@ impl Params {
         if self.repeating_payload {
             test.payload = Payload::Repeating;
         }
-        test.zerocopy = zerocopy == Some(1);
-        test.skip_rx_copy = skip_rx_copy == Some(1);
+        test.zerocopy = plain;
+        if let Some(extensions) = &self.extensions {
+            test.zerocopy = extensions.modes(plain)?;
+            test.verify = extensions.verify;
+        }
         test.udp.counters_64bit = self.udp_counters_64bit;
         test.udp.gsro = udp && [self.gso, self.gro].iter().flatten().any(|on| *on > 0);
         test.server_affinity = fit(affinity);

@@ -1,12 +1,14 @@
 //! The results: what one end counted, told to the other after the test. The client's come first.
 
-use iperf_model::{CpuUsage, RunTotals, ServerOutput, StreamTotals, TestConfig};
+use iperf_model::{
+    CopyReport, CpuUsage, RunTotals, ServerOutput, StreamTotals, TestConfig, ZeroCopy,
+};
 use serde::Serialize;
-use serde_json::Number;
 use serde_json::value::RawValue;
+use serde_json::{Number, Value};
 
-use crate::ParseError;
 use crate::json::{Fields, text, wire_number};
+use crate::{ParseError, copies};
 
 /// What one end counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +46,8 @@ pub struct StreamResult {
     pub omitted_packets: Option<i64>,
     /// Datagrams that found no room in the receiver's socket. Our own key: iperf3 does not say.
     pub socket_drops: Option<i64>,
+    /// How the bytes went through. Our own key, only there in tests that ask for zero-copy.
+    pub copies: Option<CopyReport>,
     /// Seconds; 0 from every real peer.
     pub start_time: Option<f64>,
     /// Seconds from the local start, or the end of the omitted period, to the local end.
@@ -66,6 +70,7 @@ impl Results {
         // Real ends tell times in whole microseconds.
         let micros = u64::try_from(totals.duration.as_micros()).unwrap_or(u64::MAX);
         let end_time = micros as f64 / 1e6;
+        let zero_copy = test.zerocopy != ZeroCopy::default();
         Self {
             cpu: totals.cpu,
             sender_has_retransmits,
@@ -74,7 +79,10 @@ impl Results {
             streams: totals
                 .streams
                 .iter()
-                .map(|s| StreamResult::from_totals(s, end_time))
+                .map(|s| StreamResult {
+                    copies: s.copies.clone().filter(|_| zero_copy),
+                    ..StreamResult::from_totals(s, end_time)
+                })
                 .collect(),
         }
     }
@@ -145,6 +153,7 @@ impl StreamResult {
             packets: signed(stream.packets),
             omitted_packets: Some(signed(stream.omitted_packets)),
             socket_drops: stream.socket_drops.map(signed),
+            copies: None,
             start_time: Some(0.0),
             end_time: Some(end_time),
         }
@@ -163,6 +172,9 @@ impl StreamResult {
             packets: required(fields, "packets")?,
             omitted_packets: fields.integer("omitted_packets"),
             socket_drops: fields.integer("socket_drops"),
+            copies: fields
+                .member("zerocopy")
+                .and_then(|fields| copies::parse(&fields)),
             start_time: fields.number("start_time"),
             end_time: fields.number("end_time"),
         };
@@ -224,6 +236,8 @@ struct WireStream {
     end_time: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
     socket_drops: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zerocopy: Option<Value>,
 }
 
 impl From<&StreamResult> for WireStream {
@@ -240,6 +254,7 @@ impl From<&StreamResult> for WireStream {
             start_time: stream.start_time.map(wire_number),
             end_time: stream.end_time.map(wire_number),
             socket_drops: stream.socket_drops,
+            zerocopy: stream.copies.as_ref().map(copies::to_json),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use thiserror::Error;
 
+use crate::extensions::Granted;
 use crate::framing::{FrameReader, MAX_PARAMS, MAX_RESULTS};
 use crate::link::Link;
 use crate::{Code, Deadlines, Params, Results, State};
@@ -253,9 +254,14 @@ impl Server {
         self.link.deadline()
     }
 
-    /// The parameters are fine and data streams can be accepted: tells the client to open them.
-    pub fn accept(&mut self, _now: Instant) {
+    /// The parameters are fine and data streams can be accepted: tells the client to open them. A client that asked for
+    /// extensions learns first which it is granted.
+    pub fn accept(&mut self, granted: Option<&Granted>, _now: Instant) {
         if matches!(self.phase, Phase::Deciding) {
+            if let Some(granted) = granted {
+                self.link.send_state(State::Extensions);
+                self.link.send_json(&granted.to_json());
+            }
             self.link.send_state(State::CreateStreams);
             self.phase = Phase::Opening;
         }

@@ -25,6 +25,8 @@ pub enum State {
     DisplayResults,
     /// 16, from the client: the end of the conversation.
     IperfDone,
+    /// 64, from a server of this program: what it grants of the extensions follows ([`crate::extensions`]).
+    Extensions,
     /// −1, from the server: it runs another test.
     AccessDenied,
     /// −2, from the server: the test is refused or aborted; an error code and a system error number follow.
@@ -47,6 +49,7 @@ impl State {
             13 => Self::ExchangeResults,
             14 => Self::DisplayResults,
             16 => Self::IperfDone,
+            64 => Self::Extensions,
             -1 => Self::AccessDenied,
             -2 => Self::ServerError,
             other => Self::Unknown(other),
@@ -70,6 +73,7 @@ impl State {
             Self::ExchangeResults => 13,
             Self::DisplayResults => 14,
             Self::IperfDone => 16,
+            Self::Extensions => 64,
             Self::AccessDenied => -1,
             Self::ServerError => -2,
             Self::Unknown(value) => value,
@@ -88,6 +92,7 @@ impl State {
             Self::ExchangeResults => "EXCHANGE_RESULTS",
             Self::DisplayResults => "DISPLAY_RESULTS",
             Self::IperfDone => "IPERF_DONE",
+            Self::Extensions => "EXTENSIONS",
             Self::AccessDenied => "ACCESS_DENIED",
             Self::ServerError => "SERVER_ERROR",
             Self::Unknown(_) => "unknown state",
@@ -111,7 +116,7 @@ mod tests {
             .map(State::from_byte)
             .filter(|s| !matches!(s, State::Unknown(_)))
             .count();
-        assert_eq!(known, 12);
+        assert_eq!(known, 13);
         for byte in 0..=255 {
             assert_eq!(State::from_byte(byte).to_byte(), byte);
         }

@@ -79,6 +79,8 @@ fn sending(own: &StreamTotals, peer: Option<&StreamResult>, test: &TestConfig) -
         retransmits: own.tcp.map(|tcp| tcp.retransmits),
         tcp: own.tcp,
         file: own.file.clone(),
+        sender_copies: own.copies.clone(),
+        receiver_copies: peer.and_then(|peer| peer.copies.clone()),
     }
 }
 
@@ -107,6 +109,8 @@ fn receiving(
         retransmits: retransmits.and_then(|n| n.try_into().ok()),
         tcp: None,
         file: own.file.clone(),
+        sender_copies: peer.and_then(|peer| peer.copies.clone()),
+        receiver_copies: own.copies.clone(),
     }
 }
 

@@ -9,6 +9,7 @@
 //! Every derived value is computed in one place (`sums`); the sinks decide only how it looks. Nothing here reads a
 //! socket or a counter.
 
+mod copies;
 mod json;
 mod number;
 mod output;

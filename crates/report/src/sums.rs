@@ -18,7 +18,7 @@ use std::time::Duration;
 use iperf_model::{Direction, TestConfig};
 
 pub(crate) use interval::{Detail, IntervalGroup, IntervalRow};
-pub(crate) use summary::{EndGroup, EndRow, EndTotals, FileRow};
+pub(crate) use summary::{Copies, EndGroup, EndRow, EndTotals, FileRow};
 
 /// Seconds with the resolution of output, a microsecond.
 pub(crate) fn seconds(time: Duration) -> f64 {

@@ -7,8 +7,10 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use iperf_model::Event;
+use iperf_model::{CopyMode, CopyReport, Event, ReceiveMode, SendMode, ZeroCopy};
 use iperf_report::Format;
 use serde_json::Value;
 use support::{from_json, is_client, options, render, sample, samples};
@@ -107,8 +109,21 @@ fn documents() -> (Leaves, Leaves) {
 
 /// Adds what only this program can know.
 fn tell_everything(events: &mut [Event]) {
+    let zerocopy = ZeroCopy {
+        send: SendMode::Msg,
+        receive: ReceiveMode::Mmap,
+    };
     for event in events {
+        match event {
+            Event::TestBegan(began) => Arc::make_mut(&mut began.config).zerocopy = zerocopy,
+            Event::TestStarted(started) => Arc::make_mut(&mut started.config).zerocopy = zerocopy,
+            _ => {}
+        }
         if let Event::Summary(summary) = event {
+            for stream in &mut summary.streams {
+                stream.sender_copies = Some(copies());
+                stream.receiver_copies = Some(copies());
+            }
             for received in summary
                 .streams
                 .iter_mut()
@@ -117,6 +132,21 @@ fn tell_everything(events: &mut [Event]) {
                 received.socket_drops = Some(3);
             }
         }
+    }
+}
+
+fn copies() -> CopyReport {
+    CopyReport {
+        requested: CopyMode::Mmap,
+        used: CopyMode::Copy,
+        reason: Some("why".to_owned()),
+        calls: 1,
+        uncopied: 2,
+        copied: 3,
+        mappings: 4,
+        completions: 5,
+        copied_completions: 6,
+        cpu: Duration::from_millis(1),
     }
 }
 

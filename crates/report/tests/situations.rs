@@ -101,6 +101,8 @@ impl Case {
                 retransmits: None,
                 tcp: None,
                 file: None,
+                sender_copies: None,
+                receiver_copies: None,
             }],
             duration: Duration::from_secs(1),
             remote_duration: None,
@@ -411,6 +413,8 @@ fn a_sum_of_unknown_losses_is_unknown() {
         retransmits: None,
         tcp: None,
         file: None,
+        sender_copies: None,
+        receiver_copies: None,
     };
     let Event::Summary(mut summary) = case.summary(None, None) else {
         unreachable!()
@@ -458,6 +462,8 @@ fn a_peers_absurd_counts_are_shown_and_do_no_harm() {
             retransmits: Some(u64::MAX),
             tcp: None,
             file: None,
+            sender_copies: None,
+            receiver_copies: None,
         };
         summary.streams = vec![stream.clone(), stream];
         summary.remote_duration = Some(Duration::MAX);

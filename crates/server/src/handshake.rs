@@ -14,6 +14,7 @@ use iperf_model::{
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
+use iperf_proto::extensions::Granted;
 use iperf_proto::params::Params;
 use iperf_proto::server::{Action, Failure, Server};
 use iperf_proto::stream_id::stream_id;
@@ -208,9 +209,10 @@ impl Handshake {
                     Transport::Sctp => self.sctp = Some(self.open_sctp_door(&test).await?),
                     _ => {}
                 }
+                let granted = params.extensions.as_ref().map(|_| Granted::to_test(&test));
                 self.test = Some((Arc::new(test), SystemTime::now()));
                 self.deadline = Some(Instant::now() + STREAM_LIMIT);
-                self.machine.accept(Instant::now());
+                self.machine.accept(granted.as_ref(), Instant::now());
                 Ok(())
             }
             Action::ClientTerminated => Err(TestError::ClientTerminated),

@@ -14,6 +14,7 @@ use crate::dscp;
 use crate::error::ParameterError;
 use crate::options::Client;
 use crate::resolve::local::LocalDraft;
+use crate::resolve::zerocopy::ZeroCopyDraft;
 use crate::value::Value;
 
 /// The longest test in seconds: a day.
@@ -34,6 +35,7 @@ const UDP_RATE: u64 = 1 << 20;
 pub(super) struct ClientDraft {
     /// What travels; the block and the limit are filled in at the end.
     test: TestConfig,
+    zerocopy: ZeroCopyDraft,
     reverse: bool,
     bidir: bool,
     rate: Option<u64>,
@@ -52,6 +54,7 @@ impl Default for ClientDraft {
     fn default() -> Self {
         Self {
             test: TestConfig::new(Transport::Tcp),
+            zerocopy: ZeroCopyDraft::default(),
             reverse: false,
             bidir: false,
             rate: None,
@@ -132,8 +135,11 @@ impl ClientDraft {
                 let label = value.c_integer(1..=0xf_ffff, Code::FLOW_LABEL)?;
                 test.socket.flow_label = Some(label);
             }
-            Client::ZeroCopy => test.zerocopy = true,
-            Client::SkipRxCopy => test.skip_rx_copy = true,
+            Client::ZeroCopy => self.zerocopy.send(value)?,
+            Client::ZeroCopyRx => self.zerocopy.receive(value)?,
+            Client::SkipRxCopy => self.zerocopy.skip_rx_copy(),
+            Client::ZeroCopyStrict => self.zerocopy.strict = true,
+            Client::Verify => self.zerocopy.verify = true,
             Client::Omit => test.omit = value.integer(0..=MAX_OMIT, Code::OMIT)?,
             Client::Title => test.title = Some(value.string()?),
             Client::ExtraData => test.extra_data = Some(value.string()?),
@@ -208,6 +214,19 @@ impl ClientDraft {
         Ok(())
     }
 
+    /// Settles how bytes are moved.
+    pub(super) fn set_zerocopy(&mut self, local: &LocalDraft) -> Result<(), ParameterError> {
+        if self.zerocopy.verify && local.options.file.is_some() {
+            return Err(ParameterError::Clash("--verify", "-F/--file"));
+        }
+        if self.zerocopy.verify && self.test.payload == Payload::Repeating {
+            return Err(ParameterError::Clash("--verify", "--repeating-payload"));
+        }
+        self.test.zerocopy = self.zerocopy.settle(self.test.transport)?;
+        self.test.verify = self.zerocopy.verify;
+        Ok(())
+    }
+
     /// Checks the size of blocks.
     pub(super) fn set_block(&mut self) -> Result<(), ParameterError> {
         let (range, outside) = match self.test.transport {
@@ -259,6 +278,7 @@ impl ClientDraft {
         self.test.server_affinity = local.server_affinity;
         let mut options = local.options;
         options.sctp.streams = self.sctp_streams;
+        options.zerocopy_strict = self.zerocopy.strict;
         ClientConfig {
             endpoint,
             test: self.test,

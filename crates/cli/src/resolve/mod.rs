@@ -10,6 +10,7 @@ mod client;
 mod endpoint;
 mod local;
 mod server;
+mod zerocopy;
 
 use iperf_model::Endpoint;
 use iperf_proto::Code;
@@ -123,6 +124,7 @@ impl Draft {
         };
         let over_vsock = matches!(endpoint, Some(Endpoint::Vsock(_) | Endpoint::Hybrid { .. }));
         self.client.set_transport(over_vsock, self.local.mptcp)?;
+        self.client.set_zerocopy(&self.local)?;
         self.client.set_block()?;
         self.client.set_limit(&self.local)?;
         let Some(role) = self.role else {

@@ -6,7 +6,8 @@ use iperf_model::{
     CpuUsage, RunTotals, ServerOutput, StreamTotals, Summary, TcpTotals, TestConfig, Transport,
 };
 use iperf_proto::{
-    Client, Code, Cookie, Deadlines, Params, Results, Server, client, server, stream_id, summarize,
+    Client, Code, Cookie, Deadlines, Granted, Params, Results, Server, client, server, stream_id,
+    summarize,
 };
 
 /// A command by which a server's driver turns a test down.
@@ -128,7 +129,9 @@ impl Pair {
             return;
         }
         match action {
-            client::Action::ParamsSent | client::Action::StartClock => {}
+            client::Action::ParamsSent
+            | client::Action::StartClock
+            | client::Action::Granted(_) => {}
             client::Action::OpenStreams => {
                 assert_eq!(self.client.poll_timeout(), None);
                 self.streams_arrived = true;
@@ -170,7 +173,13 @@ impl Pair {
             server::Action::Params(params) => {
                 self.server_test = Some(params.to_test().unwrap());
                 match self.refusal {
-                    None => self.server.accept(self.now),
+                    None => {
+                        let granted = params
+                            .extensions
+                            .as_ref()
+                            .map(|_| Granted::to_test(&self.test));
+                        self.server.accept(granted.as_ref(), self.now);
+                    }
                     Some(Refusal::Code(code, errno)) => self.server.refuse(code, errno),
                     Some(Refusal::Busy) => self.server.deny(),
                 }
@@ -198,6 +207,7 @@ fn take(bytes: &mut Vec<u8>, most: usize) -> Vec<u8> {
 fn client_name(action: &client::Action) -> &'static str {
     match action {
         client::Action::ParamsSent => "ParamsSent",
+        client::Action::Granted(_) => "Granted",
         client::Action::OpenStreams => "OpenStreams",
         client::Action::StartClock => "StartClock",
         client::Action::Run => "Run",

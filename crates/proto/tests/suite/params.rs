@@ -1,6 +1,9 @@
 //! What servers make of parameters, and what clients write.
 
-use iperf_model::{Direction, Limit, Pacing, Payload, SocketOptions, TestConfig, Transport};
+use iperf_model::{
+    Direction, Limit, Pacing, Payload, ReceiveMode, SendMode, SocketOptions, TestConfig, Transport,
+    ZeroCopy,
+};
 use iperf_proto::{Code, Params};
 
 fn test_of(json: &str) -> Result<TestConfig, Code> {
@@ -36,9 +39,12 @@ fn integer_flags_count_by_presence_or_by_value() {
     .unwrap();
     assert!(test.get_server_output && test.udp.counters_64bit);
     assert_eq!(test.payload, Payload::Repeating);
-    assert!(!test.zerocopy && !test.socket.dont_fragment && !test.skip_rx_copy);
+    assert_eq!(test.zerocopy, ZeroCopy::default());
+    assert!(!test.socket.dont_fragment);
     let test = test_of(r#"{"zerocopy":1,"dont_fragment":1,"skip_rx_copy":1}"#).unwrap();
-    assert!(test.zerocopy && test.socket.dont_fragment && test.skip_rx_copy);
+    assert!(test.socket.dont_fragment);
+    assert_eq!(test.zerocopy.send, SendMode::Auto);
+    assert_eq!(test.zerocopy.receive, ReceiveMode::Trunc);
 }
 
 #[test]
@@ -222,8 +228,11 @@ fn a_full_test_survives_the_wire() {
         dont_fragment: true,
     };
     test.payload = Payload::Repeating;
-    test.zerocopy = true;
-    test.skip_rx_copy = true;
+    test.zerocopy = ZeroCopy {
+        send: SendMode::Splice,
+        receive: ReceiveMode::Mmap,
+    };
+    test.verify = true;
     test.udp.counters_64bit = true;
     test.udp.gsro = true;
     test.server_affinity = Some(1024);

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
+use iperf_model::{CopyMode, CopyReport};
 use iperf_model::{CpuUsage, ServerOutput};
 use iperf_proto::framing::{FrameReader, frame};
 use iperf_proto::udp::DatagramHeader;
@@ -83,6 +84,11 @@ prop_compose! {
             dont_fragment: ints[21],
             authtoken: texts[3].clone(),
             skip_rx_copy: ints[0],
+            extensions: texts[0].as_ref().map(|name| iperf_proto::Extensions {
+                send: Some(name.clone()),
+                receive: texts[1].clone(),
+                verify: flags[0],
+            }),
             client_version: Some(iperf_model::VERSION.to_owned()),
         }
     }
@@ -126,6 +132,10 @@ fn params_in_range() -> impl Strategy<Value = Params> {
         fit(&mut params.zerocopy, 0..=1);
         fit(&mut params.dont_fragment, 0..=1);
         fit(&mut params.skip_rx_copy, 0..=1);
+        if let Some(extensions) = &mut params.extensions {
+            extensions.send = Some("splice".to_owned());
+            extensions.receive = Some("mmap".to_owned());
+        }
         params
     })
 }
@@ -141,6 +151,7 @@ prop_compose! {
         omitted in of((any::<i64>(), any::<i64>())),
         jitter in finite(),
         socket_drops in of(any::<i64>()),
+        copied in of(any::<u16>()),
         start_time in of(finite()),
         end_time in of(finite()),
     ) -> StreamResult {
@@ -154,6 +165,18 @@ prop_compose! {
             packets: ints[3],
             omitted_packets: omitted.map(|(_, packets)| packets),
             socket_drops,
+            copies: copied.map(|copied| CopyReport {
+                requested: CopyMode::Mmap,
+                used: CopyMode::Copy,
+                reason: Some(format!("reason {copied}")),
+                calls: 1,
+                uncopied: 0,
+                copied: copied.into(),
+                mappings: 2,
+                completions: 3,
+                copied_completions: 4,
+                cpu: std::time::Duration::from_millis(copied.into()),
+            }),
             start_time,
             end_time,
         }

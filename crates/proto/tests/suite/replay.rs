@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use iperf_model::{
-    Direction, Limit, Payload, RunTotals, StreamTotals, TcpTotals, TestConfig, Transport,
+    Direction, Limit, Payload, ReceiveMode, RunTotals, SendMode, StreamTotals, TcpTotals,
+    TestConfig, Transport, ZeroCopy,
 };
 use iperf_proto::udp::{self, DatagramHeader};
 use iperf_proto::{
@@ -133,6 +134,7 @@ fn play_to_client(
         while let Some(action) = client.poll_action() {
             match action {
                 client::Action::ParamsSent => names.push("ParamsSent"),
+                client::Action::Granted(_) => panic!("no recorded server grants anything"),
                 client::Action::OpenStreams => {
                     names.push("OpenStreams");
                     client.streams_opened(now);
@@ -175,7 +177,7 @@ fn play_to_server(recording: &Recording, chunk: usize) -> (Vec<server::Action>, 
                     server.handle_input(piece, now);
                 }
             }
-            (false, "CREATE_STREAMS") => server.accept(now),
+            (false, "CREATE_STREAMS") => server.accept(None, now),
             (false, "TEST_START") => server.streams_ready(now),
             (false, "EXCHANGE_RESULTS") => server.exchange_results(now),
             (false, "results") => server.send_results(&recording.results(false).unwrap(), now),
@@ -440,8 +442,10 @@ fn many_options_arrive() {
     expected.socket.congestion = Some("cubic".to_owned());
     expected.socket.dont_fragment = true;
     expected.payload = Payload::Repeating;
-    expected.zerocopy = true;
-    expected.skip_rx_copy = true;
+    expected.zerocopy = ZeroCopy {
+        send: SendMode::Auto,
+        receive: ReceiveMode::Trunc,
+    };
     expected.udp.counters_64bit = true;
     expected.server_affinity = Some(1);
     expected.title = Some("my title".to_owned());

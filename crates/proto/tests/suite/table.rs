@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use iperf_model::{TestConfig, Transport};
 use iperf_proto::{
-    Client, Code, Cookie, Deadlines, Params, Results, Server, State, client, framing::frame, server,
+    Client, Code, Cookie, Deadlines, Granted, Params, Results, Server, State, client,
+    framing::frame, server,
 };
 
-const KNOWN: [u8; 12] = [1, 2, 4, 9, 10, 11, 12, 13, 14, 16, 0xff, 0xfe];
+const KNOWN: [u8; 13] = [1, 2, 4, 9, 10, 11, 12, 13, 14, 16, 64, 0xff, 0xfe];
 
 pub(crate) fn params() -> Params {
     Params::from_test(&TestConfig::new(Transport::Tcp))
@@ -88,7 +89,7 @@ pub(crate) fn server_at(index: usize, now: Instant) -> Server {
     for step in 0..index {
         match step {
             0 => server.handle_input(&frame(&params().to_json()), now),
-            1 => server.accept(now),
+            1 => server.accept(None, now),
             2 => server.streams_ready(now),
             3 => server.handle_input(&[4], now),
             4 => server.exchange_results(now),
@@ -184,6 +185,59 @@ fn each_byte_in_each_phase_of_the_client() {
             let answer = answer.split('(').next().unwrap();
             assert_eq!(answer, expected, "byte {byte} {}", CLIENT_PHASES[index]);
         }
+    }
+}
+
+/// A client that asked for nothing special takes no answer to it, and one that did takes one.
+#[test]
+fn what_is_granted_comes_once_and_only_to_who_asked() {
+    let now = Instant::now();
+    let mut test = TestConfig::new(Transport::Tcp);
+    test.verify = true;
+    let cookie = Cookie::from_random([1; 36]);
+    let mut client = Client::new(cookie, Params::from_test(&test), Deadlines::client(), now);
+    let granted = Granted::to_test(&test);
+    client.handle_input(&[9, 64], now);
+    client.handle_input(&frame(&granted.to_json()), now);
+    assert_eq!(
+        drain_client(&mut client),
+        [
+            client::Action::ParamsSent,
+            client::Action::Granted(Box::new(granted))
+        ]
+    );
+    assert_eq!(client.state_name(), CLIENT_PHASES[1]);
+    client.handle_input(&[64], now);
+    assert!(matches!(
+        drain_client(&mut client)[..],
+        [client::Action::Fail(client::Failure::Unexpected {
+            state: State::Extensions,
+            ..
+        })]
+    ));
+}
+
+#[test]
+fn an_unreadable_grant_ends_the_test() {
+    let now = Instant::now();
+    let mut test = TestConfig::new(Transport::Tcp);
+    test.verify = true;
+    for message in [&b"\xff\xff\xff\xff"[..], &[0; 4], &frame("{")] {
+        let cookie = Cookie::from_random([1; 36]);
+        let mut client = Client::new(cookie, Params::from_test(&test), Deadlines::client(), now);
+        client.handle_input(&[9, 64], now);
+        client.handle_input(message, now);
+        let actions = drain_client(&mut client);
+        assert!(
+            matches!(
+                actions[..],
+                [
+                    _,
+                    client::Action::Fail(client::Failure::GrantedUnreadable(_))
+                ]
+            ),
+            "{actions:?}"
+        );
     }
 }
 
@@ -390,7 +444,7 @@ fn a_command_at_another_time_does_nothing() {
         }
     }
     let server_commands: [(ServerCommand, usize); 4] = [
-        (|s, now| s.accept(now), 1),
+        (|s, now| s.accept(None, now), 1),
         (|s, now| s.streams_ready(now), 2),
         (|s, now| s.exchange_results(now), 4),
         (|s, now| s.send_results(&results(), now), 6),

@@ -1,9 +1,10 @@
 //! The member `end`: what the test came to.
 
-use iperf_model::{CpuUsage, Summary, TestConfig, Transport};
+use iperf_model::{CopyReport, CpuUsage, Summary, TestConfig, Transport};
 use serde_json::{Map, Value, json};
 
-use crate::sums::{EndGroup, EndRow, EndTotals};
+use crate::copies;
+use crate::sums::{Copies, EndGroup, EndRow, EndTotals};
 
 /// The member as it is made of a summary.
 pub(crate) fn value(config: &TestConfig, is_client: bool, summary: &Summary) -> Value {
@@ -27,11 +28,19 @@ pub(crate) fn value(config: &TestConfig, is_client: bool, summary: &Summary) -> 
         if udp {
             end.insert(format!("sum{suffix}"), udp_sum(&group.sum, &totals));
         }
-        let [sent, received] = if udp {
+        let [mut sent, mut received] = if udp {
             [udp_sent(group, &totals), udp_received(group, &totals)]
         } else {
             [stream_sent(group, &totals), stream_received(group, &totals)]
         };
+        for (sum, copies) in [
+            (&mut sent, &group.sum.copies.sender),
+            (&mut received, &group.sum.copies.receiver),
+        ] {
+            if let Some(members) = sum.as_object_mut() {
+                insert_copies(members, copies.as_ref());
+            }
+        }
         end.insert(format!("sum_sent{suffix}"), sent);
         end.insert(format!("sum_received{suffix}"), received);
     }
@@ -102,6 +111,7 @@ fn stream(row: &EndRow, totals: &EndTotals) -> Value {
         sender.insert("mean_rtt".into(), json!(tcp.mean_rtt));
     }
     sender.insert("sender".into(), json!(row.sending));
+    insert_copies(&mut sender, row.copies.sender.as_ref());
 
     let mut receiver = span(
         row.socket,
@@ -111,6 +121,7 @@ fn stream(row: &EndRow, totals: &EndTotals) -> Value {
         row.received.bits_per_second,
     );
     receiver.insert("sender".into(), json!(row.sending));
+    insert_copies(&mut receiver, row.copies.receiver.as_ref());
 
     let mut members = Map::new();
     members.insert("sender".into(), sender.into());
@@ -127,6 +138,13 @@ fn stream(row: &EndRow, totals: &EndTotals) -> Value {
     }
     members.insert("receiver".into(), receiver.into());
     members.into()
+}
+
+/// Our own key, where zero-copy was asked for.
+fn insert_copies(members: &mut Map<String, Value>, report: Option<&CopyReport>) {
+    if let Some(report) = report {
+        members.insert("zerocopy".into(), copies::json(report));
+    }
 }
 
 fn stream_sent(group: &EndGroup, totals: &EndTotals) -> Value {
@@ -187,6 +205,14 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> Value {
         members.insert("socket_drops".into(), json!(drops));
     }
     members.insert("sender".into(), json!(row.sending));
+    let Copies { sender, receiver } = &row.copies;
+    let both = [("sender", sender), ("receiver", receiver)].into_iter();
+    let both: Map<_, _> = both
+        .filter_map(|(side, report)| Some((side.into(), copies::json(report.as_ref()?))))
+        .collect();
+    if !both.is_empty() {
+        members.insert("zerocopy".into(), both.into());
+    }
     members.into()
 }
 

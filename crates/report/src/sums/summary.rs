@@ -1,6 +1,8 @@
 //! The rows of a summary: each stream as both ends saw it, and the sum of each group.
 
-use iperf_model::{FileProgress, StreamSummary, Summary, TcpTotals, TestConfig};
+use iperf_model::{
+    CopyReport, FileProgress, StreamSummary, Summary, TcpTotals, TestConfig, ZeroCopy,
+};
 
 use super::{mean, percent, rate, roles, seconds, total, total_lost};
 
@@ -52,6 +54,15 @@ pub(crate) struct EndRow {
     pub(crate) tcp: Option<TcpTotals>,
     /// How much of a file went through. Always `None` in a sum.
     pub(crate) file: Option<FileRow>,
+    /// How the bytes went through the sending and the receiving end, if the test asked for zero-copy.
+    pub(crate) copies: Copies,
+}
+
+/// How the bytes went through both ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Copies {
+    pub(crate) sender: Option<CopyReport>,
+    pub(crate) receiver: Option<CopyReport>,
 }
 
 /// What a sending side counted.
@@ -105,7 +116,10 @@ impl EndTotals {
                     .streams
                     .iter()
                     .filter(|stream| stream.sending == sending)
-                    .map(|stream| EndRow::of_stream(stream, sender_seconds, receiver_seconds))
+                    .map(|stream| {
+                        let row = EndRow::of_stream(stream, sender_seconds, receiver_seconds);
+                        row.with_copies(config, stream)
+                    })
                     .collect();
                 EndGroup {
                     sending,
@@ -175,7 +189,18 @@ impl EndRow {
                 .file
                 .as_ref()
                 .map(|file| FileRow::new(file, stream.sending, sent.bytes, received.bytes)),
+            copies: Copies::default(),
         }
+    }
+
+    fn with_copies(mut self, config: &TestConfig, stream: &StreamSummary) -> Self {
+        if config.zerocopy != ZeroCopy::default() {
+            self.copies = Copies {
+                sender: stream.sender_copies.clone(),
+                receiver: stream.receiver_copies.clone(),
+            };
+        }
+        self
     }
 
     fn of_sum(rows: &[Self], sending: bool, sender_seconds: f64, receiver_seconds: f64) -> Self {
@@ -207,6 +232,10 @@ impl EndRow {
                 .reduce(u64::saturating_add),
             tcp: None,
             file: None,
+            copies: Copies {
+                sender: sum_of_copies(rows.iter().map(|row| row.copies.sender.as_ref())),
+                receiver: sum_of_copies(rows.iter().map(|row| row.copies.receiver.as_ref())),
+            },
         }
     }
 
@@ -224,6 +253,14 @@ impl EndRow {
     pub(crate) fn lost_percent(&self) -> f64 {
         percent(self.received.lost.unwrap_or(0), self.packets)
     }
+}
+
+/// What all streams did together; unknown if it is of any of them.
+fn sum_of_copies<'a>(reports: impl Iterator<Item = Option<&'a CopyReport>>) -> Option<CopyReport> {
+    let reports: Option<Vec<_>> = reports.collect();
+    let mut reports = reports?.into_iter();
+    let first = reports.next()?.clone();
+    Some(reports.fold(first, |sum, report| sum.plus(report)))
 }
 
 impl FileRow {

@@ -7,7 +7,8 @@ use iperf_model::{CpuUsage, Summary, TestConfig};
 
 use super::header;
 use super::line::{self, Lines};
-use crate::sums::{EndGroup, EndRow, EndTotals};
+use crate::copies;
+use crate::sums::{Copies, EndGroup, EndRow, EndTotals};
 
 /// All lines from the separator on.
 pub(crate) fn lines(
@@ -33,6 +34,10 @@ pub(crate) fn lines(
         }
         if config.streams > 1 {
             page.sum(&group.sum, &mut out);
+        }
+        let Copies { sender, receiver } = &group.sum.copies;
+        for (way, report) in [("tx", sender), ("rx", receiver)] {
+            out.extend(report.as_ref().and_then(|report| copies::line(way, report)));
         }
         if verbose {
             page.remarks(group, summary, &mut out);

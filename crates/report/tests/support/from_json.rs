@@ -283,6 +283,8 @@ fn stream_summary(stream: &Value, sending: bool, is_client: bool) -> StreamSumma
                 moved: file[moved].as_u64().unwrap(),
             }
         }),
+        sender_copies: None,
+        receiver_copies: None,
     }
 }
 
@@ -305,5 +307,7 @@ fn udp_summary(udp: &Value, received: &Value, sending: bool, is_client: bool) ->
         retransmits: None,
         tcp: None,
         file: None,
+        sender_copies: None,
+        receiver_copies: None,
     }
 }

@@ -449,6 +449,8 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
             retransmits: sent.and_then(|row| row.retransmits).filter(|_| tcp),
             tcp: None,
             file: find("        Sent ").map(file),
+            sender_copies: None,
+            receiver_copies: None,
         }
     });
     let cpu = find("CPU Utilization: ").map(|text| {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iperf_model::{
-    Direction, Family, Keepalive, LocalOptions, Pacing, Payload, RateLimit, SocketOptions,
-    TestConfig, Transport,
+    Direction, Family, Keepalive, LocalOptions, Pacing, Payload, RateLimit, ReceiveMode, SendMode,
+    SocketOptions, TestConfig, Transport, ZeroCopy,
 };
 
 use super::{client, invocation, refused, server, test};
@@ -56,8 +56,10 @@ fn a_client_reads_what_travels() {
         timer_us: 2048,
     };
     expected.payload = Payload::Repeating;
-    expected.zerocopy = true;
-    expected.skip_rx_copy = true;
+    expected.zerocopy = ZeroCopy {
+        send: SendMode::Auto,
+        receive: ReceiveMode::Trunc,
+    };
     expected.server_affinity = Some(2);
     expected.title = Some("name".to_owned());
     expected.extra_data = Some("more".to_owned());

@@ -2,6 +2,7 @@
 
 mod alone;
 mod together;
+mod zerocopy;
 
 use std::ffi::OsString;
 

@@ -1,0 +1,306 @@
+//! Moving bytes without copying them: what is asked for, and what was really done.
+
+use std::time::Duration;
+
+/// How a sender hands its bytes to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum SendMode {
+    /// `send(2)`: one copy into the kernel.
+    #[default]
+    Copy,
+    /// What suits the transport best (`-Z`): `sendfile` over TCP, `MSG_ZEROCOPY` over vsock.
+    Auto,
+    /// `sendfile(2)` from a memory file (`--zerocopy=sendfile`).
+    Sendfile,
+    /// `vmsplice(2)` and `splice(2)` through a pipe (`--zerocopy=splice`).
+    Splice,
+    /// `send(2)` with `MSG_ZEROCOPY` (`--zerocopy=msg`).
+    Msg,
+}
+
+/// How a receiver takes its bytes from the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum ReceiveMode {
+    /// `recv(2)`: one copy out of the kernel (`--zerocopy-rx=off`).
+    #[default]
+    Copy,
+    /// `mmap`, `getsockopt` and `madvise`: the pages of the receive queue themselves (`--zerocopy-rx=mmap`).
+    Mmap,
+    /// The kernel drops the bytes (`--zerocopy-rx=trunc`, `--skip-rx-copy`).
+    Trunc,
+    /// `splice(2)` to a pipe and on to `/dev/null` (`--zerocopy-rx=splice`).
+    Splice,
+}
+
+/// How both ends of a test are asked to move their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct ZeroCopy {
+    /// The sending ends.
+    pub send: SendMode,
+    /// The receiving ends.
+    pub receive: ReceiveMode,
+}
+
+/// A way to move bytes in either direction, as reports name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CopyMode {
+    /// A copy by `send(2)` or `recv(2)`.
+    Copy,
+    /// Whatever suits the transport; only asked for, never done.
+    Auto,
+    /// `sendfile(2)`.
+    Sendfile,
+    /// `splice(2)`.
+    Splice,
+    /// `MSG_ZEROCOPY`.
+    Msg,
+    /// `mmap`, `getsockopt` and `madvise`.
+    Mmap,
+    /// `MSG_TRUNC`.
+    Trunc,
+}
+
+impl CopyMode {
+    const ALL: [Self; 7] = [
+        Self::Copy,
+        Self::Auto,
+        Self::Sendfile,
+        Self::Splice,
+        Self::Msg,
+        Self::Mmap,
+        Self::Trunc,
+    ];
+
+    /// The name in JSON, in text, and on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Auto => "auto",
+            Self::Sendfile => "sendfile",
+            Self::Splice => "splice",
+            Self::Msg => "msg",
+            Self::Mmap => "mmap",
+            Self::Trunc => "trunc",
+        }
+    }
+
+    /// The mode of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+impl From<SendMode> for CopyMode {
+    fn from(mode: SendMode) -> Self {
+        match mode {
+            SendMode::Copy => Self::Copy,
+            SendMode::Auto => Self::Auto,
+            SendMode::Sendfile => Self::Sendfile,
+            SendMode::Splice => Self::Splice,
+            SendMode::Msg => Self::Msg,
+        }
+    }
+}
+
+impl From<ReceiveMode> for CopyMode {
+    fn from(mode: ReceiveMode) -> Self {
+        match mode {
+            ReceiveMode::Copy => Self::Copy,
+            ReceiveMode::Mmap => Self::Mmap,
+            ReceiveMode::Trunc => Self::Trunc,
+            ReceiveMode::Splice => Self::Splice,
+        }
+    }
+}
+
+impl TryFrom<CopyMode> for SendMode {
+    type Error = CopyMode;
+
+    fn try_from(mode: CopyMode) -> Result<Self, CopyMode> {
+        Ok(match mode {
+            CopyMode::Copy => Self::Copy,
+            CopyMode::Auto => Self::Auto,
+            CopyMode::Sendfile => Self::Sendfile,
+            CopyMode::Splice => Self::Splice,
+            CopyMode::Msg => Self::Msg,
+            CopyMode::Mmap | CopyMode::Trunc => return Err(mode),
+        })
+    }
+}
+
+impl TryFrom<CopyMode> for ReceiveMode {
+    type Error = CopyMode;
+
+    fn try_from(mode: CopyMode) -> Result<Self, CopyMode> {
+        Ok(match mode {
+            CopyMode::Copy => Self::Copy,
+            CopyMode::Mmap => Self::Mmap,
+            CopyMode::Trunc => Self::Trunc,
+            CopyMode::Splice => Self::Splice,
+            CopyMode::Auto | CopyMode::Sendfile | CopyMode::Msg => return Err(mode),
+        })
+    }
+}
+
+/// How the bytes of one stream went through one end: from the first byte of the test to the last, the omitted period
+/// included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyReport {
+    /// What was asked for.
+    pub requested: CopyMode,
+    /// What was done at the end.
+    pub used: CopyMode,
+    /// Why that is less than what was asked for.
+    pub reason: Option<String>,
+    /// System calls that moved bytes.
+    pub calls: u64,
+    /// Bytes that were not copied: sent by reference, mapped, or dropped inside the kernel.
+    pub uncopied: u64,
+    /// Bytes that were copied between this program and the kernel, or by the kernel on the way.
+    pub copied: u64,
+    /// Calls that mapped something.
+    pub mappings: u64,
+    /// Sends whose completion came (`MSG_ZEROCOPY`).
+    pub completions: u64,
+    /// Those of them that the kernel copied after all.
+    pub copied_completions: u64,
+    /// CPU time of the stream's thread.
+    pub cpu: Duration,
+}
+
+impl CopyReport {
+    /// All bytes that went through.
+    pub fn bytes(&self) -> u64 {
+        self.uncopied.saturating_add(self.copied)
+    }
+
+    /// The part of the bytes that was not copied, 0 to 1; `None` when there were no bytes.
+    pub fn uncopied_share(&self) -> Option<f64> {
+        let bytes = self.bytes();
+        (bytes > 0).then(|| self.uncopied as f64 / bytes as f64)
+    }
+
+    /// Bytes per mapping; `None` when nothing was mapped.
+    pub fn mean_mapping(&self) -> Option<u64> {
+        self.uncopied.checked_div(self.mappings)
+    }
+
+    /// Seconds of CPU time per 10⁹ bytes; `None` when there were no bytes.
+    pub fn cpu_per_gigabyte(&self) -> Option<f64> {
+        let bytes = self.bytes();
+        (bytes > 0).then(|| self.cpu.as_secs_f64() / (bytes as f64 / 1e9))
+    }
+
+    /// Whether less was done than asked for: another mode, or more than a twentieth of the bytes copied. So much may
+    /// be: the last bytes of a stream seldom fill a page.
+    pub fn falls_short(&self) -> bool {
+        const ALLOWED: f64 = 0.05;
+        if self.requested == CopyMode::Copy {
+            return false;
+        }
+        let other = !matches!(self.requested, CopyMode::Auto) && self.used != self.requested;
+        let copied = self
+            .uncopied_share()
+            .is_some_and(|share| share < 1.0 - ALLOWED);
+        other || self.used == CopyMode::Copy || copied
+    }
+
+    /// Two streams as one. What differs between them is what the second says, and a reason of either stays.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            requested: other.requested,
+            // One stream that fell back is what a reader of the sum should see.
+            used: if self.falls_short() { self } else { other }.used,
+            reason: self.reason.clone().or_else(|| other.reason.clone()),
+            calls: self.calls.saturating_add(other.calls),
+            uncopied: self.uncopied.saturating_add(other.uncopied),
+            copied: self.copied.saturating_add(other.copied),
+            mappings: self.mappings.saturating_add(other.mappings),
+            completions: self.completions.saturating_add(other.completions),
+            copied_completions: self
+                .copied_completions
+                .saturating_add(other.copied_completions),
+            cpu: self.cpu.saturating_add(other.cpu),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(used: CopyMode, uncopied: u64, copied: u64) -> CopyReport {
+        CopyReport {
+            requested: CopyMode::Mmap,
+            used,
+            reason: None,
+            calls: 2,
+            uncopied,
+            copied,
+            mappings: 4,
+            completions: 0,
+            copied_completions: 0,
+            cpu: Duration::from_millis(500),
+        }
+    }
+
+    #[test]
+    fn names_lead_back_to_their_modes() {
+        for mode in CopyMode::ALL {
+            assert_eq!(CopyMode::from_name(mode.name()), Some(mode));
+        }
+        assert_eq!(CopyMode::from_name("MSG"), None);
+        for mode in CopyMode::ALL {
+            if let Ok(send) = SendMode::try_from(mode) {
+                assert_eq!(CopyMode::from(send), mode);
+            }
+            if let Ok(receive) = ReceiveMode::try_from(mode) {
+                assert_eq!(CopyMode::from(receive), mode);
+            }
+        }
+    }
+
+    #[test]
+    fn shares_need_bytes() {
+        let none = report(CopyMode::Mmap, 0, 0);
+        assert_eq!(
+            (none.uncopied_share(), none.cpu_per_gigabyte()),
+            (None, None)
+        );
+        let some = report(CopyMode::Mmap, 3_000_000, 1_000_000);
+        assert_eq!(some.uncopied_share(), Some(0.75));
+        assert_eq!(some.mean_mapping(), Some(750_000));
+        assert_eq!(some.cpu_per_gigabyte(), Some(125.0));
+    }
+
+    #[test]
+    fn less_than_asked_for_is_another_mode_or_many_copies() {
+        assert!(!report(CopyMode::Mmap, 95, 5).falls_short());
+        assert!(report(CopyMode::Mmap, 94, 6).falls_short());
+        assert!(report(CopyMode::Copy, 0, 0).falls_short());
+        let trunc = report(CopyMode::Trunc, 100, 0);
+        assert!(trunc.falls_short());
+        let requested = CopyMode::Auto;
+        assert!(!CopyReport { requested, ..trunc }.falls_short());
+        let requested = CopyMode::Copy;
+        let copy = report(CopyMode::Copy, 0, 100);
+        assert!(!CopyReport { requested, ..copy }.falls_short());
+    }
+
+    #[test]
+    fn a_sum_shows_who_fell_back() {
+        let good = report(CopyMode::Mmap, 100, 0);
+        let bad = CopyReport {
+            reason: Some("why".to_owned()),
+            ..report(CopyMode::Copy, 0, 100)
+        };
+        for sum in [good.plus(&bad), bad.plus(&good)] {
+            assert_eq!(
+                (sum.used, sum.reason.as_deref()),
+                (CopyMode::Copy, Some("why"))
+            );
+            assert_eq!((sum.uncopied, sum.copied, sum.calls), (100, 100, 4));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How one end tells the other how its bytes went through: the member `zerocopy` of a stream's results, our own.
+
+use std::time::Duration;
+
+use iperf_model::{CopyMode, CopyReport};
+use serde_json::{Value, json};
+
+use crate::json::Fields;
+
+/// A peer's reason is printed, so it is cut to what fits a line.
+const MAX_REASON: usize = 200;
+
+/// The most CPU time that a peer's thread can have used, in seconds: a few days.
+const MAX_CPU: f64 = 1e6;
+
+pub(crate) fn to_json(report: &CopyReport) -> Value {
+    let mut json = json!({
+        "requested": report.requested.name(),
+        "used": report.used.name(),
+        "calls": report.calls,
+        "uncopied": report.uncopied,
+        "copied": report.copied,
+        "mappings": report.mappings,
+        "completions": report.completions,
+        "copied_completions": report.copied_completions,
+        "cpu": report.cpu.as_secs_f64(),
+    });
+    if let Some(reason) = &report.reason {
+        json["reason"] = reason.as_str().into();
+    }
+    json
+}
+
+/// A report whose modes this program does not know is none: nothing can be said about it.
+pub(crate) fn parse(fields: &Fields<'_>) -> Option<CopyReport> {
+    let mode = |key| CopyMode::from_name(&fields.string(key)?);
+    let count = |key| {
+        let count = fields.integer(key).unwrap_or(0);
+        u64::try_from(count).unwrap_or(0)
+    };
+    let cpu = fields.number("cpu").unwrap_or(0.0).clamp(0.0, MAX_CPU);
+    Some(CopyReport {
+        requested: mode("requested")?,
+        used: mode("used")?,
+        reason: fields.string("reason").map(|reason| printable(&reason)),
+        calls: count("calls"),
+        uncopied: count("uncopied"),
+        copied: count("copied"),
+        mappings: count("mappings"),
+        completions: count("completions"),
+        copied_completions: count("copied_completions"),
+        cpu: Duration::try_from_secs_f64(cpu).unwrap_or_default(),
+    })
+}
+
+fn printable(reason: &str) -> String {
+    let shown = reason.chars().filter(|c| !c.is_control());
+    shown.take(MAX_REASON).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> CopyReport {
+        CopyReport {
+            requested: CopyMode::Mmap,
+            used: CopyMode::Copy,
+            reason: Some("pages are compound".to_owned()),
+            calls: 1,
+            uncopied: 2,
+            copied: 3,
+            mappings: 4,
+            completions: 5,
+            copied_completions: 6,
+            cpu: Duration::from_millis(1250),
+        }
+    }
+
+    fn read(json: &str) -> Option<CopyReport> {
+        parse(&Fields::parse(json).unwrap())
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let silent = CopyReport {
+            reason: None,
+            ..report()
+        };
+        for report in [report(), silent] {
+            assert_eq!(read(&to_json(&report).to_string()), Some(report));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_report_or_nothing() {
+        assert_eq!(read(r#"{"requested":"mmap","used":"telepathy"}"#), None);
+        assert_eq!(read(r#"{"used":"mmap"}"#), None);
+        let odd = read(
+            r#"{"requested":"mmap","used":"mmap","cpu":1e300,"calls":-4,"copied":"x","reason":"a\u001b[31m\nb"}"#,
+        );
+        let odd = odd.unwrap();
+        assert_eq!(
+            (odd.calls, odd.copied, odd.cpu.as_secs()),
+            (0, 0, 1_000_000)
+        );
+        assert_eq!(odd.reason.as_deref(), Some("a[31mb"));
+        let long = format!(
+            r#"{{"requested":"mmap","used":"mmap","reason":"{}"}}"#,
+            "é".repeat(5000)
+        );
+        assert_eq!(read(&long).unwrap().reason.unwrap().chars().count(), 200);
+    }
+}

@@ -1,0 +1,197 @@
+//! What two ends of this program can do and iperf3 can't, and how they find out about each other.
+//!
+//! A client puts what it wants under `extensions` in its parameters, where iperf3 looks at nothing it does not know. A
+//! server of this program answers, before `CREATE_STREAMS`, with the byte [`State::Extensions`](crate::State::Extensions)
+//! and a message of its own: what of it it grants. A server that sends `CREATE_STREAMS` without that is another program.
+//!
+//! ```text
+//! client ── {"tcp":true,…,"extensions":{"zerocopy":{"send":"auto","receive":"mmap"},"verify":true}} ──► server
+//! client ◄── 64, {"version":"3.22 (iperf-rs …)","verify":true}, CREATE_STREAMS ─────────────────────── server
+//! ```
+//!
+//! Who asks for nothing special sends and gets exactly what iperf3 would.
+
+use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, VERSION, ZeroCopy};
+use serde_json::{Map, Value, json};
+
+use crate::json::{Fields, text};
+use crate::{Code, ParseError};
+
+/// The most bytes of a server's answer.
+pub const MAX_GRANTED: usize = 8192;
+
+/// The members of `extensions`. Names are as the client sent them: they may mean nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// Name of a [`SendMode`]: how sending ends are to send.
+    pub send: Option<String>,
+    /// Name of a [`ReceiveMode`]: how receiving ends are to receive.
+    pub receive: Option<String>,
+    /// Senders send a pattern and receivers check it.
+    pub verify: bool,
+}
+
+impl Extensions {
+    /// What a test needs beyond iperf3's parameters, if anything.
+    pub(crate) fn from_test(test: &TestConfig) -> Option<Self> {
+        let plain = iperf3_modes(
+            test.zerocopy.send != SendMode::Copy,
+            test.zerocopy.receive == ReceiveMode::Trunc,
+        );
+        let name = |mode: CopyMode| Some(mode.name().to_owned());
+        let modes = (test.zerocopy != plain).then_some(test.zerocopy);
+        let extensions = Self {
+            send: modes.and_then(|modes| name(modes.send.into())),
+            receive: modes.and_then(|modes| name(modes.receive.into())),
+            verify: test.verify,
+        };
+        (extensions != Self::default()).then_some(extensions)
+    }
+
+    pub(crate) fn parse(fields: &Fields<'_>) -> Self {
+        let zerocopy = fields.member("zerocopy").unwrap_or_default();
+        Self {
+            send: zerocopy.string("send"),
+            receive: zerocopy.string("receive"),
+            verify: fields.truth("verify"),
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let mut members = Map::new();
+        let mut modes = Map::new();
+        for (key, name) in [("send", &self.send), ("receive", &self.receive)] {
+            if let Some(name) = name {
+                modes.insert(key.to_owned(), Value::from(name.as_str()));
+            }
+        }
+        if !modes.is_empty() {
+            members.insert("zerocopy".to_owned(), Value::Object(modes));
+        }
+        if self.verify {
+            members.insert("verify".to_owned(), Value::Bool(true));
+        }
+        Value::Object(members)
+    }
+
+    /// The modes that are asked for, where `plain` is what iperf3's own parameters say.
+    pub(crate) fn modes(&self, plain: ZeroCopy) -> Result<ZeroCopy, Code> {
+        Ok(ZeroCopy {
+            send: mode(self.send.as_deref(), plain.send)?,
+            receive: mode(self.receive.as_deref(), plain.receive)?,
+        })
+    }
+}
+
+/// What iperf3 means with `zerocopy` and `skip_rx_copy`.
+pub(crate) fn iperf3_modes(zerocopy: bool, skip_rx_copy: bool) -> ZeroCopy {
+    let mut modes = ZeroCopy::default();
+    if zerocopy {
+        modes.send = SendMode::Auto;
+    }
+    if skip_rx_copy {
+        modes.receive = ReceiveMode::Trunc;
+    }
+    modes
+}
+
+fn mode<M: TryFrom<CopyMode>>(name: Option<&str>, otherwise: M) -> Result<M, Code> {
+    let Some(name) = name else {
+        return Ok(otherwise);
+    };
+    CopyMode::from_name(name)
+        .and_then(|mode| mode.try_into().ok())
+        .ok_or(Code::RECV_PARAMS)
+}
+
+/// What a server grants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// What the server calls itself.
+    pub version: String,
+    /// It fills blocks with the pattern, and checks what it receives.
+    pub verify: bool,
+}
+
+impl Granted {
+    /// This program grants whatever the test asks for.
+    pub fn to_test(test: &TestConfig) -> Self {
+        Self {
+            version: VERSION.to_owned(),
+            verify: test.verify,
+        }
+    }
+
+    /// Reads a server's answer.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        let text = text(bytes);
+        let fields = Fields::parse(&text)?;
+        Ok(Self {
+            version: fields.string("version").unwrap_or_default(),
+            verify: fields.truth("verify"),
+        })
+    }
+
+    /// The answer for the client.
+    pub fn to_json(&self) -> String {
+        json!({ "version": self.version, "verify": self.verify }).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iperf_model::Transport;
+
+    fn asked(test: &TestConfig) -> Option<String> {
+        Extensions::from_test(test).map(|extensions| extensions.to_json().to_string())
+    }
+
+    #[test]
+    fn what_iperf3_can_say_needs_no_extension() {
+        let mut test = TestConfig::new(Transport::Tcp);
+        assert_eq!(asked(&test), None);
+        test.zerocopy = iperf3_modes(true, true);
+        assert_eq!(asked(&test), None);
+    }
+
+    #[test]
+    fn modes_travel_by_name() {
+        let mut test = TestConfig::new(Transport::Tcp);
+        test.zerocopy = ZeroCopy {
+            send: SendMode::Msg,
+            receive: ReceiveMode::Mmap,
+        };
+        test.verify = true;
+        let json = asked(&test).unwrap();
+        assert_eq!(
+            json,
+            r#"{"zerocopy":{"send":"msg","receive":"mmap"},"verify":true}"#
+        );
+        let read = Extensions::parse(&Fields::parse(&json).unwrap());
+        assert_eq!(read.modes(ZeroCopy::default()), Ok(test.zerocopy));
+        assert!(read.verify);
+    }
+
+    #[test]
+    fn a_mode_of_the_other_direction_is_refused() {
+        for name in ["mmap", "trunc", "", "nothing", "MSG"] {
+            let extensions = Extensions {
+                send: Some(name.to_owned()),
+                ..Extensions::default()
+            };
+            let modes = extensions.modes(ZeroCopy::default());
+            assert_eq!(modes, Err(Code::RECV_PARAMS), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_as_it_was_written() {
+        let mut test = TestConfig::new(Transport::Tcp);
+        test.verify = true;
+        let granted = Granted::to_test(&test);
+        assert_eq!(Granted::parse(granted.to_json().as_bytes()), Ok(granted));
+        assert_eq!(Granted::parse(b"[]"), Ok(Granted::default()));
+        assert!(Granted::parse(b"{").is_err());
+    }
+}
