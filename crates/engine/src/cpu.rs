@@ -36,6 +36,11 @@ impl CpuTime {
         }
     }
 
+    /// User and system time together.
+    pub(crate) fn total(self) -> Duration {
+        self.user + self.system
+    }
+
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             user: self.user + other.user,

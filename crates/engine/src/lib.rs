@@ -20,6 +20,7 @@ mod goal;
 mod kernel_view;
 mod measurement;
 mod member;
+mod modes;
 mod movers;
 pub mod net;
 mod pacer;

@@ -20,11 +20,13 @@ use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::gate::Gate;
 use crate::goal::Goal;
 use crate::kernel_view;
+use crate::modes::Modes;
+use crate::movers::{self, Place};
 use crate::pacer::Pacer;
 use crate::stream::Stream;
 use crate::tcp_stats::TcpStats;
-use crate::worker::{self, Ending, Task, Wake};
-use crate::{EngineError, RunPlan, WorkerEnd, movers};
+use crate::worker::{self, Ending, Tally, Task, Wake};
+use crate::{EngineError, RunPlan, WorkerEnd};
 
 /// One stream, its worker, and what was seen of it so far.
 pub(crate) struct Member {
@@ -35,8 +37,10 @@ pub(crate) struct Member {
     counters: Arc<Counters>,
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<Ending>>,
-    /// What the worker had used when it stopped counting.
-    cpu: Arc<OnceLock<CpuTime>>,
+    /// What the worker had done when it stopped counting.
+    tally: Arc<OnceLock<Tally>>,
+    /// How it was to move its bytes.
+    modes: Modes,
     /// `bytes` at the last sample, and where the test counts from.
     last_bytes: u64,
     base_bytes: u64,
@@ -44,6 +48,9 @@ pub(crate) struct Member {
     datagrams: Option<Datagrams>,
     file: Option<(File, String)>,
 }
+
+/// What a worker does from the start of the test on.
+type Work = Box<dyn FnOnce(Instant) -> Ending + Send>;
 
 /// What was seen of a UDP stream's counters.
 struct Datagrams {
@@ -82,7 +89,7 @@ impl Member {
         let socket = Arc::new(socket);
         let counters = Arc::new(Counters::default());
         let done = Arc::new(AtomicBool::new(false));
-        let cpu = Arc::new(OnceLock::new());
+        let tally = Arc::new(OnceLock::new());
         let file = plan.local.file.as_deref();
         let file = file
             .map(|path| movers::open(path, info.sending))
@@ -97,28 +104,39 @@ impl Member {
             counters: counters.clone(),
             goal,
             wake: plan.wake.clone(),
-            cpu: cpu.clone(),
+            tally: tally.clone(),
             datagrams: (is_udp && !info.sending).then(|| received.clone()),
         };
-        let work: Box<dyn FnOnce(Instant) -> Ending + Send> = if info.sending {
+        let place = Place {
+            config: plan.config,
+            stream: info.id,
+            socket: socket.as_fd(),
+            file: file.as_ref().map(|(file, _)| file),
+            offload: if info.sending { gso } else { gro },
+        };
+        let (work, modes) = if info.sending {
             if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
                 let mut stats = TcpStats::default();
                 stats.restart(&info);
                 tcp = Some(stats);
             }
-            let mut mover = movers::sender(plan.config, file.as_ref().map(|f| &f.0), gso)?;
+            let mut chosen = place.sender()?;
             let pacing = plan.config.pacing;
-            Box::new(move |start| {
+            let modes = chosen.modes;
+            let work: Work = Box::new(move |start| {
                 let pacer = Pacer::new(start, pacing.rate, pacing.burst, block);
-                worker::send(&task, mover.as_mut(), pacer, u64::from(block))
-            })
+                worker::send(&task, chosen.mover.as_mut(), pacer, u64::from(block))
+            });
+            (work, modes)
         } else {
-            let mut mover = if is_udp {
-                movers::datagram_receiver(plan.config, gro, received.clone())
+            let mut chosen = if is_udp {
+                place.datagram_receiver(received.clone())
             } else {
-                movers::receiver(plan.config, file.as_ref().map(|f| &f.0))?
+                place.receiver()?
             };
-            Box::new(move |_| worker::receive(&task, mover.as_mut()))
+            let modes = chosen.modes;
+            let work: Work = Box::new(move |_| worker::receive(&task, chosen.mover.as_mut()));
+            (work, modes)
         };
         let wait = move || gate.pass().map_or(Ending::Stopped, work);
         let thread = spawn(&info, Box::new(wait), done.clone(), plan.wake.clone())?;
@@ -130,7 +148,8 @@ impl Member {
             counters,
             done,
             thread: Some(thread),
-            cpu,
+            tally,
+            modes,
             last_bytes: 0,
             base_bytes: 0,
             tcp,
@@ -227,7 +246,7 @@ impl Member {
             out_of_order: last.out_of_order - base.out_of_order,
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
-            copies: None,
+            copies: self.tally.get().map(|tally| self.modes.report(tally)),
         }
     }
 
@@ -250,12 +269,12 @@ impl Member {
 
     /// What the worker used until it stopped counting.
     pub(crate) fn cpu(&self) -> CpuTime {
-        self.cpu.get().copied().unwrap_or_default()
+        self.tally.get().map(|tally| tally.cpu).unwrap_or_default()
     }
 
     /// Whether the worker may still add to its counters.
     pub(crate) fn is_counting(&self) -> bool {
-        self.cpu.get().is_none() && self.thread.is_some()
+        self.tally.get().is_none() && self.thread.is_some()
     }
 
     /// The congestion control of the stream.

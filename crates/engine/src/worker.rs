@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use iperf_zc::Moved;
+use iperf_zc::account::{Account, Fallback};
 use iperf_zc::receive::ReceiveMover;
 use iperf_zc::send::SendMover;
 use nix::sys::time::TimeSpec;
@@ -37,14 +38,25 @@ pub enum Ending {
 /// Wakes the driver: something happened that it need not wait for a tick to handle.
 pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
+/// What a worker had done when it stopped counting.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    /// CPU time of its thread.
+    pub(crate) cpu: CpuTime,
+    /// How the bytes went through.
+    pub(crate) account: Account,
+    /// Why more of them were copied than asked for.
+    pub(crate) fallback: Option<Fallback>,
+}
+
 /// What both loops work with.
 pub(crate) struct Task {
     pub(crate) socket: Arc<Socket>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) goal: Option<Arc<Goal>>,
     pub(crate) wake: Wake,
-    /// Set when the worker stops counting: the CPU time that it used until then.
-    pub(crate) cpu: Arc<OnceLock<CpuTime>>,
+    /// Set when the worker stops counting.
+    pub(crate) tally: Arc<OnceLock<Tally>>,
     /// The counters of a stream that receives datagrams, which stop with the others.
     pub(crate) datagrams: Option<Arc<DatagramCounters>>,
 }
@@ -60,11 +72,15 @@ impl Task {
         }
     }
 
-    fn stop_counting(&self) {
+    fn stop_counting(&self, account: Account, fallback: Option<&Fallback>) {
         if let Some(datagrams) = &self.datagrams {
             datagrams.freeze();
         }
-        self.cpu.get_or_init(CpuTime::of_this_thread);
+        self.tally.get_or_init(|| Tally {
+            cpu: CpuTime::of_this_thread(),
+            account,
+            fallback: fallback.cloned(),
+        });
     }
 }
 
@@ -84,9 +100,26 @@ pub(crate) fn send(
     block: u64,
 ) -> Ending {
     let ending = send_loop(task, mover, pacer, block);
-    task.stop_counting();
+    collect(task, mover, &ending);
+    task.stop_counting(mover.account(), mover.fallback());
     ending
 }
+
+/// Waits until the kernel has told what became of everything that was sent, if somebody still wants to know.
+fn collect(task: &Task, mover: &mut dyn SendMover, ending: &Ending) {
+    let wanted = !matches!(ending, Ending::Failed(_)) && task.counters.phase() != Phase::Stopping;
+    let patience = if wanted {
+        COLLECT_LIMIT
+    } else {
+        Duration::ZERO
+    };
+    // What is not known by then counts as copied.
+    let _ = mover.finish(task.socket.as_fd(), Instant::now() + patience);
+}
+
+/// How long the kernel may take to say what became of the last blocks: as long as a slow network may take to carry a
+/// full socket buffer away, and less than anybody waits for a worker.
+const COLLECT_LIMIT: Duration = Duration::from_secs(2);
 
 fn send_loop(
     task: &Task,
@@ -145,7 +178,7 @@ const UNPACED: u32 = 64;
 /// Receives until it is asked to stop, the peer closes or the connection fails.
 pub(crate) fn receive(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
     let ending = receive_loop(task, mover);
-    task.stop_counting();
+    task.stop_counting(mover.account(), mover.fallback());
     ending
 }
 
@@ -153,7 +186,7 @@ fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
     loop {
         match task.counters.phase() {
             Phase::Counting => {}
-            Phase::Discarding => task.stop_counting(),
+            Phase::Discarding => task.stop_counting(mover.account(), mover.fallback()),
             Phase::Finishing => return drain(task, mover),
             Phase::Stopping => return Ending::Stopped,
         }
@@ -161,7 +194,7 @@ fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
             Ok(Moved { bytes: 0, .. }) => return Ending::EndOfStream,
             Ok(moved) => {
                 // What came while the test ended is not counted once the worker said that it has stopped.
-                if task.cpu.get().is_none() {
+                if task.tally.get().is_none() {
                     task.count(moved);
                 }
             }

@@ -123,6 +123,14 @@ pub enum Fallback {
     },
 }
 
+impl Fallback {
+    /// Whether the mover goes on by copying itself. Otherwise it goes on as it was asked to, and it is the kernel that
+    /// copies.
+    pub fn ends_the_mode(&self) -> bool {
+        !matches!(self, Self::CopiedInside { .. })
+    }
+}
+
 impl From<Fallback> for io::Error {
     /// The error of a mover that must not fall back.
     fn from(fallback: Fallback) -> Self {
