@@ -33,6 +33,7 @@ pub mod relay;
 pub mod server;
 pub mod service;
 pub mod shape;
+pub mod side_by_side;
 pub mod text;
 pub mod wire;
 

@@ -1,0 +1,22 @@
+//! Two programs side by side: the same test, run by one and then by the other, again and again.
+//!
+//! ```text
+//! Case (arguments) ──► Run of ours ─┐
+//!                 └──► Run of peer ─┴─► one Round ──► Comparison: median and spread of the ratios ──► Table
+//! ```
+//!
+//! A machine that others use too is faster in one minute than in the next, so figures of single runs mean little.
+//! The two runs of a round follow each other directly and their ratio is what counts; which goes first alternates.
+//! What a run cost is the kernel's account of the two processes (`wait4`), not what they say of themselves.
+
+pub mod cases;
+pub mod comparison;
+pub mod figure;
+pub mod machine;
+pub mod measure;
+pub mod table;
+
+pub use cases::{CASES, Case};
+pub use comparison::{Comparison, Round};
+pub use figure::{Figure, Goal};
+pub use measure::{Program, Run};
