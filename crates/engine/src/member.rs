@@ -21,16 +21,18 @@ use crate::gate::Gate;
 use crate::goal::Goal;
 use crate::kernel_view;
 use crate::pacer::Pacer;
+use crate::parting;
 use crate::stream::Stream;
 use crate::tcp_stats::TcpStats;
 use crate::worker::{self, Ending, Task, Wake};
-use crate::{EngineError, RunPlan, WorkerEnd, movers};
+use crate::{Closing, EngineError, RunPlan, WorkerEnd, movers};
 
 /// One stream, its worker, and what was seen of it so far.
 pub(crate) struct Member {
     info: StreamInfo,
     transport: Transport,
     congestion: Option<String>,
+    closing: Closing,
     socket: Arc<Socket>,
     counters: Arc<Counters>,
     done: Arc<AtomicBool>,
@@ -77,6 +79,7 @@ impl Member {
             congestion,
             gso,
             gro,
+            closing,
             ..
         } = stream;
         let socket = Arc::new(socket);
@@ -126,6 +129,7 @@ impl Member {
             info,
             transport,
             congestion,
+            closing,
             socket,
             counters,
             done,
@@ -284,6 +288,19 @@ impl Member {
         kernel_view::unacknowledged(self.transport, self.socket.as_fd())
     }
 
+    /// Says that nothing more is sent on the stream, if it is one that ends in order.
+    pub(crate) fn half_close(&self) {
+        if self.closing == Closing::InOrder && self.info.sending {
+            parting::half_close(&self.socket);
+        }
+    }
+
+    /// Leaves the socket of a stream that ends in order, to be closed when its peer has ended, too.
+    pub(crate) fn into_parting(self) -> Option<Arc<Socket>> {
+        self.half_close();
+        (self.closing == Closing::InOrder).then_some(self.socket)
+    }
+
     /// Reports an ended worker once.
     pub(crate) fn take_ending(&mut self) -> Option<WorkerEnd> {
         let ending = self.join()?;
@@ -316,11 +333,7 @@ impl Member {
 
     /// Whether there is data to send that the peer gives no room for.
     pub(crate) fn window_is_closed(&self) -> bool {
-        let Ok(info) = kernel_view::read(self.transport, self.socket.as_fd()) else {
-            return false;
-        };
-        let waiting = info.notsent_bytes.unwrap_or(0) > 0;
-        waiting && (info.probes > 0 || info.snd_wnd.is_some_and(|window| window < info.snd_mss))
+        kernel_view::window_is_closed(self.transport, self.socket.as_fd())
     }
 }
 

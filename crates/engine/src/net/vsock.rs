@@ -15,7 +15,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::net::options::{left, set, write_all};
 use crate::net::{StreamPlan, StreamRole, Target};
-use crate::{EngineError, Stream};
+use crate::{Closing, EngineError, Stream};
 
 /// The longest answer of a VMM that is still one: `OK ` and a number.
 const LONGEST_ANSWER: usize = 32;
@@ -86,7 +86,10 @@ pub fn adopt(
         remote,
         sending: role.sending,
     };
-    Ok(Stream::new(info, socket, buffers))
+    Ok(Stream {
+        closing: Closing::InOrder,
+        ..Stream::new(info, socket, buffers)
+    })
 }
 
 /// Names the two ends of a vsock connection that was accepted.
