@@ -276,7 +276,7 @@ impl<'a, 'o> Driver<'a, 'o> {
                 let local = connect::local_address(&self.config.local, cport, address).await;
                 local.map_err(ClientError::Connect)?
             }
-            Target::Vsock(_) | Target::Hybrid { .. } => None,
+            Target::Vsock(_) | Target::Hybrid { .. } | Target::Unix { .. } => None,
         };
         let config = ClientConfig {
             test: (*self.test).clone(),
@@ -291,6 +291,9 @@ impl<'a, 'o> Driver<'a, 'o> {
         let streams = streams.map_err(ClientError::Streams)?;
         for stream in &streams {
             self.output.event(&Event::StreamOpened(stream.info.clone()));
+        }
+        if let Some(carrier) = self.config.endpoint.carrier() {
+            self.output.event(&Event::CarriedBy(carrier));
         }
         if let Some(first) = streams.first() {
             self.output.event(&Event::BuffersKept(first.buffers));

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use iperf_model::Event;
+use iperf_model::{Carrier, Event};
 use iperf_report::Format;
 use serde_json::Value;
 use support::{from_json, is_client, options, render, sample, samples};
@@ -106,8 +106,9 @@ fn documents() -> (Leaves, Leaves) {
 }
 
 /// Adds what only this program can know.
-fn tell_everything(events: &mut [Event]) {
-    for event in events {
+fn tell_everything(events: &mut Vec<Event>) {
+    events.insert(1, Event::CarriedBy(Carrier::Unix("/run/vm.vsock".into())));
+    for event in events.iter_mut() {
         if let Event::Summary(summary) = event {
             for received in summary
                 .streams

@@ -98,6 +98,9 @@ fn announce(candidate: &Candidate, config: &ServerConfig, output: &mut Output<'_
     for stream in &candidate.streams {
         output.event(&Event::StreamOpened(stream.info.clone()));
     }
+    if let Some(carrier) = config.listen.carrier() {
+        output.event(&Event::CarriedBy(carrier));
+    }
     output.event(&Event::BuffersKept(candidate.buffers));
     output.event(&Event::TestStarted(TestStarted {
         config: candidate.test.clone(),
