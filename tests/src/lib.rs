@@ -5,6 +5,7 @@
 //! Peer ──► Client (arguments, a deadline)           ├─► Outcome: both command lines, outputs, exit codes
 //! wire ──► a peer made by hand that breaks the rules ┘      │
 //! Relay ─► a bad way between the two (lane: what is lost)   │
+//! Vmm ───► vsock connections over Unix sockets              │
 //!                                                          ├─► checks: what both JSON documents must say
 //!                                                          └─► compare: how they differ from what iperf3 writes
 //!                                                                (shape: keys, types, order; text: lines)
@@ -35,6 +36,7 @@ pub mod service;
 pub mod shape;
 pub mod side_by_side;
 pub mod text;
+pub mod vmm;
 pub mod wire;
 
 pub use asked::Asked;

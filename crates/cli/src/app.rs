@@ -174,7 +174,7 @@ impl App<'_> {
         };
         let port = match config.endpoint {
             Endpoint::Inet { port, .. } => port,
-            Endpoint::Vsock(_) | Endpoint::Hybrid { .. } => 0,
+            Endpoint::Vsock(_) | Endpoint::Hybrid { .. } | Endpoint::Unix { .. } => 0,
         };
         let server = thread::Builder::new()
             .name("iperf-server".to_owned())

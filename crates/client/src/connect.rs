@@ -45,6 +45,10 @@ pub(crate) async fn connect(config: &ClientConfig) -> io::Result<Connected> {
             path: path.clone(),
             port: *port,
         },
+        Endpoint::Unix { path, port } => Target::Unix {
+            path: path.clone(),
+            port: *port,
+        },
     };
     let deadline = Instant::now() + limit;
     let goal = target.clone();
@@ -55,7 +59,7 @@ pub(crate) async fn connect(config: &ClientConfig) -> io::Result<Connected> {
         .map_err(EngineError::into_io)?
         .socket;
     let control = match target {
-        Target::Hybrid { .. } => Wire::unix(socket)?,
+        Target::Hybrid { .. } | Target::Unix { .. } => Wire::unix(socket)?,
         _ => Wire::vsock(socket)?,
     };
     Ok(Connected { control, target })

@@ -21,7 +21,7 @@ use iperf_proto::results::Results;
 use iperf_proto::summary::summarize;
 use rand::Rng;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, sleep_until};
 use tracing::debug;
 
@@ -77,8 +77,8 @@ enum Phase {
     Running(Measurement),
     /// The test is over; receivers still empty their sockets.
     Ended(Measurement, RunTotals),
-    /// The streams are closed.
-    Closed,
+    /// The streams are closed, or those that end in order are waited for.
+    Closed(Option<JoinHandle<()>>),
 }
 
 struct Driver<'a, 'o> {
@@ -286,14 +286,14 @@ impl<'a, 'o> Driver<'a, 'o> {
                 let local = connect::local_address(&self.config.local, cport, address).await;
                 local.map_err(ClientError::Connect)?
             }
-            Target::Vsock(_) | Target::Hybrid { .. } => None,
+            Target::Vsock(_) | Target::Hybrid { .. } | Target::Unix { .. } => None,
         };
         let config = ClientConfig {
             test: (*self.test).clone(),
             ..self.config.clone()
         };
         let opening = Opening::new(config, self.target.clone(), local, self.cookie.clone());
-        self.phase = Phase::Opening(tokio::task::spawn_blocking(move || opening.open()));
+        self.phase = Phase::Opening(spawn_blocking(move || opening.open()));
         Ok(())
     }
 
@@ -301,6 +301,9 @@ impl<'a, 'o> Driver<'a, 'o> {
         let streams = streams.map_err(ClientError::Streams)?;
         for stream in &streams {
             self.output.event(&Event::StreamOpened(stream.info.clone()));
+        }
+        if let Some(carrier) = self.config.endpoint.carrier() {
+            self.output.event(&Event::CarriedBy(carrier));
         }
         if let Some(first) = streams.first() {
             self.output.event(&Event::BuffersKept(first.buffers));
@@ -323,7 +326,7 @@ impl<'a, 'o> Driver<'a, 'o> {
     }
 
     fn start(&mut self) {
-        self.phase = match std::mem::replace(&mut self.phase, Phase::Closed) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Closed(None)) {
             Phase::Opened(prepared) => Phase::Running(prepared.go(self.started)),
             other => other,
         };
@@ -365,8 +368,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             return Err(ClientError::Silence);
         }
         if over && self.flush.done(measurement.run(), now) {
-            self.end().await;
-            return Ok(());
+            return self.end().await;
         }
         if let Some((_, error)) = self.lost.take_if(|(deadline, _)| *deadline <= now) {
             return Err(error);
@@ -375,14 +377,20 @@ impl<'a, 'o> Driver<'a, 'o> {
     }
 
     /// Ends the test: stops the senders, takes the last sample and tells the server.
-    async fn end(&mut self) {
+    async fn end(&mut self) -> Result<(), ClientError> {
         self.stop_measuring(true).await;
         self.machine.end_test(Instant::now());
+        // First the word and then the end of the streams: the other way round the server could take them for lost.
+        self.flush().await?;
+        if let Phase::Ended(measurement, _) = &mut self.phase {
+            measurement.run().half_close();
+        }
+        Ok(())
     }
 
     /// Stops the senders and takes the last sample.
     async fn stop_measuring(&mut self, in_order: bool) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Closed);
+        let phase = std::mem::replace(&mut self.phase, Phase::Closed(None));
         let Phase::Running(mut measurement) = phase else {
             self.phase = phase;
             return;
@@ -407,11 +415,11 @@ impl<'a, 'o> Driver<'a, 'o> {
 
     /// Reports a whole test.
     fn conclude(&mut self, results: &Results) -> Result<(), ClientError> {
-        let phase = std::mem::replace(&mut self.phase, Phase::Closed);
+        let phase = std::mem::replace(&mut self.phase, Phase::Closed(None));
         let Phase::Ended(measurement, totals) = phase else {
             return Ok(());
         };
-        measurement.close();
+        self.part(measurement);
         let summary = summarize(&totals, &self.test, true, Some(results))
             .map_err(|code| ClientError::from(Failure::ResultsUnreadable(code.text().into())))?;
         let shortfall = self.shortfall(&summary);
@@ -448,14 +456,21 @@ impl<'a, 'o> Driver<'a, 'o> {
         })
     }
 
+    /// Closes the streams. Those that end in order are read to their ends on a thread of its own.
+    fn part(&mut self, measurement: Measurement) {
+        let parting = measurement.part();
+        let wait = (!parting.is_over()).then(|| spawn_blocking(|| parting.wait()));
+        self.phase = Phase::Closed(wait);
+    }
+
     /// Reports what there is of a test that was cut short.
     async fn conclude_early(&mut self) {
         self.stop_measuring(false).await;
-        let phase = std::mem::replace(&mut self.phase, Phase::Closed);
+        let phase = std::mem::replace(&mut self.phase, Phase::Closed(None));
         let Phase::Ended(measurement, totals) = phase else {
             return;
         };
-        measurement.close();
+        self.part(measurement);
         if let Ok(summary) = summarize(&totals, &self.test, true, None) {
             self.output.event(&Event::Summary(summary));
         }
@@ -489,8 +504,20 @@ impl<'a, 'o> Driver<'a, 'o> {
             debug!(%error, "can't say goodbye");
         }
         // The data sockets go first: a server must not find them open after the goodbye.
-        drop(phase);
-        control.close().await;
+        let parting = match phase {
+            Phase::Closed(parting) => parting,
+            other => {
+                drop(other);
+                None
+            }
+        };
+        let parted = async {
+            if let Some(parting) = parting {
+                // It does not fail, and there would be nobody to tell.
+                let _ = parting.await;
+            }
+        };
+        tokio::join!(parted, control.close());
     }
 }
 

@@ -7,6 +7,7 @@ use iperf_model::Transport;
 use iperf_zc::sctp::AssocInfo;
 use iperf_zc::sockopt;
 use iperf_zc::tcp_info::TcpInfo;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The kernel's view of a connection; an error for transports that have none.
 pub(crate) fn read(transport: Transport, socket: BorrowedFd<'_>) -> io::Result<TcpInfo> {
@@ -47,6 +48,25 @@ pub(crate) fn unacknowledged(transport: Transport, socket: BorrowedFd<'_>) -> us
     bytes.unwrap_or(0)
 }
 
+/// Whether there is data to send that the peer gives no room for.
+pub(crate) fn window_is_closed(transport: Transport, socket: BorrowedFd<'_>) -> bool {
+    // No network lies between the ends of a vsock: when it takes nothing, its peer does not.
+    if transport == Transport::Vsock {
+        return !is_writable(socket);
+    }
+    let Ok(info) = read(transport, socket) else {
+        return false;
+    };
+    let waiting = info.notsent_bytes.unwrap_or(0) > 0;
+    waiting && (info.probes > 0 || info.snd_wnd.is_some_and(|window| window < info.snd_mss))
+}
+
+fn is_writable(socket: BorrowedFd<'_>) -> bool {
+    let mut sockets = [PollFd::new(socket, PollFlags::POLLOUT)];
+    // One that can't be asked is not known to be full.
+    poll(&mut sockets, PollTimeout::ZERO) != Ok(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +101,17 @@ mod tests {
         };
         assert_eq!([probes(0, 0), probes(1451, 1)], [1, 1]);
         assert_eq!([probes(0, 2), probes(1452, 1)], [0, 0]);
+    }
+
+    #[test]
+    fn a_full_unix_socket_is_a_closed_window() {
+        use std::io::Write;
+        use std::os::fd::AsFd;
+        let (mut here, _there) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(!window_is_closed(Transport::Vsock, here.as_fd()));
+        here.set_nonblocking(true).unwrap();
+        while here.write(&[0; 4096]).is_ok() {}
+        assert!(window_is_closed(Transport::Vsock, here.as_fd()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use iperf_model::{Interval, Limit, RunTotals};
 
-use crate::{CpuMeter, EngineError, IntervalClock, Run, RunPlan, Stream, Tick};
+use crate::{CpuMeter, EngineError, IntervalClock, Parting, Run, RunPlan, Stream, Tick};
 
 /// What became due.
 #[derive(Debug)]
@@ -105,8 +105,8 @@ impl Measurement {
         (Some(last).filter(|_| !(short && empty)), totals)
     }
 
-    /// Ends all workers and closes the sockets.
-    pub fn close(self) {
-        self.run.close();
+    /// Ends all workers and closes the sockets, but for those that end in order.
+    pub fn part(self) -> Parting {
+        self.run.part()
     }
 }

@@ -23,16 +23,18 @@ use crate::kernel_view;
 use crate::modes::Modes;
 use crate::movers::{self, Place};
 use crate::pacer::Pacer;
+use crate::parting;
 use crate::stream::Stream;
 use crate::tcp_stats::TcpStats;
 use crate::worker::{self, Ending, Tally, Task, Wake};
-use crate::{EngineError, RunPlan, WorkerEnd};
+use crate::{Closing, EngineError, RunPlan, WorkerEnd};
 
 /// One stream, its worker, and what was seen of it so far.
 pub(crate) struct Member {
     info: StreamInfo,
     transport: Transport,
     congestion: Option<String>,
+    closing: Closing,
     socket: Arc<Socket>,
     counters: Arc<Counters>,
     done: Arc<AtomicBool>,
@@ -84,6 +86,7 @@ impl Member {
             congestion,
             gso,
             gro,
+            closing,
             ..
         } = stream;
         let socket = Arc::new(socket);
@@ -144,6 +147,7 @@ impl Member {
             info,
             transport,
             congestion,
+            closing,
             socket,
             counters,
             done,
@@ -304,6 +308,19 @@ impl Member {
         kernel_view::unacknowledged(self.transport, self.socket.as_fd())
     }
 
+    /// Says that nothing more is sent on the stream, if it is one that ends in order.
+    pub(crate) fn half_close(&self) {
+        if self.closing == Closing::InOrder && self.info.sending {
+            parting::half_close(&self.socket);
+        }
+    }
+
+    /// Leaves the socket of a stream that ends in order, to be closed when its peer has ended, too.
+    pub(crate) fn into_parting(self) -> Option<Arc<Socket>> {
+        self.half_close();
+        (self.closing == Closing::InOrder).then_some(self.socket)
+    }
+
     /// Reports an ended worker once.
     pub(crate) fn take_ending(&mut self) -> Option<WorkerEnd> {
         let ending = self.join()?;
@@ -336,11 +353,7 @@ impl Member {
 
     /// Whether there is data to send that the peer gives no room for.
     pub(crate) fn window_is_closed(&self) -> bool {
-        let Ok(info) = kernel_view::read(self.transport, self.socket.as_fd()) else {
-            return false;
-        };
-        let waiting = info.notsent_bytes.unwrap_or(0) > 0;
-        waiting && (info.probes > 0 || info.snd_wnd.is_some_and(|window| window < info.snd_mss))
+        kernel_view::window_is_closed(self.transport, self.socket.as_fd())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::cpu::{CpuMeter, CpuTime};
 use crate::gate::Gate;
 use crate::goal::Goal;
 use crate::member::Member;
+use crate::parting::Parting;
 use crate::stream::Stream;
 use crate::worker::Ending;
 
@@ -288,9 +289,23 @@ impl Run {
         }
     }
 
-    /// Ends all workers and closes the sockets.
-    pub fn close(self) {
-        drop(self);
+    /// Says on streams that end in order that nothing more is sent. The senders have stopped.
+    pub fn half_close(&self) {
+        for member in &self.members {
+            member.half_close();
+        }
+    }
+
+    /// Ends all workers and closes the sockets, but for those that end in order.
+    pub fn part(mut self) -> Parting {
+        self.finish(|_| true, Phase::Stopping);
+        let members = std::mem::take(&mut self.members);
+        Parting::new(
+            members
+                .into_iter()
+                .filter_map(Member::into_parting)
+                .collect(),
+        )
     }
 
     /// Moves the chosen workers on to `phase` and waits until they have ended.

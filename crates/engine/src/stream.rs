@@ -3,6 +3,17 @@
 use iperf_model::{Buffers, StreamInfo};
 use socket2::Socket;
 
+/// How a stream is closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Closing {
+    /// At once: whatever is under way, the kernel ends the connection behind the programs' backs.
+    #[default]
+    AtOnce,
+    /// When both ends have said that they are done: somebody between them would see a reset. The streams carry bytes
+    /// one way only, so half-closing a sender ends all there is.
+    InOrder,
+}
+
 /// A connected socket with what is known about it.
 #[derive(Debug)]
 pub struct Stream {
@@ -18,10 +29,12 @@ pub struct Stream {
     pub gso: bool,
     /// Whether UDP receive offload is on.
     pub gro: bool,
+    /// How it is closed when the test is over.
+    pub closing: Closing,
 }
 
 impl Stream {
-    /// A stream without congestion control and without offload.
+    /// A stream without congestion control and without offload, which is closed at once.
     pub(crate) fn new(info: StreamInfo, socket: Socket, buffers: Buffers) -> Self {
         Self {
             info,
@@ -30,6 +43,7 @@ impl Stream {
             congestion: None,
             gso: false,
             gro: false,
+            closing: Closing::AtOnce,
         }
     }
 }

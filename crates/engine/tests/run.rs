@@ -131,7 +131,7 @@ fn a_sender_whose_peer_never_reads_stops_at_once_and_counts_what_the_kernel_took
     sender.stop_senders();
     assert!(sender.senders_ended());
     let sent = bytes(&mut sender)[0];
-    sender.close();
+    sender.part().wait();
     let mut kept = 0;
     let mut buffer = [0; 8192];
     let mut socket = &receivers[0].socket;

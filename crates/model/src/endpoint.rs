@@ -23,9 +23,25 @@ pub enum Endpoint {
     Hybrid {
         /// The VMM's socket file.
         path: PathBuf,
-        /// The guest's port.
+        /// The guest's port, which the VMM is asked for.
         port: u32,
     },
+    /// A virtual machine on this host, through a Unix socket that its VMM has tied to one port of the guest's vsock.
+    Unix {
+        /// The socket file.
+        path: PathBuf,
+        /// The guest's port. The VMM knows it; it is here to be named.
+        port: u32,
+    },
+}
+
+/// What carries a vsock test on this end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// The kernel, by `AF_VSOCK`.
+    Vsock,
+    /// A VMM, by this Unix socket.
+    Unix(PathBuf),
 }
 
 /// One end of a vsock connection.
@@ -48,7 +64,20 @@ impl Endpoint {
                 port: (*port).into(),
             },
             Self::Vsock(address) => SocketName::from(*address),
-            Self::Hybrid { path, port } => SocketName::hybrid(path, *port),
+            Self::Hybrid { path, port } | Self::Unix { path, port } => {
+                SocketName::hybrid(path, *port)
+            }
+        }
+    }
+
+    /// What carries the test, if it goes over vsock.
+    pub fn carrier(&self) -> Option<Carrier> {
+        match self {
+            Self::Inet { .. } => None,
+            Self::Vsock(_) => Some(Carrier::Vsock),
+            Self::Hybrid { path, .. } | Self::Unix { path, .. } => {
+                Some(Carrier::Unix(path.clone()))
+            }
         }
     }
 }
@@ -75,6 +104,13 @@ pub enum Listen {
         /// The port that guests connect to.
         port: u32,
     },
+    /// On a Unix socket that a VMM has tied to one port of its host.
+    Unix {
+        /// The socket file.
+        path: PathBuf,
+        /// The port that guests connect to. The VMM knows it; it is here to be named.
+        port: u32,
+    },
 }
 
 impl Listen {
@@ -82,7 +118,21 @@ impl Listen {
     pub fn port(&self) -> u32 {
         match self {
             Self::Inet { port } => (*port).into(),
-            Self::Vsock { port, .. } | Self::Hybrid { port, .. } => *port,
+            Self::Vsock { port, .. } | Self::Hybrid { port, .. } | Self::Unix { port, .. } => *port,
+        }
+    }
+
+    /// What carries the tests, if they come over vsock.
+    pub fn carrier(&self) -> Option<Carrier> {
+        match self {
+            Self::Inet { .. } => None,
+            Self::Vsock { .. } => Some(Carrier::Vsock),
+            Self::Hybrid { path, port } => {
+                let mut file = path.as_os_str().to_owned();
+                file.push(format!("_{port}"));
+                Some(Carrier::Unix(file.into()))
+            }
+            Self::Unix { path, .. } => Some(Carrier::Unix(path.clone())),
         }
     }
 }

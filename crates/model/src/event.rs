@@ -1,7 +1,7 @@
 //! What a driver tells its sinks while a test runs, in the order in which it happens.
 //!
 //! ```text
-//! Listening? ControlConnected? TestBegan StreamOpened… BuffersKept TestStarted
+//! Listening? ControlConnected? TestBegan StreamOpened… CarriedBy? BuffersKept TestStarted
 //!     (Interval | OmitFinished)… Summary? ServerOutput? Failed? TestFinished
 //! ```
 //!
@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::{Interval, SocketName, Summary, TestConfig};
+use crate::{Carrier, Interval, SocketName, Summary, TestConfig};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub enum Event {
     TestBegan(TestBegan),
     /// A data stream stands.
     StreamOpened(StreamInfo),
+    /// What the streams of a vsock test really travel over.
+    CarriedBy(Carrier),
     /// Socket buffers of the data streams, asked for and kept.
     BuffersKept(Buffers),
     /// Data may flow.
@@ -99,9 +101,9 @@ pub struct StreamInfo {
 pub struct Buffers {
     /// Asked for with `-w`; 0 when nothing was asked for.
     pub requested: u32,
-    /// `SO_SNDBUF` as the kernel reports it.
+    /// `SO_SNDBUF` as the kernel reports it; `SO_VM_SOCKETS_BUFFER_SIZE` of a vsock, for both ways.
     pub sndbuf: u32,
-    /// `SO_RCVBUF` as the kernel reports it.
+    /// `SO_RCVBUF` as the kernel reports it, likewise.
     pub rcvbuf: u32,
 }
 

@@ -22,7 +22,7 @@ pub use config::{
     ClientConfig, Credentials, Family, Keepalive, LocalOptions, RateLimit, SctpOptions, ServerAuth,
     ServerConfig,
 };
-pub use endpoint::{CID_ANY, Endpoint, Listen, SocketName, VsockAddress};
+pub use endpoint::{CID_ANY, Carrier, Endpoint, Listen, SocketName, VsockAddress};
 pub use event::{
     Buffers, Event, Failure, FailureKind, Peer, ServerOutput, Sink, StreamInfo, TestBegan,
     TestStarted,

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iperf_model::{CopyMode, CopyReport, Event, ReceiveMode, SendMode, ZeroCopy};
+use iperf_model::{Carrier, CopyMode, CopyReport, Event, ReceiveMode, SendMode, ZeroCopy};
 use iperf_report::Format;
 use serde_json::Value;
 use support::{from_json, is_client, options, render, sample, samples};
@@ -108,12 +108,13 @@ fn documents() -> (Leaves, Leaves) {
 }
 
 /// Adds what only this program can know.
-fn tell_everything(events: &mut [Event]) {
+fn tell_everything(events: &mut Vec<Event>) {
     let zerocopy = ZeroCopy {
         send: SendMode::Msg,
         receive: ReceiveMode::Mmap,
     };
-    for event in events {
+    events.insert(1, Event::CarriedBy(Carrier::Unix("/run/vm.vsock".into())));
+    for event in events.iter_mut() {
         match event {
             Event::TestBegan(began) => Arc::make_mut(&mut began.config).zerocopy = zerocopy,
             Event::TestStarted(started) => Arc::make_mut(&mut started.config).zerocopy = zerocopy,

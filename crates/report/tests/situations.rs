@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
-    Buffers, CpuUsage, DatagramSample, Direction, Event, Failure, FailureKind, Interval, Limit,
-    Peer, ReceivedTotals, SentTotals, ServerOutput, SocketName, StreamInfo, StreamInterval,
+    Buffers, Carrier, CpuUsage, DatagramSample, Direction, Event, Failure, FailureKind, Interval,
+    Limit, Peer, ReceivedTotals, SentTotals, ServerOutput, SocketName, StreamInfo, StreamInterval,
     StreamSummary, Summary, TestBegan, TestConfig, TestStarted, Transport,
 };
 use iperf_report::{Format, Output, ReportOptions, null_sink, sink};
@@ -319,13 +319,36 @@ fn vsock_has_nothing_that_belongs_to_tcp() {
 }
 
 #[test]
-fn a_vsock_server_names_its_client() {
+fn a_vsock_server_names_its_client_and_what_carries_the_test() {
     let case = Case::new(Transport::Vsock, false);
     let mut events = case.started();
+    events.insert(
+        2,
+        Event::CarriedBy(Carrier::Unix("/run/vm.vsock_5201".into())),
+    );
+    events[3] = Event::BuffersKept(Buffers {
+        requested: 7,
+        sndbuf: 8,
+        rcvbuf: 9,
+    });
     events.push(Event::TestFinished);
     let start = case.document(&events)["start"].clone();
     assert_eq!(start["accepted_connection"]["host"], "client");
+    let vsock = serde_json::json!({
+        "carrier": "unix",
+        "socket_file": "/run/vm.vsock_5201",
+        "bufsize": 7,
+        "sndbuf_actual": 8,
+        "rcvbuf_actual": 9,
+    });
+    assert_eq!(start["vsock"], vsock);
     assert!(start["sock_bufsize"].is_null() && start["tcp_mss_default"].is_null());
+
+    let mut verbose = case.options();
+    verbose.verbose = true;
+    let line = "      Carried by Unix socket /run/vm.vsock_5201, buffers of 8 bytes to send, 9 to receive (7 asked for)";
+    assert!(lines_of(verbose, &events).contains(&line.to_owned()));
+    assert!(!lines_of(case.options(), &events).contains(&line.to_owned()));
 }
 
 #[test]

@@ -50,8 +50,8 @@ pub(crate) struct Guest {
     /// Its data connections, as they come. Closed by the host when another test has begun.
     pub(crate) connections: mpsc::Receiver<Greeted>,
     pub(crate) config: Arc<ServerConfig>,
-    /// Buffers of the listening socket, which accepted sockets begin with.
-    pub(crate) listener: Buffers,
+    /// Buffers of the listening socket, which accepted sockets begin with, where that says something.
+    pub(crate) listener: Option<Buffers>,
     /// Whose turn it is to open streams on a socket beside the listening one.
     pub(crate) door_turn: Arc<Semaphore>,
     /// Who may run tests; `None` is everybody.
@@ -91,9 +91,10 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
     };
     match handshake.drive(stop).await {
         Ok(Proceed::Ready(test, began)) => {
-            let buffers = match (test.socket.window, handshake.streams.first()) {
-                (Some(_), Some(first)) => first.buffers,
-                _ => guest.listener,
+            let first = handshake.streams.first().map(|stream| stream.buffers);
+            let buffers = match test.socket.window {
+                Some(_) => first.or(guest.listener),
+                None => guest.listener.or(first),
             };
             Ok(Box::new(Candidate {
                 cookie: guest.cookie,
@@ -103,7 +104,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
                 test,
                 began,
                 streams: handshake.streams,
-                buffers,
+                buffers: buffers.unwrap_or_default(),
             }))
         }
         Ok(Proceed::Busy) => {
@@ -322,7 +323,7 @@ impl Handshake {
                     _ => tcp::adopt(socket, &plan, role),
                 }
             }
-            (Listen::Hybrid { path, port }, connection) => {
+            (Listen::Hybrid { path, port } | Listen::Unix { path, port }, connection) => {
                 let socket = connection.into_socket().map_err(TestError::Control)?;
                 vsock::adopt(vsock::forwarded(socket, path, *port), &plan, role)
             }

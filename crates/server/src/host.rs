@@ -48,7 +48,7 @@ enum Knock {
 pub(crate) struct Host {
     config: Arc<ServerConfig>,
     listener: Listener,
-    buffers: Buffers,
+    buffers: Option<Buffers>,
     /// Here while no test runs.
     sink: Option<Box<dyn Sink>>,
     /// Handshakes by cookie, with the way to hand them their data connections.

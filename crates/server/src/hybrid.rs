@@ -1,5 +1,5 @@
-//! The Unix socket on which a server waits for a guest's connections: `<path>_<port>`, which a VMM connects to when a
-//! guest connects to that port of its host.
+//! The Unix socket on which a server waits for a guest's connections: `<path>_<port>`, or whatever file a VMM connects to
+//! when a guest connects to that port of its host.
 
 use std::fs;
 use std::io;
@@ -13,24 +13,19 @@ use tokio::net::UnixListener;
 #[derive(Debug)]
 pub(crate) struct HybridListener {
     pub(crate) listener: UnixListener,
-    /// The VMM's own socket file, by which connections are named.
+    /// By which connections are named: the VMM's own socket file, where it has one.
     pub(crate) path: PathBuf,
-    pub(crate) port: u32,
     file: PathBuf,
 }
 
 impl HybridListener {
     /// Listens. A file that an earlier server left behind is replaced; any other is not touched.
-    pub(crate) fn open(path: &Path, port: u32) -> io::Result<Self> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!("_{port}"));
-        let file = PathBuf::from(name);
+    pub(crate) fn open(file: PathBuf, path: PathBuf) -> io::Result<Self> {
         make_way(&file)?;
         let listener = UnixListener::bind(&file)?;
         Ok(Self {
             listener,
-            path: path.to_owned(),
-            port,
+            path,
             file,
         })
     }
@@ -65,14 +60,17 @@ fn make_way(file: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn open(file: &Path) -> io::Result<HybridListener> {
+        HybridListener::open(file.to_owned(), "/run/vm.vsock".into())
+    }
+
     #[tokio::test]
     async fn the_file_is_there_while_somebody_listens() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("vm.vsock");
         let file = directory.path().join("vm.vsock_5201");
-        let listener = HybridListener::open(&path, 5201).unwrap();
+        let listener = open(&file).unwrap();
         assert!(file.exists());
-        let second = HybridListener::open(&path, 5201).unwrap_err();
+        let second = open(&file).unwrap_err();
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         assert!(file.exists(), "the first one still listens there");
         drop(listener);
@@ -82,14 +80,13 @@ mod tests {
     #[tokio::test]
     async fn a_stale_file_is_replaced_and_no_other() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("vm.vsock");
         let file = directory.path().join("vm.vsock_1");
         // Closing the listener leaves its file behind.
         drop(std::os::unix::net::UnixListener::bind(&file).unwrap());
         assert!(file.exists());
-        drop(HybridListener::open(&path, 1).unwrap());
+        drop(open(&file).unwrap());
         fs::write(&file, "precious").unwrap();
-        let error = HybridListener::open(&path, 1).unwrap_err();
+        let error = open(&file).unwrap_err();
         assert!(
             error.to_string().ends_with("exists and is not a socket"),
             "{error}"

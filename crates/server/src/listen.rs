@@ -47,10 +47,8 @@ impl Listener {
             }
             Self::Hybrid(hybrid) => {
                 let (stream, _) = hybrid.listener.accept().await?;
-                (
-                    Wire::Unix(stream),
-                    SocketName::hybrid(&hybrid.path, hybrid.port),
-                )
+                // The guest's port is not told.
+                (Wire::Unix(stream), SocketName::hybrid(&hybrid.path, 0))
             }
         })
     }
@@ -63,11 +61,11 @@ impl Listener {
         }
     }
 
-    /// The buffers that accepted sockets begin with.
-    pub(crate) fn buffers(&self) -> io::Result<Buffers> {
+    /// The buffers that accepted sockets begin with, where the listening one knows them.
+    pub(crate) fn buffers(&self) -> io::Result<Option<Buffers>> {
         match self {
-            Self::Tcp(listener) => net::buffers(&SockRef::from(listener), None),
-            Self::Vsock(_) | Self::Hybrid(_) => Ok(Buffers::default()),
+            Self::Tcp(listener) => net::buffers(&SockRef::from(listener), None).map(Some),
+            Self::Vsock(_) | Self::Hybrid(_) => Ok(None),
         }
     }
 }
@@ -79,7 +77,14 @@ pub(crate) async fn listen(config: &ServerConfig) -> io::Result<Listener> {
         Listen::Vsock { cid, port } => {
             VsockListener::bind(VsockAddr::new(*cid, *port)).map(Listener::Vsock)
         }
-        Listen::Hybrid { path, port } => HybridListener::open(path, *port).map(Listener::Hybrid),
+        Listen::Hybrid { path, port } => {
+            let mut file = path.as_os_str().to_owned();
+            file.push(format!("_{port}"));
+            HybridListener::open(file.into(), path.clone()).map(Listener::Hybrid)
+        }
+        Listen::Unix { path, .. } => {
+            HybridListener::open(path.clone(), path.clone()).map(Listener::Hybrid)
+        }
     }
 }
 

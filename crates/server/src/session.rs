@@ -14,6 +14,7 @@ use iperf_proto::results::Results;
 use iperf_proto::server::{Action, Server};
 use iperf_proto::summary::summarize;
 use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, sleep_until};
 use tracing::{debug, warn};
 
@@ -67,6 +68,7 @@ pub(crate) async fn run(
         lost: None,
         overtime: None,
         rate: None,
+        parting: None,
     };
     let result = session.drive(streams, stop).await;
     if let Err(error) = &result {
@@ -95,6 +97,9 @@ fn announce(candidate: &Candidate, config: &ServerConfig, output: &mut Output<'_
     }));
     for stream in &candidate.streams {
         output.event(&Event::StreamOpened(stream.info.clone()));
+    }
+    if let Some(carrier) = config.listen.carrier() {
+        output.event(&Event::CarriedBy(carrier));
     }
     output.event(&Event::BuffersKept(candidate.buffers));
     output.event(&Event::TestStarted(TestStarted {
@@ -125,6 +130,8 @@ struct Session<'a> {
     /// When the test must have ended.
     overtime: Option<Instant>,
     rate: Option<RateWatch>,
+    /// Waits until the client has closed the streams that end in order.
+    parting: Option<JoinHandle<()>>,
 }
 
 impl Session<'_> {
@@ -278,7 +285,7 @@ impl Session<'_> {
         {
             return Err(TestError::Silence);
         }
-        let starting = self.test.transport.is_tcp() && received == 0;
+        let starting = self.test.transport != Transport::Udp && received == 0;
         if starting
             && run
                 .receive_silence(now)
@@ -342,7 +349,9 @@ impl Session<'_> {
             .filter(|_| one_way);
         let end = complete.unwrap_or(end);
         let (last, totals) = measurement.finish(end);
-        measurement.close();
+        let parting = measurement.part();
+        // On a thread of its own, while results are exchanged.
+        self.parting = (!parting.is_over()).then(|| spawn_blocking(|| parting.wait()));
         if let Some(interval) = last {
             self.output.event(&Event::Interval(interval));
         }
@@ -360,6 +369,7 @@ impl Session<'_> {
             mut machine,
             mut output,
             phase,
+            parting,
             ..
         } = self;
         output.event(&Event::TestFinished);
@@ -367,6 +377,12 @@ impl Session<'_> {
         if let Err(error) = control.flush(&mut machine).await {
             debug!(%error, "can't say goodbye");
         }
-        control.close().await;
+        let parted = async {
+            if let Some(parting) = parting {
+                // It does not fail, and there would be nobody to tell.
+                let _ = parting.await;
+            }
+        };
+        tokio::join!(parted, control.close());
     }
 }

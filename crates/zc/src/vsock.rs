@@ -1,5 +1,6 @@
 //! What vsock sockets need beyond safe wrappers: addresses with flags, and buffer sizes of 64 bits.
 
+use std::fs::File;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -46,6 +47,22 @@ pub fn connect(socket: BorrowedFd<'_>, cid: u32, port: u32, to_host: bool) -> io
     let result = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) };
     if result == 0 {
         Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The CID of this machine, as the first transport of the kernel that has one says it (`IOCTL_VM_SOCKETS_GET_LOCAL_CID`).
+/// It needs the right to open `/dev/vsock`.
+pub fn local_cid() -> io::Result<u32> {
+    // _IO(7, 0xb9), linux/vm_sockets.h.
+    const GET_LOCAL_CID: libc::Ioctl = 0x7b9;
+    let device = File::open("/dev/vsock")?;
+    let mut cid = 0_u32;
+    // SAFETY: the descriptor is open across the call, and the request writes one u32, which `cid` has room for.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), GET_LOCAL_CID, &raw mut cid) };
+    if result == 0 {
+        Ok(cid)
     } else {
         Err(io::Error::last_os_error())
     }

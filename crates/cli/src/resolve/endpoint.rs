@@ -7,7 +7,9 @@
 //! | `-c s4 --vsock` | virtual machine 4 beside this one, through the host |
 //! | `-c /run/vm.vsock --vsock`, `-c hybrid:/run/vm.vsock` | a guest behind its VMM's Unix socket |
 //! | `-s --vsock`, `-s --vsock -B 3` | listen on `AF_VSOCK`, on any CID or that one |
-//! | `-s --vsock -B /run/vm.vsock` | listen where a VMM forwards a guest's connections |
+//! | `-c unix:/run/vm.sock` | a guest's port to which its VMM has tied a Unix socket |
+//! | `-s --vsock -B /run/vm.vsock` | listen where a VMM forwards a guest's connections: on `/run/vm.vsock_<port>` |
+//! | `-s --vsock -B unix:/run/vm.sock` | listen on that socket |
 
 use std::path::PathBuf;
 
@@ -20,6 +22,10 @@ use crate::error::ParameterError;
 pub(super) fn client(host: String, vsock: bool, port: u32) -> Result<Endpoint, ParameterError> {
     if let Some(path) = host.strip_prefix("hybrid:") {
         return hybrid(path, port);
+    }
+    if let Some(path) = host.strip_prefix("unix:") {
+        let path = some_path(path).ok_or_else(|| bad(&host))?;
+        return Ok(Endpoint::Unix { path, port });
     }
     if let Some(address) = host.strip_prefix("vsock:") {
         let (cid, port) = match address.split_once(':') {
@@ -58,6 +64,10 @@ pub(super) fn server(
         None => Listen::Vsock { cid: CID_ANY, port },
         Some(text) => match text.parse() {
             Ok(cid) => Listen::Vsock { cid, port },
+            Err(_) if text.starts_with("unix:") => {
+                let path = some_path(&text["unix:".len()..]).ok_or_else(|| bad(&text))?;
+                Listen::Unix { path, port }
+            }
             Err(_) if text.contains('/') => Listen::Hybrid {
                 path: PathBuf::from(text),
                 port,
@@ -78,13 +88,12 @@ fn guest(text: &str, port: u32) -> Option<Endpoint> {
 }
 
 fn hybrid(path: &str, port: u32) -> Result<Endpoint, ParameterError> {
-    if path.is_empty() {
-        return Err(bad("hybrid:"));
-    }
-    Ok(Endpoint::Hybrid {
-        path: PathBuf::from(path),
-        port,
-    })
+    let path = some_path(path).ok_or_else(|| bad("hybrid:"))?;
+    Ok(Endpoint::Hybrid { path, port })
+}
+
+fn some_path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
 fn inet_port(port: u32) -> Result<u16, ParameterError> {
@@ -123,6 +132,12 @@ mod tests {
         };
         assert_eq!(to("/run/vm.vsock", true), Some(socket.clone()));
         assert_eq!(to("hybrid:/run/vm.vsock", false), Some(socket));
+        let tied = Endpoint::Unix {
+            path: "/run/vm.sock".into(),
+            port: 5201,
+        };
+        assert_eq!(to("unix:/run/vm.sock", false), Some(tied.clone()));
+        assert_eq!(to("unix:/run/vm.sock", true), Some(tied));
     }
 
     #[test]
@@ -141,6 +156,7 @@ mod tests {
             ("vsock:x", false),
             ("vsock:3:x", false),
             ("hybrid:", false),
+            ("unix:", false),
         ] {
             assert_eq!(to(host, vsock), None, "{host}");
         }
@@ -162,6 +178,12 @@ mod tests {
             port: 9,
         };
         assert_eq!(on(Some("/run/vm.vsock")), Some(socket));
+        let tied = Listen::Unix {
+            path: "/run/vm.sock".into(),
+            port: 9,
+        };
+        assert_eq!(on(Some("unix:/run/vm.sock")), Some(tied));
+        assert_eq!(on(Some("unix:")), None);
         assert_eq!(on(Some("eth0")), None);
     }
 

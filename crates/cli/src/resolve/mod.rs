@@ -122,7 +122,7 @@ impl Draft {
             Some(Chosen::Loopback) => Some(self.local.loopback()?),
             Some(Chosen::Server) | None => None,
         };
-        let over_vsock = matches!(endpoint, Some(Endpoint::Vsock(_) | Endpoint::Hybrid { .. }));
+        let over_vsock = endpoint.as_ref().and_then(Endpoint::carrier).is_some();
         self.client.set_transport(over_vsock, self.local.mptcp)?;
         self.client.set_zerocopy(&self.local)?;
         self.client.set_block()?;

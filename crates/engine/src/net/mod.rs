@@ -73,6 +73,13 @@ pub enum Target {
         /// The guest's port.
         port: u32,
     },
+    /// A guest's port to which its VMM has tied a Unix socket.
+    Unix {
+        /// The socket file.
+        path: PathBuf,
+        /// The guest's port.
+        port: u32,
+    },
 }
 
 /// One stream among those of a test.
@@ -95,7 +102,7 @@ pub fn connect(
 ) -> Result<Stream, EngineError> {
     let address = match target {
         Target::Inet(address) => *address,
-        Target::Vsock(_) | Target::Hybrid { .. } => {
+        Target::Vsock(_) | Target::Hybrid { .. } | Target::Unix { .. } => {
             return vsock::connect(plan, target, greeting, role, deadline);
         }
     };

@@ -92,11 +92,7 @@ fn finish(socket: Socket, buffers: Buffers, role: StreamRole) -> Result<Stream, 
     let info = options::info(&socket, role)?;
     let congestion = congestion(&socket);
     Ok(Stream {
-        info,
-        socket,
-        buffers,
         congestion,
-        gso: false,
-        gro: false,
+        ..Stream::new(info, socket, buffers)
     })
 }

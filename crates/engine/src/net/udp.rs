@@ -124,12 +124,9 @@ fn finish(
     let (gso, gro) = offload(&socket, plan, role);
     let info = options::info(&socket, role)?;
     Ok(Stream {
-        info,
-        socket,
-        buffers,
-        congestion: None,
         gso,
         gro,
+        ..Stream::new(info, socket, buffers)
     })
 }
 

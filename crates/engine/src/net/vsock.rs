@@ -1,21 +1,24 @@
 //! vsock streams: `AF_VSOCK` between a virtual machine and its host, and the Unix sockets by which VMMs offer it.
 //!
 //! Behind a VMM's socket file all guests' ports are reached by one line each way: `CONNECT <port>`, `OK <host port>`;
-//! what follows is the stream. In the other direction the VMM connects to `<file>_<port>` and says nothing.
+//! what follows is the stream. In the other direction the VMM connects to `<file>_<port>` and says nothing. Other VMMs
+//! tie a socket file to each port, where nobody says anything.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Instant;
 
-use iperf_model::{Buffers, SocketName, StreamInfo, VsockAddress};
+use iperf_model::{Buffers, CID_ANY, SocketName, StreamInfo, VsockAddress};
 use iperf_zc::vsock;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::net::options::{left, set, write_all};
+use crate::net::options::{left, set, set_window, write_all};
 use crate::net::{StreamPlan, StreamRole, Target};
-use crate::{EngineError, Stream};
+use crate::{Closing, EngineError, Stream};
 
 /// The longest answer of a VMM that is still one: `OK ` and a number.
 const LONGEST_ANSWER: usize = 32;
@@ -40,6 +43,7 @@ pub fn open(target: &Target, deadline: Instant) -> Result<Connection, EngineErro
     match target {
         Target::Vsock(address) => open_vsock(*address, deadline),
         Target::Hybrid { path, port } => open_hybrid(path, *port, deadline),
+        Target::Unix { path, port } => open_unix(path, *port, deadline),
         Target::Inet(address) => Err(EngineError::Connect {
             address: address.to_string(),
             source: io::ErrorKind::Unsupported.into(),
@@ -86,17 +90,31 @@ pub fn adopt(
         remote,
         sending: role.sending,
     };
-    Ok(Stream::new(info, socket, buffers))
+    Ok(Stream {
+        closing: Closing::InOrder,
+        ..Stream::new(info, socket, buffers)
+    })
 }
 
 /// Names the two ends of a vsock connection that was accepted.
 pub fn accepted(socket: Socket) -> io::Result<Connection> {
-    let local = name(&socket.local_addr()?)?;
-    let remote = name(&socket.peer_addr()?)?;
+    let (mut local, local_port) = vsock_address(&socket.local_addr()?)?;
+    let (remote, remote_port) = vsock_address(&socket.peer_addr()?)?;
+    // A socket that was connected without being bound has a port, but does not say its CID.
+    if local == CID_ANY {
+        local = match remote {
+            LOCAL => LOCAL,
+            _ => vsock::local_cid().unwrap_or(CID_ANY),
+        };
+    }
+    let name = |cid: u32, port| SocketName {
+        host: cid.to_string(),
+        port,
+    };
     Ok(Connection {
         socket,
-        local,
-        remote,
+        local: name(local, local_port),
+        remote: name(remote, remote_port),
     })
 }
 
@@ -144,51 +162,93 @@ fn explain(address: VsockAddress, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), hint)
 }
 
-// asm-generic/errno.h
+// asm-generic/errno-base.h and errno.h
+const ENOENT: i32 = 2;
+const EAGAIN: i32 = 11;
+const EPIPE: i32 = 32;
+const EPROTOTYPE: i32 = 91;
+const ECONNREFUSED: i32 = 111;
 const ENODEV: i32 = 19;
 const EAFNOSUPPORT: i32 = 97;
 const EADDRNOTAVAIL: i32 = 99;
 const ECONNRESET: i32 = 104;
 const ETIMEDOUT: i32 = 110;
 
+/// Connects to a VMM's socket and asks for a port.
 fn open_hybrid(path: &Path, port: u32, deadline: Instant) -> Result<Connection, EngineError> {
-    let failed = |source| EngineError::Connect {
-        address: SocketName::hybrid(path, port).to_string(),
-        source,
+    let open = || {
+        let socket = connect_unix(path, deadline)?;
+        socket.set_write_timeout(Some(left(deadline)))?;
+        (&mut &socket).write_all(format!("CONNECT {port}\n").as_bytes())?;
+        let host_port = read_answer(&socket, port, deadline)?;
+        socket.set_read_timeout(None)?;
+        socket.set_write_timeout(None)?;
+        Ok((socket, host_port))
     };
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    let (socket, host_port) = open().map_err(|error| unreachable(path, port, error))?;
+    Ok(through_unix(socket, host_port, path, port))
+}
+
+/// Connects to a socket that leads to one port only.
+fn open_unix(path: &Path, port: u32, deadline: Instant) -> Result<Connection, EngineError> {
+    let socket = connect_unix(path, deadline).map_err(|error| unreachable(path, port, error))?;
+    // The VMM does not say which port of the host it uses.
+    Ok(through_unix(socket, 0, path, port))
+}
+
+fn connect_unix(path: &Path, deadline: Instant) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Also the limit of connect, which waits while the VMM's backlog is full.
-    socket
-        .set_write_timeout(Some(left(deadline)))
-        .map_err(failed)?;
-    socket
-        .connect(&SockAddr::unix(path).map_err(failed)?)
-        .map_err(failed)?;
-    socket
-        .set_read_timeout(Some(left(deadline)))
-        .map_err(failed)?;
-    (&mut &socket)
-        .write_all(format!("CONNECT {port}\n").as_bytes())
-        .map_err(failed)?;
-    let host_port = read_answer(&socket, port).map_err(failed)?;
-    socket.set_read_timeout(None).map_err(failed)?;
-    socket.set_write_timeout(None).map_err(failed)?;
+    socket.set_write_timeout(Some(left(deadline)))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    socket.set_write_timeout(None)?;
+    Ok(socket)
+}
+
+fn through_unix(socket: Socket, host_port: u32, path: &Path, port: u32) -> Connection {
     let local = SocketName {
         host: HOST.to_string(),
         port: host_port,
     };
-    Ok(Connection {
+    Connection {
         socket,
         local,
         remote: SocketName::hybrid(path, port),
-    })
+    }
+}
+
+/// What the kernel's answer means for a socket file.
+fn unreachable(path: &Path, port: u32, error: io::Error) -> EngineError {
+    let file = path.display();
+    let hint = match error.raw_os_error() {
+        Some(ENOENT) => Some(format!("{file} does not exist: is the VMM running?")),
+        Some(ECONNREFUSED) if !is_socket(path) => Some(format!("{file} is not a socket")),
+        Some(ECONNREFUSED) => Some(format!("nobody listens on {file}: is the VMM running?")),
+        Some(EPROTOTYPE) => Some(format!("{file} is not a stream socket")),
+        Some(EAGAIN) => Some(format!("{file} takes no connections: is the VMM stuck?")),
+        Some(ECONNRESET | EPIPE) => Some(format!("the VMM closed {file}")),
+        _ => None,
+    };
+    EngineError::Connect {
+        address: SocketName::hybrid(path, port).to_string(),
+        source: match hint {
+            Some(hint) => io::Error::new(error.kind(), hint),
+            None => error,
+        },
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
 /// Reads the VMM's answer, and not a byte of the stream behind it.
-fn read_answer(mut socket: &Socket, port: u32) -> io::Result<u32> {
+fn read_answer(mut socket: &Socket, port: u32, deadline: Instant) -> io::Result<u32> {
     let mut answer = Vec::new();
     loop {
         let mut byte = [0];
+        // Anew for each byte: an answer that trickles in takes no longer than any other.
+        socket.set_read_timeout(Some(left(deadline)))?;
         match socket.read(&mut byte) {
             Ok(0) => {
                 let text = format!(
@@ -222,10 +282,12 @@ fn read_answer(mut socket: &Socket, port: u32) -> io::Result<u32> {
     })
 }
 
-/// Sets the buffers of `-w`; a Unix socket has those of its VMM.
+/// Sets the buffers of `-w`.
 fn shape(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, EngineError> {
     let fd = socket.as_fd();
     let Ok(before) = vsock::buffer_size(fd) else {
+        set_window(socket, plan)?;
+        // A Unix socket keeps what the system allows. There is a buffer of the VMM behind it anyway.
         return super::buffers(socket, plan.options.window).map_err(EngineError::system(
             "read the sizes of the socket's buffers",
         ));
@@ -247,14 +309,10 @@ fn shape(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, EngineError> {
     })
 }
 
-fn name(address: &SockAddr) -> io::Result<SocketName> {
-    let (cid, port) = address
+fn vsock_address(address: &SockAddr) -> io::Result<(u32, u32)> {
+    address
         .as_vsock_address()
-        .ok_or_else(|| io::Error::other("not a vsock address"))?;
-    Ok(SocketName {
-        host: cid.to_string(),
-        port,
-    })
+        .ok_or_else(|| io::Error::other("not a vsock address"))
 }
 
 #[cfg(test)]
@@ -335,6 +393,7 @@ mod tests {
             path: file.path().to_owned(),
             port: 1,
         };
-        assert!(open(&target, Instant::now() + Duration::from_secs(20)).is_err());
+        let error = open(&target, Instant::now() + Duration::from_secs(20)).unwrap_err();
+        assert!(error.to_string().ends_with("is not a socket"), "{error}");
     }
 }

@@ -51,6 +51,7 @@ impl Document {
             Event::Failed(failure) => self.error = Some(self.message(failure)),
             Event::ControlConnected { .. }
             | Event::StreamOpened(_)
+            | Event::CarriedBy(_)
             | Event::BuffersKept(_)
             | Event::Interval(_)
             | Event::OmitFinished => {}

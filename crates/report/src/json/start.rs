@@ -3,8 +3,8 @@
 //! The order of members is that of the moments at which iperf3 learns of them, which differ between the ends.
 
 use iperf_model::{
-    Buffers, Direction, Event, Peer, SocketName, StreamInfo, TestBegan, TestConfig, TestStarted,
-    Transport,
+    Buffers, Carrier, Direction, Event, Peer, SocketName, StreamInfo, TestBegan, TestConfig,
+    TestStarted, Transport,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,6 +15,7 @@ use crate::{ReportOptions, stamp, sums};
 pub(crate) struct Start {
     streams: Vec<StreamInfo>,
     began: Option<TestBegan>,
+    carrier: Option<Carrier>,
     buffers: Option<Buffers>,
     started: Option<TestStarted>,
 }
@@ -25,6 +26,7 @@ impl Start {
         match event {
             Event::TestBegan(began) => self.began = Some(began.clone()),
             Event::StreamOpened(stream) => self.streams.push(stream.clone()),
+            Event::CarriedBy(carrier) => self.carrier = Some(carrier.clone()),
             Event::BuffersKept(buffers) => self.buffers = Some(*buffers),
             Event::TestStarted(started) => self.started = Some(started.clone()),
             _ => {}
@@ -49,6 +51,9 @@ impl Start {
                 self.insert_buffers(&mut start, &began.config);
             }
         }
+        if let Some(carrier) = &self.carrier {
+            start.insert("vsock".into(), vsock(carrier, self.buffers));
+        }
         if let Some(started) = &self.started {
             start.insert("test_start".into(), test_start(started));
         }
@@ -57,7 +62,7 @@ impl Start {
 
     fn insert_buffers(&self, start: &mut Map<String, Value>, config: &TestConfig) {
         let Some(buffers) = self.buffers else { return };
-        // vsock has no socket buffers that could be asked for.
+        // iperf3's fork for vsock has no such keys; `vsock` has them.
         if config.transport == Transport::Vsock {
             return;
         }
@@ -65,6 +70,24 @@ impl Start {
         start.insert("sndbuf_actual".into(), json!(buffers.sndbuf));
         start.insert("rcvbuf_actual".into(), json!(buffers.rcvbuf));
     }
+}
+
+/// Our own member: what the streams travel over, and the buffers of their sockets.
+fn vsock(carrier: &Carrier, buffers: Option<Buffers>) -> Value {
+    let mut members = Map::new();
+    match carrier {
+        Carrier::Vsock => members.insert("carrier".into(), json!("vsock")),
+        Carrier::Unix(file) => {
+            members.insert("carrier".into(), json!("unix"));
+            members.insert("socket_file".into(), json!(file.to_string_lossy()))
+        }
+    };
+    if let Some(buffers) = buffers {
+        members.insert("bufsize".into(), json!(buffers.requested));
+        members.insert("sndbuf_actual".into(), json!(buffers.sndbuf));
+        members.insert("rcvbuf_actual".into(), json!(buffers.rcvbuf));
+    }
+    members.into()
 }
 
 fn connected(stream: &StreamInfo) -> Value {

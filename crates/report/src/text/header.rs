@@ -1,6 +1,6 @@
 //! The lines that stand above columns, and between reports.
 
-use iperf_model::{Direction, TestConfig, Transport};
+use iperf_model::{Buffers, Carrier, Direction, TestConfig, Transport};
 
 use crate::sums::{Detail, EndGroup, IntervalGroup};
 
@@ -43,6 +43,26 @@ pub(crate) fn of_summary(config: &TestConfig, groups: &[EndGroup]) -> String {
         ""
     };
     header(config, columns)
+}
+
+/// What the streams of a vsock test travel over.
+pub(crate) fn of_carrier(carrier: &Carrier, buffers: Buffers) -> String {
+    let Buffers {
+        requested,
+        sndbuf,
+        rcvbuf,
+    } = buffers;
+    let carrier = match carrier {
+        Carrier::Vsock => "AF_VSOCK".to_owned(),
+        Carrier::Unix(file) => format!("Unix socket {}", file.display()),
+    };
+    let asked = match requested {
+        0 => String::new(),
+        bytes => format!(" ({bytes} asked for)"),
+    };
+    format!(
+        "      Carried by {carrier}, buffers of {sndbuf} bytes to send, {rcvbuf} to receive{asked}"
+    )
 }
 
 fn header(config: &TestConfig, columns: &str) -> String {

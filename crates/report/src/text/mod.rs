@@ -11,8 +11,8 @@ use std::io;
 use std::sync::Arc;
 
 use iperf_model::{
-    Direction, Event, Failure, FailureKind, Interval, Limit, Peer, ServerOutput, Sink, StreamInfo,
-    Summary, TestBegan, TestConfig, TestStarted, Transport,
+    Carrier, Direction, Event, Failure, FailureKind, Interval, Limit, Peer, ServerOutput, Sink,
+    StreamInfo, Summary, TestBegan, TestConfig, TestStarted, Transport,
 };
 use serde_json::Value;
 
@@ -35,6 +35,8 @@ pub(crate) struct TextSink {
 #[derive(Default)]
 struct Test {
     config: Option<Arc<TestConfig>>,
+    /// What a vsock test travels over, until it is told.
+    carrier: Option<Carrier>,
     /// Verbose lines that a client has before it knows the title which they begin with: their stamps and texts.
     held: Vec<(String, String)>,
     /// The lines of program and system are out.
@@ -289,7 +291,17 @@ impl TextSink {
             Event::OmitFinished if self.options.verbose && self.test.reports_once => {
                 self.line("Finished omit period, starting real test")
             }
-            Event::OmitFinished | Event::BuffersKept(_) => Ok(()),
+            Event::CarriedBy(carrier) => {
+                self.test.carrier = Some(carrier.clone());
+                Ok(())
+            }
+            Event::BuffersKept(buffers) => match self.test.carrier.take() {
+                Some(carrier) if self.options.verbose => {
+                    self.line(header::of_carrier(&carrier, *buffers))
+                }
+                _ => Ok(()),
+            },
+            Event::OmitFinished => Ok(()),
             Event::Summary(summary) => match self.test.config.clone() {
                 Some(config) => self.summary(&config, summary),
                 None => Ok(()),
