@@ -6,6 +6,7 @@
 //! wire ──► a peer made by hand that breaks the rules ┘      │
 //! Relay ─► a bad way between the two (lane: what is lost)   │
 //! Vmm ───► vsock connections over Unix sockets              │
+//! lab ───► a virtual machine that either of them runs in    │
 //!                                                          ├─► checks: what both JSON documents must say
 //!                                                          └─► compare: how they differ from what iperf3 writes
 //!                                                                (shape: keys, types, order; text: lines)
@@ -23,9 +24,11 @@ pub mod checks;
 pub mod compare;
 pub mod findings;
 pub mod json;
+pub mod lab;
 pub mod lane;
 pub mod pair;
 pub mod parallel;
+pub mod paths;
 pub mod peer;
 pub mod port;
 pub mod process;

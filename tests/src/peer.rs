@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::paths;
+
 /// A program that can be client or server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
@@ -79,34 +81,19 @@ impl fmt::Display for Peer {
     }
 }
 
-/// `target/<profile>`, and the name of the profile's folder: the running test lies in its `deps`.
-fn profile_dir() -> (PathBuf, String) {
-    let test = env::current_exe().expect("the path of the running test");
-    let dir = test
-        .ancestors()
-        .nth(2)
-        .expect("a test lies two folders deep in its profile's folder");
-    let name = dir.file_name().expect("a profile's folder has a name");
-    (dir.to_owned(), name.to_string_lossy().into_owned())
-}
-
-fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("this package lies in the workspace")
-}
-
 fn build_ours() -> PathBuf {
     if let Some(path) = env::var_os("IPERF_BIN") {
         let path = PathBuf::from(path);
         assert!(path.is_file(), "IPERF_BIN={} is no file", path.display());
         return path;
     }
-    let (dir, folder) = profile_dir();
-    let profile = if folder == "debug" { "dev" } else { &folder };
-    let target = dir
-        .parent()
-        .expect("a profile's folder lies in the target directory");
+    let dir = paths::profile();
+    let folder = dir.file_name().expect("a profile's folder has a name");
+    let profile = match folder.to_str() {
+        Some("debug") => "dev",
+        Some(name) => name,
+        None => panic!("{} is not the folder of a profile", dir.display()),
+    };
     let output = Command::new(env!("CARGO"))
         .args([
             "build",
@@ -117,8 +104,8 @@ fn build_ours() -> PathBuf {
             profile,
         ])
         .arg("--target-dir")
-        .arg(target)
-        .current_dir(workspace())
+        .arg(paths::target())
+        .current_dir(paths::workspace())
         .output()
         .expect("cargo starts");
     assert!(
@@ -130,13 +117,8 @@ fn build_ours() -> PathBuf {
 }
 
 fn fetch(suite: &str, name: &str) -> PathBuf {
-    let (dir, _) = profile_dir();
-    let target = dir
-        .parent()
-        .expect("a profile's folder lies in the target directory")
-        .join("peers")
-        .join(name);
-    let output = Command::new(workspace().join("tests/peers/fetch"))
+    let target = paths::target().join("peers").join(name);
+    let output = Command::new(paths::workspace().join("tests/peers/fetch"))
         .arg(suite)
         .arg(&target)
         .output()

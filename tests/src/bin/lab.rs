@@ -1,0 +1,113 @@
+//! `lab [--kernel new|6.12] [--memory MIB] [--load MODULE]… [--vsock] COMMAND…`: runs a command in a virtual machine of
+//! the lab, and ends as it ended.
+//!
+//! In a guest, called `lab-agent`, it is the agent that runs the harness's commands.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use iperf_tests::lab::{Backend, Kernel, Machine, agent};
+
+const USAGE: &str =
+    "usage: lab [--kernel new|6.12] [--memory MIB] [--load MODULE]... [--vsock] COMMAND...";
+
+/// A command may run for an hour.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+struct Job {
+    machine: Machine,
+    vsock: bool,
+    command: String,
+}
+
+fn main() -> ExitCode {
+    let mut args = env::args();
+    let name = args.next().unwrap_or_default();
+    if Path::new(&name).file_name() == Some(OsStr::new("lab-agent")) {
+        if let Err(error) = agent::serve() {
+            eprintln!("lab-agent: {error}");
+        }
+        return ExitCode::FAILURE;
+    }
+    match job(args) {
+        Ok(job) => run(job),
+        Err(error) => {
+            eprintln!("lab: {error}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn job(mut args: impl Iterator<Item = String>) -> Result<Job, String> {
+    let mut kernel = Kernel::New;
+    let (mut memory, mut vsock, mut modules) = (None, false, Vec::new());
+    let mut command = Vec::new();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--kernel" => {
+                let name = value()?;
+                kernel = Kernel::named(&name).ok_or(format!("there is no kernel {name}"))?;
+            }
+            "--memory" => {
+                let text = value()?;
+                let number = text
+                    .parse()
+                    .map_err(|e| format!("{text} is no size in MiB: {e}"))?;
+                memory = Some(number);
+            }
+            "--load" => modules.push(value()?),
+            "--vsock" => vsock = true,
+            "--" => break,
+            _ if arg.starts_with('-') => return Err(format!("there is no option {arg}")),
+            _ => {
+                command.push(arg);
+                break;
+            }
+        }
+    }
+    command.extend(args);
+    if command.is_empty() {
+        return Err("there is no command".to_owned());
+    }
+    let mut machine = Machine::new(kernel);
+    if let Some(memory) = memory {
+        machine = machine.memory(memory);
+    }
+    for module in modules {
+        machine = match module.as_str() {
+            "sch_netem" => machine.netem(),
+            file if file.contains('/') => machine.load_file(Path::new(file)),
+            name => machine.load(name),
+        };
+    }
+    Ok(Job {
+        machine,
+        vsock,
+        command: command.join(" "),
+    })
+}
+
+fn run(job: Job) -> ExitCode {
+    let backend = job.vsock.then(|| Backend::start(1));
+    let mut machine = job.machine;
+    if let Some(backend) = &backend {
+        let guest = backend.guest(0);
+        eprintln!("lab: guest {} is {}", guest.cid, guest.path.display());
+        machine = machine.vsock(guest);
+    }
+    let vm = machine.boot();
+    let end = vm.run_within(&job.command, LIMIT);
+    print!("{}", end.stdout);
+    eprint!("{}", end.stderr);
+    let console = vm.console();
+    if !console.trim().is_empty() {
+        eprintln!("lab: the console said:\n{console}");
+    }
+    end.code()
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from)
+}

@@ -1,0 +1,93 @@
+//! The host's side of guests' vsock devices: Debian's `vhost-device-vsock`, which offers each as Unix sockets.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::folder;
+use crate::process::{Running, wait_for};
+
+const START: Duration = Duration::from_secs(20);
+
+/// A running `vhost-device-vsock`. Its guests can reach this machine, and each other as siblings.
+#[derive(Debug)]
+pub struct Backend {
+    process: Running,
+    guests: Vec<Guest>,
+    _folder: TempDir,
+}
+
+/// One guest's vsock.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Its CID.
+    pub cid: u32,
+    /// The socket file by which programs on this machine reach it: the path that `--vsock` takes.
+    pub path: PathBuf,
+    /// The socket to which QEMU connects its device.
+    pub(super) device: PathBuf,
+}
+
+impl Backend {
+    /// Starts it for guests with CIDs from 3 on.
+    pub fn start(guests: u32) -> Self {
+        let sockets = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: String| sockets.path().join(name);
+        let guests: Vec<Guest> = (3..3 + guests)
+            .map(|cid| Guest {
+                cid,
+                path: at(format!("vm{cid}.vsock")),
+                device: at(format!("device{cid}")),
+            })
+            .collect();
+        let mut command = Command::new(folder().join("vhost-device-vsock/vhost-device-vsock"));
+        for Guest { cid, path, device } in &guests {
+            let (path, device) = (path.display(), device.display());
+            command.arg("--vm").arg(format!(
+                "guest-cid={cid},socket={device},uds-path={path},groups=lab"
+            ));
+        }
+        let mut process = Running::start(command);
+        let ready = wait_for(START, || {
+            let up = guests.iter().all(|guest| guest.device.exists());
+            (up || !process.is_alive()).then_some(up)
+        });
+        if ready != Some(true) {
+            panic!(
+                "vhost-device-vsock does not start:\n{}",
+                process.finish(Duration::ZERO)
+            );
+        }
+        Self {
+            process,
+            guests,
+            _folder: sockets,
+        }
+    }
+
+    /// A guest, counted from 0.
+    pub fn guest(&self, index: usize) -> &Guest {
+        &self.guests[index]
+    }
+
+    /// What it complained about up to now.
+    pub fn complaints(&self) -> String {
+        self.process.stderr_so_far()
+    }
+}
+
+impl Guest {
+    /// The file on which a server on this machine listens for what this guest sends to a port.
+    pub fn server_file(&self, port: u32) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!("_{port}"));
+        name.into()
+    }
+
+    /// The socket file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

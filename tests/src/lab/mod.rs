@@ -1,0 +1,31 @@
+//! The lab: virtual machines in which tests run programs, as they run them here.
+//!
+//! ```text
+//! Machine (kernel, memory, modules, files) ──boot──► Vm ──run, start──► Process ──finish──► Finished
+//!    │ Image: busybox, our program, real ones            │ frames over a virtio serial port
+//!    │ Backend: vhost-device-vsock, the host's side      ▼
+//!    └─ QEMU (KVM if that works here, else TCG)       agent, in the guest
+//! ```
+//!
+//! What machines are made of comes from Debian's archive (`tests/lab/fetch`). A guest has no network card; it is
+//! spoken to over a serial port, and its vsock ends on this machine as Unix sockets, so no root is needed and nothing
+//! of this machine's configuration changes.
+
+pub mod accel;
+pub mod agent;
+mod backend;
+mod fetched;
+mod frame;
+mod image;
+mod machine;
+mod process;
+pub mod programs;
+mod vm;
+
+pub use accel::Accel;
+pub use backend::{Backend, Guest};
+pub use fetched::{Kernel, folder};
+pub use image::Image;
+pub use machine::{Machine, TC};
+pub use process::Process;
+pub use vm::Vm;
