@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::extensions::{Granted, MAX_GRANTED};
+use crate::extensions::{self, Granted, MAX_GRANTED};
 use crate::framing::{FrameReader, MAX_RESULTS, MAX_RESULTS_WITH_OUTPUT};
 use crate::link::Link;
 use crate::{Code, Cookie, Deadlines, Params, Results, State};
@@ -52,12 +52,14 @@ pub enum Failure {
     #[error("{}", Code::SERVER_TERMINATED)]
     ServerTerminated,
     /// The server refused or aborted the test.
-    #[error("{}", code.with_errno(*errno))]
+    #[error("{}", explained(*code, *errno, explanation.as_deref()))]
     ServerError {
         /// Its reason; [`Code::CONTROL_READ`] if it gave none.
         code: Code,
         /// The system error behind it, or 0.
         errno: i32,
+        /// What a server of this program says about it.
+        explanation: Option<String>,
     },
     /// The control connection ended while a state was due.
     #[error("{}", Code::CONTROL_CLOSED)]
@@ -87,6 +89,14 @@ pub enum Failure {
         /// The code that iperf3 has for it.
         code: Code,
     },
+}
+
+/// The message of a server's error: the server's own if it has one.
+fn explained(code: Code, errno: i32, explanation: Option<&str>) -> String {
+    explanation.map_or_else(
+        || code.with_errno(errno),
+        |text| format!("the server says: {text}"),
+    )
 }
 
 impl Failure {
@@ -120,6 +130,8 @@ pub struct Client {
     phase: Phase,
     params: Params,
     deadlines: Deadlines,
+    /// Whether the server is this program and grants extensions.
+    extended: bool,
 }
 
 #[derive(Debug)]
@@ -146,6 +158,8 @@ enum Phase {
     Shown,
     /// `SERVER_ERROR` came; its code follows, or not.
     ErrorCode(Vec<u8>),
+    /// The code came; what an extended server says about it follows.
+    Explanation(Code, i32, FrameReader),
     Closed,
 }
 
@@ -177,7 +191,7 @@ enum Answer {
 }
 
 impl Phase {
-    /// The table of the machine. The bytes of [`Phase::Results`] and [`Phase::ErrorCode`] are no states, except that
+    /// The table of the machine. The bytes of messages and codes are no states, except that
     /// results can't begin with the three states that break off: as the first byte of a length they are over any limit.
     #[expect(
         clippy::match_same_arms,
@@ -225,7 +239,9 @@ impl Phase {
             Self::Results(_) => "while waiting for the server's results",
             Self::Display(_) => "after the server's results",
             Self::Shown => "after the test",
-            Self::ErrorCode(_) => "while waiting for the server's error code",
+            Self::ErrorCode(_) | Self::Explanation(..) => {
+                "while waiting for the server's error code"
+            }
             Self::Closed => "after the end",
         }
     }
@@ -251,6 +267,7 @@ impl Client {
             phase: Phase::ParamExchange,
             params,
             deadlines,
+            extended: false,
         }
     }
 
@@ -288,6 +305,14 @@ impl Client {
                         self.on_error_code();
                     }
                 }
+                Phase::Explanation(_, _, reader) => {
+                    let message = reader.read(&mut bytes);
+                    match message {
+                        Ok(None) => {}
+                        Ok(Some(json)) => self.on_explanation(extensions::explanation(&json)),
+                        Err(_) => self.on_explanation(None),
+                    }
+                }
                 Phase::Closed | Phase::Shown => return,
                 _ => {
                     self.on_state(State::from_byte(bytes[0]), now);
@@ -302,6 +327,7 @@ impl Client {
         match self.phase {
             Phase::Shown | Phase::Closed => {}
             Phase::ErrorCode(_) => self.on_error_code(),
+            Phase::Explanation(..) => self.on_explanation(None),
             _ if self.phase.is_exchange() => self.fail(Failure::ResultsUnreadable(
                 "the control connection closed".to_owned(),
             )),
@@ -314,8 +340,10 @@ impl Client {
         if !self.link.is_late(now) {
             return;
         }
-        if matches!(self.phase, Phase::ErrorCode(_)) {
-            return self.on_error_code();
+        match self.phase {
+            Phase::ErrorCode(_) => return self.on_error_code(),
+            Phase::Explanation(..) => return self.on_explanation(None),
+            _ => {}
         }
         let code = if self.phase.is_exchange() {
             Code::RECV_RESULTS
@@ -453,6 +481,7 @@ impl Client {
         match granted {
             Ok(None) => {}
             Ok(Some(granted)) => {
+                self.extended = true;
                 self.link.act(Action::Granted(Box::new(granted)));
                 self.await_state(Phase::CreateStreams { may_grant: false }, now);
             }
@@ -484,11 +513,23 @@ impl Client {
             let bytes = bytes.get(at..)?.first_chunk()?;
             Some(i32::from_be_bytes(*bytes))
         };
-        let failure = Failure::ServerError {
-            code: int(0).map_or(Code::CONTROL_READ, Code),
-            errno: int(4).unwrap_or(0),
-        };
-        self.fail(failure);
+        let complete = bytes.len() == 8;
+        let code = int(0).map_or(Code::CONTROL_READ, Code);
+        let errno = int(4).unwrap_or(0);
+        self.phase = Phase::Explanation(code, errno, FrameReader::new(MAX_GRANTED));
+        if !(self.extended && complete) {
+            self.on_explanation(None);
+        }
+    }
+
+    fn on_explanation(&mut self, explanation: Option<String>) {
+        if let Phase::Explanation(code, errno, _) = self.phase {
+            self.fail(Failure::ServerError {
+                code,
+                errno,
+                explanation,
+            });
+        }
     }
 
     fn await_state(&mut self, phase: Phase, now: Instant) {

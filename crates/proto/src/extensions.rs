@@ -9,6 +9,8 @@
 //! client ◄── 64, {"version":"3.22 (iperf-rs …)","verify":true}, CREATE_STREAMS ─────────────────────── server
 //! ```
 //!
+//! A server that must abort such a test sends, behind the error code, what it has to say about it: `{"error":…}`.
+//!
 //! Who asks for nothing special sends and gets exactly what iperf3 would.
 
 use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, VERSION, ZeroCopy};
@@ -136,6 +138,23 @@ impl Granted {
     pub fn to_json(&self) -> String {
         json!({ "version": self.version, "verify": self.verify }).to_string()
     }
+}
+
+/// The most characters of an explanation.
+const MAX_EXPLANATION: usize = 1000;
+
+/// What an aborting server has to say besides its error code, for a client that was granted extensions.
+pub(crate) fn explain(text: &str) -> String {
+    let text: String = text.chars().take(MAX_EXPLANATION).collect();
+    json!({ "error": text }).to_string()
+}
+
+/// Reads it. It is printed, so control characters are left out.
+pub(crate) fn explanation(bytes: &[u8]) -> Option<String> {
+    let text = text(bytes);
+    let explanation = Fields::parse(&text).ok()?.string("error")?;
+    let shown = explanation.chars().filter(|c| !c.is_control());
+    Some(shown.take(MAX_EXPLANATION).collect()).filter(|text: &String| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use crate::extensions::Granted;
+use crate::extensions::{self, Granted};
 use crate::framing::{FrameReader, MAX_PARAMS, MAX_RESULTS};
 use crate::link::Link;
 use crate::{Code, Deadlines, Params, Results, State};
@@ -97,6 +97,8 @@ pub struct Server {
     link: Link<Action>,
     phase: Phase,
     deadlines: Deadlines,
+    /// Whether the client was granted extensions.
+    extended: bool,
 }
 
 #[derive(Debug)]
@@ -173,6 +175,7 @@ impl Server {
             link,
             phase: Phase::Params(FrameReader::new(MAX_PARAMS)),
             deadlines,
+            extended: false,
         }
     }
 
@@ -258,6 +261,7 @@ impl Server {
     /// extensions learns first which it is granted.
     pub fn accept(&mut self, granted: Option<&Granted>, _now: Instant) {
         if matches!(self.phase, Phase::Deciding) {
+            self.extended = granted.is_some();
             if let Some(granted) = granted {
                 self.link.send_state(State::Extensions);
                 self.link.send_json(&granted.to_json());
@@ -267,10 +271,14 @@ impl Server {
         }
     }
 
-    /// Refuses or aborts the test: the client gets the code, and a system error or 0.
-    pub fn refuse(&mut self, code: Code, errno: i32) {
+    /// Refuses or aborts the test: the client gets the code, and a system error or 0. One that was granted extensions
+    /// also gets the explanation.
+    pub fn refuse(&mut self, code: Code, errno: i32, explanation: Option<&str>) {
         if !self.is_closed() {
             self.link.send_error(code, errno);
+            if let Some(text) = explanation.filter(|_| self.extended) {
+                self.link.send_json(&extensions::explain(text));
+            }
             self.close();
         }
     }

@@ -112,6 +112,13 @@ impl TestError {
     }
 }
 
+impl TestError {
+    /// What a client of this program is told besides the code. Who may not run a test is not told why.
+    pub(crate) fn explanation(&self) -> Option<String> {
+        (!matches!(self, Self::Denied(_))).then(|| self.to_string())
+    }
+}
+
 fn stream_code(error: &EngineError) -> Code {
     match error {
         EngineError::Option {

@@ -122,7 +122,9 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
                 TestError::Interrupted(_) => handshake.machine.terminate(),
                 other => {
                     if let Some(code) = other.code() {
-                        handshake.machine.refuse(code, 0);
+                        handshake
+                            .machine
+                            .refuse(code, 0, error.explanation().as_deref());
                     }
                 }
             }

@@ -77,7 +77,9 @@ pub(crate) async fn run(
             TestError::Interrupted(_) => session.machine.terminate(),
             other => {
                 if let Some(code) = other.code() {
-                    session.machine.refuse(code, 0);
+                    session
+                        .machine
+                        .refuse(code, 0, other.explanation().as_deref());
                 }
             }
         }

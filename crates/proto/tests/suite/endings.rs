@@ -82,10 +82,17 @@ fn a_refusal_reaches_the_client_at_every_step() {
             (Code(12345), -3, "unknown error 12345: Unknown error -3"),
         ] {
             let mut pair = Pair::frozen_at(test(), stop);
-            pair.server.refuse(code, errno);
+            pair.server.refuse(code, errno, None);
             pair.drive();
             let failure = pair.client_failure.unwrap();
-            assert_eq!(failure, client::Failure::ServerError { code, errno });
+            assert_eq!(
+                failure,
+                client::Failure::ServerError {
+                    code,
+                    errno,
+                    explanation: None
+                }
+            );
             assert_eq!(failure.to_string(), text, "{stop}");
             assert_eq!(failure.code(), code);
             assert_eq!(pair.client.poll_transmit(), None, "no goodbye");
@@ -183,7 +190,8 @@ fn server_error_with_two_integers() {
         client.poll_action(),
         Some(client::Action::Fail(client::Failure::ServerError {
             code: Code(27),
-            errno: 4
+            errno: 4,
+            explanation: None,
         }))
     );
     assert_eq!(client.poll_action(), None, "the rest is ignored");
@@ -199,7 +207,8 @@ fn server_error_with_one_integer() {
                 failure,
                 client::Failure::ServerError {
                     code: Code(142),
-                    errno: 0
+                    errno: 0,
+                    explanation: None,
                 }
             );
             assert_eq!(failure.to_string(), "test authorization failed");

@@ -180,7 +180,9 @@ impl Pair {
                             .map(|_| Granted::to_test(&self.test));
                         self.server.accept(granted.as_ref(), self.now);
                     }
-                    Some(Refusal::Code(code, errno)) => self.server.refuse(code, errno),
+                    Some(Refusal::Code(code, errno)) => {
+                        self.server.refuse(code, errno, Some("explained"))
+                    }
                     Some(Refusal::Busy) => self.server.deny(),
                 }
             }

@@ -183,7 +183,7 @@ fn play_to_server(recording: &Recording, chunk: usize) -> (Vec<server::Action>, 
             (false, "results") => server.send_results(&recording.results(false).unwrap(), now),
             (false, "SERVER_ERROR") => {
                 let code = entry.bytes[1..5].try_into().unwrap();
-                server.refuse(Code(i32::from_be_bytes(code)), 0);
+                server.refuse(Code(i32::from_be_bytes(code)), 0, None);
             }
             (false, "SERVER_TERMINATE") => server.terminate(),
             (true, "cookie") | (false, "PARAM_EXCHANGE" | "TEST_RUNNING" | "DISPLAY_RESULTS") => {}
@@ -202,6 +202,7 @@ fn expected_failure(name: &str) -> Option<client::Failure> {
     let error = |code| client::Failure::ServerError {
         code: Code(code),
         errno: 0,
+        explanation: None,
     };
     Some(match name {
         "busy-312-312" | "busy-322-322" => client::Failure::Busy,

@@ -217,6 +217,72 @@ fn what_is_granted_comes_once_and_only_to_who_asked() {
     ));
 }
 
+/// A server that granted something explains its errors; one that did not says no more than iperf3.
+#[test]
+fn errors_are_explained_to_who_was_granted_something() {
+    let now = Instant::now();
+    let mut test = TestConfig::new(Transport::Tcp);
+    test.verify = true;
+    let granted = Granted::to_test(&test);
+    for (extended, text, expected) in [
+        (true, Some("it rains"), Some("it rains")),
+        (true, None, None),
+        (false, Some("it rains"), None),
+    ] {
+        let mut server = Server::new(Deadlines::server(), now);
+        server.handle_input(&frame(&Params::from_test(&test).to_json()), now);
+        server.accept(extended.then_some(&granted), now);
+        let mut bytes = server.poll_transmit().unwrap();
+        server.refuse(Code::STREAM_READ, 0, text);
+        bytes.extend(server.poll_transmit().unwrap());
+
+        let cookie = Cookie::from_random([1; 36]);
+        let mut client = Client::new(cookie, Params::from_test(&test), Deadlines::client(), now);
+        client.handle_input(&bytes, now);
+        client.handle_eof(now);
+        let failure = client::Failure::ServerError {
+            code: Code::STREAM_READ,
+            errno: 0,
+            explanation: expected.map(str::to_owned),
+        };
+        let actions = drain_client(&mut client);
+        assert_eq!(actions.last(), Some(&client::Action::Fail(failure)));
+    }
+}
+
+#[test]
+fn an_unreadable_explanation_is_none() {
+    let now = Instant::now();
+    let mut test = TestConfig::new(Transport::Tcp);
+    test.verify = true;
+    for message in [
+        &b"\xff\xff\xff\xff"[..],
+        &frame("{"),
+        &frame("{}"),
+        &frame(r#"{"error":"\n"}"#),
+    ] {
+        let cookie = Cookie::from_random([1; 36]);
+        let mut client = Client::new(cookie, Params::from_test(&test), Deadlines::client(), now);
+        client.handle_input(&[9, 64], now);
+        client.handle_input(&frame(&Granted::to_test(&test).to_json()), now);
+        client.handle_input(&[0xfe, 0, 0, 0, 206, 0, 0, 0, 0], now);
+        assert!(!client.is_closed());
+        client.handle_input(message, now);
+        let actions = drain_client(&mut client);
+        assert!(
+            matches!(
+                actions.last(),
+                Some(client::Action::Fail(client::Failure::ServerError {
+                    code: Code(206),
+                    explanation: None,
+                    ..
+                }))
+            ),
+            "{actions:?}"
+        );
+    }
+}
+
 #[test]
 fn an_unreadable_grant_ends_the_test() {
     let now = Instant::now();
@@ -483,7 +549,7 @@ fn each_end_can_break_off_in_each_phase() {
         (Server::terminate, &[11]),
         (Server::deny, &[0xff]),
         (
-            |s| s.refuse(Code::TOTAL_RATE, 0x0102_0304),
+            |s| s.refuse(Code::TOTAL_RATE, 0x0102_0304, None),
             &[0xfe, 0, 0, 0, 27, 1, 2, 3, 4],
         ),
     ];
