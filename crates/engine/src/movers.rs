@@ -8,6 +8,7 @@ use iperf_model::{TestConfig, Transport};
 use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
 use iperf_zc::sctp::MessageReceiver;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
+use iperf_zc::source::Source;
 use iperf_zc::udp::{DatagramReceiver, DatagramSender, OffloadReceiver};
 
 use crate::datagrams::{self, DatagramCounters};
@@ -57,10 +58,15 @@ pub(crate) fn sender(
         (Some(file), true) => {
             Box::new(FileSendfileSender::new(duplicate(file)?, length).map_err(sendfile)?)
         }
-        (None, false) => Box::new(CopySender::new(payload::block(config.payload, length))),
-        (None, true) => {
+        (None, zerocopy) => {
             let payload = payload::block(config.payload, length);
-            Box::new(SendfileSender::new(&payload).map_err(sendfile)?)
+            let source =
+                Source::repeat(&payload).map_err(EngineError::system("prepare the block"))?;
+            if zerocopy {
+                Box::new(SendfileSender::new(source))
+            } else {
+                Box::new(CopySender::new(source))
+            }
         }
     })
 }

@@ -6,13 +6,18 @@
 //!
 //! This is the only crate of the workspace with `unsafe` code; every block says why it is sound.
 
+pub mod account;
+mod carrier;
 pub mod interrupt;
+mod mapping;
 pub mod receive;
 pub mod sctp;
 pub mod send;
 pub mod sockopt;
+pub mod source;
 pub mod tcp_info;
 pub mod udp;
+pub mod verify;
 pub mod vsock;
 
 /// What one call of a mover moved.

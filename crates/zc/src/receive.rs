@@ -6,6 +6,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
+use crate::account::{Account, Fallback};
+use crate::carrier::KnownCarrier;
+use crate::verify::{self, Verifier};
 use crate::{Moved, sockopt};
 
 /// More than any receive buffer holds.
@@ -22,9 +25,17 @@ pub trait ReceiveMover: Send {
         // Not every kernel can say it of a vsock: then what comes without waiting is taken, up to a bound.
         Ok(sockopt::readable(socket).unwrap_or(UNKNOWN_BACKLOG))
     }
+
+    /// What was done so far.
+    fn account(&self) -> Account;
+
+    /// Why less was done than asked for, once that is so.
+    fn fallback(&self) -> Option<&Fallback> {
+        None
+    }
 }
 
-fn flags(wait: bool) -> MsgFlags {
+pub(crate) fn flags(wait: bool) -> MsgFlags {
     if wait {
         MsgFlags::empty()
     } else {
@@ -33,13 +44,18 @@ fn flags(wait: bool) -> MsgFlags {
 }
 
 /// Counts blocks of a byte stream that is read in arbitrary pieces.
-struct BlockCount {
+pub(crate) struct BlockCount {
     block: usize,
     partial: usize,
 }
 
 impl BlockCount {
-    fn add(&mut self, bytes: usize) -> Moved {
+    /// Counts blocks of `block` bytes, which must not be 0.
+    pub(crate) fn new(block: usize) -> Self {
+        Self { block, partial: 0 }
+    }
+
+    pub(crate) fn add(&mut self, bytes: usize) -> Moved {
         self.partial += bytes;
         let blocks = self.partial / self.block;
         self.partial %= self.block;
@@ -54,6 +70,8 @@ impl BlockCount {
 pub struct CopyReceiver {
     buffer: Vec<u8>,
     count: BlockCount,
+    account: Account,
+    verifier: Option<Verifier>,
 }
 
 impl CopyReceiver {
@@ -61,23 +79,41 @@ impl CopyReceiver {
     pub fn new(block: usize) -> Self {
         Self {
             buffer: vec![0; block],
-            count: BlockCount { block, partial: 0 },
+            count: BlockCount::new(block),
+            account: Account::default(),
+            verifier: None,
         }
+    }
+
+    /// Checks what comes; the first difference is an error.
+    pub fn verified(mut self, verifier: Verifier) -> Self {
+        self.verifier = Some(verifier);
+        self
     }
 }
 
 impl ReceiveMover for CopyReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
         let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags(wait))?;
+        self.account.copy(bytes);
+        verify::check(&mut self.verifier, &self.buffer[..bytes])?;
         Ok(self.count.add(bytes))
+    }
+
+    fn account(&self) -> Account {
+        self.account
     }
 }
 
-/// Lets the kernel drop the bytes (`MSG_TRUNC` on a TCP socket, tcp(7)): no copy at all.
+/// Lets the kernel drop the bytes (`MSG_TRUNC` on a TCP socket, tcp(7)): no copy at all. On other sockets it copies.
 pub struct TruncReceiver {
     /// TCP does not write to it; the call wants one as long as what it may drop.
     buffer: Vec<u8>,
     count: BlockCount,
+    account: Account,
+    carrier: KnownCarrier,
+    fallback: Option<Fallback>,
+    verifier: Option<Verifier>,
 }
 
 impl TruncReceiver {
@@ -85,19 +121,61 @@ impl TruncReceiver {
     pub fn new(block: usize) -> Self {
         Self {
             buffer: vec![0; block],
-            count: BlockCount { block, partial: 0 },
+            count: BlockCount::new(block),
+            account: Account::default(),
+            carrier: KnownCarrier::default(),
+            fallback: None,
+            verifier: None,
         }
+    }
+
+    /// Checks what comes; the first difference is an error. To be seen the bytes must be copied first
+    /// (`MSG_PEEK`), and they count as copied.
+    pub fn verified(mut self, verifier: Verifier) -> Self {
+        self.verifier = Some(verifier);
+        self
+    }
+
+    fn peek(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
+        let flags = flags(wait) | MsgFlags::MSG_PEEK;
+        Ok(recv(socket.as_raw_fd(), &mut self.buffer, flags)?)
     }
 }
 
 impl ReceiveMover for TruncReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
-        let bytes = recv(
-            socket.as_raw_fd(),
-            &mut self.buffer,
-            flags(wait) | MsgFlags::MSG_TRUNC,
-        )?;
+        let carrier = self.carrier.of(socket)?;
+        if !carrier.truncates() && self.fallback.is_none() {
+            self.fallback = Some(Fallback::CopiedInside {
+                call: "MSG_TRUNC",
+                carrier: carrier.name(),
+            });
+        }
+        let mut room = self.buffer.len();
+        // Where nothing is dropped unread, what is read can be looked at.
+        let peeks = self.verifier.is_some() && carrier.truncates();
+        if peeks {
+            room = self.peek(socket, wait)?;
+            if room == 0 {
+                return Ok(Moved::default());
+            }
+        }
+        let flags = flags(wait) | MsgFlags::MSG_TRUNC;
+        let bytes = recv(socket.as_raw_fd(), &mut self.buffer[..room], flags)?;
+        let copied = peeks || !carrier.truncates();
+        self.account.pass(bytes, copied);
+        if copied {
+            verify::check(&mut self.verifier, &self.buffer[..bytes])?;
+        }
         Ok(self.count.add(bytes))
+    }
+
+    fn account(&self) -> Account {
+        self.account
+    }
+
+    fn fallback(&self) -> Option<&Fallback> {
+        self.fallback.as_ref()
     }
 }
 
@@ -122,6 +200,10 @@ impl ReceiveMover for FileReceiver {
         let moved = self.inner.receive(socket, wait)?;
         self.file.write_all(&self.inner.buffer[..moved.bytes])?;
         Ok(moved)
+    }
+
+    fn account(&self) -> Account {
+        self.inner.account()
     }
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use crate::account::{Account, Fallback};
 use crate::receive::ReceiveMover;
 use crate::{Moved, sockopt};
 
@@ -188,6 +189,14 @@ impl ReceiveMover for MessageReceiver {
     /// carry.
     fn backlog(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         sockopt::received_memory(socket)
+    }
+
+    fn account(&self) -> Account {
+        self.inner.account()
+    }
+
+    fn fallback(&self) -> Option<&Fallback> {
+        self.inner.fallback()
     }
 }
 

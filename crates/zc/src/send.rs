@@ -1,105 +1,136 @@
-//! Movers that fill a socket.
+//! Movers that fill a socket: the trait, and those of copies, `sendfile(2)` and files.
 //!
-//! A stream socket may take a part of a block (a signal came, or its buffer is smaller than the block), so a mover
-//! remembers how much of the current block is gone and counts the block when its last byte is.
+//! Block senders send from a [`Source`]. [`splice`](crate::splice) and [`msg`](crate::msg) have further ones.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Instant;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{MsgFlags, send};
 
-use std::os::fd::AsRawFd;
-
 use crate::Moved;
+use crate::account::{Account, Fallback};
+use crate::carrier::{Carrier, KnownCarrier};
+use crate::source::{Cursor, Source};
 
 /// Fills a socket.
 pub trait SendMover: Send {
     /// Moves at least a part of a block, and not more than `budget` blocks, which is not 0. Waits until the kernel
     /// takes something; `bytes: 0` is the end of the source.
     fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved>;
-}
 
-/// Position inside a block of fixed length.
-struct Block {
-    length: usize,
-    done: usize,
-}
-
-impl Block {
-    fn new(length: usize) -> Self {
-        Self { length, done: 0 }
+    /// Collects what the kernel still owes (completions), until `deadline`. To be called once, after the last
+    /// [`send`](Self::send) and before the socket is closed; only then is the account exact. `TimedOut` says that the
+    /// deadline came first: the bytes whose fate is not known then count as copied.
+    fn finish(&mut self, _socket: BorrowedFd<'_>, _deadline: Instant) -> io::Result<()> {
+        Ok(())
     }
 
-    fn rest(&self) -> usize {
-        self.length - self.done
-    }
+    /// What was done so far. Bytes whose completion has not come are in none of the two sums.
+    fn account(&self) -> Account;
 
-    fn advance(&mut self, bytes: usize) -> Moved {
-        self.done += bytes;
-        if self.done < self.length {
-            return Moved { bytes, blocks: 0 };
-        }
-        self.done = 0;
-        Moved { bytes, blocks: 1 }
+    /// Why less was done than asked for, once that is so.
+    fn fallback(&self) -> Option<&Fallback> {
+        None
     }
 }
 
-/// Sends the same block over and over with `send(2)`: one copy into the kernel.
+/// Sends blocks with `send(2)`: one copy into the kernel.
 pub struct CopySender {
-    payload: Vec<u8>,
-    block: Block,
+    source: Source,
+    cursor: Cursor,
+    account: Account,
 }
 
 impl CopySender {
-    /// A block of `payload.len()` bytes.
-    pub fn new(payload: Vec<u8>) -> Self {
-        let block = Block::new(payload.len());
-        Self { payload, block }
+    /// Sends the blocks of `source`.
+    pub fn new(source: Source) -> Self {
+        let cursor = source.cursor();
+        Self {
+            source,
+            cursor,
+            account: Account::default(),
+        }
     }
 }
 
 impl SendMover for CopySender {
     fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
-        let bytes = send(
-            socket.as_raw_fd(),
-            &self.payload[self.block.done..],
-            MsgFlags::MSG_NOSIGNAL,
-        )?;
-        Ok(self.block.advance(bytes))
+        let rest = self.source.rest(&self.cursor);
+        let bytes = send(socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL)?;
+        self.account.copy(bytes);
+        Ok(self.cursor.advance(bytes))
+    }
+
+    fn account(&self) -> Account {
+        self.account
     }
 }
 
-/// Sends the same block over and over with `sendfile(2)` from a memory file: the pages go by reference.
+/// What `sendfile(2)` into a socket does with the bytes: TCP and Unix streams take references to the file's pages,
+/// others copy inside the kernel.
+#[derive(Default)]
+struct FileCalls {
+    carrier: KnownCarrier,
+    account: Account,
+    fallback: Option<Fallback>,
+}
+
+impl FileCalls {
+    fn copies(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+        let carrier = self.carrier.of(socket)?;
+        if !carrier.splices() && self.fallback.is_none() {
+            self.fallback = Some(copied_inside(carrier));
+        }
+        Ok(!carrier.splices())
+    }
+}
+
+/// What `sendfile` does on a carrier that takes no references to pages.
+pub(crate) fn copied_inside(carrier: Carrier) -> Fallback {
+    Fallback::CopiedInside {
+        call: "sendfile",
+        carrier: carrier.name(),
+    }
+}
+
+/// Sends blocks with `sendfile(2)` from the source's memory file: the pages go by reference.
 pub struct SendfileSender {
-    memory: File,
-    block: Block,
+    source: Source,
+    cursor: Cursor,
+    calls: FileCalls,
 }
 
 impl SendfileSender {
-    /// A block of `payload.len()` bytes.
-    pub fn new(payload: &[u8]) -> io::Result<Self> {
-        let mut memory = File::from(memfd_create(c"iperf-block", MFdFlags::MFD_CLOEXEC)?);
-        memory.write_all(payload)?;
-        Ok(Self {
-            memory,
-            block: Block::new(payload.len()),
-        })
+    /// Sends the blocks of `source`.
+    pub fn new(source: Source) -> Self {
+        let cursor = source.cursor();
+        Self {
+            source,
+            cursor,
+            calls: FileCalls::default(),
+        }
     }
 }
 
 impl SendMover for SendfileSender {
     fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
-        let mut offset = libc::off_t::try_from(self.block.done).map_err(io::Error::other)?;
-        let bytes = sendfile(
-            socket,
-            self.memory.as_fd(),
-            Some(&mut offset),
-            self.block.rest(),
-        )?;
-        Ok(self.block.advance(bytes))
+        let copies = self.calls.copies(socket)?;
+        let mut offset = libc::off_t::try_from(self.cursor.position()).map_err(io::Error::other)?;
+        let rest = self.cursor.rest();
+        let bytes = sendfile(socket, self.source.file(), Some(&mut offset), rest)?;
+        self.calls.account.pass(bytes, copies);
+        Ok(self.cursor.advance(bytes))
+    }
+
+    fn account(&self) -> Account {
+        self.calls.account
+    }
+
+    fn fallback(&self) -> Option<&Fallback> {
+        self.calls.fallback.as_ref()
     }
 }
 
@@ -109,6 +140,7 @@ pub struct FileSender {
     buffer: Vec<u8>,
     /// What of `buffer` is read and not yet sent.
     pending: std::ops::Range<usize>,
+    account: Account,
 }
 
 impl FileSender {
@@ -118,6 +150,7 @@ impl FileSender {
             file,
             buffer: vec![0; block],
             pending: 0..0,
+            account: Account::default(),
         }
     }
 }
@@ -137,17 +170,25 @@ impl SendMover for FileSender {
             MsgFlags::MSG_NOSIGNAL,
         )?;
         self.pending.start += bytes;
+        self.account.copy(bytes);
         Ok(Moved {
             bytes,
             blocks: u32::from(self.pending.is_empty()),
         })
+    }
+
+    fn account(&self) -> Account {
+        self.account
     }
 }
 
 /// Sends a file once, in blocks, by `sendfile(2)`.
 pub struct FileSendfileSender {
     file: File,
-    block: Block,
+    block: usize,
+    /// Bytes of the current block that are gone.
+    done: usize,
+    calls: FileCalls,
 }
 
 impl FileSendfileSender {
@@ -156,29 +197,44 @@ impl FileSendfileSender {
         file.rewind()?;
         Ok(Self {
             file,
-            block: Block::new(block),
+            block,
+            done: 0,
+            calls: FileCalls::default(),
         })
     }
 }
 
 impl SendMover for FileSendfileSender {
     fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
-        let bytes = sendfile(socket, self.file.as_fd(), None, self.block.rest())?;
-        let mut moved = self.block.advance(bytes);
-        if bytes > 0
-            && moved.blocks == 0
-            && self.file.stream_position()? == self.file.metadata()?.len()
-        {
-            moved.blocks = 1;
+        let copies = self.calls.copies(socket)?;
+        let bytes = sendfile(socket, self.file.as_fd(), None, self.block - self.done)?;
+        self.calls.account.pass(bytes, copies);
+        self.done += bytes;
+        let whole = self.done == self.block
+            || bytes > 0 && self.file.stream_position()? == self.file.metadata()?.len();
+        if whole {
+            self.done = 0;
         }
-        Ok(moved)
+        Ok(Moved {
+            bytes,
+            blocks: u32::from(whole),
+        })
+    }
+
+    fn account(&self) -> Account {
+        self.calls.account
+    }
+
+    fn fallback(&self) -> Option<&Fallback> {
+        self.calls.fallback.as_ref()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Seek;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use std::io::{Seek, Write};
     use std::os::unix::net::UnixStream;
 
     fn received(mover: &mut dyn SendMover, calls: usize) -> (Vec<u8>, u32) {
@@ -197,11 +253,14 @@ mod tests {
     fn both_block_senders_send_the_block() {
         let payload: Vec<u8> = (0..100).collect();
         let expected = (payload.repeat(2), 2);
-        assert_eq!(received(&mut CopySender::new(payload.clone()), 2), expected);
-        assert_eq!(
-            received(&mut SendfileSender::new(&payload).unwrap(), 2),
-            expected
-        );
+        let source = || Source::repeat(&payload).unwrap();
+        let mut copy = CopySender::new(source());
+        assert_eq!(received(&mut copy, 2), expected);
+        assert_eq!((copy.account().copied, copy.account().uncopied), (200, 0));
+        let mut sendfile = SendfileSender::new(source());
+        assert_eq!(received(&mut sendfile, 2), expected);
+        let account = sendfile.account();
+        assert_eq!((account.copied, account.uncopied), (0, 200));
     }
 
     #[test]
@@ -222,7 +281,7 @@ mod tests {
         let payload: Vec<u8> = (0..1_000_000_u32)
             .map(|i| u8::try_from(i % 251).unwrap())
             .collect();
-        let mut mover = CopySender::new(payload.clone());
+        let mut mover = CopySender::new(Source::repeat(&payload).unwrap());
         let reader = std::thread::spawn(move || {
             let mut bytes = vec![0; 2_000_000];
             (&there).read_exact(&mut bytes).unwrap();

@@ -31,6 +31,32 @@ pub(crate) fn set<T: Copy>(
     }
 }
 
+/// Asks for an option that is an int.
+pub(crate) fn get_int(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for the borrow's lifetime; `value` is writable for `length` bytes, which is all
+    // that the kernel writes, and any bytes are a valid int; `length` is a live socklen_t.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(value)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Lets the kernel pace a socket to `bytes_per_second` (`SO_MAX_PACING_RATE`, 64 bits since Linux 4.20; TCP paces
 /// itself, UDP needs the fq queueing discipline).
 pub fn set_max_pacing_rate(socket: BorrowedFd<'_>, bytes_per_second: u64) -> io::Result<()> {

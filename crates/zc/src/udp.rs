@@ -12,6 +12,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recv, recvmsg, send};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::Moved;
+use crate::account::Account;
 use crate::receive::ReceiveMover;
 use crate::send::SendMover;
 
@@ -62,6 +63,7 @@ pub struct DatagramSender {
     per_call: usize,
     sequence: u64,
     stamp: Stamp,
+    account: Account,
 }
 
 impl DatagramSender {
@@ -80,6 +82,7 @@ impl DatagramSender {
             per_call,
             sequence: 0,
             stamp,
+            account: Account::default(),
         }
     }
 }
@@ -101,6 +104,7 @@ impl SendMover for DatagramSender {
         ) {
             Ok(bytes) => {
                 self.sequence = sequence;
+                self.account.copy(bytes);
                 Ok(Moved {
                     bytes,
                     blocks: u32::try_from(count).unwrap_or(u32::MAX),
@@ -113,6 +117,10 @@ impl SendMover for DatagramSender {
             }
             Err(error) => Err(unless_refused(error)),
         }
+    }
+
+    fn account(&self) -> Account {
+        self.account
     }
 }
 
@@ -138,6 +146,7 @@ fn flags(wait: bool) -> MsgFlags {
 pub struct DatagramReceiver {
     buffer: Vec<u8>,
     look: Look,
+    account: Account,
 }
 
 impl DatagramReceiver {
@@ -147,6 +156,7 @@ impl DatagramReceiver {
         Self {
             buffer: vec![0; room],
             look,
+            account: Account::default(),
         }
     }
 }
@@ -157,10 +167,16 @@ impl ReceiveMover for DatagramReceiver {
             recv(socket.as_raw_fd(), &mut self.buffer, flags(wait)).map_err(unless_refused)?;
         let seen = &self.buffer[..length.min(self.buffer.len())];
         match (self.look)(socket, seen, length, monotonic()) {
-            Some(blocks) => Ok(Moved {
-                bytes: length,
-                blocks,
-            }),
+            Some(blocks) => {
+                // What the buffer has no room for is dropped unread.
+                let kept = length.min(self.buffer.len());
+                self.account.copy(kept);
+                self.account.uncopied += (length - kept) as u64;
+                Ok(Moved {
+                    bytes: length,
+                    blocks,
+                })
+            }
             // No bytes would mean the end of the stream, and this is none.
             None => Err(io::ErrorKind::Interrupted.into()),
         }
@@ -169,6 +185,10 @@ impl ReceiveMover for DatagramReceiver {
     fn backlog(&self, _: BorrowedFd<'_>) -> io::Result<usize> {
         Ok(MAX_BACKLOG)
     }
+
+    fn account(&self) -> Account {
+        self.account
+    }
 }
 
 /// Receives datagrams many at a time, on a socket with `UDP_GRO`.
@@ -176,6 +196,7 @@ pub struct OffloadReceiver {
     buffer: Vec<u8>,
     control: Vec<u8>,
     look: Look,
+    account: Account,
 }
 
 impl OffloadReceiver {
@@ -185,6 +206,7 @@ impl OffloadReceiver {
             buffer: vec![0; 1 << 16],
             control: nix::cmsg_space!(i32),
             look,
+            account: Account::default(),
         }
     }
 }
@@ -216,12 +238,17 @@ impl ReceiveMover for OffloadReceiver {
         if moved.bytes == 0 {
             Err(io::ErrorKind::Interrupted.into())
         } else {
+            self.account.copy(moved.bytes);
             Ok(moved)
         }
     }
 
     fn backlog(&self, _: BorrowedFd<'_>) -> io::Result<usize> {
         Ok(MAX_BACKLOG)
+    }
+
+    fn account(&self) -> Account {
+        self.account
     }
 }
 

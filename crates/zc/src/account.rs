@@ -1,0 +1,169 @@
+//! What a mover did, byte by byte, and why that is less than it was asked to do.
+//!
+//! The counters are plain numbers in the mover, which one thread uses: counting is an addition beside a system call,
+//! and the numbers are read when the worker has ended.
+
+use std::io;
+use std::ops::AddAssign;
+
+use nix::errno::Errno;
+
+/// What a mover did. When it has ended, `uncopied + copied` is the number of bytes that it moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// System calls that moved payload.
+    pub calls: u64,
+    /// Bytes that moved without a copy between user memory and kernel: sent by reference, mapped, or dropped inside
+    /// the kernel.
+    pub uncopied: u64,
+    /// Bytes that were copied.
+    pub copied: u64,
+    /// Calls that mapped received pages.
+    pub mappings: u64,
+    /// Calls with `MSG_ZEROCOPY` that the kernel reported complete. A vsock may report one call as several.
+    pub completions: u64,
+    /// Those among them of which the kernel says that it copied after all (`SO_EE_CODE_ZEROCOPY_COPIED`).
+    pub copied_completions: u64,
+}
+
+impl Account {
+    /// Bytes moved, one way or the other.
+    pub fn bytes(&self) -> u64 {
+        self.uncopied + self.copied
+    }
+
+    /// One call that copied `bytes`.
+    pub(crate) fn copy(&mut self, bytes: usize) {
+        self.calls += 1;
+        self.copied += bytes as u64;
+    }
+
+    /// One call that moved `bytes` without a copy, or, where the kernel copies inside, with one.
+    pub(crate) fn pass(&mut self, bytes: usize, copies: bool) {
+        self.calls += 1;
+        if copies {
+            self.copied += bytes as u64;
+        } else {
+            self.uncopied += bytes as u64;
+        }
+    }
+}
+
+impl AddAssign for Account {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.uncopied += other.uncopied;
+        self.copied += other.copied;
+        self.mappings += other.mappings;
+        self.completions += other.completions;
+        self.copied_completions += other.copied_completions;
+    }
+}
+
+/// Why bytes are copied although a mover was asked to spare the copy. The text is a reason that can stand behind a
+/// colon.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fallback {
+    /// A system call that the mode needs was refused.
+    #[error("{call}: {}", error.desc())]
+    Refused {
+        /// The call, and what it was about.
+        call: &'static str,
+        /// What the kernel answered.
+        error: Errno,
+    },
+    /// The kernel takes the call and copies inside.
+    #[error("the kernel copies what {call} carries over {carrier}")]
+    CopiedInside {
+        /// The call.
+        call: &'static str,
+        /// The kind of socket.
+        carrier: &'static str,
+    },
+    /// The mode is not for this kind of socket.
+    #[error("there is no {mode} for {carrier}")]
+    NotFor {
+        /// The mode.
+        mode: &'static str,
+        /// The kind of socket.
+        carrier: &'static str,
+    },
+    /// Little of what came could be mapped, for the segments end inside pages.
+    #[error(
+        "only {percent} % could be mapped: segments of {segment} bytes do not fill pages of {page} \
+         (an MTU that leaves a multiple of {page} does it)"
+    )]
+    Segments {
+        /// Bytes per segment, as the receiving kernel estimates them (`tcpi_rcv_mss`).
+        segment: u32,
+        /// Bytes per page.
+        page: usize,
+        /// Share of the bytes that were mapped.
+        percent: u64,
+    },
+    /// Little of what came could be mapped, although segments fill pages.
+    #[error(
+        "only {percent} % could be mapped: the pages are not single pages of the network's own, \
+         as when the sender writes by copy or sends a file over loopback"
+    )]
+    Pages {
+        /// Share of the bytes that were mapped.
+        percent: u64,
+    },
+    /// `ENOBUFS` with nothing in flight.
+    #[error("the kernel pins no more memory (RLIMIT_MEMLOCK, net.core.optmem_max)")]
+    PinLimit,
+    /// Neither the kernel nor the module has the mapping of received vsock data.
+    #[error("this kernel does not map vsock data, and {device}: {}", error.desc())]
+    NoVsockMapping {
+        /// The device that would add it.
+        device: String,
+        /// What opening it gave, or asking it.
+        error: Errno,
+    },
+}
+
+impl From<Fallback> for io::Error {
+    /// The error of a mover that must not fall back.
+    fn from(fallback: Fallback) -> Self {
+        Self::other(fallback)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_add_up() {
+        let mut one = Account::default();
+        one.copy(3);
+        one.pass(5, false);
+        one.pass(7, true);
+        let mut two = Account {
+            mappings: 1,
+            completions: 2,
+            copied_completions: 1,
+            ..one
+        };
+        two += one;
+        assert_eq!((two.calls, two.uncopied, two.copied), (6, 10, 20));
+        assert_eq!(
+            (two.mappings, two.completions, two.copied_completions),
+            (1, 2, 1)
+        );
+        assert_eq!(two.bytes(), 30);
+    }
+
+    #[test]
+    fn a_reason_survives_as_an_error() {
+        let error = io::Error::from(Fallback::PinLimit);
+        let inner = error.get_ref().unwrap().downcast_ref::<Fallback>();
+        assert_eq!(inner, Some(&Fallback::PinLimit));
+        let refused = Fallback::Refused {
+            call: "mmap",
+            error: Errno::ENODEV,
+        };
+        assert_eq!(refused.to_string(), "mmap: No such device");
+    }
+}

@@ -1,0 +1,102 @@
+//! What kind of socket a mover works on: the same call spares a copy on one and makes it on another.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::sockopt;
+
+/// The kinds of sockets whose zero-copy paths differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Tcp,
+    Udp,
+    /// A Unix stream.
+    Unix,
+    Vsock,
+    VsockSeqpacket,
+    /// MPTCP, SCTP and everything else: their paths copy.
+    Other,
+}
+
+impl Carrier {
+    /// Asks the kernel.
+    pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        let ask = |name| sockopt::get_int(socket, libc::SOL_SOCKET, name);
+        let (domain, kind) = (ask(libc::SO_DOMAIN)?, ask(libc::SO_TYPE)?);
+        let protocol = ask(libc::SO_PROTOCOL)?;
+        Ok(match (domain, kind, protocol) {
+            (libc::AF_INET | libc::AF_INET6, _, libc::IPPROTO_TCP) => Self::Tcp,
+            (libc::AF_INET | libc::AF_INET6, _, libc::IPPROTO_UDP) => Self::Udp,
+            (libc::AF_UNIX, libc::SOCK_STREAM, _) => Self::Unix,
+            (libc::AF_VSOCK, libc::SOCK_STREAM, _) => Self::Vsock,
+            (libc::AF_VSOCK, ..) => Self::VsockSeqpacket,
+            _ => Self::Other,
+        })
+    }
+
+    /// Its name in a sentence.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Unix => "Unix sockets",
+            Self::Vsock => "vsock",
+            Self::VsockSeqpacket => "vsock SEQPACKET",
+            Self::Other => "this kind of socket",
+        }
+    }
+
+    /// Whether `sendfile(2)` and `splice(2)` put references to pages into the socket (`MSG_SPLICE_PAGES`), or splice
+    /// takes them out of it.
+    pub(crate) fn splices(self) -> bool {
+        matches!(self, Self::Tcp | Self::Unix)
+    }
+
+    /// Whether `recv(MSG_TRUNC)` drops bytes of a stream unread (tcp(7)).
+    pub(crate) fn truncates(self) -> bool {
+        matches!(self, Self::Tcp)
+    }
+}
+
+/// The carrier, asked for at the first call.
+#[derive(Default)]
+pub(crate) struct KnownCarrier(Option<Carrier>);
+
+impl KnownCarrier {
+    pub(crate) fn of(&mut self, socket: BorrowedFd<'_>) -> io::Result<Carrier> {
+        if let Some(carrier) = self.0 {
+            return Ok(carrier);
+        }
+        let carrier = Carrier::of(socket)?;
+        self.0 = Some(carrier);
+        Ok(carrier)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Protocol, Socket, Type};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn sockets_are_told_apart() {
+        let cases = [
+            (Domain::IPV4, Type::STREAM, Carrier::Tcp),
+            (Domain::IPV6, Type::STREAM, Carrier::Tcp),
+            (Domain::IPV6, Type::DGRAM, Carrier::Udp),
+            (Domain::UNIX, Type::STREAM, Carrier::Unix),
+            (Domain::UNIX, Type::DGRAM, Carrier::Other),
+            (Domain::VSOCK, Type::STREAM, Carrier::Vsock),
+            (Domain::VSOCK, Type::SEQPACKET, Carrier::VsockSeqpacket),
+        ];
+        for (domain, kind, expected) in cases {
+            let socket = Socket::new(domain, kind, None).unwrap();
+            assert_eq!(Carrier::of(socket.as_fd()).unwrap(), expected);
+        }
+        let mptcp = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP));
+        if let Ok(socket) = mptcp {
+            assert_eq!(Carrier::of(socket.as_fd()).unwrap(), Carrier::Other);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Mappings of memory, each unmapped once, when its owner goes.
+
+use std::ffi::c_void;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// Bytes of a page.
+pub(crate) fn page_size() -> usize {
+    let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| usize::try_from(size).ok())
+        .unwrap_or(4096)
+}
+
+/// A read-only mapping of a file or a socket.
+pub(crate) struct Mapping {
+    start: NonNull<c_void>,
+    length: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and this value is the only one that unmaps it.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps the first `length` bytes of a file, privately: what is read is the file.
+    pub(crate) fn of_file(file: impl AsFd, length: usize) -> io::Result<Self> {
+        Self::new(file, length, MapFlags::MAP_PRIVATE)
+    }
+
+    /// Maps `length` bytes, a multiple of the page, that stay empty until the socket fills them.
+    ///
+    /// The mapping holds the socket: closing its descriptor does not end the connection while this lives.
+    pub(crate) fn of_socket(socket: impl AsFd, length: usize) -> io::Result<Self> {
+        Self::new(socket, length, MapFlags::MAP_SHARED)
+    }
+
+    fn new(what: impl AsFd, length: usize, flags: MapFlags) -> io::Result<Self> {
+        let bytes = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: without an address the kernel chooses one where nothing is, so no other memory changes; the
+        // descriptor is open during the call and need not be afterwards.
+        let start = unsafe { mmap(None, bytes, ProtFlags::PROT_READ, flags, what, 0) }?;
+        Ok(Self { start, length })
+    }
+
+    /// Where it starts, as system calls want it.
+    pub(crate) fn address(&self) -> u64 {
+        self.start.addr().get() as u64
+    }
+
+    /// Bytes of address space.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The `length` bytes from `offset` on, cut at the end of the mapping.
+    ///
+    /// # Safety
+    /// Pages are there for all of them and stay, unchanged, while the slice lives. Of a file that means: nobody can
+    /// shorten or write it. Of a socket: the kernel reported them mapped, and nothing releases them or asks for more
+    /// before the slice is gone.
+    pub(crate) unsafe fn bytes(&self, offset: usize, length: usize) -> &[u8] {
+        let offset = offset.min(self.length);
+        let length = length.min(self.length - offset);
+        // SAFETY: `offset` is not beyond the mapping, which is one allocation.
+        let start = unsafe { self.start.as_ptr().cast::<u8>().add(offset) };
+        // SAFETY: the range is inside the mapping, which lives as long as `self`; the caller vouches for its pages.
+        unsafe { std::slice::from_raw_parts(start, length) }
+    }
+
+    /// Gives the pages of the first `length` bytes back (`MADV_DONTNEED`); no slice of them may live any more, which
+    /// the exclusive borrow sees to.
+    pub(crate) fn release(&mut self, length: usize) -> io::Result<()> {
+        let length = length.min(self.length);
+        // SAFETY: the range is inside the mapping, and the exclusive borrow excludes slices of it.
+        unsafe { madvise(self.start, length, MmapAdvise::MADV_DONTNEED) }?;
+        Ok(())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is what `mmap` returned, it is unmapped only here, and slices borrow `self`.
+        let result = unsafe { munmap(self.start, self.length) };
+        debug_assert!(result.is_ok(), "a mapping can be unmapped: {result:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn pages_are_powers_of_two() {
+        assert!(page_size().is_power_of_two() && page_size() >= 4096);
+    }
+
+    #[test]
+    fn what_cannot_be_mapped_is_an_error() {
+        let (socket, _other) = UnixStream::pair().unwrap();
+        let error = Mapping::of_socket(&socket, page_size()).err().unwrap();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        assert!(Mapping::of_socket(&socket, 0).is_err());
+    }
+}

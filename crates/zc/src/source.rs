@@ -1,0 +1,245 @@
+//! What block senders send: memory that never changes.
+//!
+//! Zero-copy senders hand pages to the kernel, which reads them at a time of its own. Nothing can go wrong with that
+//! when the pages never change, so all senders send from such memory, and no sender has to own a block until it is
+//! gone. It is a memory file, sealed against every change, and a mapping of it:
+//!
+//! ```text
+//! memory    |<------------- period ------------->|<--- block --->|
+//!           |0123456789                          |0123456789     |
+//! offset    ^ stream offset mod period: one block from there on is contiguous
+//! ```
+//!
+//! Without verification the period is the block, and every block is the same. With it the content is [`pattern`].
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::Moved;
+use crate::mapping::Mapping;
+
+/// Bytes after which the pattern of a stream begins again: whole pages, so that aligned blocks stay aligned, and a
+/// prime number of them, so that hardly any length that a faulty mover could lose or repeat is a multiple of it.
+pub const PERIOD: usize = 251 * 4096;
+
+/// The bytes that a verified stream carries: at each offset the byte at `offset % PERIOD` of this. Every aligned eight
+/// bytes are a number, least significant byte first, that depends on the stream and on their place.
+pub fn pattern(stream: u32) -> Vec<u8> {
+    let words = 0..(PERIOD / 8) as u64;
+    let first = u64::from(stream) << 32;
+    words
+        .flat_map(|word| mix(first | word).to_le_bytes())
+        .collect()
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The bytes of a stream's blocks.
+pub struct Source {
+    file: File,
+    mapping: Mapping,
+    period: usize,
+    block: usize,
+}
+
+impl Source {
+    /// Sends `payload`, which must not be empty, over and over; it is the block.
+    pub fn repeat(payload: &[u8]) -> io::Result<Self> {
+        Self::new(&[payload], payload.len(), payload.len())
+    }
+
+    /// Sends what a [`Verifier`](crate::verify::Verifier) of the same `stream` expects, in blocks of `block` bytes,
+    /// which must not be 0.
+    pub fn pattern(stream: u32, block: usize) -> io::Result<Self> {
+        let pattern = pattern(stream);
+        let rounds = block / PERIOD;
+        let mut parts = vec![pattern.as_slice(); 1 + rounds];
+        parts.push(&pattern[..block % PERIOD]);
+        Self::new(&parts, PERIOD, block)
+    }
+
+    fn new(parts: &[&[u8]], period: usize, block: usize) -> io::Result<Self> {
+        if block == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an empty block",
+            ));
+        }
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let mut file = File::from(memfd_create(c"iperf-block", flags)?);
+        for part in parts {
+            file.write_all(part)?;
+        }
+        let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mapping = Mapping::of_file(&file, length)?;
+        Ok(Self {
+            file,
+            mapping,
+            period,
+            block,
+        })
+    }
+
+    /// Bytes of a block.
+    pub fn block(&self) -> usize {
+        self.block
+    }
+
+    /// The first block, as a sender of datagrams takes it.
+    pub fn first_block(&self) -> &[u8] {
+        self.bytes(0, self.block)
+    }
+
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor {
+            period: self.period,
+            position: 0,
+            block: self.block,
+            done: 0,
+        }
+    }
+
+    /// What is left of the block at the cursor.
+    pub(crate) fn rest(&self, cursor: &Cursor) -> &[u8] {
+        self.bytes(cursor.position, cursor.rest())
+    }
+
+    fn bytes(&self, offset: usize, length: usize) -> &[u8] {
+        // SAFETY: the file is sealed, so its pages are there for the whole mapping and nobody can change them.
+        unsafe { self.mapping.bytes(offset, length) }
+    }
+
+    /// The memory file, in which the same bytes are at the same offsets.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// A place in the stream that a source feeds.
+///
+/// A stream socket may take a part of a block (a signal came, or its buffer is smaller than the block), so the cursor
+/// knows how much of the current block is gone, and the block counts when its last byte is.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor {
+    period: usize,
+    position: usize,
+    block: usize,
+    done: usize,
+}
+
+impl Cursor {
+    /// Where in the source the next byte is.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Bytes of the current block that are still to go.
+    pub(crate) fn rest(&self) -> usize {
+        self.block - self.done
+    }
+
+    pub(crate) fn advance(&mut self, bytes: usize) -> Moved {
+        self.position += bytes;
+        if self.position >= self.period {
+            self.position %= self.period;
+        }
+        self.done += bytes;
+        if self.done < self.block {
+            return Moved { bytes, blocks: 0 };
+        }
+        self.done = 0;
+        Moved { bytes, blocks: 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek};
+    use std::os::unix::fs::FileExt;
+
+    /// What a sender sends that takes `step` bytes at a time, and at most what the block still has.
+    fn taken(source: &Source, step: usize, total: usize) -> Vec<u8> {
+        let mut cursor = source.cursor();
+        let mut bytes = Vec::new();
+        while bytes.len() < total {
+            let rest = source.rest(&cursor);
+            let step = step.min(rest.len()).min(total - bytes.len());
+            bytes.extend_from_slice(&rest[..step]);
+            cursor.advance(step);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_repeated_block_is_the_payload() {
+        let source = Source::repeat(b"0123456789").unwrap();
+        assert_eq!(taken(&source, 3, 25), b"0123456789012345678901234");
+        assert_eq!(source.first_block(), b"0123456789");
+    }
+
+    #[test]
+    fn a_pattern_goes_on_through_blocks_of_any_length() {
+        let pattern = pattern(7);
+        let total = 2 * PERIOD + 12_345;
+        let expected: Vec<u8> = pattern.iter().copied().cycle().take(total).collect();
+        for block in [1000, 4096, 131_072, PERIOD, PERIOD + 1, 2 * PERIOD + 5] {
+            let source = Source::pattern(7, block).unwrap();
+            assert!(taken(&source, 77_777, total) == expected, "block {block}");
+        }
+    }
+
+    #[test]
+    fn patterns_differ_by_stream_and_place() {
+        let (one, two) = (pattern(1), pattern(2));
+        assert_ne!(one[..64], two[..64]);
+        let words: std::collections::HashSet<_> = one.chunks_exact(8).collect();
+        assert_eq!(words.len(), PERIOD / 8);
+    }
+
+    #[test]
+    fn the_pattern_is_the_same_on_every_machine() {
+        // SplitMix64's well-known first outputs for the seed 0 are mix(0) and mix of its increment.
+        assert_eq!(pattern(0)[..8], 0xe220_a839_7b1d_cdaf_u64.to_le_bytes());
+    }
+
+    #[test]
+    fn aligned_blocks_stay_aligned() {
+        let source = Source::pattern(1, 131_072).unwrap();
+        let mut cursor = source.cursor();
+        for _ in 0..100 {
+            assert_eq!(cursor.position() % 4096, 0);
+            cursor.advance(131_072);
+        }
+    }
+
+    #[test]
+    fn nobody_can_change_the_memory() {
+        let source = Source::repeat(&[1; 5000]).unwrap();
+        let mut file = source.file.try_clone().unwrap();
+        assert!(file.write_at(&[2], 0).is_err());
+        assert!(file.set_len(0).is_err());
+        file.rewind().unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, [1; 5000]);
+    }
+
+    #[test]
+    fn an_empty_block_is_refused() {
+        assert!(Source::repeat(&[]).is_err());
+        assert!(Source::pattern(1, 0).is_err());
+    }
+}
