@@ -1,6 +1,7 @@
 //! How a stream was to move its bytes, and what is said of it at the end.
 
 use iperf_model::{CopyMode, CopyReport};
+use iperf_zc::account::Account;
 
 use crate::worker::Tally;
 
@@ -16,7 +17,7 @@ pub(crate) struct Modes {
 }
 
 impl Modes {
-    /// The mode that was asked for, or one that it stands for.
+    /// A mode, and the one that is to be done: the same, what it stands for, or another.
     pub(crate) fn new(requested: impl Into<CopyMode>, chosen: CopyMode) -> Self {
         Self {
             requested: requested.into(),
@@ -25,16 +26,9 @@ impl Modes {
         }
     }
 
-    /// Another mode than what was asked for.
-    pub(crate) fn instead(
-        requested: impl Into<CopyMode>,
-        chosen: CopyMode,
-        reason: impl Into<String>,
-    ) -> Self {
-        Self {
-            reason: Some(reason.into()),
-            ..Self::new(requested, chosen)
-        }
+    /// Gives the reason why it is another mode.
+    pub(crate) fn because(self, reason: Option<String>) -> Self {
+        Self { reason, ..self }
     }
 
     /// What became of it.
@@ -47,7 +41,10 @@ impl Modes {
                 Some(fallback) if fallback.ends_the_mode() => CopyMode::Copy,
                 _ => self.chosen,
             },
-            reason: fallback.map(ToString::to_string).or(self.reason.clone()),
+            reason: fallback
+                .map(ToString::to_string)
+                .or(self.reason.clone())
+                .or(copied_after_all(&account)),
             calls: account.calls,
             uncopied: account.uncopied,
             copied: account.copied,
@@ -57,4 +54,10 @@ impl Modes {
             cpu: tally.cpu.total(),
         }
     }
+}
+
+/// What the completions of `MSG_ZEROCOPY` say.
+fn copied_after_all(account: &Account) -> Option<String> {
+    let mostly = 2 * account.copied_completions > account.completions;
+    mostly.then(|| "the kernel copied after all, as it does over loopback".to_owned())
 }

@@ -6,11 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, Transport};
+use iperf_zc::map::{self, MapOptions};
+use iperf_zc::msg::MsgSender;
+use iperf_zc::probe;
 use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
 use iperf_zc::sctp::MessageReceiver;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
 use iperf_zc::source::Source;
+use iperf_zc::splice::{SpliceReceiver, SpliceSender};
 use iperf_zc::udp::{DatagramReceiver, DatagramSender, OffloadReceiver};
+use iperf_zc::udp_msg::DatagramMsgSender;
 use iperf_zc::verify::Verifier;
 
 use crate::datagrams::{self, DatagramCounters};
@@ -83,32 +88,76 @@ impl Place<'_> {
     pub(crate) fn sender(&self) -> Result<Chosen<dyn SendMover>, EngineError> {
         let requested = self.config.zerocopy.send;
         if self.config.transport == Transport::Udp {
-            let payload = payload::block(self.config.payload, self.length());
-            let stamp = datagrams::stamp(self.config.udp.counters_64bit);
-            let mover = DatagramSender::new(&payload, self.offload, stamp);
-            return Ok(sends(mover, Modes::new(requested, CopyMode::Copy)));
+            return self.datagram_sender();
         }
         if let Some(file) = self.file {
-            let file = duplicate(file)?;
-            if requested == SendMode::Copy {
-                let mover = FileSender::new(file, self.length());
-                return Ok(sends(mover, Modes::new(requested, CopyMode::Copy)));
-            }
-            let mover = FileSendfileSender::new(file, self.length())
-                .map_err(EngineError::system("prepare sendfile"))?;
-            return Ok(sends(mover, Modes::new(requested, CopyMode::Sendfile)));
+            return self.file_sender(file);
         }
+        let (mode, reason) = match requested {
+            SendMode::Auto => self.best_way_to_send(),
+            other => (other, None),
+        };
         let source = self.source()?;
-        Ok(match requested {
-            SendMode::Copy => sends(
-                CopySender::new(source),
-                Modes::new(requested, CopyMode::Copy),
-            ),
-            _ => sends(
-                SendfileSender::new(source),
-                Modes::new(requested, CopyMode::Sendfile),
-            ),
+        let modes = Modes::new(requested, mode.into()).because(reason);
+        let prepare = EngineError::system("prepare to send without copying");
+        Ok(match mode {
+            SendMode::Copy => sends(CopySender::new(source), modes),
+            SendMode::Auto | SendMode::Sendfile => sends(SendfileSender::new(source), modes),
+            SendMode::Splice => sends(SpliceSender::new(source).map_err(prepare)?, modes),
+            SendMode::Msg => {
+                let mover = MsgSender::new(source, self.socket, false).map_err(prepare)?;
+                sends(mover, modes)
+            }
         })
+    }
+
+    /// What `-Z` alone means: iperf3's `sendfile`, or what spares the copy where that does not.
+    fn best_way_to_send(&self) -> (SendMode, Option<String>) {
+        let supports = |mode| probe::send_support(self.socket, mode);
+        // Where neither spares anything, iperf3's way is as good.
+        match (
+            supports(probe::SendMode::Sendfile),
+            supports(probe::SendMode::Msg),
+        ) {
+            (Err(_), Ok(())) => (SendMode::Msg, None),
+            (Err(_), Err(reason)) if self.config.transport == Transport::Vsock => {
+                (SendMode::Copy, Some(reason.to_string()))
+            }
+            _ => (SendMode::Sendfile, None),
+        }
+    }
+
+    fn datagram_sender(&self) -> Result<Chosen<dyn SendMover>, EngineError> {
+        let requested = self.config.zerocopy.send;
+        let payload = payload::block(self.config.payload, self.length());
+        let stamp = datagrams::stamp(self.config.udp.counters_64bit);
+        if requested == SendMode::Msg {
+            let mover = DatagramMsgSender::new(&payload, self.offload, stamp, self.socket, false)
+                .map_err(EngineError::system("prepare MSG_ZEROCOPY"))?;
+            return Ok(sends(mover, Modes::new(requested, CopyMode::Msg)));
+        }
+        let reason = (requested == SendMode::Auto)
+            .then(|| "datagrams go by copy unless --zerocopy=msg".to_owned());
+        let mover = DatagramSender::new(&payload, self.offload, stamp);
+        let modes = Modes::new(requested, CopyMode::Copy).because(reason);
+        Ok(sends(mover, modes))
+    }
+
+    fn file_sender(&self, file: &File) -> Result<Chosen<dyn SendMover>, EngineError> {
+        let requested = self.config.zerocopy.send;
+        let file = duplicate(file)?;
+        let modes = |mode| Modes::new(requested, mode);
+        let reason = match requested {
+            SendMode::Copy => {
+                let mover = FileSender::new(file, self.length());
+                return Ok(sends(mover, modes(CopyMode::Copy)));
+            }
+            SendMode::Splice | SendMode::Msg => Some("a file goes by sendfile".to_owned()),
+            SendMode::Auto | SendMode::Sendfile => None,
+        };
+        let mover = FileSendfileSender::new(file, self.length())
+            .map_err(EngineError::system("prepare sendfile"))?;
+        Ok(sends(mover, modes(CopyMode::Sendfile).because(reason)))
     }
 
     /// Chooses the mover of a stream that receives bytes.
@@ -117,21 +166,29 @@ impl Place<'_> {
         let length = self.length();
         if let Some(file) = self.file {
             let mover = FileReceiver::new(duplicate(file)?, length);
-            return Ok(self.whole(receives(mover, Modes::new(requested, CopyMode::Copy))));
+            let reason = (requested != ReceiveMode::Copy)
+                .then(|| "a file is written from a copy".to_owned());
+            let modes = Modes::new(requested, CopyMode::Copy).because(reason);
+            return Ok(self.whole(receives(mover, modes)));
         }
+        let modes = Modes::new(requested, requested.into());
+        let prepare = EngineError::system("prepare to receive without copying");
         let chosen = match requested {
-            ReceiveMode::Trunc => receives(
-                TruncReceiver::new(length),
-                Modes::new(requested, CopyMode::Trunc),
-            ),
-            _ => {
+            ReceiveMode::Copy => {
                 let mover = CopyReceiver::new(length);
-                let mover = match self.verifier() {
-                    Some(verifier) => mover.verified(verifier),
-                    None => mover,
-                };
-                receives(mover, Modes::new(requested, CopyMode::Copy))
+                match self.verifier() {
+                    Some(verifier) => receives(mover.verified(verifier), modes),
+                    None => receives(mover, modes),
+                }
             }
+            ReceiveMode::Mmap => {
+                let options = MapOptions::new(length);
+                let mover = map::receiver(self.socket, &options, self.verifier());
+                let mover = mover.map_err(prepare)?;
+                Chosen { mover, modes }
+            }
+            ReceiveMode::Trunc => receives(TruncReceiver::new(length), modes),
+            ReceiveMode::Splice => receives(SpliceReceiver::new(length).map_err(prepare)?, modes),
         };
         Ok(self.whole(chosen))
     }

@@ -110,6 +110,15 @@ pub enum Fallback {
         /// Share of the bytes that were mapped.
         percent: u64,
     },
+    /// Little of what came over vsock could be mapped.
+    #[error(
+        "only {percent} % could be mapped: the packets do not fill pages, as when the sender writes less than a page \
+         at a time or a guest's receive buffers are short"
+    )]
+    Packets {
+        /// Share of the bytes that were mapped.
+        percent: u64,
+    },
     /// `ENOBUFS` with nothing in flight.
     #[error("the kernel pins no more memory (RLIMIT_MEMLOCK, net.core.optmem_max)")]
     PinLimit,

@@ -8,17 +8,27 @@
 
 pub mod account;
 mod carrier;
+mod errqueue;
 pub mod interrupt;
+mod ledger;
+pub mod map;
 mod mapping;
+pub mod msg;
+mod pipe;
+pub mod probe;
 pub mod receive;
 pub mod sctp;
 pub mod send;
 pub mod sockopt;
 pub mod source;
+pub mod splice;
 pub mod tcp_info;
+mod tcp_map;
 pub mod udp;
+pub mod udp_msg;
 pub mod verify;
 pub mod vsock;
+mod vsock_map;
 
 /// What one call of a mover moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

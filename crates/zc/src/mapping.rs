@@ -1,4 +1,6 @@
 //! Mappings of memory, each unmapped once, when its owner goes.
+//!
+//! Pages that the kernel still has when they are unmapped stay until it is done with them, and nobody else gets them.
 
 use std::ffi::c_void;
 use std::io;
@@ -6,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use nix::unistd::{SysconfVar, sysconf};
 
 /// Bytes of a page.
@@ -89,9 +91,54 @@ impl Drop for Mapping {
     }
 }
 
+/// Memory of its own, in whole pages that begin with zeros.
+///
+/// It can be handed to the kernel for a while and be given up meanwhile, which memory of the allocator cannot: that
+/// would be used again.
+pub(crate) struct Arena {
+    mapping: Mapping,
+}
+
+impl Arena {
+    /// At least `length` bytes, which must not be 0.
+    pub(crate) fn new(length: usize) -> io::Result<Self> {
+        let length = length.next_multiple_of(page_size());
+        let bytes = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: without an address the kernel chooses one where nothing is, so no other memory changes.
+        let start = unsafe { mmap_anonymous(None, bytes, protection, MapFlags::MAP_PRIVATE) }?;
+        Ok(Self {
+            mapping: Mapping { start, length },
+        })
+    }
+
+    /// The `length` bytes from `offset` on, cut at the end.
+    pub(crate) fn bytes_mut(&mut self, offset: usize, length: usize) -> &mut [u8] {
+        let offset = offset.min(self.mapping.length);
+        let length = length.min(self.mapping.length - offset);
+        // SAFETY: `offset` is not beyond the mapping, which is one allocation.
+        let start = unsafe { self.mapping.start.as_ptr().cast::<u8>().add(offset) };
+        // SAFETY: the range is inside an anonymous mapping, which is readable, writable and initialised (with zeros),
+        // lives as long as `self`, and is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(start, length) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_arena_is_zeros_to_begin_with_and_ends_with_its_last_page() {
+        let mut arena = Arena::new(1).unwrap();
+        let page = page_size();
+        assert_eq!(arena.bytes_mut(0, page), vec![0; page]);
+        arena.bytes_mut(page - 2, 10).fill(3);
+        assert_eq!(arena.bytes_mut(page - 3, 10), [0, 3, 3]);
+        assert_eq!(arena.bytes_mut(page, 1), []);
+        assert!(Arena::new(0).is_err());
+    }
+
     use std::os::unix::net::UnixStream;
 
     #[test]

@@ -14,6 +14,8 @@ const ROOM: usize = 512;
 pub struct TcpInfo {
     /// Maximum segment size of the sending side, in bytes.
     pub snd_mss: u32,
+    /// Maximum segment size of what is received, as the kernel estimates it, in bytes.
+    pub rcv_mss: u32,
     /// Segments sent and not acknowledged.
     pub unacked: u32,
     /// Probes of a closed window sent without an answer.
@@ -75,6 +77,7 @@ impl TcpInfo {
         Self {
             probes: bytes.get(3).copied().unwrap_or(0),
             snd_mss: u32_at(16).unwrap_or(0),
+            rcv_mss: u32_at(20).unwrap_or(0),
             unacked: u32_at(24).unwrap_or(0),
             pmtu: u32_at(60).unwrap_or(0),
             rtt: u32_at(68).unwrap_or(0),

@@ -20,7 +20,7 @@ use crate::send::SendMover;
 pub const MAX_BYTES: usize = 65_507;
 
 /// The most datagrams that every kernel with `UDP_SEGMENT` takes in one call (`UDP_MAX_SEGMENTS`).
-const MAX_SEGMENTS: usize = 64;
+pub(crate) const MAX_SEGMENTS: usize = 64;
 
 /// How much of a datagram is kept when its payload is not wanted: the longest header.
 const HEADER_ROOM: usize = 16;
@@ -125,7 +125,7 @@ impl SendMover for DatagramSender {
 }
 
 /// What an earlier datagram met on its way (an ICMP message) is reported by a later call and is not about it.
-fn unless_refused(error: Errno) -> io::Error {
+pub(crate) fn unless_refused(error: Errno) -> io::Error {
     match error {
         Errno::ECONNREFUSED => io::ErrorKind::Interrupted.into(),
         other => other.into(),

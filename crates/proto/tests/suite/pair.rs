@@ -181,7 +181,7 @@ impl Pair {
                         self.server.accept(granted.as_ref(), self.now);
                     }
                     Some(Refusal::Code(code, errno)) => {
-                        self.server.refuse(code, errno, Some("explained"))
+                        self.server.refuse(code, errno, Some("explained"));
                     }
                     Some(Refusal::Busy) => self.server.deny(),
                 }

@@ -1,0 +1,303 @@
+//! Sending with `MSG_ZEROCOPY` (Linux 4.14; vsock 6.7): the kernel sends the pages themselves, and says later whether
+//! it did, or copied after all, as it does over loopback.
+//!
+//! Pages must not change before their completion came. Those of a [`Source`] never do, so nothing waits for a
+//! completion but the books, and the bound on how many calls are under way. Nor does it matter when the mover goes
+//! while some are: the kernel has references of its own to the pages.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, send};
+
+use crate::account::{Account, Fallback};
+use crate::carrier::Carrier;
+use crate::errqueue::{self, Completion};
+use crate::ledger::Ledger;
+use crate::map::errno;
+use crate::send::SendMover;
+use crate::source::{Cursor, Source};
+use crate::{Moved, sockopt};
+
+/// `MSG_ZEROCOPY`, linux/socket.h.
+pub(crate) const MSG_ZEROCOPY: MsgFlags = MsgFlags::from_bits_retain(0x0400_0000);
+
+/// Lets a socket send with `MSG_ZEROCOPY` (`SO_ZEROCOPY`).
+pub(crate) fn enable(socket: BorrowedFd<'_>) -> Result<(), Fallback> {
+    let result = sockopt::set::<libc::c_int>(socket, libc::SOL_SOCKET, libc::SO_ZEROCOPY, &1);
+    result.map_err(|error| match error.raw_os_error() {
+        // ENOTSUPP, which the kernel should keep for itself and which has no text.
+        Some(524) => Fallback::Refused {
+            call: "SO_ZEROCOPY",
+            error: Errno::EOPNOTSUPP,
+        },
+        _ => Fallback::Refused {
+            call: "SO_ZEROCOPY",
+            error: errno(&error),
+        },
+    })
+}
+
+/// Calls between two looks at the error queue. The kernel joins completions that wait there, so this is not how many
+/// messages there are; it bounds how many pages are held for nothing.
+const REAP_EVERY: u32 = 32;
+
+/// How long a call waits for completions at a time before its caller may look around.
+const LOOK_AROUND: Duration = Duration::from_millis(200);
+
+/// When the last completions of a vsock, whose number is not known, must have come.
+const VSOCK_QUIET: Duration = Duration::from_millis(20);
+
+/// How calls and completions belong together.
+enum Books {
+    /// One completion per call.
+    PerCall(Ledger),
+    Vsock(VsockBooks),
+}
+
+/// The books of a vsock. Its kernel code makes a completion for each piece into which credit cuts a call, and copies
+/// every piece of a call that was cut (`virtio_transport_can_zcopy`, net/vmw_vsock/virtio_transport_common.c). So a
+/// completion that says "not copied" stands for one whole call; when all such calls have the length of a block, their
+/// bytes are known, and all other bytes were copied.
+#[derive(Default)]
+struct VsockBooks {
+    /// Bytes sent with the flag.
+    flagged: u64,
+    /// Calls that sent a whole block with the flag: each has one completion or more.
+    calls: u64,
+    /// Completions that came.
+    seen: u64,
+    uncopied: u64,
+    settled: bool,
+}
+
+impl VsockBooks {
+    fn complete(&mut self, completion: &Completion, block: usize) -> u64 {
+        self.seen += completion.calls();
+        if completion.copied {
+            return 0;
+        }
+        let bytes = completion.calls().saturating_mul(block as u64);
+        let bytes = bytes.min(self.flagged - self.uncopied);
+        self.uncopied += bytes;
+        bytes
+    }
+
+    /// Calls that certainly lack a completion.
+    fn outstanding(&self) -> u64 {
+        self.calls.saturating_sub(self.seen)
+    }
+}
+
+/// Sends blocks with `MSG_ZEROCOPY`.
+pub struct MsgSender {
+    source: Source,
+    cursor: Cursor,
+    books: Books,
+    unreaped: u32,
+    account: Account,
+    fallback: Option<Fallback>,
+    /// Without it everything goes by copy.
+    enabled: bool,
+    strict: bool,
+}
+
+impl MsgSender {
+    /// Sends the blocks of `source` to a connected TCP or vsock socket. Where the kernel refuses, it sends by copy, or,
+    /// with `strict`, fails with an error that wraps a [`Fallback`].
+    pub fn new(source: Source, socket: BorrowedFd<'_>, strict: bool) -> io::Result<Self> {
+        let fallback = enable(socket).err();
+        if strict && let Some(fallback) = &fallback {
+            return Err(fallback.clone().into());
+        }
+        let books = match Carrier::of(socket)? {
+            Carrier::Vsock | Carrier::VsockSeqpacket => Books::Vsock(VsockBooks::default()),
+            _ => Books::PerCall(Ledger::new()),
+        };
+        let cursor = source.cursor();
+        Ok(Self {
+            source,
+            cursor,
+            books,
+            unreaped: 0,
+            account: Account::default(),
+            enabled: fallback.is_none(),
+            fallback,
+            strict,
+        })
+    }
+
+    /// Takes the completions that have come; whether there were any.
+    fn reap(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+        self.unreaped = 0;
+        let mut any = false;
+        while let Some(completion) = errqueue::next(socket)? {
+            any = true;
+            self.complete(&completion);
+        }
+        Ok(any)
+    }
+
+    fn complete(&mut self, completion: &Completion) {
+        let account = &mut self.account;
+        let calls = match &mut self.books {
+            Books::PerCall(ledger) => {
+                let settled = ledger.complete(completion);
+                if completion.copied {
+                    account.copied += settled.bytes;
+                } else {
+                    account.uncopied += settled.bytes;
+                }
+                settled.calls
+            }
+            Books::Vsock(books) => {
+                account.uncopied += books.complete(completion, self.source.block());
+                completion.calls()
+            }
+        };
+        account.completions += calls;
+        account.copied_completions += if completion.copied { calls } else { 0 };
+    }
+
+    /// Whether calls certainly lack a completion.
+    fn outstanding(&self) -> bool {
+        match &self.books {
+            Books::PerCall(ledger) => ledger.outstanding() > 0,
+            Books::Vsock(books) => books.outstanding() > 0,
+        }
+    }
+
+    /// Makes room by waiting for completions, then lets the caller look around and call again.
+    fn wait_for_room(&mut self, socket: BorrowedFd<'_>) -> io::Error {
+        let waited = self.reap(socket).and_then(|any| {
+            if any {
+                return Ok(());
+            }
+            errqueue::wait(socket, LOOK_AROUND)?;
+            if !self.reap(socket)? {
+                errqueue::pause();
+            }
+            Ok(())
+        });
+        match waited {
+            Ok(()) => io::ErrorKind::Interrupted.into(),
+            Err(error) => error,
+        }
+    }
+
+    fn copy(&mut self, socket: BorrowedFd<'_>) -> io::Result<Moved> {
+        let rest = self.source.rest(&self.cursor);
+        let bytes = send(socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL)?;
+        self.account.copy(bytes);
+        Ok(self.cursor.advance(bytes))
+    }
+
+    /// Settles what no completion has said or will say.
+    fn settle(&mut self) {
+        let bytes = match &mut self.books {
+            Books::PerCall(ledger) => ledger.abandon(),
+            Books::Vsock(books) if books.settled => 0,
+            Books::Vsock(books) => {
+                books.settled = true;
+                books.flagged - books.uncopied
+            }
+        };
+        self.account.copied += bytes;
+    }
+
+    fn collect(&mut self, socket: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
+        self.reap(socket)?;
+        while self.outstanding() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            errqueue::wait(socket, left).or_else(unless_signal)?;
+            if !self.reap(socket)? {
+                errqueue::pause();
+            }
+        }
+        // Calls that were cut have more completions than one, and the last ones may still be on their way.
+        if matches!(self.books, Books::Vsock(_)) && self.account.copied_completions > 0 {
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                errqueue::wait(socket, left.min(VSOCK_QUIET)).or_else(unless_signal)?;
+                if !self.reap(socket)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A signal only cuts a wait short.
+pub(crate) fn unless_signal(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::Interrupted {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+impl SendMover for MsgSender {
+    fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
+        if !self.enabled {
+            return self.copy(socket);
+        }
+        match &self.books {
+            Books::PerCall(ledger) if ledger.is_full() => return Err(self.wait_for_room(socket)),
+            // The rest of a block that was cut.
+            Books::Vsock(_) if self.cursor.rest() != self.source.block() => {
+                return self.copy(socket);
+            }
+            _ => {}
+        }
+        if self.unreaped >= REAP_EVERY {
+            self.reap(socket)?;
+        }
+        let rest = self.source.rest(&self.cursor);
+        let flags = MsgFlags::MSG_NOSIGNAL | MSG_ZEROCOPY;
+        match send(socket.as_raw_fd(), rest, flags) {
+            Ok(bytes) => {
+                self.account.calls += 1;
+                self.unreaped += 1;
+                match &mut self.books {
+                    Books::PerCall(ledger) => ledger.sent(bytes),
+                    Books::Vsock(books) => {
+                        books.flagged += bytes as u64;
+                        books.calls += u64::from(bytes == self.source.block());
+                    }
+                }
+                Ok(self.cursor.advance(bytes))
+            }
+            // Too much is pinned (vsock calls it ENOMEM). The kernel took nothing.
+            Err(Errno::ENOBUFS | Errno::ENOMEM) if self.outstanding() => {
+                Err(self.wait_for_room(socket))
+            }
+            Err(Errno::ENOBUFS | Errno::ENOMEM) if self.strict => Err(Fallback::PinLimit.into()),
+            Err(Errno::ENOBUFS | Errno::ENOMEM) => {
+                // Others may use up the limit just now, so the next block tries again.
+                self.fallback.get_or_insert(Fallback::PinLimit);
+                self.copy(socket)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn finish(&mut self, socket: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
+        let collected = self.collect(socket, deadline);
+        self.settle();
+        collected
+    }
+
+    fn account(&self) -> Account {
+        self.account
+    }
+
+    fn fallback(&self) -> Option<&Fallback> {
+        self.fallback.as_ref()
+    }
+}

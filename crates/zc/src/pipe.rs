@@ -1,0 +1,97 @@
+//! A pipe as a place for references to pages, between two `splice(2)`s.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::unistd::pipe2;
+
+pub(crate) struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+    capacity: usize,
+    /// Bytes in it.
+    filled: usize,
+}
+
+impl Pipe {
+    /// A pipe with room for `bytes`, or as near to it as this user may have (`fs.pipe-max-size`,
+    /// `fs.pipe-user-pages-soft`, pipe(7)).
+    pub(crate) fn new(bytes: usize) -> io::Result<Self> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        let mut capacity = size(&write)?;
+        let mut wanted = bytes;
+        // Refused or not, some size is there; what is too much may be possible by half.
+        while wanted > capacity {
+            let size = libc::c_int::try_from(wanted).unwrap_or(libc::c_int::MAX);
+            if fcntl(&write, FcntlArg::F_SETPIPE_SZ(size)).is_ok() {
+                break;
+            }
+            wanted /= 2;
+        }
+        capacity = capacity.max(size(&write)?);
+        Ok(Self {
+            read,
+            write,
+            capacity,
+            filled: 0,
+        })
+    }
+
+    /// Bytes of whole pages that fit.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Bytes in it.
+    pub(crate) fn filled(&self) -> usize {
+        self.filled
+    }
+
+    pub(crate) fn write_end(&self) -> BorrowedFd<'_> {
+        self.write.as_fd()
+    }
+
+    /// Takes note of bytes that came in.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.filled += bytes;
+    }
+
+    /// Moves what is in the pipe, or a part of it, to `target`. Not to be called when it is empty.
+    pub(crate) fn splice_to(&mut self, target: BorrowedFd<'_>) -> io::Result<usize> {
+        let flags = SpliceFFlags::SPLICE_F_MOVE;
+        let bytes = splice(&self.read, None, target, None, self.filled, flags)?;
+        self.filled -= bytes;
+        Ok(bytes)
+    }
+
+    /// Reads what is in the pipe, or a part of it.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = nix::unistd::read(&self.read, buffer)?;
+        self.filled -= bytes.min(self.filled);
+        Ok(bytes)
+    }
+}
+
+fn size(pipe: &OwnedFd) -> io::Result<usize> {
+    let size = fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?;
+    Ok(usize::try_from(size).unwrap_or(0))
+}
+
+/// A place where bytes vanish.
+pub(crate) fn null() -> io::Result<File> {
+    File::options().write(true).open("/dev/null")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_as_large_as_it_may_be() {
+        assert!(Pipe::new(1 << 18).unwrap().capacity() >= 1 << 18);
+        // More than anybody may have.
+        assert!(Pipe::new(usize::MAX).unwrap().capacity() >= 4096);
+    }
+}

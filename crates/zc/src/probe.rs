@@ -1,0 +1,106 @@
+//! What can be spared on a socket, before a mover is chosen.
+
+use std::os::fd::BorrowedFd;
+
+use crate::account::Fallback;
+use crate::carrier::Carrier;
+use crate::map::errno;
+use crate::{msg, send, splice};
+
+/// Ways to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SendMode {
+    /// [`CopySender`](crate::send::CopySender).
+    Copy,
+    /// [`SendfileSender`](crate::send::SendfileSender).
+    Sendfile,
+    /// [`SpliceSender`](crate::splice::SpliceSender).
+    Splice,
+    /// [`MsgSender`](crate::msg::MsgSender), and for datagrams
+    /// [`DatagramMsgSender`](crate::udp_msg::DatagramMsgSender).
+    Msg,
+}
+
+/// Says why a mode would spare no copy on this socket, if that is known beforehand. Whether the kernel copies after all
+/// the account of the mover tells.
+///
+/// To find out about [`SendMode::Msg`] the socket gets `SO_ZEROCOPY`, which alone changes nothing.
+pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallback> {
+    let carrier = Carrier::of(socket).map_err(|error| Fallback::Refused {
+        call: "SO_DOMAIN",
+        error: errno(&error),
+    })?;
+    let datagrams = |mode| {
+        Err(Fallback::NotFor {
+            mode,
+            carrier: carrier.name(),
+        })
+    };
+    match (mode, carrier) {
+        (SendMode::Copy, _) => Ok(()),
+        (SendMode::Msg, _) => msg::enable(socket),
+        // Each datagram needs a header of its own.
+        (SendMode::Sendfile, Carrier::Udp) => datagrams("sendfile"),
+        (SendMode::Splice, Carrier::Udp) => datagrams("splice"),
+        (SendMode::Sendfile | SendMode::Splice, _) if carrier.splices() => Ok(()),
+        (SendMode::Sendfile, _) => Err(send::copied_inside(carrier)),
+        (SendMode::Splice, _) => Err(splice::copied_inside(carrier)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn tcp_has_all_modes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        for mode in [
+            SendMode::Copy,
+            SendMode::Sendfile,
+            SendMode::Splice,
+            SendMode::Msg,
+        ] {
+            assert_eq!(send_support(socket.as_fd(), mode), Ok(()), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_unix_stream_has_no_completions() {
+        let (socket, _other) = UnixStream::pair().unwrap();
+        for mode in [SendMode::Copy, SendMode::Sendfile, SendMode::Splice] {
+            assert_eq!(send_support(socket.as_fd(), mode), Ok(()), "{mode:?}");
+        }
+        let refused = Fallback::Refused {
+            call: "SO_ZEROCOPY",
+            error: Errno::EOPNOTSUPP,
+        };
+        assert_eq!(send_support(socket.as_fd(), SendMode::Msg), Err(refused));
+    }
+
+    #[test]
+    fn datagrams_go_by_copy_or_with_completions() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(send_support(socket.as_fd(), SendMode::Msg), Ok(()));
+        let reason = send_support(socket.as_fd(), SendMode::Sendfile).unwrap_err();
+        assert_eq!(reason.to_string(), "there is no sendfile for UDP");
+        assert!(send_support(socket.as_fd(), SendMode::Splice).is_err());
+    }
+
+    #[test]
+    fn vsock_copies_files() {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::VSOCK, Type::STREAM, None).unwrap();
+        let reason = send_support(socket.as_fd(), SendMode::Sendfile).unwrap_err();
+        assert_eq!(
+            reason.to_string(),
+            "the kernel copies what sendfile carries over vsock"
+        );
+        assert!(send_support(socket.as_fd(), SendMode::Splice).is_err());
+    }
+}

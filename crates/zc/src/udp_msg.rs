@@ -1,0 +1,298 @@
+//! Datagrams with `MSG_ZEROCOPY` (Linux 5.0): the kernel sends the pages in which they were stamped.
+//!
+//! Datagrams change with each use, so their memory is a ring of places, one per call. A place belongs to the kernel
+//! until the completion of its call came, and to the next call then:
+//!
+//! ```text
+//! ring      |call 5|call 6|call 3|call 4|     each a datagram, or with offload as many as one call carries
+//!            new ^         ^ oldest under way
+//! ```
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, send};
+
+use crate::Moved;
+use crate::account::{Account, Fallback};
+use crate::errqueue;
+use crate::ledger::{Ledger, WINDOW};
+use crate::mapping::Arena;
+use crate::msg::{self, MSG_ZEROCOPY, unless_signal};
+use crate::send::SendMover;
+use crate::udp::{MAX_BYTES, MAX_SEGMENTS, Stamp, monotonic, unless_refused};
+
+/// Bytes of memory that a ring has, or less.
+const RING_BYTES: usize = 4 << 20;
+
+/// How long a call waits for a place at a time before its caller may look around.
+const LOOK_AROUND: Duration = Duration::from_millis(200);
+
+/// Sends numbered datagrams with `MSG_ZEROCOPY`.
+pub struct DatagramMsgSender {
+    ring: Arena,
+    /// Bytes of a place, and how many there are; it divides [`WINDOW`].
+    place: usize,
+    places: usize,
+    block: usize,
+    per_call: usize,
+    sequence: u64,
+    stamp: Stamp,
+    ledger: Ledger,
+    account: Account,
+    fallback: Option<Fallback>,
+    enabled: bool,
+    strict: bool,
+}
+
+impl DatagramMsgSender {
+    /// Datagrams like `payload`, which must not be empty nor longer than [`MAX_BYTES`], to a connected socket. With
+    /// `offload` the socket has `UDP_SEGMENT` set to the length of one. Where the kernel refuses, they go by copy, or,
+    /// with `strict`, this fails with an error that wraps a [`Fallback`].
+    pub fn new(
+        payload: &[u8],
+        offload: bool,
+        stamp: Stamp,
+        socket: BorrowedFd<'_>,
+        strict: bool,
+    ) -> io::Result<Self> {
+        let block = payload.len();
+        if block == 0 || block > MAX_BYTES {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let fallback = msg::enable(socket).err();
+        if strict && let Some(fallback) = &fallback {
+            return Err(fallback.clone().into());
+        }
+        let per_call = if offload {
+            (MAX_BYTES / block).clamp(1, MAX_SEGMENTS)
+        } else {
+            1
+        };
+        let place = block * per_call;
+        // A power of two, as WINDOW is.
+        let places = (RING_BYTES / place).clamp(1, WINDOW as usize);
+        let places = 1 << places.ilog2();
+        let mut ring = Arena::new(place * places)?;
+        for datagram in ring.bytes_mut(0, place * places).chunks_exact_mut(block) {
+            datagram.copy_from_slice(payload);
+        }
+        Ok(Self {
+            ring,
+            place,
+            places,
+            block,
+            per_call,
+            sequence: 0,
+            stamp,
+            ledger: Ledger::new(),
+            account: Account::default(),
+            enabled: fallback.is_none(),
+            fallback,
+            strict,
+        })
+    }
+
+    fn reap(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+        let mut any = false;
+        while let Some(completion) = errqueue::next(socket)? {
+            any = true;
+            let settled = self.ledger.complete(&completion);
+            self.account.completions += settled.calls;
+            if completion.copied {
+                self.account.copied += settled.bytes;
+                self.account.copied_completions += settled.calls;
+            } else {
+                self.account.uncopied += settled.bytes;
+            }
+        }
+        Ok(any)
+    }
+
+    fn no_place(&self) -> bool {
+        self.ledger.outstanding() as usize >= self.places
+    }
+
+    /// Waits for a completion, then lets the caller look around and call again.
+    fn wait_for_place(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        errqueue::wait(socket, LOOK_AROUND)?;
+        if !self.reap(socket)? {
+            errqueue::pause();
+        }
+        Err(io::ErrorKind::Interrupted.into())
+    }
+}
+
+impl SendMover for DatagramMsgSender {
+    fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
+        // With half of the places taken there is time to look without waiting.
+        if self.ledger.outstanding() as usize >= self.places.div_ceil(2) {
+            self.reap(socket)?;
+            if self.no_place() {
+                self.wait_for_place(socket)?;
+            }
+        }
+        let count = self.per_call.min(budget as usize);
+        let bytes = count * self.block;
+        let offset = self.ledger.next_slot() % self.places * self.place;
+        let datagrams = self.ring.bytes_mut(offset, bytes);
+        let now = monotonic();
+        let mut sequence = self.sequence;
+        for datagram in datagrams.chunks_exact_mut(self.block) {
+            sequence += 1;
+            (self.stamp)(datagram, sequence, now);
+        }
+        let mut flags = MsgFlags::MSG_NOSIGNAL;
+        let flagged = self.enabled;
+        if flagged {
+            flags |= MSG_ZEROCOPY;
+        }
+        let mut sent = send(socket.as_raw_fd(), datagrams, flags);
+        if sent == Err(Errno::ENOBUFS) && flagged {
+            if self.ledger.outstanding() > 0 {
+                self.wait_for_place(socket)?;
+            }
+            if self.strict {
+                return Err(Fallback::PinLimit.into());
+            }
+            self.fallback.get_or_insert(Fallback::PinLimit);
+            let datagrams = self.ring.bytes_mut(offset, bytes);
+            sent = send(socket.as_raw_fd(), datagrams, MsgFlags::MSG_NOSIGNAL);
+            self.enabled = false;
+        }
+        match sent {
+            Ok(bytes) => {
+                self.sequence = sequence;
+                if self.enabled {
+                    self.account.calls += 1;
+                    self.ledger.sent(bytes);
+                } else {
+                    self.account.copy(bytes);
+                }
+                Ok(Moved {
+                    bytes,
+                    blocks: u32::try_from(count).unwrap_or(u32::MAX),
+                })
+            }
+            // Not sent, so not numbered either: the next call uses the same numbers. The queues below are full.
+            Err(Errno::ENOBUFS) => {
+                errqueue::pause();
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            Err(error) => Err(unless_refused(error)),
+        }
+    }
+
+    fn finish(&mut self, socket: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
+        self.reap(socket)?;
+        while self.ledger.outstanding() > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.account.copied += self.ledger.abandon();
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            errqueue::wait(socket, left).or_else(unless_signal)?;
+            if !self.reap(socket)? {
+                errqueue::pause();
+            }
+        }
+        Ok(())
+    }
+
+    fn account(&self) -> Account {
+        self.account
+    }
+
+    fn fallback(&self) -> Option<&Fallback> {
+        self.fallback.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockopt;
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    fn pair() -> (UdpSocket, UdpSocket) {
+        let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let [a, b] = sockets;
+        a.connect(b.local_addr().unwrap()).unwrap();
+        b.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        (a, b)
+    }
+
+    fn stamp() -> Stamp {
+        Box::new(|datagram, sequence, _| datagram[..8].copy_from_slice(&sequence.to_be_bytes()))
+    }
+
+    /// Sends more calls than there are places, and looks at every datagram.
+    fn round_trip(block: usize, offload: bool, datagrams: u64) -> (Account, usize) {
+        let (a, b) = pair();
+        if offload {
+            sockopt::set_udp_segment(a.as_fd(), u16::try_from(block).unwrap()).unwrap();
+        }
+        let payload = vec![7; block];
+        let mut sender =
+            DatagramMsgSender::new(&payload, offload, stamp(), a.as_fd(), true).unwrap();
+        let mut buffer = vec![0; MAX_BYTES];
+        let mut sent = 0;
+        while sent < datagrams {
+            let moved = match sender.send(a.as_fd(), 8) {
+                Ok(moved) => moved,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => panic!("{error}"),
+            };
+            for _ in 0..moved.blocks {
+                sent += 1;
+                let length = b.recv(&mut buffer).unwrap();
+                assert_eq!(length, block);
+                assert_eq!(buffer[..8], sent.to_be_bytes());
+                assert_eq!(buffer[8..length], payload[8..]);
+            }
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        sender.finish(a.as_fd(), deadline).unwrap();
+        let account = sender.account();
+        assert_eq!(account.bytes(), sent * block as u64);
+        (account, sender.places)
+    }
+
+    #[test]
+    fn datagrams_keep_their_contents_and_every_call_completes() {
+        for (block, offload, datagrams) in [
+            (1000, false, 3000),
+            (1000, true, 3000),
+            (60_000, false, 300),
+        ] {
+            let (account, places) = round_trip(block, offload, datagrams);
+            assert!(account.calls > places as u64, "the ring went around");
+            assert_eq!(account.completions, account.calls);
+            // Over loopback the kernel copies, and says so.
+            assert_eq!(account.copied_completions, account.completions);
+            assert_eq!(account.uncopied, 0);
+        }
+    }
+
+    #[test]
+    fn a_place_that_nobody_completes_is_not_used_again() {
+        let (a, b) = pair();
+        let mut sender =
+            DatagramMsgSender::new(&vec![7; 60_000], false, stamp(), a.as_fd(), false).unwrap();
+        // As if the kernel still had them all.
+        for _ in 0..sender.places {
+            sender.ledger.sent(1);
+        }
+        let error = sender.send(a.as_fd(), 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        b.set_nonblocking(true).unwrap();
+        assert!(b.recv(&mut [0]).is_err(), "nothing was sent");
+        let deadline = Instant::now() + Duration::from_millis(10);
+        let error = sender.finish(a.as_fd(), deadline).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(sender.account().copied, sender.places as u64);
+    }
+}
