@@ -13,6 +13,19 @@ pub enum Mode {
     Bidir,
 }
 
+/// What carries the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Without another option.
+    Tcp,
+    /// `-u`.
+    Udp,
+    /// `--sctp`.
+    Sctp,
+    /// `--vsock`.
+    Vsock,
+}
+
 /// A test as asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
@@ -26,8 +39,10 @@ pub struct Asked {
     pub bytes: Option<u64>,
     /// Blocks that end the test.
     pub blocks: Option<u64>,
-    /// Datagrams (`-u`).
-    pub udp: bool,
+    /// What carries the data.
+    pub transport: Transport,
+    /// The server is not told who connects to it: a VMM's Unix sockets.
+    pub anonymous: bool,
     /// Block size in bytes; 0 for datagrams whose size was not given: it depends on the path.
     pub block: u64,
     /// Seconds that are not counted.
@@ -54,6 +69,12 @@ impl Asked {
         let bytes = value(&["-n"]).map(units);
         let blocks = value(&["-k"]).map(units);
         let time = value(&["-t"]).map(small);
+        let transport = match (given(&["-u"]), given(&["--sctp"]), given(&["--vsock"])) {
+            (true, ..) => Transport::Udp,
+            (_, true, _) => Transport::Sctp,
+            (.., true) => Transport::Vsock,
+            _ => Transport::Tcp,
+        };
         Self {
             mode: match (given(&["-R"]), given(&["--bidir"])) {
                 (true, _) => Mode::Reverse,
@@ -68,8 +89,9 @@ impl Asked {
             }),
             bytes,
             blocks,
-            udp: given(&["-u"]),
-            block: value(&["-l"]).map_or(if given(&["-u"]) { 0 } else { 131_072 }, units),
+            transport,
+            anonymous: false,
+            block: value(&["-l"]).map_or(transport.block(), units),
             omit: value(&["-O"]).map_or(0, small),
             interval: value(&["-i"]).map_or(1.0, |text| text.parse().expect("an interval")),
             burst: value(&["-b"])
@@ -114,6 +136,27 @@ impl Asked {
     }
 }
 
+impl Transport {
+    /// The block size that is used when none is asked for; 0 if it depends on the path.
+    fn block(self) -> u64 {
+        match self {
+            Self::Tcp => 131_072,
+            Self::Udp => 0,
+            Self::Sctp | Self::Vsock => 65_536,
+        }
+    }
+
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+            Self::Vsock => "VSOCK",
+        }
+    }
+}
+
 fn small(text: &str) -> u32 {
     u32::try_from(units(text)).expect("a small number")
 }
@@ -147,5 +190,10 @@ mod tests {
         assert_eq!((asked.omit, asked.interval, asked.paced), (1, 0.5, false));
         assert!(asked.client_sends(3) && !asked.client_sends(4));
         assert_eq!(Asked::of(&words("-R")).time, Some(10));
+        let vsock = Asked::of(&words("--vsock -k 2"));
+        assert_eq!(
+            (vsock.transport, vsock.quota()),
+            (Transport::Vsock, Some(131_072))
+        );
     }
 }

@@ -54,12 +54,11 @@ impl Backend {
             let up = guests.iter().all(|guest| guest.device.exists());
             (up || !process.is_alive()).then_some(up)
         });
-        if ready != Some(true) {
-            panic!(
-                "vhost-device-vsock does not start:\n{}",
-                process.finish(Duration::ZERO)
-            );
-        }
+        assert!(
+            ready == Some(true),
+            "vhost-device-vsock does not start:\n{}",
+            process.finish(Duration::ZERO)
+        );
         Self {
             process,
             guests,

@@ -74,17 +74,20 @@ impl Frame {
 
     /// Reads one.
     pub(super) fn read_from(source: &mut impl Read) -> io::Result<Self> {
-        let mut header = [0; 9];
-        source.read_exact(&mut header)?;
-        let [kind, a, b, c, d, e, f, g, h] = header;
+        let mut kind = [0];
+        let (mut process, mut length) = ([0; 4], [0; 4]);
+        source.read_exact(&mut kind)?;
+        source.read_exact(&mut process)?;
+        source.read_exact(&mut length)?;
+        let kind = kind[0];
         let kind = Kind::of(kind).ok_or_else(|| wrong(format!("a frame of kind {kind}")))?;
-        let length = u32::from_le_bytes([e, f, g, h]) as usize;
+        let length = u32::from_le_bytes(length) as usize;
         if length > LONGEST {
             return Err(wrong(format!("a frame of {length} bytes")));
         }
         let mut bytes = vec![0; length];
         source.read_exact(&mut bytes)?;
-        Ok(Self::new(kind, u32::from_le_bytes([a, b, c, d]), bytes))
+        Ok(Self::new(kind, u32::from_le_bytes(process), bytes))
     }
 
     fn with_header(&self, part: &[u8]) -> Vec<u8> {

@@ -110,7 +110,7 @@ impl Machine {
         image.file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
         image.file("/etc/nsswitch.conf", "hosts: files\n");
         image.file("/bin/busybox", read(&busybox()));
-        self.programs(&mut image);
+        add_programs(&mut image);
         let mut modules = load_order(self.kernel, &self.modules);
         modules.extend(self.own_modules.iter().cloned());
         let names = modules.iter().map(|(name, _)| name.as_str());
@@ -119,28 +119,6 @@ impl Machine {
             image.file(format!("/lab/modules/{name}.ko"), bytes);
         }
         image.pack()
-    }
-
-    fn programs(&self, image: &mut Image) {
-        programs::add(image, &agent_program(), AGENT);
-        programs::add(image, Peer::Ours.path(), "/bin/iperf");
-        for peer in crate::peer::REAL {
-            let unpacked = peer.path().parent().expect("it lies in a folder");
-            programs::add_unpacked(image, unpacked, "iperf3", &format!("/peers/{peer}"));
-            image.link(
-                format!("/bin/iperf3-{peer}"),
-                &format!("/peers/{peer}/iperf3"),
-            );
-        }
-        let extra = env::var_os("LAB_EXTRA").unwrap_or_default();
-        for program in env::split_paths(&extra).filter(|path| !path.as_os_str().is_empty()) {
-            let name = program.file_name().expect("a program has a name");
-            programs::add(
-                image,
-                &program,
-                &format!("/extra/{}", name.to_string_lossy()),
-            );
-        }
     }
 
     /// QEMU with this machine; the folder holds what it reads and writes.
@@ -174,6 +152,29 @@ impl Machine {
             .arg(&files.initramfs)
             .args(["-append", "console=ttyS0 quiet panic=-1"]);
         command
+    }
+}
+
+/// The programs of every machine.
+fn add_programs(image: &mut Image) {
+    programs::add(image, &agent_program(), AGENT);
+    programs::add(image, Peer::Ours.path(), "/bin/iperf");
+    for peer in crate::peer::REAL {
+        let unpacked = peer.path().parent().expect("it lies in a folder");
+        programs::add_unpacked(image, unpacked, "iperf3", &format!("/peers/{peer}"));
+        image.link(
+            format!("/bin/iperf3-{peer}"),
+            &format!("/peers/{peer}/iperf3"),
+        );
+    }
+    let extra = env::var_os("LAB_EXTRA").unwrap_or_default();
+    for program in env::split_paths(&extra).filter(|path| !path.as_os_str().is_empty()) {
+        let name = program.file_name().expect("a program has a name");
+        programs::add(
+            image,
+            &program,
+            &format!("/extra/{}", name.to_string_lossy()),
+        );
     }
 }
 

@@ -1,3 +1,5 @@
 //! Tests in virtual machines: what needs modules, guests or configurations that this machine does not have.
 
+mod encounter;
 mod machines;
+mod modes;

@@ -1,15 +1,23 @@
-//! What is special about TCP: the kernel's view of a sender, and two halves of each stream.
+//! What is special about byte streams: two halves of each, and over TCP the kernel's view of a sender.
 
 use serde_json::Value;
 
 use super::{End, flows, is_omitted};
-use crate::asked::Asked;
+use crate::asked::{Asked, Transport};
 use crate::findings::Findings;
 use crate::json::{at, int, list, text};
 use crate::peer::Peer;
 
 /// The kernel's view of a stream: on senders, and on no receiver.
-pub(super) fn sample(f: &mut Findings, place: &str, stream: &Value, sends: bool, peer: Peer) {
+pub(super) fn sample(
+    f: &mut Findings,
+    place: &str,
+    stream: &Value,
+    sends: bool,
+    peer: Peer,
+    asked: &Asked,
+) {
+    let tcp = asked.transport == Transport::Tcp;
     let reorder: &[&str] = if peer == Peer::Old { &[] } else { &["reorder"] };
     for key in [
         "retransmits",
@@ -25,13 +33,14 @@ pub(super) fn sample(f: &mut Findings, place: &str, stream: &Value, sends: bool,
         f.equal(
             format!("{place}: has {key}"),
             stream.get(key).is_some(),
-            sends,
+            sends && tcp,
         );
     }
 }
 
 /// The two halves of each stream, and what they add up to.
 pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+    let tcp = asked.transport == Transport::Tcp;
     let streams = list(doc, "/end/streams");
     for (index, stream) in streams.iter().enumerate() {
         let sends = asked.client_sends(index) == (end == End::Client);
@@ -66,7 +75,7 @@ pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
                 received <= sent.map(|sent| sent + in_flight + before(sent)),
             );
         }
-        let statistics = sends || end == End::Client;
+        let statistics = tcp && (sends || end == End::Client);
         for key in [
             "retransmits",
             "max_snd_cwnd",
@@ -97,8 +106,16 @@ pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
     let known = names
         .iter()
         .filter(|key| text(doc, &format!("/end/{key}")).is_some_and(|s| !s.is_empty()));
-    let want = if end == End::Client { 2 } else { 1 };
-    f.holds("names of the congestion control", known.count() >= want);
+    let (least, most) = match (tcp, end) {
+        (true, End::Client) => (2, 2),
+        (true, End::Server) => (1, 2),
+        (false, _) => (0, 0),
+    };
+    let known = known.count();
+    f.holds(
+        format!("{known} names of congestion controls"),
+        (least..=most).contains(&known),
+    );
 }
 
 /// Our own intervals add up to the summary, stream by stream.

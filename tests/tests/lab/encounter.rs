@@ -1,0 +1,148 @@
+//! One client and one server, each in its place, and what their documents must say.
+
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use iperf_tests::lab::{Place, Program};
+use iperf_tests::{Asked, Findings, Finished, Peer, checks, pair};
+use serde_json::Value;
+
+/// A guest that is emulated takes its time, and others run beside it.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a server may take until it listens.
+const LISTENS: Duration = Duration::from_secs(20);
+
+/// A way from a client to a server.
+#[derive(Clone, Debug)]
+pub(super) struct Route<'a> {
+    pub(super) client: Place<'a>,
+    pub(super) server: Place<'a>,
+    /// The client's words behind `-c`.
+    pub(super) to: String,
+    /// The server's words behind `-s`.
+    pub(super) listen: String,
+    /// The server is not told who connects.
+    pub(super) anonymous: bool,
+}
+
+/// Both ends of a test.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) client: Finished,
+    pub(super) server: Finished,
+}
+
+impl<'a> Route<'a> {
+    pub(super) fn new(client: Place<'a>, to: &str, server: Place<'a>, listen: &str) -> Self {
+        Self {
+            client,
+            server,
+            to: to.to_owned(),
+            listen: listen.to_owned(),
+            anonymous: false,
+        }
+    }
+
+    /// The server is a file of a VMM, which does not say who connects.
+    pub(super) fn anonymous(self) -> Self {
+        Self {
+            anonymous: true,
+            ..self
+        }
+    }
+
+    /// Starts a server on `port`.
+    pub(super) fn serve(&self, peer: Peer, port: u32, args: &str) -> Program {
+        let listen = &self.listen;
+        self.server
+            .start(peer, &format!("-s {listen} -p {port} {args}"))
+    }
+
+    /// Runs a client to its end; while nobody listens yet, it tries again.
+    pub(super) fn ask(&self, peer: Peer, port: u32, args: &str) -> Finished {
+        let begun = Instant::now();
+        loop {
+            let end = self.start_client(peer, port, args).finish(LIMIT);
+            let said = format!("{}{}", end.stdout, end.stderr);
+            let nobody = ["nothing listens", "Connection refused"]
+                .iter()
+                .any(|text| said.contains(text));
+            if end.succeeded() || !nobody || begun.elapsed() > LISTENS {
+                return end;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Starts a client.
+    pub(super) fn start_client(&self, peer: Peer, port: u32, args: &str) -> Program {
+        let to = &self.to;
+        self.client
+            .start(peer, &format!("-c {to} -p {port} {args}"))
+    }
+
+    /// One test of ours with ours.
+    pub(super) fn meet(&self, port: u32, client_args: &str, server_args: &str) -> Ends {
+        self.meet_of((Peer::Ours, client_args), (Peer::Ours, server_args), port)
+    }
+
+    /// One test.
+    pub(super) fn meet_of(&self, client: (Peer, &str), server: (Peer, &str), port: u32) -> Ends {
+        let serving = self.serve(server.0, port, &format!("-1 {}", server.1));
+        // Most servers listen by then, and a client that comes too early costs time.
+        thread::sleep(Duration::from_millis(200));
+        let client = self.ask(client.0, port, client.1);
+        let patience = if client.succeeded() { 20 } else { 3 };
+        Ends {
+            client,
+            server: serving.finish(Duration::from_secs(patience)),
+        }
+    }
+
+    /// One test with documents at both ends, which must say what was asked for.
+    pub(super) fn checked(
+        &self,
+        client: Peer,
+        server: Peer,
+        port: u32,
+        args: &str,
+    ) -> Result<(Ends, Value, Value), String> {
+        let client_args = format!("-J {args}");
+        let ends = self.meet_of((client, &client_args), (server, "-J"), port);
+        let mut f = Findings::new();
+        let (ours, theirs) = (ends.document(&mut f, true), ends.document(&mut f, false));
+        let words = pair::words(&format!("{} {args}", self.to));
+        let asked = Asked {
+            anonymous: self.anonymous,
+            ..Asked::of(&words).by(client)
+        };
+        checks::both(&mut f, (&ours, client), (&theirs, server), &asked);
+        f.into_result(&ends).map(|()| (ends, ours, theirs))
+    }
+}
+
+impl Ends {
+    /// One end's document. Both must have ended well.
+    pub(super) fn document(&self, f: &mut Findings, client: bool) -> Value {
+        let (name, end) = if client {
+            ("client", &self.client)
+        } else {
+            ("server", &self.server)
+        };
+        f.holds(format!("the {name} ends by itself"), !end.timed_out);
+        f.equal(format!("the {name}'s exit code"), end.code(), Some(0));
+        f.equal(format!("the {name}'s stderr"), end.stderr.as_str(), "");
+        serde_json::from_str(&end.stdout).unwrap_or_else(|e| {
+            f.add(format!("the {name}'s output is no JSON document: {e}"));
+            Value::Null
+        })
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.client, self.server)
+    }
+}
