@@ -20,6 +20,7 @@ use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::gate::Gate;
 use crate::goal::Goal;
 use crate::kernel_view;
+use crate::lowat::LowWater;
 use crate::pacer::Pacer;
 use crate::stream::Stream;
 use crate::tcp_stats::TcpStats;
@@ -118,7 +119,11 @@ impl Member {
             } else {
                 movers::receiver(plan.config, file.as_ref().map(|f| &f.0))?
             };
-            Box::new(move |_| worker::receive(&task, mover.as_mut()))
+            let low_water = has_low_water(transport).then(|| {
+                let room = movers::room(plan.config);
+                LowWater::new(plan.local.low_water, room, counters.clone())
+            });
+            Box::new(move |_| worker::receive(&task, mover.as_mut(), low_water))
         };
         let wait = move || gate.pass().map_or(Ending::Stopped, work);
         let thread = spawn(&info, Box::new(wait), done.clone(), plan.wake.clone())?;
@@ -227,6 +232,8 @@ impl Member {
             out_of_order: last.out_of_order - base.out_of_order,
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
+            low_water: (!self.info.sending && has_low_water(self.transport))
+                .then(|| self.counters.low_water()),
         }
     }
 
@@ -322,6 +329,11 @@ impl Member {
         let waiting = info.notsent_bytes.unwrap_or(0) > 0;
         waiting && (info.probes > 0 || info.snd_wnd.is_some_and(|window| window < info.snd_mss))
     }
+}
+
+/// Whether receivers of the transport may have a low-water mark: byte streams do, messages come one by one.
+fn has_low_water(transport: Transport) -> bool {
+    !matches!(transport, Transport::Udp | Transport::Sctp)
 }
 
 /// Starts a named thread that leaves its ending behind, and says that it is done even when it panics.

@@ -65,6 +65,16 @@ pub(crate) fn sender(
     })
 }
 
+/// What the buffers of all receivers together may take, in bytes, beyond a block each.
+const ROOM: usize = 1024 * 1024;
+
+/// The most that a receiver takes in one call. The block is what one call sends; a receiver takes what is there, as far
+/// as its buffer goes, and the buffers of many streams are not to be larger than iperf3's.
+pub(crate) fn room(config: &TestConfig) -> usize {
+    let share = ROOM / usize::from(config.streams.max(1));
+    share.max(config.block as usize)
+}
+
 /// Chooses the mover of a receiving byte stream.
 pub(crate) fn receiver(
     config: &TestConfig,
@@ -73,8 +83,9 @@ pub(crate) fn receiver(
     let length = config.block as usize;
     let mover: Box<dyn ReceiveMover> = match file {
         Some(file) => Box::new(FileReceiver::new(duplicate(file)?, length)),
-        None if config.skip_rx_copy => Box::new(TruncReceiver::new(length)),
-        None => Box::new(CopyReceiver::new(length)),
+        None if config.skip_rx_copy => Box::new(TruncReceiver::new(length).with_room(room(config))),
+        None if config.transport == Transport::Sctp => Box::new(CopyReceiver::new(length)),
+        None => Box::new(CopyReceiver::new(length).with_room(room(config))),
     };
     Ok(match config.transport {
         Transport::Sctp => Box::new(MessageReceiver::new(mover)),

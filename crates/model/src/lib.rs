@@ -18,8 +18,8 @@ mod test;
 pub mod units;
 
 pub use config::{
-    ClientConfig, Credentials, Family, Keepalive, LocalOptions, RateLimit, SctpOptions, ServerAuth,
-    ServerConfig,
+    ClientConfig, Credentials, Family, Keepalive, LocalOptions, RateLimit, ReceiveLowWater,
+    SctpOptions, ServerAuth, ServerConfig,
 };
 pub use endpoint::{CID_ANY, Endpoint, Listen, SocketName, VsockAddress};
 pub use event::{

@@ -64,6 +64,13 @@ impl CopyReceiver {
             count: BlockCount { block, partial: 0 },
         }
     }
+
+    /// Reads up to `bytes` bytes per call where that is more than a block; blocks are counted as before.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.buffer = vec![0; bytes.max(self.buffer.len())];
+        self
+    }
 }
 
 impl ReceiveMover for CopyReceiver {
@@ -87,6 +94,13 @@ impl TruncReceiver {
             buffer: vec![0; block],
             count: BlockCount { block, partial: 0 },
         }
+    }
+
+    /// Drops up to `bytes` bytes per call where that is more than a block; blocks are counted as before.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.buffer = vec![0; bytes.max(self.buffer.len())];
+        self
     }
 }
 
@@ -156,6 +170,10 @@ mod tests {
     fn every_receiver_counts_all_bytes_and_whole_blocks() {
         assert_eq!(drain(&mut CopyReceiver::new(100)), (1050, 10));
         assert_eq!(drain(&mut TruncReceiver::new(100)), (1050, 10));
+        let mut roomy = CopyReceiver::new(100).with_room(4096);
+        assert_eq!(drain(&mut roomy), (1050, 10));
+        let mut roomy = TruncReceiver::new(100).with_room(4096);
+        assert_eq!(drain(&mut roomy), (1050, 10));
         let file = tempfile_like();
         assert_eq!(
             drain(&mut FileReceiver::new(file.try_clone().unwrap(), 100)),
