@@ -59,6 +59,16 @@ pub(crate) struct Place<'a> {
     pub(crate) offload: bool,
 }
 
+/// What the buffers of all receivers together may take, in bytes, beyond a block each.
+const ROOM: usize = 1024 * 1024;
+
+/// The most that a receiver takes in one call. The block is what one call sends; a receiver takes what is there, as far
+/// as its buffer goes, and the buffers of many streams are not to be larger than iperf3's.
+pub(crate) fn room(config: &TestConfig) -> usize {
+    let share = ROOM / usize::from(config.streams.max(1));
+    share.max(config.block as usize)
+}
+
 /// A mover and how it is to move.
 pub(crate) struct Chosen<M: ?Sized> {
     pub(crate) mover: Box<M>,
@@ -175,19 +185,28 @@ impl Place<'_> {
         let prepare = EngineError::system("prepare to receive without copying");
         let chosen = match requested {
             ReceiveMode::Copy => {
-                let mover = CopyReceiver::new(length);
+                let mover = match self.config.transport {
+                    Transport::Sctp => CopyReceiver::new(length),
+                    _ => CopyReceiver::new(length).with_room(room(self.config)),
+                };
                 match self.verifier() {
                     Some(verifier) => receives(mover.verified(verifier), modes),
                     None => receives(mover, modes),
                 }
             }
             ReceiveMode::Mmap => {
-                let options = MapOptions::new(length);
+                let options = MapOptions {
+                    room: room(self.config),
+                    ..MapOptions::new(length)
+                };
                 let mover = map::receiver(self.socket, &options, self.verifier());
                 let mover = mover.map_err(prepare)?;
                 Chosen { mover, modes }
             }
-            ReceiveMode::Trunc => receives(TruncReceiver::new(length), modes),
+            ReceiveMode::Trunc => {
+                let mover = TruncReceiver::new(length).with_room(room(self.config));
+                receives(mover, modes)
+            }
             ReceiveMode::Splice => receives(SpliceReceiver::new(length).map_err(prepare)?, modes),
         };
         Ok(self.whole(chosen))

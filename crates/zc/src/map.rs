@@ -22,8 +22,10 @@ use crate::vsock_map::{DEVICE, VsockMapReceiver};
 /// How to receive by mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapOptions {
-    /// Bytes of a block, for counting and for reading what cannot be mapped; not 0.
+    /// Bytes of a block, for counting; not 0.
     pub block: usize,
+    /// The most bytes that are read at a time where nothing can be mapped; not 0.
+    pub room: usize,
     /// Bytes of address space for pages: the most that one call maps. It is rounded up to whole pages.
     pub window: usize,
     /// Fail instead of going on by copy.
@@ -38,6 +40,7 @@ impl MapOptions {
     pub fn new(block: usize) -> Self {
         Self {
             block,
+            room: block,
             window: DEFAULT_WINDOW,
             strict: false,
         }
@@ -101,7 +104,7 @@ pub(crate) struct Books {
 impl Books {
     pub(crate) fn new(options: &MapOptions, verifier: Option<Verifier>) -> Self {
         Self {
-            buffer: vec![0; options.block],
+            buffer: vec![0; options.room],
             account: Account::default(),
             verifier,
             watch: Watch::default(),

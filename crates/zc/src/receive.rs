@@ -29,6 +29,12 @@ pub trait ReceiveMover: Send {
     /// What was done so far.
     fn account(&self) -> Account;
 
+    /// Whether a call that waits obeys the socket's low-water mark and its time-out (`SO_RCVLOWAT`, `SO_RCVTIMEO`), as
+    /// `recv(2)` does. For one that does not, a mark would hold back bytes for long.
+    fn obeys_low_water(&self) -> bool {
+        true
+    }
+
     /// Why less was done than asked for, once that is so.
     fn fallback(&self) -> Option<&Fallback> {
         None
@@ -85,6 +91,13 @@ impl CopyReceiver {
         }
     }
 
+    /// Reads up to `bytes` bytes per call where that is more than a block; blocks are counted as before.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.buffer = vec![0; bytes.max(self.buffer.len())];
+        self
+    }
+
     /// Checks what comes; the first difference is an error.
     pub fn verified(mut self, verifier: Verifier) -> Self {
         self.verifier = Some(verifier);
@@ -139,6 +152,12 @@ impl TruncReceiver {
     fn peek(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
         let flags = flags(wait) | MsgFlags::MSG_PEEK;
         Ok(recv(socket.as_raw_fd(), &mut self.buffer, flags)?)
+    }
+    /// Drops up to `bytes` bytes per call where that is more than a block; blocks are counted as before.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.buffer = vec![0; bytes.max(self.buffer.len())];
+        self
     }
 }
 
@@ -238,6 +257,10 @@ mod tests {
     fn every_receiver_counts_all_bytes_and_whole_blocks() {
         assert_eq!(drain(&mut CopyReceiver::new(100)), (1050, 10));
         assert_eq!(drain(&mut TruncReceiver::new(100)), (1050, 10));
+        let mut roomy = CopyReceiver::new(100).with_room(4096);
+        assert_eq!(drain(&mut roomy), (1050, 10));
+        let mut roomy = TruncReceiver::new(100).with_room(4096);
+        assert_eq!(drain(&mut roomy), (1050, 10));
         let file = tempfile_like();
         assert_eq!(
             drain(&mut FileReceiver::new(file.try_clone().unwrap(), 100)),

@@ -322,6 +322,10 @@ impl ReceiveMover for VsockMapReceiver {
         Ok(self.count.add(bytes))
     }
 
+    fn obeys_low_water(&self) -> bool {
+        self.mapping.is_none()
+    }
+
     fn account(&self) -> Account {
         self.books.account
     }
