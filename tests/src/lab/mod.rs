@@ -21,6 +21,7 @@ mod machine;
 mod process;
 pub mod programs;
 mod vm;
+mod zerocopy_module;
 
 pub use accel::Accel;
 pub use backend::{Backend, Guest};
@@ -29,3 +30,4 @@ pub use image::Image;
 pub use machine::{Machine, TC};
 pub use process::Process;
 pub use vm::Vm;
+pub use zerocopy_module::ZerocopyModule;
