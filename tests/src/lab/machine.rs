@@ -20,6 +20,7 @@ pub struct Machine {
     vsock: Option<PathBuf>,
     modules: Vec<String>,
     own_modules: Vec<(String, Vec<u8>)>,
+    options: Vec<String>,
     image: Image,
 }
 
@@ -32,6 +33,7 @@ impl Machine {
             vsock: None,
             modules: vec!["vsock_loopback".to_owned()],
             own_modules: Vec::new(),
+            options: Vec::new(),
             image: Image::new(),
         }
     }
@@ -69,6 +71,12 @@ impl Machine {
         let name = file.file_stem().expect("a module has a name");
         let name = name.to_string_lossy().into_owned();
         self.own_modules.push((name, read(file)));
+        self
+    }
+
+    /// An option on the kernel's command line.
+    pub fn kernel_option(mut self, option: &str) -> Self {
+        self.options.push(option.to_owned());
         self
     }
 
@@ -150,7 +158,8 @@ impl Machine {
             .arg(self.kernel.image())
             .arg("-initrd")
             .arg(&files.initramfs)
-            .args(["-append", "console=ttyS0 quiet panic=-1"]);
+            .arg("-append")
+            .arg(["console=ttyS0 quiet panic=-1", &self.options.join(" ")].join(" "));
         command
     }
 }

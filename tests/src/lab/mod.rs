@@ -22,6 +22,7 @@ mod place;
 mod process;
 pub mod programs;
 mod vm;
+mod zerocopy_module;
 
 pub use accel::Accel;
 pub use backend::{Backend, Guest};
@@ -31,3 +32,4 @@ pub use machine::{Machine, TC};
 pub use place::{Place, Program};
 pub use process::Process;
 pub use vm::Vm;
+pub use zerocopy_module::ZerocopyModule;

@@ -3,3 +3,4 @@
 mod encounter;
 mod machines;
 mod modes;
+mod module;

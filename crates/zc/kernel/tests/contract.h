@@ -29,7 +29,12 @@ void check_two_sockets(void);
 void check_fork(void);
 void check_close(void);
 void check_kill(void);
+void check_memory(void);
 void check_unload(const char *module);
+
+/* How many references there are on a module, and whether it is so again. */
+int references(const char *module);
+void check_references(const char *module, int before);
 
 /* Loads the module from a file; 0 or -1 with errno. */
 int load(const char *module);

@@ -9,11 +9,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -299,6 +300,62 @@ void check_kill(void)
 		      "the connection ends");
 		close(stream.sender);
 	}
+}
+
+/* Blocks with whole pages, a last page that is copied, and a list. */
+static void pass_blocks(struct stream *stream, struct map map, int blocks)
+{
+	while (blocks--) {
+		stream_send(stream, 50000);
+		need(map_all(stream, map, 50000));
+	}
+}
+
+void check_memory(void)
+{
+	const int blocks = 4096;
+	struct stream stream = stream_open_zerocopy();
+	struct map map = map_open(stream.receiver, 17);
+	struct sysinfo before, after;
+	int64_t lost;
+
+	tap_section("memory");
+	pass_blocks(&stream, map, 256);
+	need(!sysinfo(&before));
+	pass_blocks(&stream, map, blocks);
+	need(!sysinfo(&after));
+	lost = (int64_t)(before.freeram - after.freeram) * before.mem_unit;
+	if (!check(lost < blocks * (int64_t)PAGE / 2, "pages given back are freed"))
+		tap_note("%lld bytes less are free after %d blocks",
+			 (long long)lost, blocks);
+	map_close(map);
+	stream_close(&stream);
+}
+
+int references(const char *module)
+{
+	FILE *modules = fopen("/proc/modules", "r");
+	int found = -1, number;
+	char name[64];
+
+	need(modules);
+	while (fscanf(modules, "%63s %*s %d%*[^\n]", name, &number) == 2) {
+		if (!strcmp(name, module))
+			found = number;
+	}
+	fclose(modules);
+	return found;
+}
+
+void check_references(const char *module, int before)
+{
+	int tries = PATIENCE;
+
+	/* A transport keeps a closed connection for a while. */
+	while (references(module) != before && --tries)
+		usleep(1000);
+	if (!check(tries, "nothing is left that needs %s", module))
+		tap_note("%d references instead of %d", references(module), before);
 }
 
 void check_unload(const char *module)

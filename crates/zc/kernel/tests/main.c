@@ -98,12 +98,16 @@ static void check_log(void)
 
 int main(int argc, char **argv)
 {
+	int vsock, transport;
+
 	if (argc != 2) {
 		fprintf(stderr, "usage: %s vsock_zerocopy.ko\n", argv[0]);
 		return 2;
 	}
 	/* A check that hangs is a failure too. */
 	alarm(900);
+	need((vsock = references("vsock")) >= 0);
+	need((transport = references("vsock_loopback")) >= 0);
 
 	check_absent();
 	need(!load(argv[1]));
@@ -123,8 +127,11 @@ int main(int argc, char **argv)
 	check_fork();
 	check_close();
 	check_kill();
+	check_memory();
 	check_unload(argv[1]);
 	check_absent();
+	check_references("vsock", vsock);
+	check_references("vsock_loopback", transport);
 	check_log();
 	return tap_end();
 }
