@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -57,9 +58,27 @@ pub enum Reply {
     Silence,
 }
 
-/// One TCP connection with blunt tools.
+/// What a raw connection needs of its socket.
+pub trait Link: Read + Write {
+    /// How long a read may wait.
+    fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
+}
+
+impl Link for TcpStream {
+    fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        Self::set_read_timeout(self, limit)
+    }
+}
+
+impl Link for UnixStream {
+    fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        Self::set_read_timeout(self, limit)
+    }
+}
+
+/// One connection with blunt tools.
 #[derive(Debug)]
-pub struct Raw(pub TcpStream);
+pub struct Raw<S = TcpStream>(pub S);
 
 impl Raw {
     /// Connects to a port on 127.0.0.1. Servers may listen anew between two tests, so a refusal is asked again.
@@ -75,7 +94,9 @@ impl Raw {
             }
         }
     }
+}
 
+impl<S: Link> Raw<S> {
     /// Writes bytes; a peer that has closed already is no failure here.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes);

@@ -154,6 +154,7 @@ fn explain(address: VsockAddress, error: io::Error) -> io::Error {
             "this machine has no vsock to that CID: a guest needs vmw_vsock_virtio_transport, a host vhost_vsock"
                 .to_owned()
         }
+        (Some(ECONNRESET), LOCAL) => format!("nothing listens on port {port} of this machine"),
         (Some(ECONNRESET), HOST) => format!("nothing listens on port {port} of the host"),
         (Some(ECONNRESET), _) => format!("nothing listens on port {port} in guest {cid}"),
         (Some(ETIMEDOUT), _) => format!("no answer from CID {cid}: is there such a guest?"),
