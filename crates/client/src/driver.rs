@@ -440,6 +440,15 @@ impl<'a, 'o> Driver<'a, 'o> {
         let sender = CopyMode::from(asked.send);
         let receiver = CopyMode::from(asked.receive);
         let sides = summary.streams.iter().flat_map(|stream| {
+            // A sender that may choose may copy for a receiver that maps.
+            let receiver_maps = stream
+                .receiver_copies
+                .as_ref()
+                .is_some_and(|report| report.requested == CopyMode::Mmap && !report.falls_short());
+            let sender = match sender {
+                CopyMode::Auto if receiver_maps => CopyMode::Copy,
+                other => other,
+            };
             [
                 ("sender", sender, &stream.sender_copies),
                 ("receiver", receiver, &stream.receiver_copies),

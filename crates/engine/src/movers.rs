@@ -123,6 +123,12 @@ impl Place<'_> {
 
     /// What `-Z` alone means: iperf3's `sendfile`, or what spares the copy where that does not.
     fn best_way_to_send(&self) -> (SendMode, Option<String>) {
+        if self.config.zerocopy.receive == ReceiveMode::Mmap
+            && probe::is_mapped_vsock_loopback(self.socket)
+        {
+            let reason = "the receiver maps what is copied once, and could not map MSG_ZEROCOPY's";
+            return (SendMode::Copy, Some(reason.to_owned()));
+        }
         let supports = |mode| probe::send_support(self.socket, mode);
         // Where neither spares anything, iperf3's way is as good.
         match (

@@ -1,11 +1,15 @@
 //! What can be spared on a socket, before a mover is chosen.
 
 use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use socket2::SockRef;
 
 use crate::account::Fallback;
 use crate::carrier::Carrier;
 use crate::map::errno;
-use crate::{msg, send, splice};
+use crate::vsock_map::DEVICE;
+use crate::{msg, send, splice, vsock};
 
 /// Ways to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +50,18 @@ pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallba
         (SendMode::Sendfile, _) => Err(send::copied_inside(carrier)),
         (SendMode::Splice, _) => Err(splice::copied_inside(carrier)),
     }
+}
+
+/// Whether both ends of a connected vsock are on this machine, and its kernel module can map what they send. It maps
+/// pages that were copied into the kernel, and not the sender's own.
+pub fn is_mapped_vsock_loopback(socket: BorrowedFd<'_>) -> bool {
+    let is_vsock = matches!(Carrier::of(socket), Ok(Carrier::Vsock));
+    let peer = SockRef::from(&socket).peer_addr().ok();
+    let peer = peer.and_then(|address| Some(address.as_vsock_address()?.0));
+    let is_here = peer.is_some_and(|cid| {
+        cid == libc::VMADDR_CID_LOCAL || vsock::local_cid().is_ok_and(|own| own == cid)
+    });
+    is_vsock && is_here && Path::new(DEVICE).exists()
 }
 
 #[cfg(test)]
