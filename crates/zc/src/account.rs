@@ -88,7 +88,7 @@ pub enum Fallback {
         /// The kind of socket.
         carrier: &'static str,
     },
-    /// Little of what came could be mapped, for the segments end inside pages.
+    /// Little of what came could be mapped, most probably because segments end inside pages.
     #[error(
         "only {percent} % could be mapped: segments of {segment} bytes do not fill pages of {page} \
          (an MTU that leaves a multiple of {page} does it)"
@@ -101,10 +101,10 @@ pub enum Fallback {
         /// Share of the bytes that were mapped.
         percent: u64,
     },
-    /// Little of what came could be mapped, although segments fill pages.
+    /// Little of what came could be mapped, because of the memory that it came in.
     #[error(
-        "only {percent} % could be mapped: the pages are not single pages of the network's own, \
-         as when the sender writes by copy or sends a file over loopback"
+        "only {percent} % could be mapped: the payload is not in single pages of the network's own, \
+         as when the sender writes by copy or sends a file over loopback, or a network card does not split off headers"
     )]
     Pages {
         /// Share of the bytes that were mapped.

@@ -47,9 +47,8 @@ struct Control([u8; ROOM]);
 pub(crate) fn next(socket: BorrowedFd<'_>) -> io::Result<Option<Completion>> {
     let mut control = Control([0; ROOM]);
     loop {
-        let length = match receive(socket, &mut control) {
-            Err(Errno::EAGAIN) => return Ok(None),
-            other => other?,
+        let Some(length) = receive(socket, &mut control)? else {
+            return Ok(None);
         };
         if let Some(completion) = parse(&control.0[..length.min(ROOM)]) {
             return Ok(Some(completion));
@@ -57,8 +56,9 @@ pub(crate) fn next(socket: BorrowedFd<'_>) -> io::Result<Option<Completion>> {
     }
 }
 
-/// Takes a message from the error queue; how much control data it has.
-fn receive(socket: BorrowedFd<'_>, control: &mut Control) -> Result<usize, Errno> {
+/// Takes a message from the error queue; how much control data it has. `None` when there is none, or no such queue:
+/// some sockets then take the call for one that reads nothing.
+fn receive(socket: BorrowedFd<'_>, control: &mut Control) -> io::Result<Option<usize>> {
     // SAFETY: msghdr is plain old data for which zeros are valid: no name, no buffers, no control data.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_control = control.0.as_mut_ptr().cast();
@@ -67,8 +67,11 @@ fn receive(socket: BorrowedFd<'_>, control: &mut Control) -> Result<usize, Errno
     // SAFETY: the descriptor is open for the borrow's lifetime; `message` is a live msghdr whose only pointer is to
     // `control`, which is borrowed mutably and has the room that is said.
     let result = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
-    Errno::result(result)?;
-    Ok(message.msg_controllen)
+    match Errno::result(result) {
+        Ok(_) if message.msg_flags & libc::MSG_ERRQUEUE != 0 => Ok(Some(message.msg_controllen)),
+        Ok(_) | Err(Errno::EAGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Finds a completion in control data: `cmsghdr`s (a length, a level, a type, then data up to that length), each
@@ -194,6 +197,18 @@ mod tests {
         bytes.extend(message(libc::SOL_IP, libc::IP_TTL, &[64, 0, 0, 0]));
         bytes.extend(message(libc::SOL_IP, libc::IP_RECVERR, &error(5, 0, 3, 3)));
         assert_eq!(parse(&bytes).map(|c| c.first), Some(3));
+    }
+
+    #[test]
+    fn a_socket_without_an_error_queue_has_no_completions() {
+        use std::io::Write;
+        use std::os::fd::AsFd;
+        let (socket, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(next(socket.as_fd()).unwrap(), None);
+        other.write_all(b"data").unwrap();
+        assert_eq!(next(socket.as_fd()).unwrap(), None);
+        drop(other);
+        assert_eq!(next(socket.as_fd()).unwrap(), None);
     }
 
     #[test]

@@ -288,6 +288,9 @@ impl SendMover for MsgSender {
     }
 
     fn finish(&mut self, socket: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
+        if !self.enabled {
+            return Ok(());
+        }
         let collected = self.collect(socket, deadline);
         self.settle();
         collected

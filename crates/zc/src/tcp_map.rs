@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 
 use crate::Moved;
 use crate::account::{Account, Fallback};
@@ -54,6 +55,9 @@ const OLDEST: usize = 16;
 /// `TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT`: nothing is mapped there.
 const TLB_CLEAN: u32 = 1;
 
+/// Bytes of a mapping that has room for what a few calls' worth of segments bring.
+const LEAST_FOR_TAIL: usize = 256 << 10;
+
 /// What one call brought.
 enum Answer {
     /// Bytes, mapped, copied or both.
@@ -73,6 +77,8 @@ pub(crate) struct TcpMapReceiver {
     /// Bytes of [`Request`] that the kernel takes; before its first answer it is not known whether it takes them.
     size: usize,
     answered: bool,
+    /// Bytes in the queue after the last call.
+    queued: usize,
     count: BlockCount,
     books: Books,
 }
@@ -96,36 +102,50 @@ impl TcpMapReceiver {
             tail: vec![0; page_size() - 1],
             size: FULL,
             answered: false,
+            queued: 0,
             count: BlockCount::new(options.block),
             books,
         })
     }
 
+    /// Room for an end of less than a page that the same call copies.
+    ///
+    /// When the mapping is full before the queue is empty, the kernel takes the next bytes for such an end although
+    /// they could be mapped, and what follows them then cannot. So there is room only where that is unlikely.
+    fn tail_room(&self, window: usize) -> i32 {
+        if self.size < FULL || window < LEAST_FOR_TAIL || self.queued * 2 > window {
+            return 0;
+        }
+        i32::try_from(self.tail.len()).unwrap_or(0)
+    }
+
     /// Asks the kernel to map; without a mapping there is nothing to ask.
     fn ask(&mut self, socket: BorrowedFd<'_>) -> io::Result<Answer> {
+        let Some(window) = self.mapping.as_ref().map(Mapping::length) else {
+            return Ok(Answer::Nothing);
+        };
+        let tail_room = self.tail_room(window);
         let Some(mapping) = &mut self.mapping else {
             return Ok(Answer::Nothing);
         };
-        let room = u32::try_from(mapping.length()).unwrap_or(u32::MAX);
+        let room = u32::try_from(window).unwrap_or(u32::MAX);
         let mut request = Request {
             address: mapping.address(),
             length: room,
             copybuf_address: self.tail.as_mut_ptr().addr() as u64,
-            copybuf_len: i32::try_from(self.tail.len()).unwrap_or(0),
+            copybuf_len: tail_room,
             flags: TLB_CLEAN,
             ..Request::default()
         };
-        // What a kernel does not know it does not fill.
-        if self.size < FULL {
-            request.copybuf_len = 0;
-        }
         match call(socket, &mut request, self.size) {
             Ok(written) => {
                 self.answered = true;
                 self.size = written.clamp(OLDEST, FULL);
+                // What a kernel does not know it does not fill.
                 if self.size < FULL {
                     request.copybuf_len = 0;
                 }
+                self.queued = request.inq as usize;
             }
             Err(Errno::EINVAL) if !self.answered && self.size == FULL => {
                 self.size = OLDEST;
@@ -188,7 +208,9 @@ impl TcpMapReceiver {
         self.mapping = None;
         let page = page_size();
         let segment = TcpInfo::read(socket).map_or(0, |info| info.rcv_mss);
-        let why = if (segment as usize).is_multiple_of(page) {
+        // Nobody says why a page cannot be mapped; this is what it most probably is. Loopback does not cut what it
+        // carries into segments, so there it is the sender's pages.
+        let why = if (segment as usize).is_multiple_of(page) || is_local(socket) {
             Fallback::Pages { percent }
         } else {
             Fallback::Segments {
@@ -218,6 +240,22 @@ impl TcpMapReceiver {
             }
         }
         self.books.copy(socket, usize::MAX, flags(wait))
+    }
+}
+
+/// Whether both ends have the same address.
+fn is_local(socket: BorrowedFd<'_>) -> bool {
+    let here = getsockname::<SockaddrStorage>(socket.as_raw_fd());
+    let there = getpeername::<SockaddrStorage>(socket.as_raw_fd());
+    let (Ok(here), Ok(there)) = (here, there) else {
+        return false;
+    };
+    match (here.as_sockaddr_in(), there.as_sockaddr_in()) {
+        (Some(here), Some(there)) => here.ip() == there.ip() || there.ip().is_loopback(),
+        _ => match (here.as_sockaddr_in6(), there.as_sockaddr_in6()) {
+            (Some(here), Some(there)) => here.ip() == there.ip(),
+            _ => false,
+        },
     }
 }
 
