@@ -30,7 +30,9 @@ fn check(vm: &Vm) -> Finished {
 }
 
 fn lines_with<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
-    text.lines().filter(|line| line.starts_with(start)).collect()
+    text.lines()
+        .filter(|line| line.starts_with(start))
+        .collect()
 }
 
 fn keeps_its_contract(kernel: Kernel) {
