@@ -54,7 +54,8 @@ int vsock_zc_map(struct vsock_zc *zc, struct vm_area_struct *vma)
 		return -EOPNOTSUPP;
 
 	/* Without VM_MAYWRITE neither mprotect() nor ptrace() can write. */
-	vm_flags_mod(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTCOPY | VM_DONTDUMP,
+	vm_flags_mod(vma,
+		     VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTCOPY | VM_DONTDUMP,
 		     VM_MAYWRITE | VM_MAYEXEC);
 	vma->vm_ops = &vsock_zc_vm_ops;
 	vma->vm_private_data = zc;
@@ -76,7 +77,8 @@ static struct vm_area_struct *find_mapping(const struct vsock_zc *zc,
 
 bool vsock_zc_transport_fits(const struct vsock_sock *vsk)
 {
-	return vsk->transport->stream_dequeue == virtio_transport_stream_dequeue;
+	return vsk->transport->stream_dequeue ==
+	       virtio_transport_stream_dequeue;
 }
 
 /* Bytes to receive, 0 at the end of stream, or an error: as recv() sees it. */
@@ -104,9 +106,9 @@ static s64 bytes_queued(struct vsock_sock *vsk)
  * The page that holds the PAGE_SIZE bytes of payload from offset on, and
  * nothing else, if there is one that may be shown to user space.
  *
- * Pages of a MSG_ZEROCOPY sender are its own memory, which it may change; shared
- * fragments may change as well; pages of a pool go back there; pages with a
- * mapping are anonymous or in the page cache, pages with a type are the
+ * Pages of a MSG_ZEROCOPY sender are its own memory, which it may change;
+ * shared fragments may change as well; pages of a pool go back there; pages
+ * with a mapping are anonymous or in the page cache, pages with a type are the
  * kernel's.
  */
 static struct page *payload_page(struct sk_buff *skb, u32 offset)
@@ -128,7 +130,8 @@ static struct page *payload_page(struct sk_buff *skb, u32 offset)
 			struct page *page = skb_frag_page(frag);
 			struct folio *folio;
 
-			if (!page || !PAGE_ALIGNED(at) || end - offset < PAGE_SIZE)
+			if (!page || !PAGE_ALIGNED(at) ||
+			    end - offset < PAGE_SIZE)
 				return NULL;
 			page += at >> PAGE_SHIFT;
 			folio = page_folio(page);
@@ -147,7 +150,7 @@ static struct page *copied_page(struct sk_buff *skb, u32 offset, u32 len)
 
 	if (!page)
 		return NULL;
-	/* It can only fail if the bytes are not there, so nobody waits for it. */
+	/* It fails only if the bytes are not there, which they are. */
 	if (WARN_ON_ONCE(skb_copy_bits(skb, offset, page_address(page), len))) {
 		__free_page(page);
 		return NULL;
@@ -212,7 +215,7 @@ static int add_packets(struct vsock_zc_batch *batch, struct vsock_sock *vsk)
 
 		if (!skb)
 			break;
-		/* A packet without payload would read as the end of the list. */
+		/* One without payload would read as the end of the list. */
 		if (offset >= end)
 			continue;
 		err = add_packet(batch, skb, offset, end);
@@ -257,7 +260,8 @@ static void batch_free(struct vsock_zc_batch *batch)
  * pages behind it have been received. A page that has not been given back is
  * -EBUSY.
  */
-static int batch_insert(struct vsock_zc_batch *batch, struct vm_area_struct *vma)
+static int batch_insert(const struct vsock_zc_batch *batch,
+			struct vm_area_struct *vma)
 {
 	unsigned long left = batch->nr_pages;
 	int err;
@@ -280,7 +284,8 @@ static void discard(struct vsock_sock *vsk, size_t len)
 	iov_iter_discard(&msg.msg_iter, ITER_DEST, len);
 	done = vsk->transport->stream_dequeue(vsk, &msg, len, 0);
 	WARN_ONCE(done < 0 || done != len,
-		  "vsock_zerocopy: %zu bytes mapped, %zd discarded\n", len, done);
+		  "vsock_zerocopy: %zu bytes mapped, %zd discarded\n",
+		  len, done);
 }
 
 int vsock_zc_receive(struct vsock_zc *zc, struct vsock_sock *vsk,
@@ -318,11 +323,13 @@ int vsock_zc_receive(struct vsock_zc *zc, struct vsock_sock *vsk,
 	mmap_read_unlock(current->mm);
 
 	if (!err && batch.nr_pages) {
-		discard(vsk, batch.stats.mapped_bytes + batch.stats.copied_bytes);
+		const struct vsock_zerocopy_stats *now = &batch.stats;
+
+		discard(vsk, now->mapped_bytes + now->copied_bytes);
 		zc->stats.calls++;
-		zc->stats.packets += batch.stats.packets;
-		zc->stats.mapped_bytes += batch.stats.mapped_bytes;
-		zc->stats.copied_bytes += batch.stats.copied_bytes;
+		zc->stats.packets += now->packets;
+		zc->stats.mapped_bytes += now->mapped_bytes;
+		zc->stats.copied_bytes += now->copied_bytes;
 	}
 	batch_free(&batch);
 	return err;

@@ -4,11 +4,11 @@
  *
  * A socket opts in: the ioctl of /dev/vsock-zerocopy swaps its table of
  * operations for a copy in which mmap, the socket options and release lead
- * here. No other socket of the system is touched, and whatever the copy does not
- * change is the stock implementation.
+ * here. No other socket of the system is touched, and whatever the copy does
+ * not change is the stock implementation.
  *
- * The stock table is private to the module vsock, but each of its stream sockets
- * points to it: one is made for a moment when this module is loaded.
+ * The stock table is private to the module vsock, but each of its stream
+ * sockets points to it: one is made for a moment when this module is loaded.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -67,7 +67,7 @@ static int attach_locked(struct socket *sock, struct vsock_zc *zc)
 	err = set_owner(sock->sk, zc);
 	if (err)
 		return err;
-	/* The reference on the stock module goes with the socket: see release. */
+	/* The one on the stock module goes with the socket: see release. */
 	__module_get(THIS_MODULE);
 	WRITE_ONCE(sock->ops, &attached);
 	return 0;
@@ -126,7 +126,7 @@ static int zc_release(struct socket *sock)
 static int zc_mmap(struct file *file, struct socket *sock,
 		   struct vm_area_struct *vma)
 {
-	/* The caller has the mmap lock: lock_sock() would be the wrong order. */
+	/* The caller has the mmap lock: too late for lock_sock(). */
 	struct vsock_zc *zc = zc_of(sock->sk);
 
 	return zc ? vsock_zc_map(zc, vma) : -EOPNOTSUPP;
@@ -224,7 +224,7 @@ static int zc_getsockopt(struct socket *sock, int level, int optname,
 	iov_iter_ubuf(&opt.iter_out, ITER_DEST, optval, opt.optlen);
 
 	err = get_our_option(sock, optname, &opt);
-	/* MAP_RX leaves the length alone, so that it cannot fail having done it. */
+	/* MAP_RX leaves the length alone: it must not fail having received. */
 	if (!err && optname != SO_VM_SOCKETS_MAP_RX &&
 	    put_user(opt.optlen, optlen))
 		return -EFAULT;
