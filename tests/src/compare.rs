@@ -6,7 +6,7 @@ use crate::findings::Findings;
 use crate::{json, shape, text};
 
 /// Members of our documents that iperf3 does not have.
-const OURS_ALONE: [&str; 1] = ["socket_drops"];
+const OURS_ALONE: [&str; 2] = ["socket_drops", "moved_by"];
 
 /// What only our lines say.
 const OUR_LINES: [&str; 1] = [" of them dropped in the receiver's socket"];

@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use iperf_model::{
-    DatagramSample, FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample, Transport,
+    Batching, DatagramSample, FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample,
+    Transport,
 };
+use iperf_zc::udp::{Way, WayTaken};
 use iperf_zc::{interrupt, sockopt};
 use socket2::Socket;
 use tracing::debug;
@@ -48,15 +50,18 @@ pub(crate) struct Member {
 /// What was seen of a UDP stream's counters.
 struct Datagrams {
     received: Arc<DatagramCounters>,
+    /// How they go through the kernel.
+    way: Arc<WayTaken>,
     /// At the last sample, and where the test counts from.
     last: DatagramCounts,
     base: DatagramCounts,
 }
 
 impl Datagrams {
-    fn new(received: Arc<DatagramCounters>) -> Self {
+    fn new(received: Arc<DatagramCounters>, way: Arc<WayTaken>) -> Self {
         Self {
             received,
+            way,
             last: DatagramCounts::default(),
             base: DatagramCounts::default(),
         }
@@ -75,8 +80,7 @@ impl Member {
             info,
             socket,
             congestion,
-            gso,
-            gro,
+            passage,
             ..
         } = stream;
         let socket = Arc::new(socket);
@@ -92,6 +96,7 @@ impl Member {
         let transport = plan.config.transport;
         let is_udp = transport == Transport::Udp;
         let received = Arc::new(DatagramCounters::default());
+        let way = Arc::new(WayTaken::new(passage.way));
         let task = Task {
             socket: socket.clone(),
             counters: counters.clone(),
@@ -106,7 +111,11 @@ impl Member {
                 stats.restart(&info);
                 tcp = Some(stats);
             }
-            let mut mover = movers::sender(plan.config, file.as_ref().map(|f| &f.0), gso)?;
+            let mut mover = if is_udp {
+                movers::datagram_sender(plan.config, passage, way.clone())
+            } else {
+                movers::sender(plan.config, file.as_ref().map(|f| &f.0))?
+            };
             let pacing = plan.config.pacing;
             Box::new(move |start| {
                 let pacer = Pacer::new(start, pacing.rate, pacing.burst, block);
@@ -114,7 +123,7 @@ impl Member {
             })
         } else {
             let mut mover = if is_udp {
-                movers::datagram_receiver(plan.config, gro, received.clone())
+                movers::datagram_receiver(plan.config, passage, way.clone(), received.clone())
             } else {
                 movers::receiver(plan.config, file.as_ref().map(|f| &f.0))?
             };
@@ -134,7 +143,7 @@ impl Member {
             last_bytes: 0,
             base_bytes: 0,
             tcp,
-            datagrams: is_udp.then(|| Datagrams::new(received)),
+            datagrams: is_udp.then(|| Datagrams::new(received, way)),
             file,
         })
     }
@@ -227,6 +236,7 @@ impl Member {
             out_of_order: last.out_of_order - base.out_of_order,
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
+            batching: self.datagrams.as_ref().map(|d| batching(d.way.get())),
         }
     }
 
@@ -321,6 +331,14 @@ impl Member {
         };
         let waiting = info.notsent_bytes.unwrap_or(0) > 0;
         waiting && (info.probes > 0 || info.snd_wnd.is_some_and(|window| window < info.snd_mss))
+    }
+}
+
+fn batching(way: Way) -> Batching {
+    match way {
+        Way::Single => Batching::Nothing,
+        Way::Batch => Batching::Calls,
+        Way::Offload => Batching::Packets,
     }
 }
 

@@ -8,9 +8,9 @@ use iperf_model::{TestConfig, Transport};
 use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
 use iperf_zc::sctp::MessageReceiver;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
-use iperf_zc::udp::{DatagramReceiver, DatagramSender, OffloadReceiver};
+use iperf_zc::udp::{DatagramReceiver, DatagramSender, WayTaken};
 
-use crate::datagrams::{self, DatagramCounters};
+use crate::datagrams::{self, DatagramCounters, HeaderReader, Passage};
 use crate::{EngineError, payload};
 
 /// The file of `-F`: read by a sender, made anew by a receiver.
@@ -39,19 +39,13 @@ fn duplicate(file: &File) -> Result<File, EngineError> {
         .map_err(EngineError::system("duplicate the file"))
 }
 
-/// Chooses the mover of a sending stream. `gso` says whether its socket cuts datagrams itself.
+/// Chooses the mover of a sending stream.
 pub(crate) fn sender(
     config: &TestConfig,
     file: Option<&File>,
-    gso: bool,
 ) -> Result<Box<dyn SendMover>, EngineError> {
     let length = config.block as usize;
     let sendfile = EngineError::system("prepare sendfile");
-    if config.transport == Transport::Udp {
-        let payload = payload::block(config.payload, length);
-        let stamp = datagrams::stamp(config.udp.counters_64bit);
-        return Ok(Box::new(DatagramSender::new(&payload, gso, stamp)));
-    }
     Ok(match (file, config.zerocopy) {
         (Some(file), false) => Box::new(FileSender::new(duplicate(file)?, length)),
         (Some(file), true) => {
@@ -82,16 +76,29 @@ pub(crate) fn receiver(
     })
 }
 
-/// Chooses the mover of a stream that receives datagrams. `gro` says whether its socket brings many at a time.
+/// Makes the mover of a stream that sends datagrams.
+pub(crate) fn datagram_sender(
+    config: &TestConfig,
+    passage: Passage,
+    taken: Arc<WayTaken>,
+) -> Box<dyn SendMover> {
+    let payload = payload::block(config.payload, config.block as usize);
+    let stamp = datagrams::stamp(config.udp.counters_64bit);
+    Box::new(DatagramSender::new(
+        &payload,
+        passage.together,
+        taken,
+        stamp,
+    ))
+}
+
+/// Makes the mover of a stream that receives datagrams.
 pub(crate) fn datagram_receiver(
     config: &TestConfig,
-    gro: bool,
+    passage: Passage,
+    taken: Arc<WayTaken>,
     counters: Arc<DatagramCounters>,
 ) -> Box<dyn ReceiveMover> {
-    let look = datagrams::look(counters, config.udp.counters_64bit);
-    if gro {
-        Box::new(OffloadReceiver::new(look))
-    } else {
-        Box::new(DatagramReceiver::new(config.skip_rx_copy, look))
-    }
+    let reader = HeaderReader::new(counters, config.udp.counters_64bit);
+    Box::new(DatagramReceiver::new(passage.take, taken, reader))
 }

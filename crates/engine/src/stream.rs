@@ -3,6 +3,8 @@
 use iperf_model::{Buffers, StreamInfo};
 use socket2::Socket;
 
+use crate::datagrams::Passage;
+
 /// A connected socket with what is known about it.
 #[derive(Debug)]
 pub struct Stream {
@@ -18,6 +20,8 @@ pub struct Stream {
     pub gso: bool,
     /// Whether UDP receive offload is on.
     pub gro: bool,
+    /// How its datagrams are to go through the kernel.
+    pub(crate) passage: Passage,
 }
 
 impl Stream {
@@ -30,6 +34,7 @@ impl Stream {
             congestion: None,
             gso: false,
             gro: false,
+            passage: Passage::default(),
         }
     }
 }

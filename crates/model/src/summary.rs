@@ -54,8 +54,21 @@ pub struct StreamTotals {
     /// Receiver: datagrams that found no room in this end's receive buffer, omitted ones included. They are part of
     /// `lost`.
     pub socket_drops: Option<u64>,
+    /// How this end moved datagrams.
+    pub batching: Option<Batching>,
     /// How much of the file of `-F` went through.
     pub file: Option<FileProgress>,
+}
+
+/// How datagrams went through the system of one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batching {
+    /// One by one.
+    Nothing,
+    /// Many in one system call (`sendmmsg`, `recvmmsg`).
+    Calls,
+    /// Many in one packet (GSO, GRO).
+    Packets,
 }
 
 /// The kernel's view of a sending TCP stream over the whole test.
@@ -122,6 +135,8 @@ pub struct StreamSummary {
     pub retransmits: Option<u64>,
     /// The kernel's view, when this end sends over TCP.
     pub tcp: Option<TcpTotals>,
+    /// How this end moved the datagrams of the stream.
+    pub batching: Option<Batching>,
     /// How much of the file of `-F` went through this end.
     pub file: Option<FileProgress>,
 }

@@ -78,6 +78,7 @@ fn sending(own: &StreamTotals, peer: Option<&StreamResult>, test: &TestConfig) -
         received,
         retransmits: own.tcp.map(|tcp| tcp.retransmits),
         tcp: own.tcp,
+        batching: own.batching,
         file: own.file.clone(),
     }
 }
@@ -106,6 +107,7 @@ fn receiving(
         // −1 says that this stream's sender does not count.
         retransmits: retransmits.and_then(|n| n.try_into().ok()),
         tcp: None,
+        batching: own.batching,
         file: own.file.clone(),
     }
 }

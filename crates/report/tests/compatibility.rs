@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use iperf_model::Event;
+use iperf_model::{Batching, Event};
 use iperf_report::Format;
 use serde_json::Value;
 use support::{from_json, is_client, options, render, sample, samples};
@@ -109,6 +109,9 @@ fn documents() -> (Leaves, Leaves) {
 fn tell_everything(events: &mut [Event]) {
     for event in events {
         if let Event::Summary(summary) = event {
+            for stream in &mut summary.streams {
+                stream.batching = Some(Batching::Packets);
+            }
             for received in summary
                 .streams
                 .iter_mut()

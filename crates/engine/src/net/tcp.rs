@@ -11,6 +11,7 @@ use iperf_model::{Buffers, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
+use crate::datagrams::Passage;
 use crate::net::options::{self, congestion, left, set, write_all};
 use crate::net::{StreamPlan, StreamRole};
 use crate::{EngineError, Stream};
@@ -98,5 +99,6 @@ fn finish(socket: Socket, buffers: Buffers, role: StreamRole) -> Result<Stream, 
         congestion,
         gso: false,
         gro: false,
+        passage: Passage::default(),
     })
 }

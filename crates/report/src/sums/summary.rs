@@ -1,6 +1,6 @@
 //! The rows of a summary: each stream as both ends saw it, and the sum of each group.
 
-use iperf_model::{FileProgress, StreamSummary, Summary, TcpTotals, TestConfig};
+use iperf_model::{Batching, FileProgress, StreamSummary, Summary, TcpTotals, TestConfig};
 
 use super::{mean, percent, rate, roles, seconds, total, total_lost};
 
@@ -50,6 +50,8 @@ pub(crate) struct EndRow {
     pub(crate) retransmits: Option<u64>,
     /// The kernel's view, when this end sends. Always `None` in a sum.
     pub(crate) tcp: Option<TcpTotals>,
+    /// How this end moved datagrams. Always `None` in a sum.
+    pub(crate) batching: Option<Batching>,
     /// How much of a file went through. Always `None` in a sum.
     pub(crate) file: Option<FileRow>,
 }
@@ -171,6 +173,7 @@ impl EndRow {
             },
             retransmits: stream.retransmits,
             tcp: stream.tcp,
+            batching: stream.batching,
             file: stream
                 .file
                 .as_ref()
@@ -206,6 +209,7 @@ impl EndRow {
                 .filter_map(|row| row.retransmits)
                 .reduce(u64::saturating_add),
             tcp: None,
+            batching: None,
             file: None,
         }
     }

@@ -448,6 +448,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
             }),
             retransmits: sent.and_then(|row| row.retransmits).filter(|_| tcp),
             tcp: None,
+            batching: None,
             file: find("        Sent ").map(file),
         }
     });
