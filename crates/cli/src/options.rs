@@ -114,6 +114,7 @@ options! {
         Debug [] ["debug"] Maybe("LEVEL", "4"), "print debugging information, from little, 1, to all, 4 [4]";
         Pkcs1 [] ["use-pkcs1-padding"] Nothing, "logins are padded as before iperf3 3.17, which is less safe";
         Vsock [] ["vsock"] Nothing, "test between virtual machines and hosts: HOST is a CID (1 is this machine, 2 the host, s4 a sibling) or the path of a VMM's socket, and so is -B on a server";
+        NoGso [] ["no-gso"] Nothing, "let the system neither cut nor join datagrams, unless --gsro is given";
         Xbind ['X'] ["xbind"] Value("HOST"), "one more local address of SCTP sockets; may be repeated";
     }
 

@@ -1,16 +1,39 @@
 //! What the receiver of datagrams counts, and how the movers of datagrams are told apart from the rest: the header
 //! is written and read here, per datagram, on the worker's thread.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use iperf_proto::udp::{DatagramHeader, LossCounter, REPLY};
-use iperf_zc::udp::{Look, Stamp};
+use iperf_zc::udp::{Look, Stamp, Take, Way};
+use iperf_zc::verify::{Difference, Verifier};
 use socket2::SockRef;
 
 use crate::net::udp::is_hello;
+
+/// How the datagrams of a stream are to go through the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passage {
+    /// What a sender begins with.
+    pub(crate) way: Way,
+    /// How many of them a sender may hand over at once.
+    pub(crate) together: usize,
+    /// What a receiver takes of each.
+    pub(crate) take: Take,
+}
+
+impl Default for Passage {
+    fn default() -> Self {
+        Self {
+            way: Way::Single,
+            together: 1,
+            take: Take::Whole,
+        }
+    }
+}
 
 /// The counters of one receiving stream. Only its worker writes them.
 #[derive(Debug, Default)]
@@ -68,38 +91,87 @@ impl DatagramCounters {
 }
 
 /// Writes the header of each datagram.
-pub(crate) fn stamp(counters_64bit: bool) -> Stamp {
-    Box::new(move |datagram, sequence, now| {
+pub(crate) fn stamp(counters_64bit: bool) -> impl Stamp {
+    move |datagram: &mut [u8], sequence, now| {
         DatagramHeader::new(now, sequence).encode(datagram, counters_64bit);
-    })
+    }
 }
 
 /// Reads the header of each datagram and counts.
 ///
 /// A datagram too short for a header counts for nothing. If it is a hello, its reply was lost, and the client still
 /// waits for one.
-pub(crate) fn look(counters: Arc<DatagramCounters>, counters_64bit: bool) -> Look {
-    let mut counter = LossCounter::default();
-    Box::new(
-        move |socket: BorrowedFd<'_>, bytes: &[u8], _length: usize, arrival: Duration| {
-            let Some(header) = DatagramHeader::decode(bytes, counters_64bit) else {
-                if is_hello(bytes) {
-                    // If this one is lost as well, there will be another hello.
-                    let _ = SockRef::from(&socket).send(&REPLY);
-                }
-                return None;
-            };
-            if counters.frozen.load(Ordering::Relaxed) {
-                return None;
+pub(crate) struct HeaderReader {
+    counters: Arc<DatagramCounters>,
+    counters_64bit: bool,
+    counter: LossCounter,
+    /// Checks what is behind the headers.
+    verifier: Option<Verifier>,
+    difference: Option<Difference>,
+}
+
+impl HeaderReader {
+    pub(crate) fn new(counters: Arc<DatagramCounters>, counters_64bit: bool) -> Self {
+        Self {
+            counters,
+            counters_64bit,
+            counter: LossCounter::default(),
+            verifier: None,
+            difference: None,
+        }
+    }
+
+    /// Checks every datagram, too.
+    pub(crate) fn verified(self, verifier: Option<Verifier>) -> Self {
+        Self { verifier, ..self }
+    }
+
+    fn verify(&mut self, datagram: &[u8]) {
+        let header = DatagramHeader::len(self.counters_64bit);
+        if let Some(verifier) = &self.verifier
+            && let Some(payload) = datagram.get(header..)
+            && let Err(difference) = verifier.check_at(header as u64, payload)
+        {
+            self.difference.get_or_insert(difference);
+        }
+    }
+}
+
+impl Look for HeaderReader {
+    fn look(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        bytes: &[u8],
+        _length: usize,
+        arrival: Duration,
+    ) -> Option<u32> {
+        let Some(header) = DatagramHeader::decode(bytes, self.counters_64bit) else {
+            if is_hello(bytes) {
+                // If this one is lost as well, there will be another hello.
+                let _ = SockRef::from(&socket).send(&REPLY);
             }
-            if counters.restart_jitter.load(Ordering::Relaxed) {
-                counters.restart_jitter.store(false, Ordering::Relaxed);
-                counter.restart_jitter();
-            }
-            let before = counter.packets();
-            counter.receive(&header, arrival);
-            counters.write(&counter);
-            Some(u32::try_from(counter.packets() - before).unwrap_or(u32::MAX))
-        },
-    )
+            return None;
+        };
+        if self.counters.frozen.load(Ordering::Relaxed) {
+            return None;
+        }
+        if self.counters.restart_jitter.load(Ordering::Relaxed) {
+            self.counters.restart_jitter.store(false, Ordering::Relaxed);
+            self.counter.restart_jitter();
+        }
+        self.verify(bytes);
+        let before = self.counter.packets();
+        self.counter.receive(&header, arrival);
+        Some(u32::try_from(self.counter.packets() - before).unwrap_or(u32::MAX))
+    }
+
+    /// The rest of the program sees whole batches.
+    fn pause(&mut self) -> io::Result<()> {
+        if !self.counters.frozen.load(Ordering::Relaxed) {
+            self.counters.write(&self.counter);
+        }
+        self.difference
+            .take()
+            .map_or(Ok(()), |difference| Err(difference.into()))
+    }
 }

@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use iperf_model::{
-    DatagramSample, FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample, Transport,
+    Batching, DatagramSample, FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample,
+    Transport,
 };
+use iperf_zc::udp::{Way, WayTaken};
 use iperf_zc::{interrupt, sockopt};
 use socket2::Socket;
 use tracing::debug;
@@ -58,15 +60,18 @@ type Work = Box<dyn FnOnce(Instant) -> Ending + Send>;
 /// What was seen of a UDP stream's counters.
 struct Datagrams {
     received: Arc<DatagramCounters>,
+    /// How they go through the kernel.
+    way: Arc<WayTaken>,
     /// At the last sample, and where the test counts from.
     last: DatagramCounts,
     base: DatagramCounts,
 }
 
 impl Datagrams {
-    fn new(received: Arc<DatagramCounters>) -> Self {
+    fn new(received: Arc<DatagramCounters>, way: Arc<WayTaken>) -> Self {
         Self {
             received,
+            way,
             last: DatagramCounts::default(),
             base: DatagramCounts::default(),
         }
@@ -85,8 +90,7 @@ impl Member {
             info,
             socket,
             congestion,
-            gso,
-            gro,
+            passage,
             closing,
             ..
         } = stream;
@@ -103,6 +107,7 @@ impl Member {
         let transport = plan.config.transport;
         let is_udp = transport == Transport::Udp;
         let received = Arc::new(DatagramCounters::default());
+        let way = Arc::new(WayTaken::new(passage.way));
         let task = Task {
             socket: socket.clone(),
             counters: counters.clone(),
@@ -116,7 +121,8 @@ impl Member {
             stream: info.id,
             socket: socket.as_fd(),
             file: file.as_ref().map(|(file, _)| file),
-            offload: if info.sending { gso } else { gro },
+            passage,
+            way: way.clone(),
         };
         let (work, modes) = if info.sending {
             if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
@@ -163,7 +169,7 @@ impl Member {
             last_bytes: 0,
             base_bytes: 0,
             tcp,
-            datagrams: is_udp.then(|| Datagrams::new(received)),
+            datagrams: is_udp.then(|| Datagrams::new(received, way)),
             file,
         })
     }
@@ -259,6 +265,7 @@ impl Member {
             copies: self.tally.get().map(|tally| self.modes.report(tally)),
             low_water: (!self.info.sending && has_low_water(self.transport))
                 .then(|| self.counters.low_water()),
+            batching: self.datagrams.as_ref().map(|d| batching(d.way.get())),
         }
     }
 
@@ -368,6 +375,14 @@ impl Member {
 /// Whether receivers of the transport may have a low-water mark: byte streams do, messages come one by one.
 fn has_low_water(transport: Transport) -> bool {
     !matches!(transport, Transport::Udp | Transport::Sctp)
+}
+
+fn batching(way: Way) -> Batching {
+    match way {
+        Way::Single => Batching::Nothing,
+        Way::Batch => Batching::Calls,
+        Way::Offload => Batching::Packets,
+    }
 }
 
 /// Starts a named thread that leaves its ending behind, and says that it is done even when it panics.

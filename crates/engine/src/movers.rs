@@ -12,13 +12,13 @@ use iperf_zc::probe;
 use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
 use iperf_zc::sctp::MessageReceiver;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
-use iperf_zc::source::Source;
+use iperf_zc::source::{self, Source};
 use iperf_zc::splice::{SpliceReceiver, SpliceSender};
-use iperf_zc::udp::{DatagramReceiver, DatagramSender, OffloadReceiver};
+use iperf_zc::udp::{DatagramReceiver, DatagramSender, Take, Way, WayTaken};
 use iperf_zc::udp_msg::DatagramMsgSender;
 use iperf_zc::verify::Verifier;
 
-use crate::datagrams::{self, DatagramCounters};
+use crate::datagrams::{self, DatagramCounters, HeaderReader, Passage};
 use crate::modes::Modes;
 use crate::{EngineError, payload};
 
@@ -55,8 +55,9 @@ pub(crate) struct Place<'a> {
     pub(crate) stream: u32,
     pub(crate) socket: BorrowedFd<'a>,
     pub(crate) file: Option<&'a File>,
-    /// Whether the socket cuts datagrams itself, or brings many at a time.
-    pub(crate) offload: bool,
+    /// How datagrams are to go through the kernel, and where their mover says how they do.
+    pub(crate) passage: Passage,
+    pub(crate) way: Arc<WayTaken>,
 }
 
 /// What the buffers of all receivers together may take, in bytes, beyond a block each.
@@ -145,16 +146,22 @@ impl Place<'_> {
 
     fn datagram_sender(&self) -> Result<Chosen<dyn SendMover>, EngineError> {
         let requested = self.config.zerocopy.send;
-        let payload = payload::block(self.config.payload, self.length());
+        let payload = if self.config.verify {
+            source::pattern(self.stream)[..self.length()].to_vec()
+        } else {
+            payload::block(self.config.payload, self.length())
+        };
         let stamp = datagrams::stamp(self.config.udp.counters_64bit);
         if requested == SendMode::Msg {
-            let mover = DatagramMsgSender::new(&payload, self.offload, stamp, self.socket, false)
+            let offload = self.passage.way == Way::Offload;
+            let mover = DatagramMsgSender::new(&payload, offload, stamp, self.socket, false)
                 .map_err(EngineError::system("prepare MSG_ZEROCOPY"))?;
             return Ok(sends(mover, Modes::new(requested, CopyMode::Msg)));
         }
         let reason = (requested == SendMode::Auto)
             .then(|| "datagrams go by copy unless --zerocopy=msg".to_owned());
-        let mover = DatagramSender::new(&payload, self.offload, stamp);
+        let together = self.passage.together;
+        let mover = DatagramSender::new(&payload, together, self.way.clone(), stamp);
         let modes = Modes::new(requested, CopyMode::Copy).because(reason);
         Ok(sends(mover, modes))
     }
@@ -235,23 +242,15 @@ impl Place<'_> {
         counters: Arc<DatagramCounters>,
     ) -> Chosen<dyn ReceiveMover> {
         let requested = self.config.zerocopy.receive;
-        let look = datagrams::look(counters, self.config.udp.counters_64bit);
-        let skip = requested == ReceiveMode::Trunc;
-        if self.offload {
-            return receives(
-                OffloadReceiver::new(look),
-                Modes::new(requested, CopyMode::Copy),
-            );
-        }
-        let mode = if skip {
-            CopyMode::Trunc
-        } else {
-            CopyMode::Copy
+        let mode = match self.passage.take {
+            Take::Header => CopyMode::Trunc,
+            Take::Whole | Take::Joined => CopyMode::Copy,
         };
-        receives(
-            DatagramReceiver::new(skip, look),
-            Modes::new(requested, mode),
-        )
+        let modes = Modes::new(requested, mode);
+        let reader = HeaderReader::new(counters, self.config.udp.counters_64bit);
+        let reader = reader.verified(self.verifier());
+        let mover = DatagramReceiver::new(self.passage.take, self.way.clone(), reader);
+        receives(mover, modes)
     }
 }
 

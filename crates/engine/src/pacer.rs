@@ -40,6 +40,16 @@ pub(crate) struct Pacer {
     last: Option<Instant>,
 }
 
+/// How many blocks of `block` bytes go together at `rate` bits per second.
+pub(crate) fn quantum(rate: u64, burst: Option<u16>, block: u32) -> u32 {
+    if let Some(burst) = burst {
+        return u32::from(burst.max(1));
+    }
+    let bits = u128::from(rate) * QUANTUM.as_nanos() / 1_000_000_000;
+    let blocks = bits / (8 * u128::from(block.max(1)));
+    u32::try_from(blocks).unwrap_or(u32::MAX).max(1)
+}
+
 impl Pacer {
     /// A schedule that starts at `start` for blocks of `block` bytes; no rate, no schedule. `burst` blocks go back
     /// to back as soon as the first may.
@@ -50,12 +60,9 @@ impl Pacer {
         block: u32,
     ) -> Option<Self> {
         let rate = rate.filter(|rate| *rate > 0)?;
+        let quantum = quantum(rate, burst, block);
+        let needed = if burst.is_some() { 1 } else { quantum };
         let block = 8 * u64::from(block.max(1));
-        let in_quantum = u128::from(rate) * QUANTUM.as_nanos() / 1_000_000_000 / u128::from(block);
-        let in_quantum = u32::try_from(in_quantum).unwrap_or(u32::MAX).max(1);
-        let (quantum, needed) = burst.map_or((in_quantum, in_quantum), |burst| {
-            (u32::from(burst.max(1)), 1)
-        });
         Some(Self {
             start,
             rate,

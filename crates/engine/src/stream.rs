@@ -3,6 +3,8 @@
 use iperf_model::{Buffers, StreamInfo};
 use socket2::Socket;
 
+use crate::datagrams::Passage;
+
 /// How a stream is closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Closing {
@@ -31,6 +33,8 @@ pub struct Stream {
     pub gro: bool,
     /// How it is closed when the test is over.
     pub closing: Closing,
+    /// How its datagrams are to go through the kernel.
+    pub(crate) passage: Passage,
 }
 
 impl Stream {
@@ -44,6 +48,7 @@ impl Stream {
             gso: false,
             gro: false,
             closing: Closing::AtOnce,
+            passage: Passage::default(),
         }
     }
 }

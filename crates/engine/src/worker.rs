@@ -173,8 +173,9 @@ fn send_loop(
 /// stream takes all.
 const QUOTA_SHARE: u64 = 64 * 1024;
 
-/// Blocks between two looks at the quota when nothing paces a sender. Movers take as many as suit them.
-const UNPACED: u32 = 64;
+/// Blocks that go before anybody is asked again when nothing paces a sender. Movers take as many of them as suit them,
+/// and a small rest would make a small call.
+const UNPACED: u32 = 1 << 20;
 
 /// Receives until it is asked to stop, the peer closes or the connection fails.
 pub(crate) fn receive(

@@ -72,6 +72,8 @@ pub struct LocalOptions {
     pub file: Option<PathBuf>,
     /// Keepalive of the control connection.
     pub keepalive: Option<Keepalive>,
+    /// Datagrams are neither cut nor joined by the system unless the test asks for it (`--no-gso`).
+    pub no_gso: bool,
     /// What only SCTP tests have.
     pub sctp: SctpOptions,
     /// A test in which either end copied more than it was asked to has failed (`--zerocopy-strict`, client only).
@@ -91,6 +93,7 @@ impl Default for LocalOptions {
             snd_timeout: None,
             file: None,
             keepalive: None,
+            no_gso: false,
             sctp: SctpOptions::default(),
             zerocopy_strict: false,
         }

@@ -29,8 +29,8 @@ pub use event::{
 };
 pub use sample::{DatagramSample, Interval, StreamInterval, TcpSample};
 pub use summary::{
-    CpuUsage, FileProgress, ReceivedTotals, RunTotals, SentTotals, StreamSummary, StreamTotals,
-    Summary, TcpTotals,
+    Batching, CpuUsage, FileProgress, ReceivedTotals, RunTotals, SentTotals, StreamSummary,
+    StreamTotals, Summary, TcpTotals,
 };
 pub use test::{
     Direction, Limit, Pacing, Payload, SocketOptions, TestConfig, Transport, UdpOptions,

@@ -58,10 +58,23 @@ pub struct StreamTotals {
     pub socket_drops: Option<u64>,
     /// Receiver of a byte stream: the largest low-water mark that its socket had, in bytes; 0 when it had none.
     pub low_water: Option<u64>,
+    /// How this end moved datagrams.
+    pub batching: Option<Batching>,
     /// How much of the file of `-F` went through.
     pub file: Option<FileProgress>,
     /// How the bytes went through this end, once the worker has stopped counting.
     pub copies: Option<CopyReport>,
+}
+
+/// How datagrams went through the system of one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batching {
+    /// One by one.
+    Nothing,
+    /// Many in one system call (`sendmmsg`, `recvmmsg`).
+    Calls,
+    /// Many in one packet (GSO, GRO).
+    Packets,
 }
 
 /// The kernel's view of a sending TCP stream over the whole test.
@@ -128,6 +141,8 @@ pub struct StreamSummary {
     pub retransmits: Option<u64>,
     /// The kernel's view, when this end sends over TCP.
     pub tcp: Option<TcpTotals>,
+    /// How this end moved the datagrams of the stream.
+    pub batching: Option<Batching>,
     /// How much of the file of `-F` went through this end.
     pub file: Option<FileProgress>,
     /// How the bytes went through the sending end.

@@ -79,6 +79,7 @@ fn sending(own: &StreamTotals, peer: Option<&StreamResult>, test: &TestConfig) -
         received,
         retransmits: own.tcp.map(|tcp| tcp.retransmits),
         tcp: own.tcp,
+        batching: own.batching,
         file: own.file.clone(),
         sender_copies: own.copies.clone(),
         receiver_copies: peer.and_then(|peer| peer.copies.clone()),
@@ -110,6 +111,7 @@ fn receiving(
         // −1 says that this stream's sender does not count.
         retransmits: retransmits.and_then(|n| n.try_into().ok()),
         tcp: None,
+        batching: own.batching,
         file: own.file.clone(),
         sender_copies: peer.and_then(|peer| peer.copies.clone()),
         receiver_copies: own.copies.clone(),

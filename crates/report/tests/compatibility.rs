@@ -10,7 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iperf_model::{Carrier, CopyMode, CopyReport, Event, ReceiveMode, SendMode, ZeroCopy};
+use iperf_model::{
+    Batching, Carrier, CopyMode, CopyReport, Event, ReceiveMode, SendMode, ZeroCopy,
+};
 use iperf_report::Format;
 use serde_json::Value;
 use support::{from_json, is_client, options, render, sample, samples};
@@ -124,6 +126,7 @@ fn tell_everything(events: &mut Vec<Event>) {
             for stream in &mut summary.streams {
                 stream.sender_copies = Some(copies());
                 stream.receiver_copies = Some(copies());
+                stream.batching = Some(Batching::Packets);
             }
             for received in summary
                 .streams

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
-    Buffers, Carrier, CpuUsage, DatagramSample, Direction, Event, Failure, FailureKind, Interval,
-    Limit, Peer, ReceivedTotals, SentTotals, ServerOutput, SocketName, StreamInfo, StreamInterval,
-    StreamSummary, Summary, TestBegan, TestConfig, TestStarted, Transport,
+    Batching, Buffers, Carrier, CpuUsage, DatagramSample, Direction, Event, Failure, FailureKind,
+    Interval, Limit, Peer, ReceivedTotals, SentTotals, ServerOutput, SocketName, StreamInfo,
+    StreamInterval, StreamSummary, Summary, TestBegan, TestConfig, TestStarted, Transport,
 };
 use iperf_report::{Format, Output, ReportOptions, null_sink, sink};
 use serde_json::Value;
@@ -100,6 +100,7 @@ impl Case {
                 received,
                 retransmits: None,
                 tcp: None,
+                batching: None,
                 file: None,
                 sender_copies: None,
                 receiver_copies: None,
@@ -364,6 +365,29 @@ fn sctp_keeps_buffers_where_udp_has_them() {
 }
 
 #[test]
+fn how_datagrams_moved_is_told_in_the_systems_words() {
+    let told = |is_client, batching| {
+        let case = Case::new(Transport::Udp, is_client);
+        let mut events = case.started();
+        let mut summary = case.summary(None, None);
+        if let Event::Summary(summary) = &mut summary {
+            summary.streams[0].batching = batching;
+        }
+        events.extend([summary, Event::TestFinished]);
+        case.document(&events)["end"]["streams"][0]["udp"]["moved_by"].clone()
+    };
+    assert!(told(true, None).is_null());
+    for (batching, sender, receiver) in [
+        (Batching::Nothing, "send", "recv"),
+        (Batching::Calls, "sendmmsg", "recvmmsg"),
+        (Batching::Packets, "gso", "gro"),
+    ] {
+        assert_eq!(told(true, Some(batching)), sender);
+        assert_eq!(told(false, Some(batching)), receiver);
+    }
+}
+
+#[test]
 fn losses_of_udp() {
     let case = Case::new(Transport::Udp, false);
     let received = |lost| {
@@ -436,6 +460,7 @@ fn a_sum_of_unknown_losses_is_unknown() {
         }),
         retransmits: None,
         tcp: None,
+        batching: None,
         file: None,
         sender_copies: None,
         receiver_copies: None,
@@ -486,6 +511,7 @@ fn a_peers_absurd_counts_are_shown_and_do_no_harm() {
             }),
             retransmits: Some(u64::MAX),
             tcp: None,
+            batching: None,
             file: None,
             sender_copies: None,
             receiver_copies: None,

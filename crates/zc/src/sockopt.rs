@@ -137,6 +137,34 @@ pub fn set_dont_fragment(socket: BorrowedFd<'_>) -> io::Result<()> {
     )
 }
 
+/// The largest packet, with its headers, that the path of a connected socket is known to take, in bytes (`IP_MTU`,
+/// `IPV6_MTU`).
+pub fn path_mtu(socket: BorrowedFd<'_>, v4: bool) -> io::Result<usize> {
+    let (level, name) = if v4 {
+        (libc::IPPROTO_IP, libc::IP_MTU)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU)
+    };
+    let mut mtu: libc::c_int = 0;
+    let mut length = libc::socklen_t::try_from(size_of_val(&mtu)).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for the borrow's lifetime; `mtu` is writable for `length` bytes, which is all that
+    // the kernel writes; `length` is a live socklen_t.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw mut mtu).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(usize::try_from(mtu).unwrap_or(0))
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Raises the receive buffer to `bytes`, beyond `net.core.rmem_max` where this process may (`SO_RCVBUFFORCE`).
 pub fn raise_receive_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);

@@ -22,7 +22,7 @@ use crate::ledger::{Ledger, WINDOW};
 use crate::mapping::Arena;
 use crate::msg::{self, MSG_ZEROCOPY, unless_signal};
 use crate::send::SendMover;
-use crate::udp::{MAX_BYTES, MAX_SEGMENTS, Stamp, monotonic, unless_refused};
+use crate::udp::{MAX_BYTES, MAX_SEGMENTS_BEFORE, Stamp, monotonic, unless_refused};
 
 /// Bytes of memory that a ring has, or less.
 const RING_BYTES: usize = 4 << 20;
@@ -31,7 +31,7 @@ const RING_BYTES: usize = 4 << 20;
 const LOOK_AROUND: Duration = Duration::from_millis(200);
 
 /// Sends numbered datagrams with `MSG_ZEROCOPY`.
-pub struct DatagramMsgSender {
+pub struct DatagramMsgSender<S> {
     ring: Arena,
     /// Bytes of a place, and how many there are; it divides [`WINDOW`].
     place: usize,
@@ -39,7 +39,7 @@ pub struct DatagramMsgSender {
     block: usize,
     per_call: usize,
     sequence: u64,
-    stamp: Stamp,
+    stamp: S,
     ledger: Ledger,
     account: Account,
     fallback: Option<Fallback>,
@@ -47,14 +47,14 @@ pub struct DatagramMsgSender {
     strict: bool,
 }
 
-impl DatagramMsgSender {
+impl<S: Stamp> DatagramMsgSender<S> {
     /// Datagrams like `payload`, which must not be empty nor longer than [`MAX_BYTES`], to a connected socket. With
     /// `offload` the socket has `UDP_SEGMENT` set to the length of one. Where the kernel refuses, they go by copy, or,
     /// with `strict`, this fails with an error that wraps a [`Fallback`].
     pub fn new(
         payload: &[u8],
         offload: bool,
-        stamp: Stamp,
+        stamp: S,
         socket: BorrowedFd<'_>,
         strict: bool,
     ) -> io::Result<Self> {
@@ -67,7 +67,7 @@ impl DatagramMsgSender {
             return Err(fallback.clone().into());
         }
         let per_call = if offload {
-            (MAX_BYTES / block).clamp(1, MAX_SEGMENTS)
+            (MAX_BYTES / block).clamp(1, MAX_SEGMENTS_BEFORE)
         } else {
             1
         };
@@ -125,7 +125,7 @@ impl DatagramMsgSender {
     }
 }
 
-impl SendMover for DatagramMsgSender {
+impl<S: Stamp> SendMover for DatagramMsgSender<S> {
     fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
         // With half of the places taken there is time to look without waiting.
         if self.ledger.outstanding() as usize >= self.places.div_ceil(2) {
@@ -225,8 +225,10 @@ mod tests {
         (a, b)
     }
 
-    fn stamp() -> Stamp {
-        Box::new(|datagram, sequence, _| datagram[..8].copy_from_slice(&sequence.to_be_bytes()))
+    fn stamp() -> impl Stamp {
+        |datagram: &mut [u8], sequence: u64, _| {
+            datagram[..8].copy_from_slice(&sequence.to_be_bytes());
+        }
     }
 
     /// Sends more calls than there are places, and looks at every datagram.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use counts::{Extent, all_is_counted, model, stream_counts};
 use iperf_tests::asked::Mode;
-use iperf_tests::json::int;
+use iperf_tests::json::{int, text};
 use iperf_tests::pair::words;
 use iperf_tests::relay::Fate;
 use iperf_tests::{Asked, Findings, Peer, parallel};
@@ -33,7 +33,7 @@ const PLANS: [&[(u64, Fate)]; 6] = [
 ];
 
 /// Tests that end by themselves after a known number of datagrams, at rates that hurry nobody.
-const COUNTED: [&str; 9] = [
+const COUNTED: [&str; 15] = [
     "-k 1000 -b 10M -l 1448",
     "-k 1000 -b 5M -l 1448 -P 2",
     "-k 2000 -b 500K -l 16",
@@ -43,7 +43,42 @@ const COUNTED: [&str; 9] = [
     "-k 500 -b 5M -l 1448 --gsro",
     "-k 1000 -b 2M -l 500 --gsro -P 2",
     "-k 2000 -b 8M -l 500 --skip-rx-copy",
+    // Bursts are what goes together.
+    "-k 1000 -b 8M/40 -l 1000",
+    "-k 1000 -b 8M/40 -l 1000 --no-gso",
+    "-k 1000 -b 8M -l 1000 --no-gso --skip-rx-copy",
+    "-k 2000 -b 2M/128 -l 16 --udp-counters-64bit -P 2",
+    "-k 100 -b 20M/5 -l 20000 -w 400K --gsro",
+    "-k 60 -b 20M/4 -l 40000 -w 800K",
 ];
+
+/// How the sender of such a test must have moved its datagrams.
+fn sent_by(args: &str) -> &'static str {
+    let together = args.contains('/');
+    let forbidden = args.contains("--no-gso") || args.contains("-l 40000");
+    match (args.contains("--gsro"), together, forbidden) {
+        (true, ..) | (false, true, false) => "gso",
+        (false, true, true) => "sendmmsg",
+        (false, false, _) => "send",
+    }
+}
+
+/// What must be true of a test between two of ours.
+fn check(case: &Case) -> Result<(), String> {
+    let run = case.run()?;
+    let mut f = Findings::new();
+    let document = match run.asked.mode {
+        Mode::Reverse => &run.server_json,
+        _ => &run.client_json,
+    };
+    f.equal(
+        "moved_by",
+        text(document, "/end/streams/0/udp/moved_by"),
+        Some(sent_by(&case.args)),
+    );
+    f.into_result(&run)?;
+    all_is_counted(&run)
+}
 
 /// Every test with one plan, and one test with every plan.
 fn counted_cases(mode: &str) -> Vec<Case> {
@@ -59,9 +94,7 @@ fn counted_cases(mode: &str) -> Vec<Case> {
 
 #[test]
 fn a_server_counts_what_arrives() {
-    parallel::each(&counted_cases(""), WORKERS, |case| {
-        all_is_counted(&case.run()?)
-    });
+    parallel::each(&counted_cases(""), WORKERS, check);
 }
 
 /// A receiver that ends the test does so when the last datagram has come, so the last ones must come in order.
@@ -77,7 +110,7 @@ fn a_client_counts_what_arrives() {
         .into_iter()
         .map(in_order_at_the_end)
         .collect();
-    parallel::each(&cases, WORKERS, |case| all_is_counted(&case.run()?));
+    parallel::each(&cases, WORKERS, check);
 }
 
 #[test]
@@ -86,7 +119,7 @@ fn both_count_what_arrives() {
         .into_iter()
         .map(in_order_at_the_end)
         .collect();
-    parallel::each(&cases, WORKERS, |case| all_is_counted(&case.run()?));
+    parallel::each(&cases, WORKERS, check);
 }
 
 /// The receiver waits for what does not come, but not for long.

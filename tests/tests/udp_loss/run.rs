@@ -68,7 +68,10 @@ impl Case {
     }
 
     pub(super) fn run(&self) -> Result<Run, String> {
-        let server = Server::start(self.server, &["-1", "-J"]);
+        // What an end must not do it has to be told itself.
+        let own = self.args.contains("--no-gso").then_some("--no-gso");
+        let server_args: Vec<&str> = ["-1", "-J"].into_iter().chain(own).collect();
+        let server = Server::start(self.server, &server_args);
         let relay = Relay::start(server.port(), self.plan.clone(), self.plan.clone());
         let client = start_client(self.client, relay.port(), &self.args).finish(LIMIT);
         let patience = if client.succeeded() { 10 } else { 2 };

@@ -92,6 +92,7 @@ impl LocalDraft {
                 self.options.snd_timeout = (ms > 0).then_some(Duration::from_millis(ms.into()));
             }
             Local::Keepalive => self.options.keepalive = Some(keepalive(value)?),
+            Local::NoGso => self.options.no_gso = true,
             Local::Vsock => self.vsock = true,
             Local::Mptcp => self.mptcp = true,
             Local::Pkcs1 => self.pkcs1 = true,

@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use iperf_model::{LocalOptions, SctpOptions, SocketOptions, TestConfig, Transport, VsockAddress};
+use iperf_model::{
+    LocalOptions, ReceiveMode, SctpOptions, SocketOptions, TestConfig, Transport, VsockAddress,
+};
 
 pub use options::{buffers, congestion};
 
@@ -23,14 +25,22 @@ pub struct StreamPlan {
     pub transport: Transport,
     /// Options for the sockets.
     pub options: SocketOptions,
+    /// Streams per direction.
+    pub streams: u16,
     /// Bytes of a block.
     pub block: u32,
     /// Bits per second that a sender keeps to.
     pub rate: Option<u64>,
     /// Bits per second for the kernel's pacing.
     pub fq_rate: Option<u64>,
-    /// Segmentation and receive offload.
+    /// Blocks that a paced sender sends in one go.
+    pub burst: Option<u16>,
+    /// Segmentation and receive offload were asked for.
     pub gsro: bool,
+    /// Neither may be used without being asked for.
+    pub no_gso: bool,
+    /// Receivers take no more of a datagram than they need.
+    pub skip_rx_copy: bool,
     /// `TCP_USER_TIMEOUT`.
     pub snd_timeout: Option<Duration>,
     /// What only SCTP streams have.
@@ -47,10 +57,14 @@ impl StreamPlan {
         Self {
             transport: test.transport,
             options: test.socket.clone(),
+            streams: test.streams,
             block: test.block,
             rate: test.pacing.rate,
             fq_rate: test.pacing.fq_rate,
+            burst: test.pacing.burst,
             gsro: test.udp.gsro,
+            no_gso: local.no_gso,
+            skip_rx_copy: test.zerocopy.receive == ReceiveMode::Trunc,
             snd_timeout: local.snd_timeout,
             sctp: local.sctp.clone(),
             bind: None,

@@ -4,29 +4,38 @@
 //! reply comes, and a server answers each repetition ([`is_hello`]) without taking it for another stream.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use iperf_model::Buffers;
 use iperf_proto::udp::{HELLO, LEGACY_HELLO, REPLY, ReplySearch};
+use iperf_zc::udp::{Take, Way};
 use iperf_zc::{sockopt, udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tracing::{debug, warn};
 
+use crate::datagrams::Passage;
 use crate::net::options::{self, set};
 use crate::net::{StreamPlan, StreamRole};
-use crate::{EngineError, Stream};
+use crate::{EngineError, Stream, pacer};
 
 /// How long to wait for a reply before the hello is sent again. Doubled each time, up to [`LAST_PATIENCE`].
 const FIRST_PATIENCE: Duration = Duration::from_millis(250);
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The time that socket buffers should hold at the rate of the test.
+/// The time that receive buffers should hold at the rate of the test.
 const BUFFERED: Duration = Duration::from_millis(10);
 
-/// What they should hold when the rate is unlimited, in bytes.
-const UNLIMITED_BUFFER: u32 = 4 << 20;
+/// What the receive buffers of all streams together should hold when the rate is unlimited, in bytes: the time of a
+/// sender that fills 50 Gbit/s.
+const UNLIMITED_BUFFERS: u32 = 64 << 20;
+
+/// What each of them should hold however many there are.
+const LARGE_BUFFER: u32 = 4 << 20;
+
+/// What a send buffer should hold when packets have many segments: some of the longest.
+const PACKETS_IN_FLIGHT: u32 = 4 * 65_536;
 
 /// Opens the client's end of a stream.
 pub(crate) fn connect(
@@ -43,7 +52,7 @@ pub(crate) fn connect(
         source,
     };
     socket.connect(&target).map_err(failed)?;
-    let stream = finish(socket, plan, role, address.is_ipv4())?;
+    let stream = finish(socket, plan, role, address.ip())?;
     greet(&stream.socket, plan, role, deadline).map_err(failed)?;
     Ok(stream)
 }
@@ -83,7 +92,7 @@ pub fn adopt(
     socket
         .set_nonblocking(false)
         .map_err(EngineError::system("make the socket blocking"))?;
-    finish(socket, plan, role, peer.is_ipv4())
+    finish(socket, plan, role, peer.ip())
 }
 
 /// Answers a hello.
@@ -109,10 +118,11 @@ fn finish(
     socket: Socket,
     plan: &StreamPlan,
     role: StreamRole,
-    v4: bool,
+    peer: IpAddr,
 ) -> Result<Stream, EngineError> {
+    let v4 = peer.is_ipv4();
     options::set_window(&socket, plan)?;
-    let buffers = make_room(&socket, plan)?;
+    let buffers = make_room(&socket, plan, role)?;
     options::set_service(&socket, plan, v4)?;
     if plan.options.dont_fragment && v4 {
         set(
@@ -121,67 +131,154 @@ fn finish(
             sockopt::set_dont_fragment(socket.as_fd()),
         )?;
     }
-    let (gso, gro) = offload(&socket, plan, role);
+    let passage = choose_passage(&socket, plan, role, peer);
     let info = options::info(&socket, role)?;
     Ok(Stream {
-        gso,
-        gro,
+        // What the output of --gsro says.
+        gso: plan.gsro && passage.way == Way::Offload,
+        gro: plan.gsro && passage.take == Take::Joined,
+        passage,
         ..Stream::new(info, socket, buffers)
     })
 }
 
-/// Raises the buffers to what the rate asks for, unless `-w` says what they shall be.
-fn make_room(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, EngineError> {
+/// Raises the buffer of this end's direction to what the test needs, unless `-w` says what it shall be.
+fn make_room(socket: &Socket, plan: &StreamPlan, role: StreamRole) -> Result<Buffers, EngineError> {
     let kept = options::kept(socket, plan)?;
     if plan.options.window.is_some() {
         return Ok(kept);
     }
-    let wanted = wanted_buffer(plan);
     // The kernel keeps twice what it is asked for, half of it for its own bookkeeping.
-    if kept.rcvbuf / 2 < wanted {
-        let raised = sockopt::raise_receive_buffer(socket.as_fd(), wanted);
-        set("SO_RCVBUF", &wanted, raised)?;
+    let receive = receive_buffer(plan, role);
+    if kept.rcvbuf / 2 < receive {
+        let raised = sockopt::raise_receive_buffer(socket.as_fd(), receive);
+        set("SO_RCVBUF", &receive, raised)?;
     }
-    if kept.sndbuf / 2 < wanted {
-        set(
-            "SO_SNDBUF",
-            &wanted,
-            sockopt::raise_send_buffer(socket.as_fd(), wanted),
-        )?;
+    let send = send_buffer(plan, role);
+    if kept.sndbuf / 2 < send {
+        let raised = sockopt::raise_send_buffer(socket.as_fd(), send);
+        set("SO_SNDBUF", &send, raised)?;
     }
     options::kept(socket, plan)
 }
 
-/// Bytes that a buffer should hold.
-fn wanted_buffer(plan: &StreamPlan) -> u32 {
-    let by_rate = plan.rate.map_or(UNLIMITED_BUFFER, |rate| {
+/// Bytes that the receive buffer should hold.
+fn receive_buffer(plan: &StreamPlan, role: StreamRole) -> u32 {
+    let least = two_datagrams(plan);
+    if role.sending {
+        return least;
+    }
+    let by_rate = plan.rate.map_or(u32::MAX, |rate| {
         let bytes = u128::from(rate) / 8 * BUFFERED.as_nanos() / 1_000_000_000;
-        u32::try_from(bytes)
-            .unwrap_or(u32::MAX)
-            .min(UNLIMITED_BUFFER)
+        u32::try_from(bytes).unwrap_or(u32::MAX)
     });
-    // Two datagrams, so that one can come while another is read.
-    by_rate.max(2 * plan.block + 1024)
+    let most = (UNLIMITED_BUFFERS / u32::from(plan.streams.max(1))).max(LARGE_BUFFER);
+    by_rate.min(most).max(least)
 }
 
-/// Turns on the offload that the test asks for and the kernel has.
-fn offload(socket: &Socket, plan: &StreamPlan, role: StreamRole) -> (bool, bool) {
-    if !plan.gsro {
-        return (false, false);
+/// Bytes that the send buffer should hold. It is what keeps a sender back when the device is slower, and so must be
+/// smaller than the queues before the device: what they have no room for is lost.
+fn send_buffer(plan: &StreamPlan, role: StreamRole) -> u32 {
+    let least = two_datagrams(plan);
+    if role.sending && together(plan) > 1 {
+        least.max(PACKETS_IN_FLIGHT)
+    } else {
+        least
     }
-    let result = if role.sending {
+}
+
+/// So that one can come or go while another is made or read.
+fn two_datagrams(plan: &StreamPlan) -> u32 {
+    2 * plan.block + 1024
+}
+
+/// Bytes of the headers of a datagram over IPv4, without options, and over IPv6.
+const HEADERS_V4: usize = 20 + 8;
+const HEADERS_V6: usize = 40 + 8;
+
+/// Chooses how datagrams go through the kernel, and sets the socket up for it.
+///
+/// Offload is on where it is asked for, and by itself where many datagrams go together, as far as the kernel has it. A
+/// sender's segments must fit the path, for they are never fragments.
+fn choose_passage(socket: &Socket, plan: &StreamPlan, role: StreamRole, peer: IpAddr) -> Passage {
+    let offloads = || match turn_on_offload(socket, plan, role) {
+        Ok(()) => true,
+        Err(error) if plan.gsro => {
+            warn!("this kernel refuses UDP offload: {error}");
+            false
+        }
+        Err(error) => {
+            debug!("no UDP offload here: {error}");
+            false
+        }
+    };
+    if role.sending {
+        let together = together(plan);
+        let wanted = plan.gsro || together > 1 && !plan.no_gso;
+        let possible =
+            2 * plan.block as usize <= udp::MAX_BYTES && fits_path(socket, plan.block, peer);
+        let way = if wanted && possible && offloads() {
+            Way::Offload
+        } else if together > 1 {
+            Way::Batch
+        } else {
+            Way::Single
+        };
+        Passage {
+            way,
+            together,
+            ..Passage::default()
+        }
+    } else {
+        // Each header of joined datagrams lies behind a payload, which would have to be copied.
+        let headers_do = plan.skip_rx_copy && !plan.gsro;
+        let take = if headers_do {
+            Take::Header
+        } else if (plan.gsro || !plan.no_gso) && offloads() {
+            Take::Joined
+        } else {
+            Take::Whole
+        };
+        Passage {
+            take,
+            ..Passage::default()
+        }
+    }
+}
+
+fn turn_on_offload(socket: &Socket, plan: &StreamPlan, role: StreamRole) -> io::Result<()> {
+    if role.sending {
         let block = u16::try_from(plan.block).unwrap_or(u16::MAX);
         sockopt::set_udp_segment(socket.as_fd(), block)
     } else {
         sockopt::set_udp_gro(socket.as_fd())
-    };
-    match result {
-        Ok(()) => (role.sending, !role.sending),
-        Err(error) => {
-            warn!("this kernel refuses UDP offload: {error}");
-            (false, false)
-        }
     }
+}
+
+/// How many datagrams a sender may hand over at once, so that no burst is longer than those of its pacing.
+fn together(plan: &StreamPlan) -> usize {
+    let paced = plan
+        .rate
+        .map(|rate| pacer::quantum(rate, plan.burst, plan.block));
+    // The system spreads packets, and one with many segments is one packet.
+    let by_system = plan
+        .fq_rate
+        .map(|rate| pacer::quantum(rate, None, plan.block));
+    let least = paced.into_iter().chain(by_system).min();
+    least.map_or(usize::MAX, |blocks| blocks as usize)
+}
+
+/// Whether a datagram fits into one packet, as far as the kernel knows the path.
+fn fits_path(socket: &Socket, block: u32, peer: IpAddr) -> bool {
+    // A socket for IPv6 whose peer has an IPv4 address sends IPv4.
+    let headers = if peer.to_canonical().is_ipv4() {
+        HEADERS_V4
+    } else {
+        HEADERS_V6
+    };
+    let mtu = sockopt::path_mtu(socket.as_fd(), peer.is_ipv4());
+    // Where the kernel does not say, the first call will.
+    mtu.map_or(true, |mtu| block as usize + headers <= mtu)
 }
 
 /// Says hello until the server replies.
@@ -335,14 +432,102 @@ mod tests {
     }
 
     #[test]
-    fn buffers_follow_the_rate() {
-        let with = |rate, block| StreamPlan {
-            block,
-            rate,
+    fn receive_buffers_hold_ten_milliseconds() {
+        let receiver = StreamRole {
+            sending: false,
+            ..ROLE
+        };
+        let of = |rate, block, streams| {
+            let plan = StreamPlan {
+                block,
+                rate,
+                streams,
+                ..plan()
+            };
+            receive_buffer(&plan, receiver)
+        };
+        assert_eq!(of(Some(1_000_000_000), 1460, 1), 1_250_000);
+        assert_eq!(of(Some(1_048_576), 32_768, 1), 66_560);
+        assert_eq!(of(None, 1460, 1), UNLIMITED_BUFFERS);
+        assert_eq!(of(None, 1460, 4), UNLIMITED_BUFFERS / 4);
+        assert_eq!(of(None, 1460, 128), LARGE_BUFFER);
+        let sender = StreamPlan {
+            rate: None,
             ..plan()
         };
-        assert_eq!(wanted_buffer(&with(Some(1_000_000_000), 1460)), 1_250_000);
-        assert_eq!(wanted_buffer(&with(Some(1_048_576), 32_768)), 66_560);
-        assert_eq!(wanted_buffer(&with(None, 1460)), UNLIMITED_BUFFER);
+        assert_eq!(receive_buffer(&sender, ROLE), two_datagrams(&sender));
+    }
+
+    #[test]
+    fn no_more_go_together_than_pacing_allows() {
+        let of = |rate, burst, fq_rate| {
+            together(&StreamPlan {
+                block: 1448,
+                rate,
+                burst,
+                fq_rate,
+                ..plan()
+            })
+        };
+        assert_eq!(of(None, None, None), usize::MAX);
+        assert_eq!(of(Some(1_000_000_000), None, None), 21);
+        assert_eq!(of(Some(10_000_000), None, None), 1);
+        assert_eq!(of(Some(10_000_000), Some(7), None), 7);
+        assert_eq!(of(None, None, Some(1_000_000_000)), 21);
+        assert_eq!(of(Some(1_000_000_000), None, Some(100_000_000)), 2);
+    }
+
+    /// The passage of a stream to a socket on loopback.
+    fn passage(sending: bool, change: impl FnOnce(&mut StreamPlan)) -> Passage {
+        let here = "127.0.0.1:0".parse().unwrap();
+        let socket = listen(here, None).unwrap();
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        let mut plan = StreamPlan {
+            block: 1448,
+            rate: None,
+            ..plan()
+        };
+        change(&mut plan);
+        let role = StreamRole { sending, ..ROLE };
+        choose_passage(&socket, &plan, role, here.ip())
+    }
+
+    #[test]
+    fn many_datagrams_that_go_together_are_one_packet_unless_forbidden() {
+        let way = |change: fn(&mut StreamPlan)| passage(true, change).way;
+        assert_eq!(way(|_| ()), Way::Offload);
+        assert_eq!(way(|plan| plan.no_gso = true), Way::Batch);
+        assert_eq!(way(|plan| plan.rate = Some(10_000_000)), Way::Single);
+        let asked = |plan: &mut StreamPlan| {
+            plan.rate = Some(10_000_000);
+            plan.gsro = true;
+            plan.no_gso = true;
+        };
+        assert_eq!(way(asked), Way::Offload);
+        // Two do not fit.
+        assert_eq!(way(|plan| plan.block = 40_000), Way::Batch);
+    }
+
+    #[test]
+    fn receivers_take_joined_datagrams_unless_headers_do() {
+        let take = |change: fn(&mut StreamPlan)| passage(false, change).take;
+        assert_eq!(take(|_| ()), Take::Joined);
+        assert_eq!(take(|plan| plan.no_gso = true), Take::Whole);
+        assert_eq!(take(|plan| plan.skip_rx_copy = true), Take::Header);
+    }
+
+    #[test]
+    fn segments_longer_than_the_path_takes_are_no_segments() {
+        let here = "127.0.0.1:0".parse().unwrap();
+        let socket = listen(here, None).unwrap();
+        let to = here.ip();
+        // Unknown until it is connected.
+        assert!(fits_path(&socket, 65_507, to));
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        assert!(fits_path(&socket, 1448, to));
+        assert!(
+            !fits_path(&socket, 65_536, to),
+            "loopback has an MTU of 65536"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The member `end`: what the test came to.
 
-use iperf_model::{CopyReport, CpuUsage, Summary, TestConfig, Transport};
+use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig, Transport};
 use serde_json::{Map, Value, json};
 
 use crate::copies;
@@ -208,6 +208,9 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> Value {
     if let Some(drops) = received.socket_drops {
         members.insert("socket_drops".into(), json!(drops));
     }
+    if let Some(batching) = row.batching {
+        members.insert("moved_by".into(), json!(moved_by(batching, row.sending)));
+    }
     members.insert("sender".into(), json!(row.sending));
     let Copies { sender, receiver } = &row.copies;
     let both = [("sender", sender), ("receiver", receiver)].into_iter();
@@ -218,6 +221,18 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> Value {
         members.insert("zerocopy".into(), both.into());
     }
     members.into()
+}
+
+/// The system's names for how datagrams move.
+fn moved_by(batching: Batching, sending: bool) -> &'static str {
+    match (batching, sending) {
+        (Batching::Nothing, true) => "send",
+        (Batching::Calls, true) => "sendmmsg",
+        (Batching::Packets, true) => "gso",
+        (Batching::Nothing, false) => "recv",
+        (Batching::Calls, false) => "recvmmsg",
+        (Batching::Packets, false) => "gro",
+    }
 }
 
 /// The sender's bytes and the receiver's losses in one object.

@@ -1,7 +1,7 @@
 //! The rows of a summary: each stream as both ends saw it, and the sum of each group.
 
 use iperf_model::{
-    CopyReport, FileProgress, StreamSummary, Summary, TcpTotals, TestConfig, ZeroCopy,
+    Batching, CopyReport, FileProgress, StreamSummary, Summary, TcpTotals, TestConfig, ZeroCopy,
 };
 
 use super::{mean, percent, rate, roles, seconds, total, total_lost};
@@ -52,6 +52,8 @@ pub(crate) struct EndRow {
     pub(crate) retransmits: Option<u64>,
     /// The kernel's view, when this end sends. Always `None` in a sum.
     pub(crate) tcp: Option<TcpTotals>,
+    /// How this end moved datagrams. Always `None` in a sum.
+    pub(crate) batching: Option<Batching>,
     /// How much of a file went through. Always `None` in a sum.
     pub(crate) file: Option<FileRow>,
     /// How the bytes went through the sending and the receiving end, if the test asked for zero-copy.
@@ -188,6 +190,7 @@ impl EndRow {
             },
             retransmits: stream.retransmits,
             tcp: stream.tcp,
+            batching: stream.batching,
             file: stream
                 .file
                 .as_ref()
@@ -235,6 +238,7 @@ impl EndRow {
                 .filter_map(|row| row.retransmits)
                 .reduce(u64::saturating_add),
             tcp: None,
+            batching: None,
             file: None,
             copies: Copies {
                 sender: sum_of_copies(rows.iter().map(|row| row.copies.sender.as_ref())),

@@ -274,6 +274,7 @@ fn stream_summary(stream: &Value, sending: bool, is_client: bool) -> StreamSumma
             min_rtt: number("min_rtt") as u32,
             mean_rtt: number("mean_rtt") as u32,
         }),
+        batching: None,
         file: stream["diskfile"].is_object().then(|| {
             let file = &stream["diskfile"];
             let moved = if sending { "sent" } else { "received" };
@@ -307,6 +308,7 @@ fn udp_summary(udp: &Value, received: &Value, sending: bool, is_client: bool) ->
         }),
         retransmits: None,
         tcp: None,
+        batching: None,
         file: None,
         sender_copies: None,
         receiver_copies: None,

@@ -449,6 +449,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
             }),
             retransmits: sent.and_then(|row| row.retransmits).filter(|_| tcp),
             tcp: None,
+            batching: None,
             file: find("        Sent ").map(file),
             sender_copies: None,
             receiver_copies: None,

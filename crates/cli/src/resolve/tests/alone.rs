@@ -146,6 +146,13 @@ fn a_server_reads_its_limits() {
 }
 
 #[test]
+fn either_end_may_forbid_offload() {
+    assert!(client("-u --no-gso").local.no_gso);
+    assert!(server("--no-gso").local.no_gso);
+    assert!(!client("-u").local.no_gso);
+}
+
+#[test]
 fn keepalive_has_up_to_three_parts() {
     let keepalive = |idle, interval, count| {
         Some(Keepalive {

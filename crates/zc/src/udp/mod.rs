@@ -1,0 +1,124 @@
+//! Movers for datagrams: numbered and stamped by the sender, handed one by one to whoever counts them.
+//!
+//! What costs time is the way through the kernel, so it is taken by as many datagrams as there are to go:
+//!
+//! ```text
+//! sender    GSO        one call, one packet that is cut as late as possible    UDP_SEGMENT, Linux 4.18
+//!           sendmmsg   one call, one packet per datagram
+//!           send       one call per datagram
+//! receiver  GRO        one packet holds many datagrams                         UDP_GRO, Linux 5.0
+//!           recvmmsg   one call takes all packets that are there
+//! ```
+//!
+//! On the wire they are ordinary datagrams in every case, and each has its own header. A sender falls back, down the
+//! list, when the kernel or the way to the peer refuses.
+
+mod batch;
+mod receive;
+mod send;
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use nix::time::{ClockId, clock_gettime};
+
+pub use receive::{DatagramReceiver, Look, Take};
+pub(crate) use send::MAX_SEGMENTS_BEFORE;
+pub use send::{DatagramSender, Stamp};
+
+/// The most bytes that one datagram, or one call with offload, may have.
+pub const MAX_BYTES: usize = 65_507;
+
+/// How datagrams go through the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Way {
+    /// One by one.
+    Single = 0,
+    /// Many in one call.
+    Batch = 1,
+    /// Many in one packet.
+    Offload = 2,
+}
+
+/// The way that a mover really takes, for others to read while it runs.
+#[derive(Debug)]
+pub struct WayTaken(AtomicU8);
+
+impl WayTaken {
+    /// A mover that begins with `way`.
+    pub fn new(way: Way) -> Self {
+        Self(AtomicU8::new(way as u8))
+    }
+
+    /// The way as it is now.
+    pub fn get(&self) -> Way {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Way::Single,
+            1 => Way::Batch,
+            _ => Way::Offload,
+        }
+    }
+
+    fn set(&self, way: Way) {
+        self.0.store(way as u8, Ordering::Relaxed);
+    }
+}
+
+/// How many bytes of a datagram that waits, or comes, at a socket; it stays there.
+pub fn next_length(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(recv(
+        socket.as_raw_fd(),
+        &mut [0],
+        MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC,
+    )?)
+}
+
+/// The monotonic clock, as both ends write and read it.
+pub fn monotonic() -> Duration {
+    // The clock exists on every Linux, and is never negative.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+/// What an earlier datagram met on its way (an ICMP message) is reported by a later call and is not about it.
+pub(crate) fn unless_refused(error: Errno) -> io::Error {
+    match error {
+        Errno::ECONNREFUSED => io::ErrorKind::Interrupted.into(),
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    /// Two sockets, each connected to the other.
+    pub(super) fn pair() -> (UdpSocket, UdpSocket) {
+        let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let [a, b] = sockets;
+        a.connect(b.local_addr().unwrap()).unwrap();
+        b.connect(a.local_addr().unwrap()).unwrap();
+        (a, b)
+    }
+
+    /// Writes the number of a datagram and the time in microseconds.
+    pub(super) fn stamp(datagram: &mut [u8], sequence: u64, now: Duration) {
+        let micros = u64::try_from(now.as_micros()).unwrap();
+        datagram[..8].copy_from_slice(&sequence.to_be_bytes());
+        datagram[8..16].copy_from_slice(&micros.to_be_bytes());
+    }
+
+    #[test]
+    fn the_way_is_told() {
+        for way in [Way::Single, Way::Batch, Way::Offload] {
+            let taken = WayTaken::new(Way::Single);
+            taken.set(way);
+            assert_eq!(taken.get(), way);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The receiver's side: one call takes what is there, and waits only when there is nothing.
+//!
+//! All datagrams of a call have one time of arrival, read when the call is back: they had all come by then, and what
+//! lies between is the time in which they were copied, not one that they spent on their way.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Moved;
+use crate::account::Account;
+use crate::receive::ReceiveMover;
+use crate::udp::batch::{self, Message, RECEIVE_AT_MOST};
+use crate::udp::{MAX_BYTES, Way, WayTaken, monotonic, unless_refused};
+
+/// How much of a datagram is kept when its payload is not wanted: the longest header.
+const HEADER_ROOM: usize = 16;
+
+/// Room for a packet of joined datagrams. Not a power of two, so that their headers do not share cache sets.
+const JOINED_ROOM: usize = 65_536 + 320;
+
+/// The kernel tells the length of the next datagram only (`FIONREAD`, udp(7)): take what is there, but not for ever
+/// from a peer that goes on sending.
+const MAX_BACKLOG: usize = 128 << 20;
+
+/// Looks at the datagrams that come.
+pub trait Look: Send {
+    /// Looks at one: its first bytes, its length on the wire, and when it came by the monotonic clock. Says how many
+    /// numbers have passed with it, which is more than one when others were lost before it and none when it came late
+    /// or twice; `None` when it does not count.
+    fn look(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        bytes: &[u8],
+        length: usize,
+        arrival: Duration,
+    ) -> Option<u32>;
+
+    /// No more have come for now. An error ends the stream.
+    fn pause(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is taken of datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// All of it, from a socket without `UDP_GRO`.
+    Whole,
+    /// All of it, from a socket with `UDP_GRO`.
+    Joined,
+    /// Only what may be a header is copied out of the kernel; not from a socket with `UDP_GRO`.
+    Header,
+}
+
+/// Receives datagrams, many at a time.
+pub struct DatagramReceiver<L> {
+    buffer: Vec<u8>,
+    slot: usize,
+    messages: Vec<Message>,
+    taken: Arc<WayTaken>,
+    look: L,
+    account: Account,
+}
+
+impl<L: Look> DatagramReceiver<L> {
+    /// Takes so much of each.
+    pub fn new(take: Take, taken: Arc<WayTaken>, look: L) -> Self {
+        let slot = match take {
+            Take::Whole => MAX_BYTES,
+            Take::Joined => JOINED_ROOM,
+            Take::Header => HEADER_ROOM,
+        };
+        Self {
+            // Memory that nothing is written to is not used.
+            buffer: vec![0; slot * RECEIVE_AT_MOST],
+            slot,
+            messages: vec![Message::default(); RECEIVE_AT_MOST],
+            taken,
+            look,
+            account: Account::default(),
+        }
+    }
+
+    /// Says by what came how it comes.
+    fn note_way(&self, count: usize, joined: bool) {
+        let way = if joined {
+            Way::Offload
+        } else if count > 1 {
+            Way::Batch
+        } else {
+            return;
+        };
+        if way > self.taken.get() {
+            self.taken.set(way);
+        }
+    }
+}
+
+impl<L: Look> ReceiveMover for DatagramReceiver<L> {
+    fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
+        let count = batch::receive(
+            socket,
+            &mut self.buffer,
+            self.slot,
+            &mut self.messages,
+            wait,
+        )
+        .map_err(unless_refused)?;
+        let now = monotonic();
+        let mut moved = Moved::default();
+        let mut joined = false;
+        let rooms = self.buffer.chunks_exact(self.slot);
+        for (message, room) in self.messages.iter().zip(rooms).take(count) {
+            let mut count = |bytes: &[u8], length: usize| {
+                if let Some(blocks) = self.look.look(socket, bytes, length, now) {
+                    // What there is no room for is dropped unread.
+                    self.account.copied += bytes.len() as u64;
+                    self.account.uncopied += (length - bytes.len()) as u64;
+                    moved.bytes += length;
+                    moved.blocks += blocks;
+                }
+            };
+            let kept = &room[..message.length.min(self.slot)];
+            match message.segment {
+                None => count(kept, message.length),
+                Some(segment) => {
+                    joined |= segment < message.length;
+                    for datagram in kept.chunks(segment) {
+                        count(datagram, datagram.len());
+                    }
+                }
+            }
+        }
+        self.note_way(count, joined);
+        self.account.calls += 1;
+        self.look.pause()?;
+        if moved.bytes == 0 {
+            // No bytes would mean the end of the stream, and this is none.
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(moved)
+    }
+
+    fn backlog(&self, _: BorrowedFd<'_>) -> io::Result<usize> {
+        Ok(MAX_BACKLOG)
+    }
+
+    fn account(&self) -> Account {
+        self.account
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockopt;
+    use crate::udp::tests::pair;
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    /// Takes note of each datagram's first byte, how many bytes it saw, and its length.
+    struct Note(Sender<(u8, usize, usize)>);
+
+    impl Look for Note {
+        fn look(
+            &mut self,
+            _: BorrowedFd<'_>,
+            bytes: &[u8],
+            length: usize,
+            _: Duration,
+        ) -> Option<u32> {
+            if length < 3 {
+                return None;
+            }
+            self.0.send((bytes[0], bytes.len(), length)).unwrap();
+            Some(1)
+        }
+    }
+
+    fn receiver(take: Take) -> (DatagramReceiver<Note>, Receiver<(u8, usize, usize)>) {
+        let (sender, seen) = channel();
+        let taken = Arc::new(WayTaken::new(Way::Single));
+        (DatagramReceiver::new(take, taken, Note(sender)), seen)
+    }
+
+    fn send(socket: &UdpSocket, numbers: std::ops::Range<u8>, length: usize) {
+        for number in numbers {
+            socket.send(&vec![number; length]).unwrap();
+        }
+    }
+
+    fn drain(mover: &mut DatagramReceiver<Note>, socket: &UdpSocket) -> Moved {
+        let mut all = Moved::default();
+        while let Ok(moved) = mover.receive(socket.as_fd(), false) {
+            all.bytes += moved.bytes;
+            all.blocks += moved.blocks;
+        }
+        all
+    }
+
+    #[test]
+    fn one_call_takes_what_is_there_and_waits_for_no_more() {
+        let (a, b) = pair();
+        let (mut mover, seen) = receiver(Take::Whole);
+        send(&a, 0..1, 100);
+        assert_eq!(mover.receive(b.as_fd(), true).unwrap().blocks, 1);
+        assert_eq!(mover.taken.get(), Way::Single);
+        send(&a, 1..6, 100);
+        let moved = mover.receive(b.as_fd(), true).unwrap();
+        assert_eq!((moved.bytes, moved.blocks), (500, 5));
+        assert_eq!(mover.taken.get(), Way::Batch);
+        send(&a, 6..40, 100);
+        assert_eq!(drain(&mut mover, &b).blocks, 34);
+        assert!(seen.try_iter().eq((0..40).map(|number| (number, 100, 100))));
+        let error = mover.receive(b.as_fd(), false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn joined_datagrams_are_told_apart() {
+        let (a, b) = pair();
+        sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
+        sockopt::set_udp_gro(b.as_fd()).unwrap();
+        let (mut mover, seen) = receiver(Take::Joined);
+        let packet: Vec<u8> = (0..40).flat_map(|number| [number; 100]).collect();
+        // The last one is shorter.
+        a.send(&packet[..3950]).unwrap();
+        let moved = drain(&mut mover, &b);
+        assert_eq!((moved.bytes, moved.blocks), (3950, 40));
+        let length = |number| if number == 39 { 50 } else { 100 };
+        let expected = (0..40).map(|number| (number, length(number), length(number)));
+        assert!(seen.try_iter().eq(expected));
+        assert_eq!(mover.taken.get(), Way::Offload);
+    }
+
+    #[test]
+    fn the_longest_datagrams_fit() {
+        for (take, gro) in [(Take::Whole, false), (Take::Joined, true)] {
+            let (a, b) = pair();
+            if gro {
+                sockopt::set_udp_gro(b.as_fd()).unwrap();
+            }
+            let (mut mover, seen) = receiver(take);
+            send(&a, 0..2, MAX_BYTES);
+            assert_eq!(drain(&mut mover, &b).bytes, 2 * MAX_BYTES);
+            assert!(
+                seen.try_iter()
+                    .eq((0..2).map(|n| (n, MAX_BYTES, MAX_BYTES)))
+            );
+        }
+    }
+
+    #[test]
+    fn without_the_payload_the_length_is_still_known() {
+        let (a, b) = pair();
+        let (mut mover, seen) = receiver(Take::Header);
+        send(&a, 0..3, 5000);
+        let moved = mover.receive(b.as_fd(), true).unwrap();
+        assert_eq!((moved.bytes, moved.blocks), (15_000, 3));
+        assert!(seen.try_iter().eq((0..3).map(|number| (number, 16, 5000))));
+    }
+
+    #[test]
+    fn what_does_not_count_is_no_end_of_stream() {
+        let (a, b) = pair();
+        let (mut mover, _seen) = receiver(Take::Whole);
+        for nothing in [&b"hi"[..], b""] {
+            a.send(nothing).unwrap();
+            let error = mover.receive(b.as_fd(), true).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The sender's side.
+//!
+//! Each datagram's time is that at which the kernel gets it. With GSO all datagrams of a call are one packet and go at
+//! one moment, so they have one time. `sendmmsg` hands them over one after another, and takes as long for each as it
+//! took in the call before: the times of a batch are that far apart. Neither waits with stamped datagrams in its hands
+//! for more than one call.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, send};
+
+use crate::account::Account;
+use crate::send::SendMover;
+use crate::udp::batch::{self, SEND_AT_MOST};
+use crate::udp::{MAX_BYTES, Way, WayTaken, monotonic, unless_refused};
+use crate::{Moved, sockopt};
+
+/// The most datagrams in one call with `UDP_SEGMENT` (`UDP_MAX_SEGMENTS`): of Linux 6.9, and of every kernel before.
+const MAX_SEGMENTS: usize = 128;
+pub(crate) const MAX_SEGMENTS_BEFORE: usize = 64;
+
+/// A pause when the queues below the socket are full: the kernel has no call that waits for them.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_micros(50);
+
+/// The longest time for which one datagram may keep `sendmmsg` busy: what is longer was an interruption.
+const SLOWEST: Duration = Duration::from_micros(20);
+
+/// Writes the header of a datagram: its number, from 1 on, and the time of the monotonic clock.
+pub trait Stamp: FnMut(&mut [u8], u64, Duration) + Send {}
+
+impl<F: FnMut(&mut [u8], u64, Duration) + Send> Stamp for F {}
+
+/// Sends numbered datagrams.
+pub struct DatagramSender<S> {
+    /// Room for all datagrams of one call; payloads are filled once.
+    buffer: Vec<u8>,
+    block: usize,
+    per_call: usize,
+    way: Way,
+    taken: Arc<WayTaken>,
+    /// How long `sendmmsg` takes for one.
+    pace: Duration,
+    sequence: u64,
+    stamp: S,
+    account: Account,
+}
+
+impl<S: Stamp> DatagramSender<S> {
+    /// Datagrams like `payload`, which must not be empty, at most `together` in one call. For [`Way::Offload`] the
+    /// socket has `UDP_SEGMENT` set to the length of one.
+    pub fn new(payload: &[u8], together: usize, taken: Arc<WayTaken>, stamp: S) -> Self {
+        let block = payload.len();
+        let way = taken.get();
+        let fit = match way {
+            Way::Offload => (MAX_BYTES / block).min(MAX_SEGMENTS),
+            Way::Batch => SEND_AT_MOST,
+            Way::Single => 1,
+        };
+        let per_call = together.min(fit).max(1);
+        // After a fall back from offload a batch may have more datagrams than fit into one packet.
+        let room = match way {
+            Way::Single => 1,
+            Way::Batch | Way::Offload => per_call.max(together.min(SEND_AT_MOST)),
+        };
+        Self {
+            buffer: payload.repeat(room.max(1)),
+            block,
+            per_call,
+            way,
+            taken,
+            pace: Duration::ZERO,
+            sequence: 0,
+            stamp,
+            account: Account::default(),
+        }
+    }
+
+    /// Numbers the next datagrams and writes their times, the first one's and `apart` more for each other.
+    fn stamp(&mut self, count: usize, first: Duration, apart: Duration) {
+        let mut sequence = self.sequence;
+        let mut time = first;
+        for datagram in self.buffer.chunks_exact_mut(self.block).take(count) {
+            sequence += 1;
+            (self.stamp)(datagram, sequence, time);
+            time += apart;
+        }
+    }
+
+    /// Sends `count` datagrams as one packet, or one as it is.
+    fn send_packet(&mut self, socket: BorrowedFd<'_>, count: usize) -> Result<usize, Errno> {
+        self.stamp(count, monotonic(), Duration::ZERO);
+        let bytes = &self.buffer[..count * self.block];
+        send(socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).map(|_| count)
+    }
+
+    /// Sends up to `count` datagrams as packets of their own.
+    fn send_batch(&mut self, socket: BorrowedFd<'_>, count: usize) -> Result<usize, Errno> {
+        let begin = monotonic();
+        self.stamp(count, begin, self.pace);
+        match batch::send(socket, &self.buffer[..count * self.block], self.block) {
+            // There is room for none: one call that waits for it. What was stamped is stamped anew.
+            Err(Errno::EAGAIN) => self.send_packet(socket, 1),
+            Err(error) => Err(error),
+            Ok(sent) => {
+                let each =
+                    monotonic().saturating_sub(begin) / u32::try_from(sent.max(1)).unwrap_or(1);
+                self.pace = (3 * self.pace + each.min(SLOWEST)) / 4;
+                Ok(sent)
+            }
+        }
+    }
+
+    /// Takes the next easier way, if the error may be about this one; says whether there is any.
+    fn falls_back(&mut self, socket: BorrowedFd<'_>, count: usize, error: Errno) -> bool {
+        match (self.way, error) {
+            // Linux before 6.9 takes fewer.
+            (Way::Offload, Errno::EINVAL) if count > MAX_SEGMENTS_BEFORE => {
+                self.per_call = MAX_SEGMENTS_BEFORE;
+            }
+            // Segments that do not fit the path, or a path that can't be segmented for (a tunnel, IPsec, no checksums).
+            (Way::Offload, Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE | Errno::EOPNOTSUPP) => {
+                // A socket that never had the option need not lose it.
+                let _ = sockopt::set_udp_segment(socket, 0);
+                self.per_call = (self.buffer.len() / self.block).min(SEND_AT_MOST);
+                self.set_way(if self.per_call > 1 {
+                    Way::Batch
+                } else {
+                    Way::Single
+                });
+            }
+            // Not in every sandbox.
+            (Way::Batch, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
+                self.per_call = 1;
+                self.set_way(Way::Single);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn set_way(&mut self, way: Way) {
+        self.way = way;
+        self.taken.set(way);
+    }
+}
+
+impl<S: Stamp> SendMover for DatagramSender<S> {
+    fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
+        let count = self.per_call.min(budget as usize);
+        let sent = if self.way == Way::Batch && count > 1 {
+            self.send_batch(socket, count)
+        } else {
+            self.send_packet(socket, count)
+        };
+        match sent {
+            Ok(sent) => {
+                self.sequence += sent as u64;
+                self.account.copy(sent * self.block);
+                Ok(Moved {
+                    bytes: sent * self.block,
+                    blocks: u32::try_from(sent).unwrap_or(u32::MAX),
+                })
+            }
+            // Not sent, so not numbered either: the next call uses the same numbers.
+            Err(Errno::ENOBUFS) => {
+                std::thread::sleep(FULL_QUEUE_PAUSE);
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            Err(error) if self.falls_back(socket, count, error) => {
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            Err(error) => Err(unless_refused(error)),
+        }
+    }
+
+    fn account(&self) -> Account {
+        self.account
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::udp::tests::{pair, stamp};
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    fn sender(length: usize, together: usize, way: Way) -> DatagramSender<impl Stamp> {
+        DatagramSender::new(
+            &vec![7; length],
+            together,
+            Arc::new(WayTaken::new(way)),
+            stamp,
+        )
+    }
+
+    /// Sends so many and reads them one by one: each number and its time in microseconds.
+    fn through<S: Stamp>(
+        mover: &mut DatagramSender<S>,
+        a: &UdpSocket,
+        b: &UdpSocket,
+        count: u32,
+    ) -> Vec<(u64, u64)> {
+        let mut sent = 0;
+        while sent < count {
+            match mover.send(a.as_fd(), count - sent) {
+                Ok(moved) => {
+                    assert_eq!(moved.bytes, mover.block * moved.blocks as usize);
+                    sent += moved.blocks;
+                }
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::Interrupted),
+            }
+        }
+        assert_eq!(sent, count);
+        let mut datagram = vec![0; mover.block + 1];
+        let word = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
+        let read = (0..count).map(|_| {
+            assert_eq!(b.recv(&mut datagram).unwrap(), mover.block);
+            (word(&datagram[..8]), word(&datagram[8..16]))
+        });
+        read.collect()
+    }
+
+    fn numbers(datagrams: &[(u64, u64)]) -> Vec<u64> {
+        datagrams.iter().map(|(number, _)| *number).collect()
+    }
+
+    #[test]
+    fn datagrams_are_numbered_from_one_whatever_the_way() {
+        for (way, together) in [
+            (Way::Single, usize::MAX),
+            (Way::Batch, usize::MAX),
+            (Way::Batch, 3),
+            (Way::Offload, usize::MAX),
+            (Way::Offload, 7),
+        ] {
+            let (a, b) = pair();
+            if way == Way::Offload {
+                sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
+            }
+            let mut mover = sender(100, together, way);
+            let read = through(&mut mover, &a, &b, 90);
+            assert_eq!(numbers(&read), (1..=90).collect::<Vec<_>>(), "{way:?}");
+            assert_eq!(mover.taken.get(), way);
+        }
+    }
+
+    #[test]
+    fn no_call_has_more_than_the_budget_or_what_goes_together() {
+        for (way, together, budget, sent) in [
+            (Way::Single, 9, 9, 1),
+            (Way::Batch, 9, 5, 5),
+            (Way::Batch, 3, 5, 3),
+            (Way::Batch, usize::MAX, 100, SEND_AT_MOST),
+            (Way::Offload, 9, 5, 5),
+            (Way::Offload, 3, 5, 3),
+        ] {
+            let (a, _b) = pair();
+            if way == Way::Offload {
+                sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
+            }
+            let moved = sender(100, together, way).send(a.as_fd(), budget).unwrap();
+            assert_eq!(moved.blocks as usize, sent, "{way:?} {together} {budget}");
+        }
+    }
+
+    #[test]
+    fn a_packet_has_one_time_and_the_datagrams_of_a_batch_their_own() {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap();
+        for way in [Way::Batch, Way::Offload] {
+            let (a, b) = pair();
+            if way == Way::Offload {
+                sockopt::set_udp_segment(a.as_fd(), 1000).unwrap();
+            }
+            let mut mover = sender(1000, 16, way);
+            // The first batch learns how long one takes.
+            through(&mut mover, &a, &b, 16);
+            mover.pace = if way == Way::Batch {
+                SLOWEST
+            } else {
+                mover.pace
+            };
+            let begin = micros(monotonic());
+            let read = through(&mut mover, &a, &b, 16);
+            let first = read[0].1;
+            assert!(begin <= first && first <= micros(monotonic()));
+            for (n, (_, time)) in read.iter().enumerate() {
+                let apart = if way == Way::Batch { 20 * n as u64 } else { 0 };
+                assert!(time.abs_diff(first + apart) <= 1, "{way:?}: {read:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_to_cut_goes_in_batches_and_nothing_is_lost() {
+        let (a, b) = pair();
+        sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
+        // A packet without a checksum can't be cut.
+        sockopt::set::<libc::c_int>(a.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, &1).unwrap();
+        let mut mover = sender(100, usize::MAX, Way::Offload);
+        let read = through(&mut mover, &a, &b, 150);
+        assert_eq!(numbers(&read), (1..=150).collect::<Vec<_>>());
+        assert_eq!(mover.taken.get(), Way::Batch);
+    }
+
+    #[test]
+    fn an_error_that_no_easier_way_avoids_is_told() {
+        for way in [Way::Single, Way::Batch, Way::Offload] {
+            let (a, _b) = pair();
+            // Over IPv4 nothing is longer than 65507.
+            let mut mover = sender(65_600, 2, way);
+            let mut last = None;
+            for _ in 0..5 {
+                last = mover.send(a.as_fd(), 2).err();
+                if last
+                    .as_ref()
+                    .is_some_and(|e| e.kind() != io::ErrorKind::Interrupted)
+                {
+                    break;
+                }
+            }
+            let code = last.and_then(|error| error.raw_os_error());
+            assert_eq!(code, Some(libc::EMSGSIZE), "{way:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_datagram_keeps_its_number() {
+        for way in [Way::Single, Way::Batch, Way::Offload] {
+            let (a, b) = pair();
+            drop(b);
+            let mut mover = sender(100, 1, way);
+            let mut refused = 0;
+            for _ in 0..10 {
+                let before = mover.sequence;
+                match mover.send(a.as_fd(), 1) {
+                    Ok(_) => assert_eq!(mover.sequence, before + 1),
+                    Err(error) => {
+                        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+                        assert_eq!(mover.sequence, before);
+                        refused += 1;
+                    }
+                }
+            }
+            assert!(refused > 0, "loopback reports closed ports");
+        }
+    }
+}
