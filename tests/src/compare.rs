@@ -6,7 +6,7 @@ use crate::findings::Findings;
 use crate::{json, shape, text};
 
 /// Members of our documents that iperf3 does not have.
-const OURS_ALONE: [&str; 3] = ["socket_drops", "vsock", "zerocopy"];
+const OURS_ALONE: [&str; 4] = ["rcv_lowat", "socket_drops", "vsock", "zerocopy"];
 
 /// What only our lines say.
 const OUR_LINES: [&str; 2] = [" of them dropped in the receiver's socket", "zerocopy: "];

@@ -22,6 +22,8 @@ pub(crate) enum Phase {
 pub(crate) struct Counters {
     bytes: AtomicU64,
     blocks: AtomicU64,
+    /// The largest low-water mark that a receiver had, in bytes; 0 when it never had one.
+    low_water: AtomicU64,
     phase: AtomicU8,
 }
 
@@ -44,6 +46,18 @@ impl Counters {
 
     pub(crate) fn blocks(&self) -> u64 {
         self.blocks.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a receiver's low-water mark in bytes.
+    pub(crate) fn note_low_water(&self, bytes: u64) {
+        if bytes > 1 {
+            self.low_water.fetch_max(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The largest low-water mark so far.
+    pub(crate) fn low_water(&self) -> u64 {
+        self.low_water.load(Ordering::Relaxed)
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -18,6 +18,7 @@ mod error;
 mod gate;
 mod goal;
 mod kernel_view;
+mod lowat;
 mod measurement;
 mod member;
 mod modes;

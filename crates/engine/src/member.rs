@@ -20,6 +20,7 @@ use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::gate::Gate;
 use crate::goal::Goal;
 use crate::kernel_view;
+use crate::lowat::LowWater;
 use crate::modes::Modes;
 use crate::movers::{self, Place};
 use crate::pacer::Pacer;
@@ -138,7 +139,12 @@ impl Member {
                 place.receiver()?
             };
             let modes = chosen.modes;
-            let work: Work = Box::new(move |_| worker::receive(&task, chosen.mover.as_mut()));
+            let low_water = place.reads_by_copy().then(|| {
+                let room = place.room();
+                LowWater::new(plan.local.low_water, room, counters.clone())
+            });
+            let work: Work =
+                Box::new(move |_| worker::receive(&task, chosen.mover.as_mut(), low_water));
             (work, modes)
         };
         let wait = move || gate.pass().map_or(Ending::Stopped, work);
@@ -251,6 +257,8 @@ impl Member {
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
             copies: self.tally.get().map(|tally| self.modes.report(tally)),
+            low_water: (!self.info.sending && has_low_water(self.transport))
+                .then(|| self.counters.low_water()),
         }
     }
 
@@ -355,6 +363,11 @@ impl Member {
     pub(crate) fn window_is_closed(&self) -> bool {
         kernel_view::window_is_closed(self.transport, self.socket.as_fd())
     }
+}
+
+/// Whether receivers of the transport may have a low-water mark: byte streams do, messages come one by one.
+fn has_low_water(transport: Transport) -> bool {
+    !matches!(transport, Transport::Udp | Transport::Sctp)
 }
 
 /// Starts a named thread that leaves its ending behind, and says that it is done even when it panics.

@@ -59,6 +59,12 @@ pub(crate) struct Place<'a> {
     pub(crate) offload: bool,
 }
 
+/// What the buffers of all copying receivers together may take, in bytes: about what stays in a processor's cache.
+const ROOM: usize = 1024 * 1024;
+
+/// And what one of them has at least: a segment.
+const LEAST_ROOM: usize = 64 * 1024;
+
 /// A mover and how it is to move.
 pub(crate) struct Chosen<M: ?Sized> {
     pub(crate) mover: Box<M>,
@@ -78,6 +84,22 @@ impl Place<'_> {
             Source::repeat(&payload::block(self.config.payload, self.length()))
         };
         source.map_err(EngineError::system("prepare the block"))
+    }
+
+    /// The most that a receiver takes in one call. A block is what one call sends; a receiver takes what is there, as
+    /// far as its buffer goes. Messages are taken one by one.
+    pub(crate) fn room(&self) -> usize {
+        match self.config.transport {
+            Transport::Sctp => self.length(),
+            _ => (ROOM / usize::from(self.config.streams.max(1))).max(LEAST_ROOM),
+        }
+    }
+
+    /// Whether a low-water mark helps the stream's receiver: it does where bytes are copied. Where they are dropped or
+    /// passed on there is nothing to be gained by waiting, and what waits for pages to map waits its own way.
+    pub(crate) fn reads_by_copy(&self) -> bool {
+        let is_stream = !matches!(self.config.transport, Transport::Udp | Transport::Sctp);
+        is_stream && (self.file.is_some() || self.config.zerocopy.receive == ReceiveMode::Copy)
     }
 
     fn verifier(&self) -> Option<Verifier> {
@@ -165,7 +187,7 @@ impl Place<'_> {
         let requested = self.config.zerocopy.receive;
         let length = self.length();
         if let Some(file) = self.file {
-            let mover = FileReceiver::new(duplicate(file)?, length);
+            let mover = FileReceiver::new(duplicate(file)?, length).with_room(self.room());
             let reason = (requested != ReceiveMode::Copy)
                 .then(|| "a file is written from a copy".to_owned());
             let modes = Modes::new(requested, CopyMode::Copy).because(reason);
@@ -175,7 +197,7 @@ impl Place<'_> {
         let prepare = EngineError::system("prepare to receive without copying");
         let chosen = match requested {
             ReceiveMode::Copy => {
-                let mover = CopyReceiver::new(length);
+                let mover = CopyReceiver::new(length).with_room(self.room());
                 match self.verifier() {
                     Some(verifier) => receives(mover.verified(verifier), modes),
                     None => receives(mover, modes),
@@ -187,7 +209,7 @@ impl Place<'_> {
                 let mover = mover.map_err(prepare)?;
                 Chosen { mover, modes }
             }
-            ReceiveMode::Trunc => receives(TruncReceiver::new(length), modes),
+            ReceiveMode::Trunc => receives(TruncReceiver::new(length).with_room(ROOM), modes),
             ReceiveMode::Splice => receives(SpliceReceiver::new(length).map_err(prepare)?, modes),
         };
         Ok(self.whole(chosen))

@@ -18,6 +18,7 @@ use crate::counters::{Counters, Phase};
 use crate::cpu::CpuTime;
 use crate::datagrams::DatagramCounters;
 use crate::goal::Goal;
+use crate::lowat::LowWater;
 use crate::pacer::{Grant, Pacer};
 
 /// How a worker came to its end.
@@ -176,13 +177,24 @@ const QUOTA_SHARE: u64 = 64 * 1024;
 const UNPACED: u32 = 64;
 
 /// Receives until it is asked to stop, the peer closes or the connection fails.
-pub(crate) fn receive(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
-    let ending = receive_loop(task, mover);
+pub(crate) fn receive(
+    task: &Task,
+    mover: &mut dyn ReceiveMover,
+    low_water: Option<LowWater>,
+) -> Ending {
+    let ending = receive_loop(task, mover, low_water);
     task.stop_counting(mover.account(), mover.fallback());
     ending
 }
 
-fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
+fn receive_loop(
+    task: &Task,
+    mover: &mut dyn ReceiveMover,
+    mut low_water: Option<LowWater>,
+) -> Ending {
+    if let Some(low_water) = &mut low_water {
+        low_water.start(&task.socket, Instant::now());
+    }
     loop {
         match task.counters.phase() {
             Phase::Counting => {}
@@ -197,8 +209,15 @@ fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
                 if task.tally.get().is_none() {
                     task.count(moved);
                 }
+                if let Some(low_water) = &mut low_water {
+                    low_water.came(&task.socket, moved.bytes);
+                }
             }
-            Err(error) if is_pause(&error) => {}
+            Err(error) if is_pause(&error) => {
+                if let Some(low_water) = &mut low_water {
+                    low_water.timed_out(&task.socket);
+                }
+            }
             Err(error) => return Ending::Failed(error),
         }
     }

@@ -37,6 +37,18 @@ pub struct SctpOptions {
     pub bind: Vec<String>,
 }
 
+/// How much has to be there before a receiving byte stream is woken (`SO_RCVLOWAT`, `--rcv-lowat`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReceiveLowWater {
+    /// Any byte wakes.
+    Off,
+    /// What comes in a millisecond at the rate of the moment; any byte below 100 Mbit/s.
+    #[default]
+    Auto,
+    /// So many bytes, as far as the socket's buffer allows.
+    Bytes(u32),
+}
+
 /// What stays on this end: nothing here travels to the peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalOptions {
@@ -52,6 +64,8 @@ pub struct LocalOptions {
     pub affinity: Option<u16>,
     /// A receiver that sees nothing for this long gives up (`--rcv-timeout`).
     pub rcv_timeout: Duration,
+    /// When receiving byte streams are woken (`--rcv-lowat`).
+    pub low_water: ReceiveLowWater,
     /// Unacknowledged data older than this ends a connection (`--snd-timeout`, `TCP_USER_TIMEOUT`).
     pub snd_timeout: Option<Duration>,
     /// Payload comes from this file on a sender and goes to it on a receiver (`-F`).
@@ -73,6 +87,7 @@ impl Default for LocalOptions {
             family: Family::Any,
             affinity: None,
             rcv_timeout: Duration::from_secs(120),
+            low_water: ReceiveLowWater::Auto,
             snd_timeout: None,
             file: None,
             keepalive: None,

@@ -19,8 +19,8 @@ pub mod units;
 mod zerocopy;
 
 pub use config::{
-    ClientConfig, Credentials, Family, Keepalive, LocalOptions, RateLimit, SctpOptions, ServerAuth,
-    ServerConfig,
+    ClientConfig, Credentials, Family, Keepalive, LocalOptions, RateLimit, ReceiveLowWater,
+    SctpOptions, ServerAuth, ServerConfig,
 };
 pub use endpoint::{CID_ANY, Carrier, Endpoint, Listen, SocketName, VsockAddress};
 pub use event::{

@@ -56,6 +56,8 @@ pub struct StreamTotals {
     /// Receiver: datagrams that found no room in this end's receive buffer, omitted ones included. They are part of
     /// `lost`.
     pub socket_drops: Option<u64>,
+    /// Receiver of a byte stream: the largest low-water mark that its socket had, in bytes; 0 when it had none.
+    pub low_water: Option<u64>,
     /// How much of the file of `-F` went through.
     pub file: Option<FileProgress>,
     /// How the bytes went through this end, once the worker has stopped counting.
@@ -158,4 +160,6 @@ pub struct ReceivedTotals {
     pub jitter: f64,
     /// Datagrams that found no room in the receive buffer, omitted ones included; only known where they were received.
     pub socket_drops: Option<u64>,
+    /// The largest low-water mark of a byte stream's socket in bytes, 0 for none; only known where it was received.
+    pub low_water: Option<u64>,
 }

@@ -131,6 +131,7 @@ fn tell_everything(events: &mut Vec<Event>) {
                 .filter_map(|s| s.received.as_mut())
             {
                 received.socket_drops = Some(3);
+                received.low_water = Some(0);
             }
         }
     }

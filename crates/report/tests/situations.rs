@@ -373,6 +373,7 @@ fn losses_of_udp() {
             lost,
             out_of_order: 7,
             socket_drops: Some(3),
+            low_water: None,
             jitter: 0.012_345_6,
         })
     };
@@ -480,6 +481,7 @@ fn a_peers_absurd_counts_are_shown_and_do_no_harm() {
                 lost: Some(i64::MIN),
                 out_of_order: u64::MAX,
                 socket_drops: None,
+                low_water: Some(u64::MAX),
                 jitter: f64::MAX,
             }),
             retransmits: Some(u64::MAX),

@@ -90,6 +90,13 @@ impl CopyReceiver {
         self.verifier = Some(verifier);
         self
     }
+
+    /// Reads up to `bytes` bytes per call, whatever a block is.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.buffer = vec![0; bytes.max(1)];
+        self
+    }
 }
 
 impl ReceiveMover for CopyReceiver {
@@ -139,6 +146,13 @@ impl TruncReceiver {
     fn peek(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
         let flags = flags(wait) | MsgFlags::MSG_PEEK;
         Ok(recv(socket.as_raw_fd(), &mut self.buffer, flags)?)
+    }
+
+    /// Drops up to `bytes` bytes per call, whatever a block is.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.buffer = vec![0; bytes.max(1)];
+        self
     }
 }
 
@@ -193,6 +207,13 @@ impl FileReceiver {
             inner: CopyReceiver::new(block),
         }
     }
+
+    /// Reads up to `bytes` bytes per call, whatever a block is.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.inner = self.inner.with_room(bytes);
+        self
+    }
 }
 
 impl ReceiveMover for FileReceiver {
@@ -238,6 +259,10 @@ mod tests {
     fn every_receiver_counts_all_bytes_and_whole_blocks() {
         assert_eq!(drain(&mut CopyReceiver::new(100)), (1050, 10));
         assert_eq!(drain(&mut TruncReceiver::new(100)), (1050, 10));
+        let mut roomy = CopyReceiver::new(100).with_room(4096);
+        assert_eq!(drain(&mut roomy), (1050, 10));
+        let mut roomy = TruncReceiver::new(100).with_room(4096);
+        assert_eq!(drain(&mut roomy), (1050, 10));
         let file = tempfile_like();
         assert_eq!(
             drain(&mut FileReceiver::new(file.try_clone().unwrap(), 100)),

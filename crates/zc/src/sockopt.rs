@@ -151,6 +151,13 @@ pub fn raise_send_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
         .or_else(|_| set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes))
 }
 
+/// Lets a blocking read sleep until `bytes` bytes are there (`SO_RCVLOWAT`); the kernel takes less than it is asked for
+/// where its buffers are small.
+pub fn set_receive_low_water(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &bytes)
+}
+
 /// `SO_MEMINFO`, asm-generic/socket.h (Linux 4.12).
 const SO_MEMINFO: libc::c_int = 55;
 /// `SK_MEMINFO_VARS` and the indices of what is read among them, linux/sock_diag.h.

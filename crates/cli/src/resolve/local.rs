@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use iperf_model::{DEFAULT_PORT, Endpoint, Family, Keepalive, LocalOptions};
+use iperf_model::{DEFAULT_PORT, Endpoint, Family, Keepalive, LocalOptions, ReceiveLowWater};
 use iperf_proto::Code;
 
 use crate::error::ParameterError;
@@ -16,6 +16,8 @@ use crate::value::Value;
 const DEBUG_MOST: u8 = 4;
 /// A day: the longest of the times given in milliseconds.
 const DAY_MS: i64 = 86_400_000;
+/// The largest low-water mark: that of the largest buffer that can be asked for.
+const MAX_LOW_WATER: i64 = 512 * 1024 * 1024;
 /// The highest number of a CPU.
 pub(super) const MAX_CPU: i64 = 1024;
 /// The longest keepalive times and the most probes that Linux takes (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`,
@@ -84,6 +86,7 @@ impl LocalDraft {
                 self.options.rcv_timeout = Duration::from_millis(ms.into());
                 self.rcv_timeout = true;
             }
+            Local::RcvLowat => self.options.low_water = low_water(value)?,
             Local::SndTimeout => {
                 let ms: u32 = value.integer(0..=DAY_MS, Code::SND_TIMEOUT)?;
                 self.options.snd_timeout = (ms > 0).then_some(Duration::from_millis(ms.into()));
@@ -173,6 +176,18 @@ fn format_letter(value: &Value<'_>) -> Result<char, ParameterError> {
             }
         }
         _ => Err(Code::FORMAT.into()),
+    }
+}
+
+fn low_water(value: &Value<'_>) -> Result<ReceiveLowWater, ParameterError> {
+    match value.str()? {
+        "off" => Ok(ReceiveLowWater::Off),
+        "auto" => Ok(ReceiveLowWater::Auto),
+        _ => {
+            let outside = value.refuse("off, auto or a number of bytes from 1 to 512M");
+            let bytes = value.size(1..=MAX_LOW_WATER, outside)?;
+            Ok(ReceiveLowWater::Bytes(bytes))
+        }
     }
 }
 

@@ -120,6 +120,10 @@ fn stream(row: &EndRow, totals: &EndTotals) -> Value {
         row.received.bytes,
         row.received.bits_per_second,
     );
+    // Our own key, where it is known: how the receiver was woken.
+    if let Some(bytes) = row.received.low_water {
+        receiver.insert("rcv_lowat".into(), json!(bytes));
+    }
     receiver.insert("sender".into(), json!(row.sending));
     insert_copies(&mut receiver, row.copies.receiver.as_ref());
 

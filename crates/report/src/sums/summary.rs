@@ -85,6 +85,8 @@ pub(crate) struct ReceivedRow {
     pub(crate) out_of_order: u64,
     /// Datagrams that found no room in the receiver's socket.
     pub(crate) socket_drops: Option<u64>,
+    /// The largest low-water mark of the receiver's socket.
+    pub(crate) low_water: Option<u64>,
 }
 
 /// How much of a file went through, seen from both ends.
@@ -177,6 +179,7 @@ impl EndRow {
                 jitter_ms: received.jitter * 1000.0,
                 out_of_order: received.out_of_order,
                 socket_drops: received.socket_drops,
+                low_water: received.low_water,
             },
             packets: if sent.packets > 0 {
                 sent.packets
@@ -224,6 +227,7 @@ impl EndRow {
                 jitter_ms: mean(rows.iter().map(|row| row.received.jitter_ms)),
                 out_of_order: total(rows.iter().map(|row| row.received.out_of_order)),
                 socket_drops: None,
+                low_water: None,
             },
             packets: total(rows.iter().map(|row| row.packets)),
             retransmits: rows

@@ -1,0 +1,374 @@
+//! The low-water mark of a receiver (`SO_RCVLOWAT`): how much has to be there before the kernel wakes it.
+//!
+//! A receiver that is faster than its sender is woken for every segment, and it is mostly the sender that pays for
+//! it. The mark lets it sleep until a batch is there:
+//!
+//! ```text
+//! bytes ──► came: a batch is complete ──► look: rate since the last look ──► mark = what comes in 1 ms
+//!           (no clock)                    (one look at the clock)
+//! ```
+//!
+//! Nothing is held back for long. A blocking read may sit on what it has copied while it waits for another mark's
+//! worth, so the mark is what comes in one millisecond, and at the most two milliseconds' worth is not counted yet.
+//! When the sender stops, no mark is ever reached; so a read with a mark has a time-out, which gives what is there
+//! and lowers the mark at once. Below 100 Mbit/s there is no mark and no time-out.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iperf_model::ReceiveLowWater;
+use iperf_zc::{sockopt, vsock};
+use socket2::Socket;
+use tracing::debug;
+
+use crate::counters::Counters;
+
+/// The lowest rate with a mark, in bytes per second: 100 Mbit/s.
+const LOWEST_RATE: u64 = 12_500_000;
+/// The mark is what comes in this time.
+const WORTH: Duration = Duration::from_millis(1);
+/// Rates over less than this say nothing.
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
+/// How long a read with a mark waits for it.
+const PATIENCE: Duration = Duration::from_millis(2);
+/// Bytes between two looks while there is no mark, or a small one.
+const SMALL_BATCH: usize = 64 * 1024;
+/// What every socket has when nobody says otherwise: any byte wakes.
+const NO_MARK: usize = 1;
+
+/// The mark that suits what comes in. Time is an argument.
+#[derive(Debug)]
+struct Mark {
+    bytes: usize,
+    /// Bytes per second.
+    rate: u64,
+    /// Since the last look.
+    came: usize,
+    looked: Instant,
+}
+
+impl Mark {
+    fn new(now: Instant) -> Self {
+        Self {
+            bytes: NO_MARK,
+            rate: 0,
+            came: 0,
+            looked: now,
+        }
+    }
+
+    /// Takes note of what a read brought; true when it is time to look.
+    fn came(&mut self, bytes: usize) -> bool {
+        self.came += bytes;
+        // A read that brings less than the mark was ended by its time-out, or by a full buffer.
+        self.came >= self.bytes.max(SMALL_BATCH) || bytes < self.bytes
+    }
+
+    /// The mark that suits what came since the last look, if that is another one.
+    fn look(&mut self, now: Instant) -> Option<usize> {
+        let elapsed = now.saturating_duration_since(self.looked);
+        if elapsed < SHORTEST_LOOK {
+            return None;
+        }
+        let rate = per_second(self.came, elapsed);
+        // What comes in bursts goes on; what has become slow must not wait.
+        self.rate = if rate < self.rate / 2 {
+            rate
+        } else {
+            u64::midpoint(self.rate, rate)
+        };
+        self.came = 0;
+        self.looked = now;
+        if self.rate < LOWEST_RATE {
+            return (self.bytes != NO_MARK).then_some(NO_MARK);
+        }
+        let doubled = self.bytes.saturating_mul(2).max(SMALL_BATCH);
+        let wanted = worth(self.rate).min(doubled).max(NO_MARK);
+        // Small steps cost more than they give.
+        let is_near = wanted.abs_diff(self.bytes) <= self.bytes / 8;
+        (!is_near).then_some(wanted)
+    }
+}
+
+/// The rate in bytes per second.
+fn per_second(bytes: usize, time: Duration) -> u64 {
+    let rate = bytes as u128 * 1_000_000_000 / time.as_nanos().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+/// What comes in [`WORTH`].
+fn worth(rate: u64) -> usize {
+    let bytes = u128::from(rate) * WORTH.as_nanos() / 1_000_000_000;
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// The low-water mark of one receiving socket.
+pub(crate) struct LowWater {
+    ask: ReceiveLowWater,
+    /// The most that a read takes: a larger mark would only hold back.
+    room: usize,
+    counters: Arc<Counters>,
+    state: State,
+}
+
+enum State {
+    /// The socket stays as it is.
+    Off,
+    /// The mark goes with the rate.
+    Auto(Mark),
+}
+
+impl LowWater {
+    /// For a stream whose reads take up to `room` bytes each. It begins with [`Self::start`].
+    pub(crate) fn new(ask: ReceiveLowWater, room: usize, counters: Arc<Counters>) -> Self {
+        Self {
+            ask,
+            room,
+            counters,
+            state: State::Off,
+        }
+    }
+
+    /// Sets up the socket for a test that begins at `now`.
+    pub(crate) fn start(&mut self, socket: &Socket, now: Instant) {
+        self.state = match self.ask {
+            ReceiveLowWater::Off => State::Off,
+            ReceiveLowWater::Auto => State::Auto(Mark::new(now)),
+            ReceiveLowWater::Bytes(bytes) => {
+                let bytes = most(socket).min(self.room).min(bytes as usize);
+                self.set(socket, bytes);
+                State::Off
+            }
+        };
+    }
+
+    /// Takes note of what a read brought.
+    #[inline]
+    pub(crate) fn came(&mut self, socket: &Socket, bytes: usize) {
+        if let State::Auto(mark) = &mut self.state
+            && mark.came(bytes)
+        {
+            self.look(socket, Instant::now());
+        }
+    }
+
+    /// Takes note of a read that brought nothing in its time.
+    pub(crate) fn timed_out(&mut self, socket: &Socket) {
+        self.look(socket, Instant::now());
+    }
+
+    fn look(&mut self, socket: &Socket, now: Instant) {
+        let State::Auto(mark) = &mut self.state else {
+            return;
+        };
+        let Some(wanted) = mark.look(now) else {
+            return;
+        };
+        let wanted = wanted.min(self.room).min(most(socket));
+        if wanted != std::mem::replace(&mut mark.bytes, wanted) && !self.set(socket, wanted) {
+            self.state = State::Off;
+        }
+    }
+
+    /// Sets the mark, and the time-out that goes with it.
+    fn set(&self, socket: &Socket, bytes: usize) -> bool {
+        let is_on = bytes > NO_MARK;
+        let value = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let patience = is_on.then_some(PATIENCE);
+        let done = socket
+            .set_read_timeout(patience)
+            .and_then(|()| sockopt::set_receive_low_water(socket.as_fd(), value));
+        if let Err(error) = done {
+            debug!("no low-water mark of {bytes} bytes: {error}");
+            return false;
+        }
+        self.counters.note_low_water(u64::from(value));
+        true
+    }
+}
+
+/// Half of what the socket's buffer holds. The other half is what the sender goes on with meanwhile.
+fn most(socket: &Socket) -> usize {
+    let half = if let Ok(bytes) = vsock::buffer_size(socket.as_fd()) {
+        usize::try_from(bytes / 2).unwrap_or(usize::MAX)
+    } else {
+        // Half of `SO_RCVBUF` is for the kernel's own accounts (socket(7)).
+        socket.recv_buffer_size().unwrap_or(0) / 4
+    };
+    half.max(NO_MARK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GBIT: u64 = 125_000_000;
+
+    /// A receiver that gets `rate` bytes per second in reads that fit its mark.
+    struct Flow {
+        mark: Mark,
+        now: Instant,
+    }
+
+    impl Flow {
+        fn new() -> Self {
+            let now = Instant::now();
+            let mark = Mark::new(now);
+            Self { mark, now }
+        }
+
+        fn time(bytes: usize, rate: u64) -> Duration {
+            Duration::from_nanos(bytes as u64 * 1_000_000_000 / rate)
+        }
+
+        /// Reads for `time`; returns all marks on the way.
+        fn run(&mut self, rate: u64, time: Duration) -> Vec<usize> {
+            let mut marks = Vec::new();
+            let end = self.now + time;
+            while self.now < end {
+                // A segment, or a mark's worth, or what came until the time-out.
+                let whole = self.mark.bytes.max(1448);
+                let bytes = whole.min(usize::try_from(rate / 500).unwrap()).max(1);
+                self.now += Self::time(bytes, rate);
+                if self.mark.came(bytes)
+                    && let Some(mark) = self.mark.look(self.now)
+                {
+                    marks.push(mark);
+                    self.mark.bytes = mark;
+                }
+            }
+            marks
+        }
+    }
+
+    const LONG: Duration = Duration::from_millis(300);
+
+    #[test]
+    fn the_mark_is_what_comes_in_a_millisecond() {
+        for gbits in [1, 3, 10, 40, 100] {
+            let mut flow = Flow::new();
+            flow.run(gbits * GBIT, LONG);
+            let exact = usize::try_from(gbits * GBIT / 1000).unwrap();
+            let mark = flow.mark.bytes;
+            assert!(mark <= exact && mark >= exact * 3 / 4, "{gbits}: {mark}");
+        }
+    }
+
+    #[test]
+    fn slow_streams_never_have_a_mark() {
+        for rate in [1_000, 1_000_000, LOWEST_RATE - 100_000] {
+            let mut flow = Flow::new();
+            assert_eq!(flow.run(rate, Duration::from_secs(2)), [0; 0], "{rate}");
+        }
+    }
+
+    #[test]
+    fn it_grows_in_steps() {
+        let marks = Flow::new().run(40 * GBIT, LONG);
+        assert_eq!(marks[0], SMALL_BATCH);
+        assert!(marks.windows(2).all(|pair| pair[1] <= 2 * pair[0]));
+    }
+
+    #[test]
+    fn a_steady_stream_leaves_it_alone() {
+        let mut flow = Flow::new();
+        flow.run(10 * GBIT, LONG);
+        assert_eq!(flow.run(10 * GBIT, LONG), [0; 0]);
+    }
+
+    #[test]
+    fn nothing_is_held_back_for_longer_than_two_milliseconds() {
+        let mut flow = Flow::new();
+        for gbits in [40, 5, 20, 1, 2] {
+            flow.run(gbits * GBIT, LONG);
+            // What was copied already and waits for a whole mark more.
+            let held = Flow::time(2 * flow.mark.bytes, gbits * GBIT);
+            assert!(held <= Duration::from_millis(2), "{gbits}: {held:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_becomes_slow_loses_it_with_the_next_looks() {
+        let mut flow = Flow::new();
+        flow.run(40 * GBIT, LONG);
+        flow.run(1_000_000, Duration::from_millis(5));
+        assert_eq!(flow.mark.bytes, NO_MARK);
+    }
+
+    #[test]
+    fn a_pause_ends_it() {
+        let mut flow = Flow::new();
+        flow.run(40 * GBIT, LONG);
+        // What came before the pause is told by the first read that times out, the pause by the second.
+        flow.mark.look(flow.now + PATIENCE);
+        assert_eq!(flow.mark.look(flow.now + 2 * PATIENCE), Some(NO_MARK));
+    }
+
+    #[test]
+    fn looks_are_rare() {
+        let mut flow = Flow::new();
+        flow.run(40 * GBIT, LONG);
+        let looks = flow.run(40 * GBIT, Duration::from_millis(1));
+        assert!(looks.len() <= 1);
+        let mut slow = Mark::new(Instant::now());
+        assert!((0..40).all(|_| !slow.came(1448)));
+    }
+
+    mod sockets {
+        use super::*;
+        use std::io::{ErrorKind, Read, Write};
+        use std::net::{TcpListener, TcpStream};
+
+        fn pair() -> (TcpStream, Socket) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (client, Socket::from(listener.accept().unwrap().0))
+        }
+
+        fn fixed(bytes: u32, room: usize) -> (TcpStream, Socket, u64) {
+            let (client, server) = pair();
+            let counters = Arc::new(Counters::default());
+            let ask = ReceiveLowWater::Bytes(bytes);
+            let mut low_water = LowWater::new(ask, room, counters.clone());
+            low_water.start(&server, Instant::now());
+            (client, server, counters.low_water())
+        }
+
+        #[test]
+        fn what_a_stopped_sender_left_is_taken() {
+            let (mut client, mut server, mark) = fixed(8192, 1 << 20);
+            assert_eq!(mark, 8192);
+            client.write_all(&[1; 100]).unwrap();
+            assert_eq!(server.read(&mut [0; 8192]).unwrap(), 100);
+            let nothing = server.read(&mut [0; 100]).unwrap_err();
+            assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+        }
+
+        #[test]
+        fn the_mark_is_at_most_what_a_read_takes_and_half_of_the_buffer() {
+            assert_eq!(fixed(1 << 20, 4096).2, 4096);
+            let (_client, server, mark) = fixed(u32::MAX, usize::MAX);
+            let buffer = server.recv_buffer_size().unwrap();
+            assert!(mark > 1 && mark <= buffer as u64 / 2, "{mark} of {buffer}");
+        }
+
+        #[test]
+        fn a_lost_mark_takes_the_time_out_with_it() {
+            let (_client, server) = pair();
+            let counters = Arc::new(Counters::default());
+            let now = Instant::now();
+            let mut low_water = LowWater::new(ReceiveLowWater::Auto, 1 << 20, counters.clone());
+            low_water.start(&server, now);
+            let State::Auto(mark) = &mut low_water.state else {
+                panic!("auto is not auto");
+            };
+            mark.came = 10_000_000;
+            low_water.look(&server, now + Duration::from_millis(2));
+            assert!(server.read_timeout().unwrap().is_some());
+            assert!(counters.low_water() > 1);
+            low_water.look(&server, now + Duration::from_secs(1));
+            assert_eq!(server.read_timeout().unwrap(), None);
+        }
+    }
+}
