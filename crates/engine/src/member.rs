@@ -144,8 +144,8 @@ impl Member {
             } else {
                 place.receiver()?
             };
-            let low_water = has_low_water(transport).then(|| {
-                let room = movers::room(plan.config);
+            let low_water = place.may_copy().then(|| {
+                let room = place.room();
                 LowWater::new(plan.local.low_water, room, counters.clone())
             });
             let modes = chosen.modes;

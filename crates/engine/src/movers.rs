@@ -60,15 +60,11 @@ pub(crate) struct Place<'a> {
     pub(crate) way: Arc<WayTaken>,
 }
 
-/// What the buffers of all receivers together may take, in bytes, beyond a block each.
+/// What the buffers of all copying receivers together may take, in bytes: about what stays in a processor's cache.
 const ROOM: usize = 1024 * 1024;
 
-/// The most that a receiver takes in one call. The block is what one call sends; a receiver takes what is there, as far
-/// as its buffer goes, and the buffers of many streams are not to be larger than iperf3's.
-pub(crate) fn room(config: &TestConfig) -> usize {
-    let share = ROOM / usize::from(config.streams.max(1));
-    share.max(config.block as usize)
-}
+/// And what one of them has at least: a segment.
+const LEAST_ROOM: usize = 64 * 1024;
 
 /// A mover and how it is to move.
 pub(crate) struct Chosen<M: ?Sized> {
@@ -89,6 +85,26 @@ impl Place<'_> {
             Source::repeat(&payload::block(self.config.payload, self.length()))
         };
         source.map_err(EngineError::system("prepare the block"))
+    }
+
+    /// The most that a receiver takes in one call. A block is what one call sends; a receiver takes what is there, as
+    /// far as its buffer goes. Messages are taken one by one.
+    pub(crate) fn room(&self) -> usize {
+        match self.config.transport {
+            Transport::Sctp => self.length(),
+            _ => (ROOM / usize::from(self.config.streams.max(1))).max(LEAST_ROOM),
+        }
+    }
+
+    /// Whether a low-water mark may help the stream's receiver: it does where bytes are copied, and who is to map them
+    /// may end up copying. Where they are dropped or passed on there is nothing to be gained by waiting.
+    pub(crate) fn may_copy(&self) -> bool {
+        let is_stream = !matches!(self.config.transport, Transport::Udp | Transport::Sctp);
+        let may_copy = matches!(
+            self.config.zerocopy.receive,
+            ReceiveMode::Copy | ReceiveMode::Mmap
+        );
+        is_stream && (self.file.is_some() || may_copy)
     }
 
     fn verifier(&self) -> Option<Verifier> {
@@ -188,7 +204,7 @@ impl Place<'_> {
         let requested = self.config.zerocopy.receive;
         let length = self.length();
         if let Some(file) = self.file {
-            let mover = FileReceiver::new(duplicate(file)?, length);
+            let mover = FileReceiver::new(duplicate(file)?, length).with_room(self.room());
             let reason = (requested != ReceiveMode::Copy)
                 .then(|| "a file is written from a copy".to_owned());
             let modes = Modes::new(requested, CopyMode::Copy).because(reason);
@@ -198,10 +214,7 @@ impl Place<'_> {
         let prepare = EngineError::system("prepare to receive without copying");
         let chosen = match requested {
             ReceiveMode::Copy => {
-                let mover = match self.config.transport {
-                    Transport::Sctp => CopyReceiver::new(length),
-                    _ => CopyReceiver::new(length).with_room(room(self.config)),
-                };
+                let mover = CopyReceiver::new(length).with_room(self.room());
                 match self.verifier() {
                     Some(verifier) => receives(mover.verified(verifier), modes),
                     None => receives(mover, modes),
@@ -209,7 +222,7 @@ impl Place<'_> {
             }
             ReceiveMode::Mmap => {
                 let options = MapOptions {
-                    room: room(self.config),
+                    room: self.room(),
                     ..MapOptions::new(length)
                 };
                 let mover = map::receiver(self.socket, &options, self.verifier());
@@ -217,7 +230,7 @@ impl Place<'_> {
                 Chosen { mover, modes }
             }
             ReceiveMode::Trunc => {
-                let mover = TruncReceiver::new(length).with_room(room(self.config));
+                let mover = TruncReceiver::new(length).with_room(ROOM);
                 receives(mover, modes)
             }
             ReceiveMode::Splice => receives(SpliceReceiver::new(length).map_err(prepare)?, modes),

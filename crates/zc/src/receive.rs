@@ -91,16 +91,16 @@ impl CopyReceiver {
         }
     }
 
-    /// Reads up to `bytes` bytes per call where that is more than a block; blocks are counted as before.
-    #[must_use]
-    pub fn with_room(mut self, bytes: usize) -> Self {
-        self.buffer = vec![0; bytes.max(self.buffer.len())];
-        self
-    }
-
     /// Checks what comes; the first difference is an error.
     pub fn verified(mut self, verifier: Verifier) -> Self {
         self.verifier = Some(verifier);
+        self
+    }
+
+    /// Reads up to `bytes` bytes per call, whatever a block is.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.buffer = vec![0; bytes.max(1)];
         self
     }
 }
@@ -153,10 +153,11 @@ impl TruncReceiver {
         let flags = flags(wait) | MsgFlags::MSG_PEEK;
         Ok(recv(socket.as_raw_fd(), &mut self.buffer, flags)?)
     }
-    /// Drops up to `bytes` bytes per call where that is more than a block; blocks are counted as before.
+
+    /// Drops up to `bytes` bytes per call, whatever a block is.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
-        self.buffer = vec![0; bytes.max(self.buffer.len())];
+        self.buffer = vec![0; bytes.max(1)];
         self
     }
 }
@@ -211,6 +212,13 @@ impl FileReceiver {
             file,
             inner: CopyReceiver::new(block),
         }
+    }
+
+    /// Reads up to `bytes` bytes per call, whatever a block is.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.inner = self.inner.with_room(bytes);
+        self
     }
 }
 
