@@ -41,7 +41,7 @@ pub struct Asked {
     pub blocks: Option<u64>,
     /// What carries the data.
     pub transport: Transport,
-    /// The server is not told who connects to it: a VMM's Unix sockets.
+    /// A VMM is between the two: the server does not learn the client's port, and it may be 0.
     pub anonymous: bool,
     /// Block size in bytes; 0 for datagrams whose size was not given: it depends on the path.
     pub block: u64,

@@ -9,7 +9,7 @@ use iperf_tests::{Asked, Findings, Finished, Peer, checks, pair};
 use serde_json::Value;
 
 /// A guest that is emulated takes its time, and others run beside it.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a server may take until it listens.
 const LISTENS: Duration = Duration::from_secs(20);
@@ -23,7 +23,7 @@ pub(super) struct Route<'a> {
     pub(super) to: String,
     /// The server's words behind `-s`.
     pub(super) listen: String,
-    /// The server is not told who connects.
+    /// A VMM is between the two: neither is told the port of the other's end.
     pub(super) anonymous: bool,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The server is a file of a VMM, which does not say who connects.
+    /// A VMM is between the two.
     pub(super) fn anonymous(self) -> Self {
         Self {
             anonymous: true,

@@ -126,7 +126,7 @@ fn loopback(vm: &Vm) -> Route<'_> {
 /// From this machine to a server in a guest.
 pub(super) fn to_guest<'a>(vm: &'a Vm, guest: &Guest) -> Route<'a> {
     let to = format!("{} --vsock", guest.path.display());
-    Route::new(Place::Here, &to, Place::In(vm), "--vsock")
+    Route::new(Place::Here, &to, Place::In(vm), "--vsock").anonymous()
 }
 
 /// From a guest to a server on this machine.
