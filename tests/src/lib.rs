@@ -23,6 +23,7 @@ pub mod compare;
 pub mod findings;
 pub mod json;
 pub mod lane;
+pub mod netns;
 pub mod pair;
 pub mod parallel;
 pub mod peer;
