@@ -26,6 +26,7 @@ pub mod findings;
 pub mod json;
 pub mod lab;
 pub mod lane;
+pub mod netns;
 pub mod pair;
 pub mod parallel;
 pub mod paths;

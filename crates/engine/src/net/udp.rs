@@ -27,11 +27,15 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// The time that receive buffers should hold at the rate of the test.
 const BUFFERED: Duration = Duration::from_millis(10);
 
+/// About what the kernel needs to keep a datagram, besides its payload.
+const BOOKKEEPING: u32 = 1280;
+
 /// What the receive buffers of all streams together should hold when the rate is unlimited, in bytes: the time of a
 /// sender that fills 50 Gbit/s.
 const UNLIMITED_BUFFERS: u32 = 64 << 20;
 
-/// What each of them should hold however many there are.
+/// What each of them should hold however many there are and however low the rate is: at low rates it is the time for
+/// which a busy machine may leave a receiver waiting. Memory that nothing waits in is not used.
 const LARGE_BUFFER: u32 = 4 << 20;
 
 /// What a send buffer should hold when packets have many segments: some of the longest.
@@ -170,10 +174,14 @@ fn receive_buffer(plan: &StreamPlan, role: StreamRole) -> u32 {
     }
     let by_rate = plan.rate.map_or(u32::MAX, |rate| {
         let bytes = u128::from(rate) / 8 * BUFFERED.as_nanos() / 1_000_000_000;
-        u32::try_from(bytes).unwrap_or(u32::MAX)
+        let datagrams = u64::try_from(bytes).unwrap_or(u64::MAX) / u64::from(plan.block.max(1));
+        let datagrams = datagrams.max(plan.burst.unwrap_or(0).into());
+        // Half of what is kept is for bookkeeping, and short datagrams need more.
+        let each = plan.block.max(plan.block.midpoint(BOOKKEEPING));
+        u32::try_from(datagrams.saturating_mul(each.into())).unwrap_or(u32::MAX)
     });
     let most = (UNLIMITED_BUFFERS / u32::from(plan.streams.max(1))).max(LARGE_BUFFER);
-    by_rate.min(most).max(least)
+    by_rate.clamp(LARGE_BUFFER, most).max(least)
 }
 
 /// Bytes that the send buffer should hold. It is what keeps a sender back when the device is slower, and so must be
@@ -446,8 +454,9 @@ mod tests {
             };
             receive_buffer(&plan, receiver)
         };
-        assert_eq!(of(Some(1_000_000_000), 1460, 1), 1_250_000);
-        assert_eq!(of(Some(1_048_576), 32_768, 1), 66_560);
+        assert_eq!(of(Some(10_000_000_000), 1460, 1), 8561 * 1460);
+        assert_eq!(of(Some(1_000_000_000), 64, 1), 19_531 * 672);
+        assert_eq!(of(Some(1_048_576), 32_768, 1), LARGE_BUFFER);
         assert_eq!(of(None, 1460, 1), UNLIMITED_BUFFERS);
         assert_eq!(of(None, 1460, 4), UNLIMITED_BUFFERS / 4);
         assert_eq!(of(None, 1460, 128), LARGE_BUFFER);

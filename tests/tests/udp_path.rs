@@ -1,0 +1,151 @@
+//! UDP over a path that takes packets of 1500 bytes: what goes together must be cut as if each datagram had gone alone.
+
+use std::time::Duration;
+
+use iperf_tests::json::{self, int, text};
+use iperf_tests::netns::{Namespace, wire};
+use iperf_tests::pair::words;
+use iperf_tests::{Findings, Peer, Running, Server};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const MTU: u64 = 1500;
+
+/// One of the two families of addresses.
+struct Family {
+    server: &'static str,
+    /// Bytes of the IP header and of the header that each fragment has.
+    header: u64,
+    fragment_header: u64,
+    /// The system's count of fragments made.
+    counter: &'static str,
+}
+
+const V4: Family = Family {
+    server: "10.9.0.2",
+    header: 20,
+    fragment_header: 0,
+    counter: "IpFragCreates",
+};
+const V6: Family = Family {
+    server: "fd09::2",
+    header: 40,
+    fragment_header: 8,
+    counter: "Ip6FragCreates",
+};
+
+impl Family {
+    /// Packets that a datagram of so many bytes takes.
+    fn packets(&self, length: u64) -> u64 {
+        let bytes = 8 + length;
+        if self.header + bytes <= MTU {
+            return 1;
+        }
+        // All fragments but the last one are a multiple of 8 bytes long.
+        bytes.div_ceil((MTU - self.header - self.fragment_header) / 8 * 8)
+    }
+}
+
+/// Runs a test between the two ends; the documents of the client and of the server.
+fn run(ends: &[Namespace; 2], host: &str, args: &str) -> (Value, Value, String) {
+    let server = Server::start_with(Peer::Ours, &["-1", "-J"], |command| ends[1].enter(&command));
+    let mut command = Peer::Ours.command();
+    command
+        .args(["-J", "-c", host, "-p", &server.port().to_string()])
+        .args(words(args));
+    let client = Running::start(ends[0].enter(&command)).finish(LIMIT);
+    let server = server.finish(Duration::from_secs(10));
+    let document = |text: &str| json::parse(text).unwrap_or_default();
+    (
+        document(&client.stdout),
+        document(&server.stdout),
+        format!("{client}{server}"),
+    )
+}
+
+#[test]
+fn datagrams_of_every_length_arrive_and_are_cut_as_if_each_went_alone() {
+    const COUNT: u64 = 400;
+    let ends = wire(1500);
+    for family in [V4, V6] {
+        for length in [16, 1000, 1452, 1453, 1472, 1473, 4000, 30_000] {
+            let args = format!("-u -k {COUNT} -b 100M/20 -l {length}");
+            let before = ends[0].counter(family.counter);
+            let (client, server, story) = run(&ends, family.server, &args);
+            let fragments = ends[0].counter(family.counter) - before;
+            let mut f = Findings::new();
+            let packets = family.packets(length);
+            f.equal(
+                "fragments",
+                fragments,
+                if packets > 1 { COUNT * packets } else { 0 },
+            );
+            let moved_by = text(&client, "/end/streams/0/udp/moved_by");
+            let possible = if packets == 1 { "gso" } else { "sendmmsg" };
+            f.equal("moved_by", moved_by, Some(possible));
+            for end in [&client, &server] {
+                let sum = |key: &str| int(end, &format!("/end/sum_received/{key}"));
+                f.equal("bytes", sum("bytes"), i64::try_from(COUNT * length).ok());
+                f.equal("packets", sum("packets"), i64::try_from(COUNT).ok());
+                f.equal("lost_packets", sum("lost_packets"), Some(0));
+            }
+            f.into_result(&story)
+                .unwrap_or_else(|e| panic!("{length} to {}: {e}", family.server));
+        }
+    }
+}
+
+#[test]
+fn the_default_length_fills_a_packet_and_goes_together_without_being_asked() {
+    let ends = wire(1500);
+    for family in [V4, V6] {
+        let before = ends[0].counter(family.counter);
+        let (client, server, story) = run(&ends, family.server, "-u -n 4M -b 200M");
+        let sent = |key: &str| int(&client, &format!("/end/sum_sent/{key}"));
+        let received = |key: &str| int(&server, &format!("/end/sum_received/{key}"));
+        let mut f = Findings::new();
+        f.equal("fragments", ends[0].counter(family.counter), before);
+        f.equal(
+            "moved_by",
+            text(&client, "/end/streams/0/udp/moved_by"),
+            Some("gso"),
+        );
+        f.equal("packets", received("packets"), sent("packets"));
+        f.equal("bytes", received("bytes"), sent("bytes"));
+        f.equal("lost", received("lost_packets"), Some(0));
+        f.into_result(&story)
+            .unwrap_or_else(|e| panic!("{}: {e}", family.server));
+    }
+}
+
+/// A path that gets narrower during a test: the system refuses to cut a packet into segments that no longer fit.
+#[test]
+fn a_path_that_shrinks_ends_offload_and_not_the_test() {
+    let ends = wire(1500);
+    let server = Server::start_with(Peer::Ours, &["-1", "-J"], |command| ends[1].enter(&command));
+    let mut command = Peer::Ours.command();
+    let port = server.port().to_string();
+    command.args(["-J", "-c", V4.server, "-p", &port]);
+    command.args(words("-u -t 3 -b 50M/20 -l 1400"));
+    let client = Running::start(ends[0].enter(&command));
+    std::thread::sleep(Duration::from_millis(1200));
+    ends[0].run("ip", &["link", "set", "left", "mtu", "1300"]);
+    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    let story = format!("{client}{server}");
+    let mut f = Findings::new();
+    let document = json::parse(&client.stdout).unwrap_or_default();
+    f.equal(
+        "moved_by",
+        text(&document, "/end/streams/0/udp/moved_by"),
+        Some("sendmmsg"),
+    );
+    let sum = |key: &str| int(&document, &format!("/end/{key}"));
+    f.equal("lost", sum("sum_received/lost_packets"), Some(0));
+    f.equal(
+        "packets",
+        sum("sum_received/packets"),
+        sum("sum_sent/packets"),
+    );
+    f.positive("fragments", i64::try_from(ends[0].counter(V4.counter)).ok());
+    f.into_result(&story).unwrap_or_else(|e| panic!("{e}"));
+}
