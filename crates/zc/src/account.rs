@@ -14,7 +14,8 @@ pub struct Account {
     /// System calls that moved payload.
     pub calls: u64,
     /// Bytes that moved without a copy between user memory and kernel: sent by reference, mapped, or dropped inside
-    /// the kernel.
+    /// the kernel. For `MSG_ZEROCOPY` over vsock this is the most that it can be when calls were cut: the kernel does
+    /// not say how long the pieces are.
     pub uncopied: u64,
     /// Bytes that were copied.
     pub copied: u64,

@@ -57,10 +57,11 @@ enum Books {
     Vsock(VsockBooks),
 }
 
-/// The books of a vsock. Its kernel code makes a completion for each piece into which credit cuts a call, and copies
-/// every piece of a call that was cut (`virtio_transport_can_zcopy`, net/vmw_vsock/virtio_transport_common.c). So a
-/// completion that says "not copied" stands for one whole call; when all such calls have the length of a block, their
-/// bytes are known, and all other bytes were copied.
+/// The books of a vsock. Its kernel code makes a completion for each piece into which credit cuts a call
+/// (`virtio_transport_send_pkt_info`, net/vmw_vsock/virtio_transport_common.c), and does not say how long the piece
+/// was. Where no call is cut, or no piece is copied, or all are, the sums are exact. Else they are right where a cut
+/// call is copied as a whole, as 6.18 does; 7.3 may copy some of its pieces only, and then the bytes without copy are
+/// the most that there can be.
 #[derive(Default)]
 struct VsockBooks {
     /// Bytes sent with the flag.
