@@ -59,9 +59,9 @@ enum Books {
 
 /// The books of a vsock. Its kernel code makes a completion for each piece into which credit cuts a call
 /// (`virtio_transport_send_pkt_info`, net/vmw_vsock/virtio_transport_common.c), and does not say how long the piece
-/// was. Where no call is cut, or no piece is copied, or all are, the sums are exact. Else they are right where a cut
-/// call is copied as a whole, as 6.18 does; 7.3 may copy some of its pieces only, and then the bytes without copy are
-/// the most that there can be.
+/// was; 6.12 and 7.3 copy some pieces and not others. Where no call is cut, or no piece is copied, or all are, the
+/// sums are exact. Else a completion without a copy counts as a block, as far as so much was sent, which is the most
+/// that it can be.
 #[derive(Default)]
 struct VsockBooks {
     /// Bytes sent with the flag.

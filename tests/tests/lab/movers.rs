@@ -2,6 +2,11 @@
 //!
 //! This program runs once more inside the machine, where only the bodies run: they need vsock's loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what can't go on fails, inside the machine as well"
+)]
+
 #[path = "../../../crates/zc/tests/common/mod.rs"]
 mod common;
 
