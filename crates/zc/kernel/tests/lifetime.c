@@ -57,6 +57,7 @@ void check_mappings(void)
 
 	tap_section("mappings");
 	stream_send(&stream, BLOCK);
+	stream_wait(&stream, BLOCK);
 	need(!map_rx(fd, map.at));
 	need(!map_rx(fd, second.at));
 	check(map_take(&stream, map).right && map_take(&stream, second).right,
@@ -70,6 +71,7 @@ void check_mappings(void)
 
 	need(!pipe(pipes));
 	stream_send(&stream, BLOCK);
+	stream_wait(&stream, BLOCK);
 	need(!map_rx(fd, map.at));
 	check(write(pipes[1], map.at + PAGE, PAGE) == PAGE &&
 	      read(pipes[0], copy, PAGE) == PAGE &&
