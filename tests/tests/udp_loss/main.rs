@@ -56,10 +56,10 @@ const COUNTED: [&str; 15] = [
 fn sent_by(args: &str) -> &'static str {
     let together = args.contains('/');
     let forbidden = args.contains("--no-gso") || args.contains("-l 32760");
-    match (args.contains("--gsro"), together, forbidden) {
-        (true, ..) | (false, true, false) => "gso",
-        (false, true, true) => "sendmmsg",
-        (false, false, _) => "send",
+    match (together, forbidden) {
+        (true, false) => "gso",
+        (true, true) => "sendmmsg",
+        (false, _) => "send",
     }
 }
 
