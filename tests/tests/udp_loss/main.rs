@@ -47,7 +47,7 @@ const COUNTED: [&str; 15] = [
     "-k 1000 -b 8M/40 -l 1000",
     "-k 1000 -b 8M/40 -l 1000 --no-gso",
     "-k 1000 -b 8M -l 1000 --no-gso --skip-rx-copy",
-    "-k 2000 -b 2M/128 -l 16 --udp-counters-64bit -P 2",
+    "-k 2000 -b 500K/64 -l 16 --udp-counters-64bit -P 2",
     "-k 100 -b 20M/5 -l 20000 -w 400K --gsro",
     "-k 60 -b 20M/4 -l 32760 -w 800K",
 ];
@@ -56,10 +56,10 @@ const COUNTED: [&str; 15] = [
 fn sent_by(args: &str) -> &'static str {
     let together = args.contains('/');
     let forbidden = args.contains("--no-gso") || args.contains("-l 32760");
-    match (args.contains("--gsro"), together, forbidden) {
-        (true, ..) | (false, true, false) => "gso",
-        (false, true, true) => "sendmmsg",
-        (false, false, _) => "send",
+    match (together, forbidden) {
+        (true, false) => "gso",
+        (true, true) => "sendmmsg",
+        (false, _) => "send",
     }
 }
 

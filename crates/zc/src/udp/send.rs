@@ -61,6 +61,9 @@ impl<S: Stamp> DatagramSender<S> {
             Way::Single => 1,
         };
         let per_call = together.min(fit).max(1);
+        if per_call == 1 {
+            taken.set(Way::Single);
+        }
         // After a fall back from offload a batch may have more datagrams than fit into one packet.
         let room = match way {
             Way::Single => 1,

@@ -1,0 +1,188 @@
+//! How datagrams go through the kernel: one by one, many in one call, or many in one packet.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+use iperf_zc::udp::{Take, Way};
+use iperf_zc::{sockopt, udp};
+use socket2::Socket;
+use tracing::{debug, warn};
+
+use crate::datagrams::Passage;
+use crate::net::{StreamPlan, StreamRole};
+use crate::pacer;
+
+/// Bytes of the headers of a datagram over IPv4, without options, and over IPv6.
+const HEADERS_V4: usize = 20 + 8;
+const HEADERS_V6: usize = 40 + 8;
+
+/// Chooses how datagrams go through the kernel, and sets the socket up for it.
+///
+/// Offload is on where it is asked for, and by itself where many datagrams go together, as far as the kernel has it. A
+/// sender's segments must fit the path, for they are never fragments.
+pub(super) fn choose_passage(
+    socket: &Socket,
+    plan: &StreamPlan,
+    role: StreamRole,
+    peer: IpAddr,
+) -> Passage {
+    let offloads = || match turn_on_offload(socket, plan, role) {
+        Ok(()) => true,
+        Err(error) if plan.gsro => {
+            warn!("this kernel refuses UDP offload: {error}");
+            false
+        }
+        Err(error) => {
+            debug!("no UDP offload here: {error}");
+            false
+        }
+    };
+    if role.sending {
+        let together = together(plan);
+        let wanted = plan.gsro || together > 1 && !plan.no_gso;
+        let possible =
+            2 * plan.block as usize <= udp::MAX_BYTES && fits_path(socket, plan.block, peer);
+        let way = if wanted && possible && offloads() {
+            Way::Offload
+        } else if together > 1 {
+            Way::Batch
+        } else {
+            Way::Single
+        };
+        Passage {
+            way,
+            together,
+            ..Passage::default()
+        }
+    } else {
+        // Each header of joined datagrams lies behind a payload, which would have to be copied.
+        let headers_do = plan.skip_rx_copy && !plan.gsro;
+        let take = if headers_do {
+            Take::Header
+        } else if (plan.gsro || !plan.no_gso) && offloads() {
+            Take::Joined
+        } else {
+            Take::Whole
+        };
+        Passage {
+            take,
+            ..Passage::default()
+        }
+    }
+}
+
+fn turn_on_offload(socket: &Socket, plan: &StreamPlan, role: StreamRole) -> io::Result<()> {
+    if role.sending {
+        let block = u16::try_from(plan.block).unwrap_or(u16::MAX);
+        sockopt::set_udp_segment(socket.as_fd(), block)
+    } else {
+        sockopt::set_udp_gro(socket.as_fd())
+    }
+}
+
+/// How many datagrams a sender may hand over at once, so that no burst is longer than those of its pacing.
+pub(super) fn together(plan: &StreamPlan) -> usize {
+    let paced = plan
+        .rate
+        .map(|rate| pacer::quantum(rate, plan.burst, plan.block));
+    // The system spreads packets, and one with many segments is one packet.
+    let by_system = plan
+        .fq_rate
+        .map(|rate| pacer::quantum(rate, None, plan.block));
+    let least = paced.into_iter().chain(by_system).min();
+    least.map_or(usize::MAX, |blocks| blocks as usize)
+}
+
+/// Whether a datagram fits into one packet, as far as the kernel knows the path.
+fn fits_path(socket: &Socket, block: u32, peer: IpAddr) -> bool {
+    // A socket for IPv6 whose peer has an IPv4 address sends IPv4.
+    let headers = if peer.to_canonical().is_ipv4() {
+        HEADERS_V4
+    } else {
+        HEADERS_V6
+    };
+    let mtu = sockopt::path_mtu(socket.as_fd(), peer.is_ipv4());
+    // Where the kernel does not say, the first call will.
+    mtu.map_or(true, |mtu| block as usize + headers <= mtu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::udp::listen;
+    use crate::net::udp::tests::{ROLE, plan};
+
+    #[test]
+    fn no_more_go_together_than_pacing_allows() {
+        let of = |rate, burst, fq_rate| {
+            together(&StreamPlan {
+                block: 1448,
+                rate,
+                burst,
+                fq_rate,
+                ..plan()
+            })
+        };
+        assert_eq!(of(None, None, None), usize::MAX);
+        assert_eq!(of(Some(1_000_000_000), None, None), 21);
+        assert_eq!(of(Some(10_000_000), None, None), 1);
+        assert_eq!(of(Some(10_000_000), Some(7), None), 7);
+        assert_eq!(of(None, None, Some(1_000_000_000)), 21);
+        assert_eq!(of(Some(1_000_000_000), None, Some(100_000_000)), 2);
+    }
+
+    /// The passage of a stream to a socket on loopback.
+    fn passage(sending: bool, change: impl FnOnce(&mut StreamPlan)) -> Passage {
+        let here = "127.0.0.1:0".parse().unwrap();
+        let socket = listen(here, None).unwrap();
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        let mut plan = StreamPlan {
+            block: 1448,
+            rate: None,
+            ..plan()
+        };
+        change(&mut plan);
+        let role = StreamRole { sending, ..ROLE };
+        choose_passage(&socket, &plan, role, here.ip())
+    }
+
+    #[test]
+    fn many_datagrams_that_go_together_are_one_packet_unless_forbidden() {
+        let way = |change: fn(&mut StreamPlan)| passage(true, change).way;
+        assert_eq!(way(|_| ()), Way::Offload);
+        assert_eq!(way(|plan| plan.no_gso = true), Way::Batch);
+        assert_eq!(way(|plan| plan.rate = Some(10_000_000)), Way::Single);
+        let asked = |plan: &mut StreamPlan| {
+            plan.rate = Some(10_000_000);
+            plan.gsro = true;
+            plan.no_gso = true;
+        };
+        assert_eq!(way(asked), Way::Offload);
+        // Two do not fit.
+        assert_eq!(way(|plan| plan.block = 40_000), Way::Batch);
+    }
+
+    #[test]
+    fn receivers_take_joined_datagrams_unless_headers_do() {
+        let take = |change: fn(&mut StreamPlan)| passage(false, change).take;
+        assert_eq!(take(|_| ()), Take::Joined);
+        assert_eq!(take(|plan| plan.no_gso = true), Take::Whole);
+        assert_eq!(take(|plan| plan.skip_rx_copy = true), Take::Header);
+    }
+
+    #[test]
+    fn segments_longer_than_the_path_takes_are_no_segments() {
+        let here = "127.0.0.1:0".parse().unwrap();
+        let socket = listen(here, None).unwrap();
+        let to = here.ip();
+        // Unknown until it is connected.
+        assert!(fits_path(&socket, 65_507, to));
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        assert!(fits_path(&socket, 1448, to));
+        assert!(
+            !fits_path(&socket, 65_536, to),
+            "loopback has an MTU of 65536"
+        );
+    }
+}
