@@ -111,6 +111,11 @@ impl Place<'_> {
         self.config.verify.then(|| Verifier::new(self.stream))
     }
 
+    /// Whether segments may be filled over the borders of blocks. With `TCP_NODELAY` everything goes at once.
+    fn joins(&self) -> bool {
+        self.config.transport.is_tcp() && !self.config.socket.no_delay
+    }
+
     /// Chooses the mover of a sending stream.
     pub(crate) fn sender(&self) -> Result<Chosen<dyn SendMover>, EngineError> {
         let requested = self.config.zerocopy.send;
@@ -128,9 +133,14 @@ impl Place<'_> {
         let modes = Modes::new(requested, mode.into()).because(reason);
         let prepare = EngineError::system("prepare to send without copying");
         Ok(match mode {
+            SendMode::Copy if self.joins() => sends(CopySender::new(source).joined(), modes),
             SendMode::Copy => sends(CopySender::new(source), modes),
             SendMode::Auto | SendMode::Sendfile => sends(SendfileSender::new(source), modes),
-            SendMode::Splice => sends(SpliceSender::new(source).map_err(prepare)?, modes),
+            SendMode::Splice => {
+                let mover = SpliceSender::new(source).map_err(prepare)?;
+                let mover = if self.joins() { mover.joined() } else { mover };
+                sends(mover, modes)
+            }
             SendMode::Msg => {
                 let mover = MsgSender::new(source, self.socket, false).map_err(prepare)?;
                 sends(mover, modes)
@@ -138,7 +148,8 @@ impl Place<'_> {
         })
     }
 
-    /// What `-Z` alone means: iperf3's `sendfile`, or what spares the copy where that does not.
+    /// What `-Z` alone means: what spares the copy, and where nothing does, iperf3's `sendfile`. Over TCP `splice` is
+    /// cheaper than that: the pages of a block come from a mapping, not from a file's cache, and go in fewer pieces.
     fn best_way_to_send(&self) -> (SendMode, Option<String>) {
         if self.config.zerocopy.receive == ReceiveMode::Mmap
             && probe::is_mapped_vsock_loopback(self.socket)
@@ -147,6 +158,9 @@ impl Place<'_> {
             return (SendMode::Copy, Some(reason.to_owned()));
         }
         let supports = |mode| probe::send_support(self.socket, mode);
+        if self.config.transport == Transport::Tcp && supports(probe::SendMode::Splice).is_ok() {
+            return (SendMode::Splice, None);
+        }
         // Where neither spares anything, iperf3's way is as good.
         match (
             supports(probe::SendMode::Sendfile),
