@@ -60,11 +60,13 @@ pub(crate) struct Place<'a> {
     pub(crate) way: Arc<WayTaken>,
 }
 
-/// What the buffers of all copying receivers together may take, in bytes: about what stays in a processor's cache.
-const ROOM: usize = 1024 * 1024;
+/// What the buffers of all copying receivers together may take, in bytes: with many streams that is less than a block
+/// each.
+const ROOM: usize = 1536 * 1024;
 
-/// And what one of them has at least: a segment.
+/// What one of them has at least, a segment, and at most: what stays in a processor's cache.
 const LEAST_ROOM: usize = 64 * 1024;
+const MOST_ROOM: usize = 1024 * 1024;
 
 /// A mover and how it is to move.
 pub(crate) struct Chosen<M: ?Sized> {
@@ -92,7 +94,7 @@ impl Place<'_> {
     pub(crate) fn room(&self) -> usize {
         match self.config.transport {
             Transport::Sctp => self.length(),
-            _ => (ROOM / usize::from(self.config.streams.max(1))).max(LEAST_ROOM),
+            _ => (ROOM / usize::from(self.config.streams.max(1))).clamp(LEAST_ROOM, MOST_ROOM),
         }
     }
 
@@ -244,7 +246,7 @@ impl Place<'_> {
                 Chosen { mover, modes }
             }
             ReceiveMode::Trunc => {
-                let mover = TruncReceiver::new(length).with_room(ROOM);
+                let mover = TruncReceiver::new(length).with_room(MOST_ROOM);
                 receives(mover, modes)
             }
             ReceiveMode::Splice => receives(SpliceReceiver::new(length).map_err(prepare)?, modes),

@@ -22,7 +22,10 @@ use iperf_zc::tcp_info::TcpInfo;
 use socket2::Socket;
 
 const STREAMS: u32 = 2;
-const LENGTH: Duration = Duration::from_millis(150);
+/// A test ends when so many bytes have come.
+const AMOUNT: u64 = 4 << 20;
+/// Or it fails, after this time.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Both ends of a test in this process, with a duplicate of each socket.
 struct Ends {
@@ -113,19 +116,22 @@ fn compare(config: &TestConfig, low_water: ReceiveLowWater) {
     let now = Instant::now();
     receiver.run.go(now);
     sender.run.go(now);
-    std::thread::sleep(LENGTH);
+    while receiver.run.bytes().1 < AMOUNT {
+        assert!(now.elapsed() < LIMIT, "nothing moves: {config:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     sender.run.stop_senders();
     receiver.run.finish_receivers();
     let end = |end: &mut Ends, kernel: fn(&Socket) -> u64, what: &str| {
         let counted = end.counted(&meter);
         assert_eq!(counted.len(), end.sockets.len());
+        assert!(counted.iter().sum::<u64>() > 0, "nothing {what}");
         for (counted, socket) in counted.iter().zip(&end.sockets) {
             let kernel = kernel(socket);
             assert!(
                 counted.abs_diff(kernel) <= u64::from(config.block),
                 "{what}: counted {counted}, the kernel {kernel}: {config:?}"
             );
-            assert!(*counted > 0, "nothing {what}: {config:?}");
         }
     };
     end(&mut sender, sent, "sent");
