@@ -7,6 +7,8 @@
 //! received = received by this kernel − not yet read
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
