@@ -50,15 +50,14 @@ pub(crate) fn quantum(rate: u64, burst: Option<u16>, block: u32) -> u32 {
     if let Some(burst) = burst {
         return u32::from(burst.max(1));
     }
-    let time = if block < LARGE {
-        QUANTUM
+    let bits = |time: Duration| u128::from(rate) * time.as_nanos() / 1_000_000_000;
+    let each = 8 * u128::from(block.max(1));
+    let blocks = if block < LARGE {
+        bits(QUANTUM) / each
     } else {
-        LARGE_QUANTUM
+        // To the nearest number: 128 KiB at 1 Gbit/s are a little more than a millisecond's worth.
+        (bits(LARGE_QUANTUM) + each / 2) / each
     };
-    let bits = u128::from(rate) * time.as_nanos() / 1_000_000_000;
-    let block = 8 * u128::from(block.max(1));
-    // To the nearest number: 128 KiB at 1 Gbit/s are a little more than a millisecond's worth.
-    let blocks = (bits + block / 2) / block;
     u32::try_from(blocks).unwrap_or(u32::MAX).max(1)
 }
 
@@ -202,6 +201,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn large_blocks_go_by_twos_at_a_gigabit() {
+        let blocks =
+            [1, 10, 100, 1_000, 10_000].map(|mbits| quantum(mbits * 1_000_000, None, 131_072));
+        assert_eq!(blocks, [1, 1, 1, 2, 19]);
+        assert_eq!(quantum(1_000_000_000, Some(7), 131_072), 7);
     }
 
     #[test]
