@@ -164,6 +164,13 @@ impl LowWater {
         self.look(socket, Instant::now());
     }
 
+    /// Leaves the socket as it was, for whoever reads the rest.
+    pub(crate) fn end(self, socket: &Socket) {
+        if self.counters.low_water() > 0 {
+            self.set(socket, NO_MARK);
+        }
+    }
+
     fn look(&mut self, socket: &Socket, now: Instant) {
         let State::Auto(mark) = &mut self.state else {
             return;

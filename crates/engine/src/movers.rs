@@ -60,11 +60,13 @@ pub(crate) struct Place<'a> {
     pub(crate) way: Arc<WayTaken>,
 }
 
-/// What the buffers of all copying receivers together may take, in bytes: about what stays in a processor's cache.
-const ROOM: usize = 1024 * 1024;
+/// What the buffers of all copying receivers together may take, in bytes: with many streams that is less than a block
+/// each.
+const ROOM: usize = 1536 * 1024;
 
-/// And what one of them has at least: a segment.
+/// What one of them has at least, a segment, and at most: what stays in a processor's cache.
 const LEAST_ROOM: usize = 64 * 1024;
+const MOST_ROOM: usize = 1024 * 1024;
 
 /// A mover and how it is to move.
 pub(crate) struct Chosen<M: ?Sized> {
@@ -92,7 +94,7 @@ impl Place<'_> {
     pub(crate) fn room(&self) -> usize {
         match self.config.transport {
             Transport::Sctp => self.length(),
-            _ => (ROOM / usize::from(self.config.streams.max(1))).max(LEAST_ROOM),
+            _ => (ROOM / usize::from(self.config.streams.max(1))).clamp(LEAST_ROOM, MOST_ROOM),
         }
     }
 
@@ -109,6 +111,11 @@ impl Place<'_> {
 
     fn verifier(&self) -> Option<Verifier> {
         self.config.verify.then(|| Verifier::new(self.stream))
+    }
+
+    /// Whether segments may be filled over the borders of blocks. With `TCP_NODELAY` everything goes at once.
+    fn joins(&self) -> bool {
+        self.config.transport.is_tcp() && !self.config.socket.no_delay
     }
 
     /// Chooses the mover of a sending stream.
@@ -128,9 +135,14 @@ impl Place<'_> {
         let modes = Modes::new(requested, mode.into()).because(reason);
         let prepare = EngineError::system("prepare to send without copying");
         Ok(match mode {
+            SendMode::Copy if self.joins() => sends(CopySender::new(source).joined(), modes),
             SendMode::Copy => sends(CopySender::new(source), modes),
             SendMode::Auto | SendMode::Sendfile => sends(SendfileSender::new(source), modes),
-            SendMode::Splice => sends(SpliceSender::new(source).map_err(prepare)?, modes),
+            SendMode::Splice => {
+                let mover = SpliceSender::new(source).map_err(prepare)?;
+                let mover = if self.joins() { mover.joined() } else { mover };
+                sends(mover, modes)
+            }
             SendMode::Msg => {
                 let mover = MsgSender::new(source, self.socket, false).map_err(prepare)?;
                 sends(mover, modes)
@@ -138,7 +150,8 @@ impl Place<'_> {
         })
     }
 
-    /// What `-Z` alone means: iperf3's `sendfile`, or what spares the copy where that does not.
+    /// What `-Z` alone means: what spares the copy, and where nothing does, iperf3's `sendfile`. Over TCP `splice` is
+    /// cheaper than that: the pages of a block come from a mapping, not from a file's cache, and go in fewer pieces.
     fn best_way_to_send(&self) -> (SendMode, Option<String>) {
         if self.config.zerocopy.receive == ReceiveMode::Mmap
             && probe::is_mapped_vsock_loopback(self.socket)
@@ -147,6 +160,9 @@ impl Place<'_> {
             return (SendMode::Copy, Some(reason.to_owned()));
         }
         let supports = |mode| probe::send_support(self.socket, mode);
+        if self.config.transport == Transport::Tcp && supports(probe::SendMode::Splice).is_ok() {
+            return (SendMode::Splice, None);
+        }
         // Where neither spares anything, iperf3's way is as good.
         match (
             supports(probe::SendMode::Sendfile),
@@ -230,7 +246,7 @@ impl Place<'_> {
                 Chosen { mover, modes }
             }
             ReceiveMode::Trunc => {
-                let mover = TruncReceiver::new(length).with_room(ROOM);
+                let mover = TruncReceiver::new(length).with_room(MOST_ROOM);
                 receives(mover, modes)
             }
             ReceiveMode::Splice => receives(SpliceReceiver::new(length).map_err(prepare)?, modes),

@@ -3,13 +3,18 @@
 //! The schedule is iperf3's: a stream may send while what it has sent since the start is below what the rate allows,
 //! so the average is kept however late a thread wakes, and nothing drifts. Blocks go in *quanta*: one block at low
 //! rates, so that the thread sleeps between any two; a quarter of a millisecond's worth at high ones, where a sleep
-//! for each block would cost more than the sending. A stream that fell behind makes up for it at twice its rate, so
+//! for each block would cost more than the sending. A large block is a burst already, and two milliseconds' worth of
+//! them go together: half of what a block costs at 1 Gbit/s is falling asleep and waking two processes. A stream that fell behind makes up for it at twice its rate, so
 //! that no burst is ever longer than a quantum.
 
 use std::time::{Duration, Instant};
 
 /// The time that a quantum covers at high rates.
 const QUANTUM: Duration = Duration::from_micros(250);
+
+/// The same for blocks of at least [`LARGE`] bytes, which no datagram has.
+const LARGE_QUANTUM: Duration = Duration::from_millis(2);
+const LARGE: u32 = 64 * 1024;
 
 /// Longer than any test.
 const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -45,8 +50,14 @@ pub(crate) fn quantum(rate: u64, burst: Option<u16>, block: u32) -> u32 {
     if let Some(burst) = burst {
         return u32::from(burst.max(1));
     }
-    let bits = u128::from(rate) * QUANTUM.as_nanos() / 1_000_000_000;
-    let blocks = bits / (8 * u128::from(block.max(1)));
+    let bits = |time: Duration| u128::from(rate) * time.as_nanos() / 1_000_000_000;
+    let each = 8 * u128::from(block.max(1));
+    let blocks = if block < LARGE {
+        bits(QUANTUM) / each
+    } else {
+        // To the nearest number: 128 KiB at 1 Gbit/s are a little more than a millisecond's worth.
+        (bits(LARGE_QUANTUM) + each / 2) / each
+    };
     u32::try_from(blocks).unwrap_or(u32::MAX).max(1)
 }
 
@@ -190,6 +201,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn large_blocks_go_by_twos_at_a_gigabit() {
+        let blocks =
+            [1, 10, 100, 1_000, 10_000].map(|mbits| quantum(mbits * 1_000_000, None, 131_072));
+        assert_eq!(blocks, [1, 1, 1, 2, 19]);
+        assert_eq!(quantum(1_000_000_000, Some(7), 131_072), 7);
     }
 
     #[test]

@@ -181,9 +181,12 @@ const UNPACED: u32 = 1 << 20;
 pub(crate) fn receive(
     task: &Task,
     mover: &mut dyn ReceiveMover,
-    low_water: Option<LowWater>,
+    mut low_water: Option<LowWater>,
 ) -> Ending {
-    let ending = receive_loop(task, mover, low_water);
+    let ending = receive_loop(task, mover, low_water.as_mut());
+    if let Some(low_water) = low_water {
+        low_water.end(&task.socket);
+    }
     task.stop_counting(mover.account(), mover.fallback());
     ending
 }
@@ -191,7 +194,7 @@ pub(crate) fn receive(
 fn receive_loop(
     task: &Task,
     mover: &mut dyn ReceiveMover,
-    mut low_water: Option<LowWater>,
+    mut low_water: Option<&mut LowWater>,
 ) -> Ending {
     loop {
         match task.counters.phase() {

@@ -8,7 +8,7 @@ pub enum SendMode {
     /// `send(2)`: one copy into the kernel.
     #[default]
     Copy,
-    /// What suits the transport best (`-Z`): `sendfile` over TCP, `MSG_ZEROCOPY` over vsock.
+    /// What suits the transport best (`-Z`): `splice` over TCP, `MSG_ZEROCOPY` over vsock.
     Auto,
     /// `sendfile(2)` from a memory file (`--zerocopy=sendfile`).
     Sendfile,

@@ -142,7 +142,7 @@ impl Books {
         verify::check(&mut self.verifier, bytes)
     }
 
-    /// Reads up to `limit` bytes, and not more than a block. 0 is the end of the stream.
+    /// Reads up to `limit` bytes, and not more than there is room for. 0 is the end of the stream.
     pub(crate) fn copy(
         &mut self,
         socket: BorrowedFd<'_>,

@@ -58,9 +58,11 @@ impl Pipe {
         self.filled += bytes;
     }
 
-    /// Moves what is in the pipe, or a part of it, to `target`. Not to be called when it is empty.
-    pub(crate) fn splice_to(&mut self, target: BorrowedFd<'_>) -> io::Result<usize> {
-        let flags = SpliceFFlags::SPLICE_F_MOVE;
+    /// Moves what is in the pipe, or a part of it, to `target`; `more` says that more will follow at once. Not to be
+    /// called when the pipe is empty.
+    pub(crate) fn splice_to(&mut self, target: BorrowedFd<'_>, more: bool) -> io::Result<usize> {
+        let mut flags = SpliceFFlags::SPLICE_F_MOVE;
+        flags.set(SpliceFFlags::SPLICE_F_MORE, more);
         let bytes = splice(&self.read, None, target, None, self.filled, flags)?;
         self.filled -= bytes;
         Ok(bytes)

@@ -37,10 +37,14 @@ pub trait SendMover: Send {
     }
 }
 
+/// nix has no name for it.
+const MSG_MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
+
 /// Sends blocks with `send(2)`: one copy into the kernel.
 pub struct CopySender {
     source: Source,
     cursor: Cursor,
+    joins: bool,
     account: Account,
 }
 
@@ -51,15 +55,26 @@ impl CopySender {
         Self {
             source,
             cursor,
+            joins: false,
             account: Account::default(),
         }
+    }
+
+    /// Lets TCP put the end of a block and the beginning of the next one into one segment (`MSG_MORE`). The last block
+    /// of a budget is not held back.
+    #[must_use]
+    pub fn joined(mut self) -> Self {
+        self.joins = true;
+        self
     }
 }
 
 impl SendMover for CopySender {
-    fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
+    fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
         let rest = self.source.rest(&self.cursor);
-        let bytes = send(socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL)?;
+        let mut flags = MsgFlags::MSG_NOSIGNAL;
+        flags.set(MSG_MORE, self.joins && budget > 1);
+        let bytes = send(socket.as_raw_fd(), rest, flags)?;
         self.account.copy(bytes);
         Ok(self.cursor.advance(bytes))
     }

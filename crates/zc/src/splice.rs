@@ -37,6 +37,7 @@ pub struct SpliceSender {
     /// What is in the pipe lies behind it.
     cursor: Cursor,
     pipe: Pipe,
+    joins: bool,
     carrier: KnownCarrier,
     account: Account,
     fallback: Option<Fallback>,
@@ -52,15 +53,24 @@ impl SpliceSender {
             source,
             cursor,
             pipe,
+            joins: false,
             carrier: KnownCarrier::default(),
             account: Account::default(),
             fallback: None,
         })
     }
+
+    /// Lets TCP put the end of a block and the beginning of the next one into one segment (`SPLICE_F_MORE`). The last
+    /// block of a budget is not held back.
+    #[must_use]
+    pub fn joined(mut self) -> Self {
+        self.joins = true;
+        self
+    }
 }
 
 impl SendMover for SpliceSender {
-    fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
+    fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
         let carrier = self.carrier.of(socket)?;
         if !carrier.splices() && self.fallback.is_none() {
             self.fallback = Some(copied_inside(carrier));
@@ -73,7 +83,7 @@ impl SendMover for SpliceSender {
             self.pipe.add(bytes);
         }
         // A signal may come between the two, or cut this one short: the rest goes with the next call.
-        let bytes = self.pipe.splice_to(socket)?;
+        let bytes = self.pipe.splice_to(socket, self.joins && budget > 1)?;
         self.account.pass(bytes, !carrier.splices());
         Ok(self.cursor.advance(bytes))
     }
@@ -129,7 +139,7 @@ impl SpliceReceiver {
                 let bytes = self.pipe.read(buffer)?;
                 verifier.check(&buffer[..bytes])?;
             } else {
-                self.pipe.splice_to(self.null.as_fd())?;
+                self.pipe.splice_to(self.null.as_fd(), false)?;
             }
         }
         Ok(())
