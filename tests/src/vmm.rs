@@ -7,7 +7,6 @@
 //!                                        └──► resets, broken pipes, bytes that found nobody
 //! ```
 
-use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -78,6 +77,11 @@ impl Vmm {
         self.dir.path().join("vm.vsock")
     }
 
+    /// What a server is given with `-B`.
+    pub fn server_path(&self) -> PathBuf {
+        self.dir.path().join("host.vsock")
+    }
+
     /// The file that a server listens on for connections to `port`.
     pub fn server_file(&self, port: u32) -> PathBuf {
         self.dir.path().join(format!("host.vsock_{port}"))
@@ -88,7 +92,7 @@ impl Vmm {
         let mut command = Peer::Ours.command();
         command
             .args(["-s", "--vsock", "-p", &port.to_string(), "-B"])
-            .arg(self.dir.path().join("host.vsock"))
+            .arg(self.server_path())
             .args(words(args));
         let mut server = Running::start(command);
         let file = self.server_file(port);
@@ -223,9 +227,4 @@ fn read_port(client: &mut UnixStream) -> io::Result<u32> {
         .strip_prefix("CONNECT ")
         .and_then(|text| text.parse().ok());
     port.ok_or_else(|| io::Error::other(format!("no CONNECT but {line:?}")))
-}
-
-/// Whether a socket file is there and somebody listens on it.
-pub fn somebody_listens(file: &std::path::Path) -> bool {
-    fs::symlink_metadata(file).is_ok() && UnixStream::connect(file).is_ok()
 }

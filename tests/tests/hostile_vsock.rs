@@ -12,7 +12,7 @@ use std::time::Duration;
 use iperf_tests::pair::words;
 use iperf_tests::process::wait_for;
 use iperf_tests::wire::Raw;
-use iperf_tests::{Findings, Finished, Peer, Running, json, parallel, procfs};
+use iperf_tests::{Findings, Peer, Running, json, parallel, procfs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -406,13 +406,22 @@ fn a_file_of_somebody_else_is_not_touched() {
     assert_eq!(end.code(), Some(1), "{end}");
 }
 
+/// A daemon, which nobody waits for; dropping it ends it.
+struct Daemon(Pid);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
+}
+
 /// Starts a daemon and returns when its parent has ended.
-fn daemon(dir: &TempDir, args: &str) -> (Finished, Pid) {
+fn daemon(dir: &TempDir, args: &str) -> Daemon {
     let args = format!("-D --pidfile server.pid {args}");
     let parent = Running::start(command(dir, &args)).finish(LIMIT);
     assert!(parent.succeeded(), "{parent}");
     let pid = fs::read_to_string(dir.path().join("server.pid")).expect("a pid file");
-    (parent, Pid::from_raw(pid.parse().expect("a number")))
+    Daemon(Pid::from_raw(pid.parse().expect("a number")))
 }
 
 fn is_gone(file: &Path) -> bool {
@@ -424,10 +433,10 @@ fn the_socket_of_a_daemon_is_there_when_its_parent_ends_and_gone_when_it_does() 
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let dir = directory();
         let file = dir.path().join("vm.vsock_5201");
-        let (_, pid) = daemon(&dir, "");
+        let daemon = daemon(&dir, "");
         // Nobody waits here: a VMM may connect at once.
         assert!(UnixStream::connect(&file).is_ok());
-        kill(pid, signal).expect("it runs");
+        kill(daemon.0, signal).expect("it runs");
         assert!(is_gone(&file), "{signal}");
     }
 }
@@ -436,7 +445,7 @@ fn the_socket_of_a_daemon_is_there_when_its_parent_ends_and_gone_when_it_does() 
 fn the_socket_of_a_daemon_of_one_test_goes_with_it() {
     let dir = directory();
     let file = dir.path().join("vm.vsock_5201");
-    daemon(&dir, "-1");
+    let _daemon = daemon(&dir, "-1");
     let end = client(&format!("unix:{}", file.display()), "-n 1M").finish(LIMIT);
     assert!(end.succeeded(), "{end}");
     assert!(is_gone(&file));
@@ -446,15 +455,15 @@ fn the_socket_of_a_daemon_of_one_test_goes_with_it() {
 fn the_socket_of_a_killed_server_is_replaced() {
     let dir = directory();
     let file = dir.path().join("vm.vsock_5201");
-    let (_, pid) = daemon(&dir, "");
-    kill(pid, Signal::SIGKILL).expect("it runs");
+    let killed = daemon(&dir, "");
+    kill(killed.0, Signal::SIGKILL).expect("it runs");
     let dead = wait_for(LIMIT, || UnixStream::connect(&file).is_err().then_some(()));
     assert!(dead.is_some() && file.exists(), "the file stays");
     // The dead process may still be there for the pid file: nobody has waited for it.
     fs::remove_file(dir.path().join("server.pid")).expect("a pid file");
-    let (_, pid) = daemon(&dir, "");
+    let daemon = daemon(&dir, "");
     assert!(UnixStream::connect(&file).is_ok());
-    kill(pid, Signal::SIGTERM).expect("it runs");
+    kill(daemon.0, Signal::SIGTERM).expect("it runs");
     assert!(is_gone(&file));
 }
 

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use iperf_tests::process::wait_for;
 use iperf_tests::vmm::{HalfClose, Vmm};
-use iperf_tests::{Findings, Finished, json, parallel};
+use iperf_tests::{Findings, Finished, Peer, Running, json, parallel};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -89,5 +90,41 @@ fn a_test_ends_without_a_reset() {
             f.equal("sent", bytes(&ours, "sum_sent"), Some(4 << 20));
         }
         f.into_result(format!("{client}{server}"))
+    });
+}
+
+/// As Firecracker's performance tests do it: a daemon for one test whose socket must be there when its command returns,
+/// and exactly as many omitted intervals as were asked for, which they leave out by counting.
+#[test]
+fn a_daemon_of_one_test_and_omitted_intervals_as_many_as_asked_for() {
+    let ways = ["--len 64K", "--len 64K -R", "--len 1024K", "--len 1024K -R"];
+    parallel::each(&ways, ways.len(), |way| {
+        let vmm = Vmm::start(HalfClose::KeptBack, Duration::ZERO);
+        let mut command = Peer::Ours.command();
+        // The time-out ends a daemon that nobody comes to.
+        command
+            .args(["-sD", "-p", "5201", "-1", "--affinity", "0", "--vsock"])
+            .args(["--idle-timeout", "30", "-B"])
+            .arg(vmm.server_path());
+        let parent = Running::start(command).finish(LIMIT);
+        let mut f = Findings::new();
+        f.holds("the daemon starts", parent.succeeded());
+        let file = vmm.server_file(5201);
+        f.holds("its socket is there", file.exists());
+        let args = format!("--time 2 --json --omit 3 --affinity 0 {way}");
+        let client = vmm.client(5201, &args).finish(LIMIT);
+        f.holds("the client succeeds", client.succeeded());
+        let document = document(&client);
+        let omitted: Vec<_> = json::list(&document, "/intervals")
+            .iter()
+            .map(|interval| json::at(interval, "/sum/omitted").as_bool())
+            .collect();
+        let (first, rest) = omitted.split_at(omitted.len().min(3));
+        f.equal("the first intervals", first, &[Some(true); 3][..]);
+        f.holds("two more", rest.len() >= 2 && !rest.contains(&Some(true)));
+        let gone = wait_for(LIMIT, || (!file.exists()).then_some(()));
+        f.holds("the socket goes with the daemon", gone.is_some());
+        f.equal("complaints of the VMM", vmm.finish(), Vec::new());
+        f.into_result(format!("{parent}{client}"))
     });
 }

@@ -91,6 +91,9 @@ pub(crate) enum ParameterError {
     /// vsock carries byte streams only.
     #[error("{0} can't be used over vsock")]
     NotOverVsock(&'static str),
+    /// The Unix socket of a VMM carries byte streams only.
+    #[error("{0} can't be used through the Unix socket of a VMM, which carries byte streams")]
+    NotThroughVmm(&'static str),
     /// A transport that can't do it.
     #[error("{option} can't be used over {transport}")]
     NotOver {

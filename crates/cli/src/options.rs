@@ -134,6 +134,7 @@ options! {
     Client "Client" {
         Udp ['u'] ["udp"] Nothing, "test UDP, not TCP";
         Sctp [] ["sctp"] Nothing, "test SCTP, not TCP";
+        Seqpacket [] ["seqpacket"] Nothing, "test vsock by messages (SOCK_SEQPACKET): each block is one; needs this program at both ends";
         Nstreams [] ["nstreams"] Value("N"), "SCTP streams per association, up to 65535 [the system's]";
         ConnectTimeout [] ["connect-timeout"] Value("MS"), "give up connecting after this time; 0 is no limit [0]";
         Bitrate ['b'] ["bitrate" "bandwidth"] Value("RATE[/BURST]"), "bits per second of each stream, 0 is no limit [UDP 1048576, others 0]; with blocks to send in one go, 1 to 1000";

@@ -280,6 +280,13 @@ impl<'a, 'o> Driver<'a, 'o> {
         if self.test.verify && !granted.is_some_and(|granted| granted.verify) {
             return Err(ClientError::NotGranted("--verify"));
         }
+        let mut target = self.target.clone();
+        if let (Transport::VsockSeqpacket, Target::Vsock(address)) =
+            (self.test.transport, &mut target)
+        {
+            let port = granted.and_then(|granted| granted.seqpacket);
+            address.port = port.ok_or(ClientError::NotGranted("--seqpacket"))?;
+        }
         let local = match self.target {
             Target::Inet(address) => {
                 let cport = self.config.cport.unwrap_or(0);
@@ -292,7 +299,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             test: (*self.test).clone(),
             ..self.config.clone()
         };
-        let opening = Opening::new(config, self.target.clone(), local, self.cookie.clone());
+        let opening = Opening::new(config, target, local, self.cookie.clone());
         self.phase = Phase::Opening(spawn_blocking(move || opening.open()));
         Ok(())
     }

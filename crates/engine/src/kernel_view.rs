@@ -51,7 +51,7 @@ pub(crate) fn unacknowledged(transport: Transport, socket: BorrowedFd<'_>) -> us
 /// Whether there is data to send that the peer gives no room for.
 pub(crate) fn window_is_closed(transport: Transport, socket: BorrowedFd<'_>) -> bool {
     // No network lies between the ends of a vsock: when it takes nothing, its peer does not.
-    if transport == Transport::Vsock {
+    if transport.is_vsock() {
         return !is_writable(socket);
     }
     let Ok(info) = read(transport, socket) else {

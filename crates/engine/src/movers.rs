@@ -8,6 +8,7 @@ use std::sync::Arc;
 use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, Transport};
 use iperf_zc::map::{self, MapOptions};
 use iperf_zc::msg::MsgSender;
+use iperf_zc::packet::PacketReceiver;
 use iperf_zc::probe;
 use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
 use iperf_zc::sctp::MessageReceiver;
@@ -47,6 +48,9 @@ fn duplicate(file: &File) -> Result<File, EngineError> {
     file.try_clone()
         .map_err(EngineError::system("duplicate the file"))
 }
+
+/// Why messages do not go through a pipe.
+const CUTS_MESSAGES: &str = "sendfile and splice would cut messages into pages";
 
 /// What the choice depends on besides the test.
 pub(crate) struct Place<'a> {
@@ -129,6 +133,9 @@ impl Place<'_> {
         }
         let (mode, reason) = match requested {
             SendMode::Auto => self.best_way_to_send(),
+            SendMode::Sendfile | SendMode::Splice if self.sends_messages() => {
+                (SendMode::Copy, Some(CUTS_MESSAGES.to_owned()))
+            }
             other => (other, None),
         };
         let source = self.source()?;
@@ -150,6 +157,11 @@ impl Place<'_> {
         })
     }
 
+    /// Whether a block is a message, and not any part of a stream of bytes.
+    fn sends_messages(&self) -> bool {
+        self.config.transport == Transport::VsockSeqpacket
+    }
+
     /// What `-Z` alone means: what spares the copy, and where nothing does, iperf3's `sendfile`. Over TCP `splice` is
     /// cheaper than that: the pages of a block come from a mapping, not from a file's cache, and go in fewer pieces.
     fn best_way_to_send(&self) -> (SendMode, Option<String>) {
@@ -163,13 +175,19 @@ impl Place<'_> {
         if self.config.transport == Transport::Tcp && supports(probe::SendMode::Splice).is_ok() {
             return (SendMode::Splice, None);
         }
+        if self.sends_messages() {
+            return match supports(probe::SendMode::Msg) {
+                Ok(()) => (SendMode::Msg, None),
+                Err(reason) => (SendMode::Copy, Some(reason.to_string())),
+            };
+        }
         // Where neither spares anything, iperf3's way is as good.
         match (
             supports(probe::SendMode::Sendfile),
             supports(probe::SendMode::Msg),
         ) {
             (Err(_), Ok(())) => (SendMode::Msg, None),
-            (Err(_), Err(reason)) if self.config.transport == Transport::Vsock => {
+            (Err(_), Err(reason)) if self.config.transport.is_vsock() => {
                 (SendMode::Copy, Some(reason.to_string()))
             }
             _ => (SendMode::Sendfile, None),
@@ -203,6 +221,11 @@ impl Place<'_> {
         let file = duplicate(file)?;
         let modes = |mode| Modes::new(requested, mode);
         let reason = match requested {
+            _ if self.sends_messages() => {
+                let reason = (requested != SendMode::Copy).then(|| CUTS_MESSAGES.to_owned());
+                let mover = FileSender::new(file, self.length());
+                return Ok(sends(mover, modes(CopyMode::Copy).because(reason)));
+            }
             SendMode::Copy => {
                 let mover = FileSender::new(file, self.length());
                 return Ok(sends(mover, modes(CopyMode::Copy)));
@@ -219,6 +242,14 @@ impl Place<'_> {
     pub(crate) fn receiver(&self) -> Result<Chosen<dyn ReceiveMover>, EngineError> {
         let requested = self.config.zerocopy.receive;
         let length = self.length();
+        if self.sends_messages() {
+            let file = self.file.map(duplicate).transpose()?;
+            let mover = PacketReceiver::new(length).verified(self.verifier());
+            let reason = (requested != ReceiveMode::Copy)
+                .then(|| "a message is taken as a whole, by copy".to_owned());
+            let modes = Modes::new(requested, CopyMode::Copy).because(reason);
+            return Ok(receives(mover.into_file(file), modes));
+        }
         if let Some(file) = self.file {
             let mover = FileReceiver::new(duplicate(file)?, length).with_room(self.room());
             let reason = (requested != ReceiveMode::Copy)

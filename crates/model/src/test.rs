@@ -15,6 +15,8 @@ pub enum Transport {
     Sctp,
     /// `AF_VSOCK` streams.
     Vsock,
+    /// `AF_VSOCK` sockets that keep messages apart (`SOCK_SEQPACKET`): a block is one.
+    VsockSeqpacket,
 }
 
 impl Transport {
@@ -24,7 +26,7 @@ impl Transport {
             Self::Tcp | Self::Mptcp => "TCP",
             Self::Udp => "UDP",
             Self::Sctp => "SCTP",
-            Self::Vsock => "VSOCK",
+            Self::Vsock | Self::VsockSeqpacket => "VSOCK",
         }
     }
 
@@ -33,13 +35,18 @@ impl Transport {
         matches!(self, Self::Tcp | Self::Mptcp)
     }
 
+    /// Whether it goes between virtual machines, and its control connection too.
+    pub fn is_vsock(self) -> bool {
+        matches!(self, Self::Vsock | Self::VsockSeqpacket)
+    }
+
     /// The block size in bytes that a test has when nobody asked for one; UDP derives its own from the MSS of the
     /// control connection and falls back to this.
     pub fn default_block(self) -> u32 {
         match self {
             Self::Tcp | Self::Mptcp => 128 * 1024,
             Self::Udp => 1460,
-            Self::Sctp | Self::Vsock => 64 * 1024,
+            Self::Sctp | Self::Vsock | Self::VsockSeqpacket => 64 * 1024,
         }
     }
 }

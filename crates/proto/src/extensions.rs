@@ -13,7 +13,7 @@
 //!
 //! Who asks for nothing special sends and gets exactly what iperf3 would.
 
-use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, VERSION, ZeroCopy};
+use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, Transport, VERSION, ZeroCopy};
 use serde_json::{Map, Value, json};
 
 use crate::json::{Fields, text};
@@ -31,6 +31,8 @@ pub struct Extensions {
     pub receive: Option<String>,
     /// Senders send a pattern and receivers check it.
     pub verify: bool,
+    /// Data streams are `SOCK_SEQPACKET` sockets.
+    pub seqpacket: bool,
 }
 
 impl Extensions {
@@ -46,6 +48,7 @@ impl Extensions {
             send: modes.and_then(|modes| name(modes.send.into())),
             receive: modes.and_then(|modes| name(modes.receive.into())),
             verify: test.verify,
+            seqpacket: test.transport == Transport::VsockSeqpacket,
         };
         (extensions != Self::default()).then_some(extensions)
     }
@@ -56,6 +59,7 @@ impl Extensions {
             send: zerocopy.string("send"),
             receive: zerocopy.string("receive"),
             verify: fields.truth("verify"),
+            seqpacket: fields.truth("seqpacket"),
         }
     }
 
@@ -70,10 +74,21 @@ impl Extensions {
         if !modes.is_empty() {
             members.insert("zerocopy".to_owned(), Value::Object(modes));
         }
-        if self.verify {
-            members.insert("verify".to_owned(), Value::Bool(true));
+        for (key, asked) in [("verify", self.verify), ("seqpacket", self.seqpacket)] {
+            if asked {
+                members.insert(key.to_owned(), Value::Bool(true));
+            }
         }
         Value::Object(members)
+    }
+
+    /// How streams travel, where `plain` is what iperf3's own parameters say.
+    pub(crate) fn transport(&self, plain: Transport) -> Result<Transport, Code> {
+        match (self.seqpacket, plain) {
+            (false, plain) => Ok(plain),
+            (true, Transport::Vsock) => Ok(Transport::VsockSeqpacket),
+            (true, _) => Err(Code::RECV_PARAMS),
+        }
     }
 
     /// The modes that are asked for, where `plain` is what iperf3's own parameters say.
@@ -113,14 +128,17 @@ pub struct Granted {
     pub version: String,
     /// It fills blocks with the pattern, and checks what it receives.
     pub verify: bool,
+    /// The port on which it waits for data streams that are `SOCK_SEQPACKET` sockets.
+    pub seqpacket: Option<u32>,
 }
 
 impl Granted {
-    /// This program grants whatever the test asks for.
+    /// This program grants whatever the test asks for. The port of `seqpacket` is left to be filled in.
     pub fn to_test(test: &TestConfig) -> Self {
         Self {
             version: VERSION.to_owned(),
             verify: test.verify,
+            seqpacket: None,
         }
     }
 
@@ -131,12 +149,19 @@ impl Granted {
         Ok(Self {
             version: fields.string("version").unwrap_or_default(),
             verify: fields.truth("verify"),
+            seqpacket: fields
+                .integer("seqpacket")
+                .and_then(|port| u32::try_from(port).ok()),
         })
     }
 
     /// The answer for the client.
     pub fn to_json(&self) -> String {
-        json!({ "version": self.version, "verify": self.verify }).to_string()
+        let mut members = json!({ "version": self.version, "verify": self.verify });
+        if let Some(port) = self.seqpacket {
+            members["seqpacket"] = Value::from(port);
+        }
+        members.to_string()
     }
 }
 
@@ -160,7 +185,6 @@ pub(crate) fn explanation(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iperf_model::Transport;
 
     fn asked(test: &TestConfig) -> Option<String> {
         Extensions::from_test(test).map(|extensions| extensions.to_json().to_string())
@@ -193,6 +217,21 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_for_vsock_alone() {
+        let test = TestConfig::new(Transport::VsockSeqpacket);
+        let json = asked(&test).unwrap();
+        assert_eq!(json, r#"{"seqpacket":true}"#);
+        let read = Extensions::parse(&Fields::parse(&json).unwrap());
+        assert_eq!(
+            read.transport(Transport::Vsock),
+            Ok(Transport::VsockSeqpacket)
+        );
+        assert_eq!(read.transport(Transport::Tcp), Err(Code::RECV_PARAMS));
+        let nothing = Extensions::default();
+        assert_eq!(nothing.transport(Transport::Vsock), Ok(Transport::Vsock));
+    }
+
+    #[test]
     fn a_mode_of_the_other_direction_is_refused() {
         for name in ["mmap", "trunc", "", "nothing", "MSG"] {
             let extensions = Extensions {
@@ -208,7 +247,8 @@ mod tests {
     fn an_answer_is_read_as_it_was_written() {
         let mut test = TestConfig::new(Transport::Tcp);
         test.verify = true;
-        let granted = Granted::to_test(&test);
+        let mut granted = Granted::to_test(&test);
+        granted.seqpacket = Some(u32::MAX - 1);
         assert_eq!(Granted::parse(granted.to_json().as_bytes()), Ok(granted));
         assert_eq!(Granted::parse(b"[]"), Ok(Granted::default()));
         assert!(Granted::parse(b"{").is_err());

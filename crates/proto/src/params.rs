@@ -106,7 +106,11 @@ impl Params {
         let rate = |rate: Option<u64>| rate.filter(|r| *r > 0).map(clamp);
         let (pacing, socket) = (&test.pacing, &test.socket);
         let mut params = Self {
-            transport: Some(test.transport),
+            transport: Some(match test.transport {
+                // The rest is an extension.
+                Transport::VsockSeqpacket => Transport::Vsock,
+                other => other,
+            }),
             omit: Some(test.omit.into()),
             server_affinity: test.server_affinity.map(i64::from),
             time: Some(test.limit.seconds().into()),
@@ -326,6 +330,7 @@ impl Params {
         if let Some(extensions) = &self.extensions {
             test.zerocopy = extensions.modes(plain)?;
             test.verify = extensions.verify;
+            test.transport = extensions.transport(test.transport)?;
         }
         test.udp.counters_64bit = self.udp_counters_64bit;
         test.udp.gsro = udp && [self.gso, self.gro].iter().flatten().any(|on| *on > 0);
@@ -368,7 +373,7 @@ fn transport_key(transport: Option<Transport>) -> &'static str {
         None | Some(Transport::Tcp | Transport::Mptcp) => "tcp",
         Some(Transport::Udp) => "udp",
         Some(Transport::Sctp) => "sctp",
-        Some(Transport::Vsock) => "vsock",
+        Some(Transport::Vsock | Transport::VsockSeqpacket) => "vsock",
     }
 }
 

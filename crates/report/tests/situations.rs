@@ -338,6 +338,7 @@ fn a_vsock_server_names_its_client_and_what_carries_the_test() {
     let vsock = serde_json::json!({
         "carrier": "unix",
         "socket_file": "/run/vm.vsock_5201",
+        "socket_type": "stream",
         "bufsize": 7,
         "sndbuf_actual": 8,
         "rcvbuf_actual": 9,

@@ -9,7 +9,7 @@ use iperf_control::{Control, Machine, Stop, Wire};
 use iperf_engine::net::{StreamPlan, StreamRole, sctp, tcp, vsock};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{
-    Buffers, Direction, Limit, Listen, ServerConfig, SocketName, TestConfig, Transport,
+    Buffers, CID_ANY, Direction, Limit, Listen, ServerConfig, SocketName, TestConfig, Transport,
 };
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
@@ -24,7 +24,7 @@ use tracing::info;
 
 use crate::error::TestError;
 use crate::greet::{self, Greeted};
-use crate::sctp_door::SctpDoor;
+use crate::side_door::SideDoor;
 use crate::udp_door::UdpDoor;
 
 /// How long the next data connection may take.
@@ -84,7 +84,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         door_turn: guest.door_turn,
         authorizer: guest.authorizer,
         udp: None,
-        sctp: None,
+        side: None,
         test: None,
         streams: Vec::new(),
         deadline: None,
@@ -157,8 +157,8 @@ struct Handshake {
     authorizer: Option<Arc<Authorizer>>,
     /// Where the next UDP stream comes in.
     udp: Option<UdpDoor>,
-    /// Where the SCTP streams come in.
-    sctp: Option<SctpDoor>,
+    /// Where streams come in that are of another kind than the control connection.
+    side: Option<SideDoor>,
     test: Option<(Arc<TestConfig>, SystemTime)>,
     streams: Vec<Stream>,
     /// When the next data connection must be there.
@@ -193,7 +193,7 @@ impl Handshake {
                     Some(connection) => self.take(connection)?,
                     None => return Ok(Proceed::Busy),
                 },
-                association = next_association(self.sctp.as_mut()) => self.arrive(association)?,
+                stream = next_aside(self.side.as_mut()) => self.arrive(stream)?,
                 hello = next_hello(self.udp.as_mut(), self.streams.last()) => {
                     self.admit(hello.map_err(TestError::Control)?)?;
                 }
@@ -209,10 +209,17 @@ impl Handshake {
                 let test = self.check(&params).map_err(TestError::Refused)?;
                 match test.transport {
                     Transport::Udp => self.udp = Some(self.open_udp_door().await?),
-                    Transport::Sctp => self.sctp = Some(self.open_sctp_door(&test).await?),
+                    Transport::Sctp => self.side = Some(self.open_sctp_door(&test).await?),
                     _ => {}
                 }
-                let granted = params.extensions.as_ref().map(|_| Granted::to_test(&test));
+                let mut granted = params.extensions.as_ref().map(|_| Granted::to_test(&test));
+                if test.transport == Transport::VsockSeqpacket {
+                    let port = self.open_message_door(&test)?;
+                    granted = granted.map(|granted| Granted {
+                        seqpacket: Some(port),
+                        ..granted
+                    });
+                }
                 self.test = Some((Arc::new(test), SystemTime::now()));
                 self.deadline = Some(Instant::now() + STREAM_LIMIT);
                 self.machine.accept(granted.as_ref(), Instant::now());
@@ -250,7 +257,11 @@ impl Handshake {
         let inet = matches!(self.config.listen, Listen::Inet { .. });
         match test.transport {
             // What the control connection travels over, the streams do.
-            transport if inet == (transport == Transport::Vsock) => {
+            transport if inet == transport.is_vsock() => {
+                return Err(Code::NOT_IMPLEMENTED);
+            }
+            // VMMs carry byte streams.
+            Transport::VsockSeqpacket if !matches!(self.config.listen, Listen::Vsock { .. }) => {
                 return Err(Code::NOT_IMPLEMENTED);
             }
             Transport::Udp if self.config.local.file.is_some() => return Err(Code::UDP_FILE),
@@ -286,7 +297,7 @@ impl Handshake {
         let expected = self
             .test
             .as_ref()
-            .is_some_and(|(test, _)| !matches!(test.transport, Transport::Udp | Transport::Sctp));
+            .is_some_and(|(test, _)| !uses_a_door(test.transport));
         if expected {
             return self.arrive(connection);
         }
@@ -358,18 +369,31 @@ impl Handshake {
         UdpDoor::open(local, peer, device, turn).map_err(TestError::Streams)
     }
 
-    async fn open_sctp_door(&self, test: &TestConfig) -> Result<SctpDoor, TestError> {
+    async fn open_sctp_door(&self, test: &TestConfig) -> Result<SideDoor, TestError> {
         let turn = self.take_turn().await?;
         let local = self.control.local().map_err(TestError::Control)?;
         let plan = StreamPlan {
             bind_dev: self.config.local.bind_dev.clone(),
             ..StreamPlan::new(test, &self.config.local)
         };
-        let door = SctpDoor::open(local, self.cookie.clone(), plan, turn).await;
+        let door = SideDoor::for_sctp(local, self.cookie.clone(), plan, turn).await;
         door.map_err(|error| match error {
             EngineError::NoSctp(_) => TestError::Refused(Code::NO_SCTP),
             other => TestError::Streams(other),
         })
+    }
+
+    /// Opens a door where the server listens, and says at which port.
+    fn open_message_door(&mut self, test: &TestConfig) -> Result<u32, TestError> {
+        let cid = match self.config.listen {
+            Listen::Vsock { cid, .. } => cid,
+            _ => CID_ANY,
+        };
+        let plan = StreamPlan::new(test, &self.config.local);
+        let (door, port) =
+            SideDoor::for_messages(cid, self.cookie.clone(), &plan).map_err(TestError::Streams)?;
+        self.side = Some(door);
+        Ok(port)
     }
 
     /// Makes a stream of a hello, and opens the door for the next.
@@ -425,6 +449,14 @@ impl Handshake {
     }
 }
 
+/// Whether streams come in through a door of their own.
+fn uses_a_door(transport: Transport) -> bool {
+    match transport {
+        Transport::Udp | Transport::Sctp | Transport::VsockSeqpacket => true,
+        Transport::Tcp | Transport::Mptcp | Transport::Vsock => false,
+    }
+}
+
 async fn next_hello(
     door: Option<&mut UdpDoor>,
     last: Option<&Stream>,
@@ -435,7 +467,7 @@ async fn next_hello(
     }
 }
 
-async fn next_association(door: Option<&mut SctpDoor>) -> Greeted {
+async fn next_aside(door: Option<&mut SideDoor>) -> Greeted {
     match door {
         Some(door) => door.next().await,
         None => std::future::pending().await,

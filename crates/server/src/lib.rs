@@ -15,8 +15,8 @@ mod host;
 mod hybrid;
 mod listen;
 mod rate_watch;
-mod sctp_door;
 mod session;
+mod side_door;
 mod udp_door;
 
 use std::net::SocketAddr;

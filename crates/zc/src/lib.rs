@@ -14,6 +14,7 @@ mod ledger;
 pub mod map;
 mod mapping;
 pub mod msg;
+pub mod packet;
 mod pipe;
 pub mod probe;
 pub mod receive;

@@ -82,6 +82,29 @@ fn modes() -> Vec<Mode> {
     ]
 }
 
+/// What messages can be asked for, which only AF_VSOCK carries.
+fn messages() -> Vec<Mode> {
+    let seqpacket: Also = |f, client, server| {
+        for doc in [client, server] {
+            let key = "/start/vsock/socket_type";
+            f.equal(key, text(doc, key), Some("seqpacket"));
+        }
+    };
+    [
+        "--seqpacket -t 1",
+        "--seqpacket -t 1 -R",
+        "--seqpacket -t 1 -b 10M --bidir -P 2",
+        "--seqpacket -n 4M",
+        "--seqpacket -k 40 -l 1000 -R",
+        "--seqpacket -t 1 -b 40M -l 1M",
+        "--seqpacket -t 1 -b 20M -w 1M -O 1",
+        "--seqpacket -t 1 -Z",
+        "--seqpacket -t 1 --verify -l 5000",
+    ]
+    .map(|args| also(args, seqpacket))
+    .to_vec()
+}
+
 /// A mode on a way.
 struct Case<'a> {
     name: &'a str,
@@ -96,10 +119,14 @@ impl fmt::Display for Case<'_> {
 }
 
 fn all_modes(routes: &[(&str, Route<'_>)]) {
+    all_of(&modes(), routes);
+}
+
+fn all_of(modes: &[Mode], routes: &[(&str, Route<'_>)]) {
     static PORT: AtomicU32 = AtomicU32::new(70_000);
-    let cases: Vec<Case<'_>> = modes()
-        .into_iter()
-        .flat_map(|mode| {
+    let cases: Vec<Case<'_>> = modes
+        .iter()
+        .flat_map(|&mode| {
             routes
                 .iter()
                 .map(move |(name, route)| Case { name, route, mode })
@@ -137,7 +164,9 @@ pub(super) fn to_host<'a>(vm: &'a Vm, guest: &Guest) -> Route<'a> {
 
 fn loopback_in_all_modes(kernel: Kernel) {
     let vm = Machine::new(kernel).boot();
-    all_modes(&[("loopback", loopback(&vm))]);
+    let ways = [("loopback", loopback(&vm))];
+    all_modes(&ways);
+    all_of(&messages(), &ways);
 }
 
 fn host_and_guest_in_all_modes(kernel: Kernel) {

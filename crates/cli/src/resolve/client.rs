@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iperf_model::{
-    ClientConfig, Credentials, Direction, Endpoint, Limit, MAX_STREAMS, Payload, TestConfig,
-    Transport,
+    Carrier, ClientConfig, Credentials, Direction, Endpoint, Limit, MAX_STREAMS, Payload,
+    TestConfig, Transport,
 };
 use iperf_proto::Code;
 
@@ -81,6 +81,7 @@ impl ClientDraft {
         match option {
             Client::Udp => test.transport = Transport::Udp,
             Client::Sctp => test.transport = Transport::Sctp,
+            Client::Seqpacket => test.transport = Transport::VsockSeqpacket,
             Client::Nstreams => {
                 let outside = value.refuse("a number from 0 to 65535");
                 let streams = value.size(0..=65_535, outside)?;
@@ -199,17 +200,24 @@ impl ClientDraft {
     /// Settles how the streams travel.
     pub(super) fn set_transport(
         &mut self,
-        over_vsock: bool,
+        vsock: Option<&Carrier>,
         mptcp: bool,
     ) -> Result<(), ParameterError> {
         let transport = &mut self.test.transport;
-        match (over_vsock, &transport) {
-            (true, Transport::Udp) => return Err(ParameterError::NotOverVsock("-u/--udp")),
-            (true, Transport::Sctp) => return Err(ParameterError::NotOverVsock("--sctp")),
-            (true, _) if mptcp => return Err(ParameterError::NotOverVsock("-m/--mptcp")),
-            (true, _) => *transport = Transport::Vsock,
-            (false, Transport::Tcp) if mptcp => *transport = Transport::Mptcp,
-            (false, _) => {}
+        match (vsock, &transport) {
+            (Some(_), Transport::Udp) => return Err(ParameterError::NotOverVsock("-u/--udp")),
+            (Some(_), Transport::Sctp) => return Err(ParameterError::NotOverVsock("--sctp")),
+            (Some(_), _) if mptcp => return Err(ParameterError::NotOverVsock("-m/--mptcp")),
+            (Some(Carrier::Vsock), Transport::VsockSeqpacket) => {}
+            (Some(Carrier::Unix(_)), Transport::VsockSeqpacket) => {
+                return Err(ParameterError::NotThroughVmm("--seqpacket"));
+            }
+            (Some(_), _) => *transport = Transport::Vsock,
+            (None, Transport::VsockSeqpacket) => {
+                return Err(ParameterError::Needs("--seqpacket", "a vsock address"));
+            }
+            (None, Transport::Tcp) if mptcp => *transport = Transport::Mptcp,
+            (None, _) => {}
         }
         Ok(())
     }

@@ -122,8 +122,9 @@ impl Draft {
             Some(Chosen::Loopback) => Some(self.local.loopback()?),
             Some(Chosen::Server) | None => None,
         };
-        let over_vsock = endpoint.as_ref().and_then(Endpoint::carrier).is_some();
-        self.client.set_transport(over_vsock, self.local.mptcp)?;
+        let carrier = endpoint.as_ref().and_then(Endpoint::carrier);
+        self.client
+            .set_transport(carrier.as_ref(), self.local.mptcp)?;
         self.client.set_zerocopy(&self.local)?;
         self.client.set_block()?;
         self.client.set_limit(&self.local)?;

@@ -46,7 +46,7 @@ impl ZeroCopyDraft {
     pub(super) fn settle(&self, transport: Transport) -> Result<ZeroCopy, ParameterError> {
         let streams = match transport {
             Transport::Tcp | Transport::Mptcp | Transport::Vsock => true,
-            Transport::Udp | Transport::Sctp => false,
+            Transport::Udp | Transport::Sctp | Transport::VsockSeqpacket => false,
         };
         let receive = match self.receive {
             Some(ReceiveMode::Trunc) | None if self.skip_rx_copy => ReceiveMode::Trunc,
@@ -63,11 +63,20 @@ impl ZeroCopyDraft {
             (Transport::Sctp, SendMode::Msg, _) => "--zerocopy=msg",
             (Transport::Udp | Transport::Sctp, _, ReceiveMode::Mmap) => "--zerocopy-rx=mmap",
             (Transport::Udp | Transport::Sctp, _, ReceiveMode::Splice) => "--zerocopy-rx=splice",
+            (Transport::VsockSeqpacket, send, receive) => match (send, receive) {
+                (SendMode::Sendfile, _) => "--zerocopy=sendfile",
+                (SendMode::Splice, _) => "--zerocopy=splice",
+                (_, ReceiveMode::Copy) => return self.check(receive),
+                _ => "--zerocopy-rx",
+            },
             _ => return self.check(receive),
         };
         Err(ParameterError::NotOver {
             option: refused,
-            transport: transport.name(),
+            transport: match transport {
+                Transport::VsockSeqpacket => "SOCK_SEQPACKET",
+                other => other.name(),
+            },
         })
     }
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Instant;
 
-use iperf_model::{Buffers, CID_ANY, SocketName, StreamInfo, VsockAddress};
+use iperf_model::{Buffers, CID_ANY, MAX_STREAMS, SocketName, StreamInfo, Transport, VsockAddress};
 use iperf_zc::vsock;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -22,6 +22,9 @@ use crate::{Closing, EngineError, Stream};
 
 /// The longest answer of a VMM that is still one: `OK ` and a number.
 const LONGEST_ANSWER: usize = 32;
+
+/// `VMADDR_PORT_ANY`.
+const PORT_ANY: u32 = u32::MAX;
 
 /// `VMADDR_CID_LOCAL` and `VMADDR_CID_HOST`.
 const LOCAL: u32 = 1;
@@ -41,7 +44,10 @@ pub struct Connection {
 /// Connects; it blocks until `deadline` at the most.
 pub fn open(target: &Target, deadline: Instant) -> Result<Connection, EngineError> {
     match target {
-        Target::Vsock(address) => open_vsock(*address, deadline),
+        Target::Vsock(address) => {
+            let socket = Socket::new(Domain::VSOCK, Type::STREAM, None);
+            open_vsock(*address, socket, deadline)
+        }
         Target::Hybrid { path, port } => open_hybrid(path, *port, deadline),
         Target::Unix { path, port } => open_unix(path, *port, deadline),
         Target::Inet(address) => Err(EngineError::Connect {
@@ -59,13 +65,43 @@ pub(crate) fn connect(
     role: StreamRole,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
-    let connection = open(target, deadline)?;
+    let connection = match target {
+        Target::Vsock(address) if plan.transport == Transport::VsockSeqpacket => {
+            open_vsock(*address, message_socket(plan), deadline)?
+        }
+        _ => open(target, deadline)?,
+    };
     let failed = |source| EngineError::Connect {
         address: connection.remote.to_string(),
         source,
     };
     write_all(&connection.socket, greeting, deadline).map_err(failed)?;
     adopt(connection, plan, role)
+}
+
+/// Listens for message sockets on a port that the kernel chooses: on the same one a stream socket can't listen beside
+/// it, for the kernel looks for ports and not for types.
+pub fn listen_for_messages(cid: u32, plan: &StreamPlan) -> Result<(Socket, u32), EngineError> {
+    let listen = || {
+        let socket = message_socket(plan)?;
+        socket.bind(&SockAddr::vsock(cid, PORT_ANY))?;
+        socket.listen(i32::from(MAX_STREAMS))?;
+        socket.set_nonblocking(true)?;
+        let (_, port) = vsock_address(&socket.local_addr()?)?;
+        Ok((socket, port))
+    };
+    listen().map_err(EngineError::system("listen for SOCK_SEQPACKET"))
+}
+
+/// A socket with room for two blocks. Those that are accepted from it have as much from their beginning, so that a
+/// sender never learns of less: the kernel refuses messages that are longer than the peer's buffer.
+fn message_socket(plan: &StreamPlan) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::VSOCK, Type::SEQPACKET, None)?;
+    let room = 2 * u64::from(plan.block);
+    if vsock::buffer_size(socket.as_fd())? < room {
+        vsock::set_buffer_size(socket.as_fd(), room)?;
+    }
+    Ok(socket)
 }
 
 /// Makes a stream of a connection. Its greeting has been exchanged.
@@ -132,12 +168,16 @@ pub fn forwarded(socket: Socket, path: &Path, port: u32) -> Connection {
     }
 }
 
-fn open_vsock(address: VsockAddress, deadline: Instant) -> Result<Connection, EngineError> {
+fn open_vsock(
+    address: VsockAddress,
+    socket: io::Result<Socket>,
+    deadline: Instant,
+) -> Result<Connection, EngineError> {
     let failed = |source| EngineError::Connect {
         address: SocketName::from(address).to_string(),
         source: explain(address, source),
     };
-    let socket = Socket::new(Domain::VSOCK, Type::STREAM, None).map_err(failed)?;
+    let socket = socket.map_err(failed)?;
     vsock::set_connect_timeout(socket.as_fd(), left(deadline)).map_err(failed)?;
     vsock::connect(socket.as_fd(), address.cid, address.port, address.sibling).map_err(failed)?;
     accepted(socket).map_err(failed)
@@ -295,10 +335,14 @@ fn shape(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, EngineError> {
     };
     let mut kept = before;
     if let Some(window) = plan.options.window {
+        let least = match plan.transport {
+            Transport::VsockSeqpacket => 2 * u64::from(plan.block),
+            _ => 0,
+        };
         set(
             "SO_VM_SOCKETS_BUFFER_SIZE",
             &window,
-            vsock::set_buffer_size(fd, window.into()),
+            vsock::set_buffer_size(fd, least.max(window.into())),
         )?;
         kept = vsock::buffer_size(fd).unwrap_or(before);
     }

@@ -88,6 +88,7 @@ prop_compose! {
                 send: Some(name.clone()),
                 receive: texts[1].clone(),
                 verify: flags[0],
+                seqpacket: flags[1],
             }),
             client_version: Some(iperf_model::VERSION.to_owned()),
         }
@@ -135,6 +136,7 @@ fn params_in_range() -> impl Strategy<Value = Params> {
         if let Some(extensions) = &mut params.extensions {
             extensions.send = Some("splice".to_owned());
             extensions.receive = Some("mmap".to_owned());
+            extensions.seqpacket &= params.transport == Some(iperf_model::Transport::Vsock);
         }
         params
     })

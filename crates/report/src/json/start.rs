@@ -52,7 +52,8 @@ impl Start {
             }
         }
         if let Some(carrier) = &self.carrier {
-            start.insert("vsock".into(), vsock(carrier, self.buffers));
+            let transport = self.began.as_ref().map(|began| began.config.transport);
+            start.insert("vsock".into(), vsock(carrier, transport, self.buffers));
         }
         if let Some(started) = &self.started {
             start.insert("test_start".into(), test_start(started));
@@ -63,7 +64,7 @@ impl Start {
     fn insert_buffers(&self, start: &mut Map<String, Value>, config: &TestConfig) {
         let Some(buffers) = self.buffers else { return };
         // iperf3's fork for vsock has no such keys; `vsock` has them.
-        if config.transport == Transport::Vsock {
+        if config.transport.is_vsock() {
             return;
         }
         start.insert("sock_bufsize".into(), json!(buffers.requested));
@@ -73,7 +74,7 @@ impl Start {
 }
 
 /// Our own member: what the streams travel over, and the buffers of their sockets.
-fn vsock(carrier: &Carrier, buffers: Option<Buffers>) -> Value {
+fn vsock(carrier: &Carrier, transport: Option<Transport>, buffers: Option<Buffers>) -> Value {
     let mut members = Map::new();
     match carrier {
         Carrier::Vsock => members.insert("carrier".into(), json!("vsock")),
@@ -82,6 +83,11 @@ fn vsock(carrier: &Carrier, buffers: Option<Buffers>) -> Value {
             members.insert("socket_file".into(), json!(file.to_string_lossy()))
         }
     };
+    let socket_type = match transport {
+        Some(Transport::VsockSeqpacket) => "seqpacket",
+        _ => "stream",
+    };
+    members.insert("socket_type".into(), json!(socket_type));
     if let Some(buffers) = buffers {
         members.insert("bufsize".into(), json!(buffers.requested));
         members.insert("sndbuf_actual".into(), json!(buffers.sndbuf));

@@ -46,13 +46,20 @@ pub(crate) fn of_summary(config: &TestConfig, groups: &[EndGroup]) -> String {
 }
 
 /// What the streams of a vsock test travel over.
-pub(crate) fn of_carrier(carrier: &Carrier, buffers: Buffers) -> String {
+pub(crate) fn of_carrier(
+    carrier: &Carrier,
+    transport: Option<Transport>,
+    buffers: Buffers,
+) -> String {
     let Buffers {
         requested,
         sndbuf,
         rcvbuf,
     } = buffers;
     let carrier = match carrier {
+        Carrier::Vsock if transport == Some(Transport::VsockSeqpacket) => {
+            "AF_VSOCK (SOCK_SEQPACKET)".to_owned()
+        }
         Carrier::Vsock => "AF_VSOCK".to_owned(),
         Carrier::Unix(file) => format!("Unix socket {}", file.display()),
     };

@@ -297,7 +297,8 @@ impl TextSink {
             }
             Event::BuffersKept(buffers) => match self.test.carrier.take() {
                 Some(carrier) if self.options.verbose => {
-                    self.line(header::of_carrier(&carrier, *buffers))
+                    let transport = self.test.config.as_ref().map(|config| config.transport);
+                    self.line(header::of_carrier(&carrier, transport, *buffers))
                 }
                 _ => Ok(()),
             },

@@ -36,6 +36,46 @@ fn transports_have_their_own_defaults() {
 }
 
 #[test]
+fn messages_are_for_vsock_itself() {
+    let config = |line: &str| match invocation(line).job {
+        Job::Client(config) => config,
+        job => panic!("{line}: {job:?}"),
+    };
+    for line in ["-c 3 --seqpacket", "--seqpacket -c s4 --vsock -Z -l 0"] {
+        let test = config(line).test;
+        let found = (test.transport, test.block);
+        assert_eq!(found, (Transport::VsockSeqpacket, 65_536), "{line}");
+    }
+    assert_eq!(config("-c 3").test.transport, Transport::Vsock);
+    for (line, message) in [
+        ("-c host --seqpacket", "--seqpacket needs a vsock address"),
+        (
+            "-c /run/vm.vsock --vsock --seqpacket",
+            "--seqpacket can't be used through the Unix socket of a VMM, which carries byte streams",
+        ),
+        (
+            "-c unix:/run/vm.sock --seqpacket",
+            "--seqpacket can't be used through the Unix socket of a VMM, which carries byte streams",
+        ),
+        ("-c 3 --seqpacket -m", "-m/--mptcp can't be used over vsock"),
+        (
+            "-c 3 --seqpacket --zerocopy=splice",
+            "--zerocopy=splice can't be used over SOCK_SEQPACKET",
+        ),
+        (
+            "-c 3 --seqpacket --skip-rx-copy",
+            "--zerocopy-rx can't be used over SOCK_SEQPACKET",
+        ),
+        (
+            "-s --seqpacket",
+            "some option you are trying to set is client only",
+        ),
+    ] {
+        assert_eq!(refused(line), message, "{line}");
+    }
+}
+
+#[test]
 fn one_thing_ends_a_test() {
     for (line, limit) in [
         ("-t 5", Limit::Seconds(5)),

@@ -1,44 +1,46 @@
-//! Where SCTP streams come in: a listening socket of their own, beside the one that the control connection came
-//! through, for as long as a handshake takes.
+//! Where streams come in that are of another kind than the control connection, SCTP associations and vsock sockets of
+//! messages: a listening socket of their own, for as long as a handshake takes.
 //!
-//! An association begins with the cookie, as a TCP connection does. The runtime has no type for it, but on sockets of
-//! the one-to-one style every call that its TCP types make does the same.
+//! They begin with the cookie, as a TCP connection does. The runtime has no types for them, but on SCTP sockets of the
+//! one-to-one style every call that its TCP types make does the same, and so it is with vsock's two types of sockets.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use iperf_control::Wire;
 use iperf_engine::EngineError;
-use iperf_engine::net::{StreamPlan, sctp};
+use iperf_engine::net::{StreamPlan, sctp, vsock};
 use iperf_proto::cookie::Cookie;
 use tokio::net::TcpListener;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
+use tokio_vsock::VsockListener;
 use tracing::{debug, warn};
 
 use crate::greet::{self, Greeted};
+use crate::listen::Listener;
 
-/// Associations whose cookie is awaited. More wait in the backlog.
+/// Streams whose cookie is awaited. More wait in the backlog.
 const MAX_GREETINGS: usize = 64;
 
 /// How long to leave a listening socket alone that gave an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// An open door.
-pub(crate) struct SctpDoor {
-    listener: TcpListener,
+pub(crate) struct SideDoor {
+    listener: Listener,
     cookie: Cookie,
     greetings: JoinSet<Option<Greeted>>,
     accepted: u64,
-    /// The port is taken while this is held.
-    _turn: OwnedSemaphorePermit,
+    /// A port that there is only one of is taken while this is held.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
-impl SctpDoor {
-    /// Opens the door on the address that the control connection came to, for those who know its cookie.
-    pub(crate) async fn open(
+impl SideDoor {
+    /// Opens a door for SCTP on the address that the control connection came to, for those who know its cookie.
+    pub(crate) async fn for_sctp(
         address: SocketAddr,
         cookie: Cookie,
         plan: StreamPlan,
@@ -54,16 +56,31 @@ impl SctpDoor {
             .set_nonblocking(true)
             .and_then(|()| TcpListener::from_std(socket.into()))
             .map_err(watch)?;
-        Ok(Self {
+        Ok(Self::new(Listener::Tcp(listener), cookie, Some(turn)))
+    }
+
+    /// Opens a door for messages over vsock, and says at which port.
+    pub(crate) fn for_messages(
+        cid: u32,
+        cookie: Cookie,
+        plan: &StreamPlan,
+    ) -> Result<(Self, u32), EngineError> {
+        let (socket, port) = vsock::listen_for_messages(cid, plan)?;
+        let listener = VsockListener::from(OwnedFd::from(socket));
+        Ok((Self::new(Listener::Vsock(listener), cookie, None), port))
+    }
+
+    fn new(listener: Listener, cookie: Cookie, turn: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
             listener,
             cookie,
             greetings: JoinSet::new(),
             accepted: 0,
             _turn: turn,
-        })
+        }
     }
 
-    /// Waits for the next association that knows the cookie. One that does not is refused. Nothing is lost when the
+    /// Waits for the next stream that knows the cookie. One that does not is refused. Nothing is lost when the
     /// caller stops waiting.
     pub(crate) async fn next(&mut self) -> Greeted {
         loop {
@@ -72,11 +89,11 @@ impl SctpDoor {
                     match accepted {
                         Ok((stream, _)) => {
                             self.accepted += 1;
-                            let greeting = greet::read_cookie(Wire::Tcp(stream), self.accepted);
+                            let greeting = greet::read_cookie(stream, self.accepted);
                             self.greetings.spawn(greeting);
                         }
                         Err(error) => {
-                            warn!(%error, "can't accept an association");
+                            warn!(%error, "can't accept a stream");
                             sleep(ACCEPT_PAUSE).await;
                         }
                     }
@@ -84,7 +101,7 @@ impl SctpDoor {
                 Some(greeted) = self.greetings.join_next() => match greeted {
                     Ok(Some(greeted)) if greeted.cookie == self.cookie => return greeted,
                     Ok(Some(greeted)) => {
-                        debug!("an association with another cookie");
+                        debug!("a stream with another cookie");
                         tokio::spawn(greet::refuse(greeted.stream));
                     }
                     Ok(None) | Err(_) => {}
@@ -127,14 +144,14 @@ mod tests {
         let plan = StreamPlan::new(&config, &LocalOptions::default());
         let local = "127.0.0.1:0".parse().unwrap();
         let ours = Cookie::from_wire(cookie(b'a'));
-        let mut door = match SctpDoor::open(local, ours, plan, turn).await {
+        let mut door = match SideDoor::for_sctp(local, ours, plan, turn).await {
             Ok(door) => door,
             Err(error) => {
                 assert!(matches!(error, EngineError::NoSctp(_)), "{error}");
                 return;
             }
         };
-        let address = door.listener.local_addr().unwrap();
+        let address = door.listener.address().unwrap();
         let others = spawn_blocking(move || {
             let silent = knock(address, b"");
             let stranger = knock(address, &cookie(b'b'));
