@@ -4,3 +4,4 @@ mod encounter;
 mod machines;
 mod modes;
 mod module;
+mod zerocopy;
