@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use iperf_tests::Peer;
-use iperf_tests::json::{float, int, parse};
+use iperf_tests::json::{at, float, parse};
 use iperf_tests::lab::{Kernel, Machine, Place, Program, ZerocopyModule};
 use nix::unistd::Uid;
 use serde_json::Value;
@@ -68,6 +68,22 @@ impl Way {
         match self {
             Self::Vsock => format!("-c 1 --vsock -l {block} -w {}", pages * PAGE),
             _ => format!("-c 127.0.0.1 --zerocopy=msg -l {block}"),
+        }
+    }
+
+    /// The table's head. What a receiver by copy spent is only said when something else was asked for, as it is of the
+    /// sender over TCP.
+    fn head(self) -> &'static str {
+        match self {
+            Self::Vsock => {
+                "| block and buffer, pages | copy, Gbit/s | mapped, Gbit/s | ratio | mapped | pages per mapping |\n\
+                |---|---|---|---|---|---|\n"
+            }
+            _ => {
+                "| block, pages | copy, Gbit/s | mapped, Gbit/s | ratio | mapped | pages per mapping \
+                | receiver's CPU by copy, s/GB | mapped, s/GB |\n\
+                |---|---|---|---|---|---|---|---|\n"
+            }
         }
     }
 
@@ -170,22 +186,29 @@ fn first_line(bytes: &[u8]) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Both runs of a round.
-struct Round {
-    copy: f64,
-    mapped: f64,
-    /// Of the run that maps: the share that was mapped, and the pages of a mapping.
+/// One run.
+struct Run {
+    gigabits: f64,
+    /// The receiver's thread, for 10⁹ bytes; 0 when it is not said.
+    cpu: f64,
+    /// The share that was mapped, and the pages of a mapping.
     share: f64,
     pages: f64,
+}
+
+/// Both runs of a round.
+struct Round {
+    copy: Run,
+    mapped: Run,
 }
 
 fn table(job: &Job, place: Place<'_>, kernel: &str) -> Result<(), String> {
     let _server = place.start(Peer::Ours, job.way.server());
     let mut text = format!(
-        "Linux {kernel}; {} rounds of {} each.\n\n\
-        | block and buffer, pages | copy, Gbit/s | mapped, Gbit/s | ratio | mapped | pages per mapping |\n\
-        |---|---|---|---|---|---|\n",
-        job.rounds, job.bytes
+        "Linux {kernel}; {} rounds of {} each.\n\n{}",
+        job.rounds,
+        job.bytes,
+        job.way.head()
     );
     for &pages in job.way.sizes() {
         let mut rounds = Vec::new();
@@ -193,43 +216,41 @@ fn table(job: &Job, place: Place<'_>, kernel: &str) -> Result<(), String> {
             eprintln!("{pages} pages, round {} of {}", number + 1, job.rounds);
             rounds.push(round(job, place, pages, number % 2 == 1)?);
         }
-        line(&mut text, pages, &rounds);
+        line(&mut text, job.way, pages, &rounds);
     }
     print!("{text}");
     Ok(())
 }
 
 fn round(job: &Job, place: Place<'_>, pages: u32, mapped_first: bool) -> Result<Round, String> {
-    let run = |mode: &str| {
-        let args = job.way.args(pages);
-        let document = run(
-            place,
-            &format!("{args} -J -n {} --zerocopy-rx={mode}", job.bytes),
-        )?;
-        let rate = float(&document, "/end/sum_received/bits_per_second");
-        Ok((rate.ok_or("no throughput")? / 1e9, document))
-    };
-    let result: Result<_, String> = if mapped_first {
-        run("mmap").and_then(|mapped| Ok((run("off")?, mapped)))
+    let args = format!("{} -J -n {}", job.way.args(pages), job.bytes);
+    let copy = || run(place, &format!("{args} --zerocopy-rx=off"));
+    let mapped = || run(place, &format!("{args} --zerocopy-rx=mmap"));
+    let (copy, mapped) = if mapped_first {
+        let mapped = mapped()?;
+        (copy()?, mapped)
     } else {
-        run("off").and_then(|copy| Ok((copy, run("mmap")?)))
+        (copy()?, mapped()?)
     };
-    let ((copy, _), (mapped, document)) = result?;
-    let number = |key: &str| {
-        let pointer = format!("/end/sum_received/zerocopy/{key}");
-        int(&document, &pointer).map_or(0.0, |number| number as f64)
-    };
-    let bytes = number("bytes_not_copied");
-    Ok(Round {
-        copy,
-        mapped,
-        share: bytes / (bytes + number("bytes_copied")),
+    Ok(Round { copy, mapped })
+}
+
+fn run(place: Place<'_>, args: &str) -> Result<Run, String> {
+    let document = document(place, args)?;
+    let received = at(&document, "/end/sum_received");
+    let rate = float(received, "/bits_per_second").ok_or("no throughput")?;
+    let number = |key: &str| float(received, &format!("/zerocopy/{key}")).unwrap_or(0.0);
+    let mapped = number("bytes_not_copied");
+    Ok(Run {
+        gigabits: rate / 1e9,
+        cpu: number("cpu_seconds_per_gigabyte"),
+        share: mapped / (mapped + number("bytes_copied")),
         pages: number("bytes_per_mapping") / f64::from(PAGE),
     })
 }
 
 /// Runs a client; while nobody listens yet, it tries again.
-fn run(place: Place<'_>, args: &str) -> Result<Value, String> {
+fn document(place: Place<'_>, args: &str) -> Result<Value, String> {
     let begun = Instant::now();
     loop {
         let client: Program = place.start(Peer::Ours, args);
@@ -250,23 +271,29 @@ fn is_alone(stdout: &str) -> bool {
         .any(|text| stdout.contains(text))
 }
 
-fn line(text: &mut String, pages: u32, rounds: &[Round]) {
+fn line(text: &mut String, way: Way, pages: u32, rounds: &[Round]) {
     let of = |figure: fn(&Round) -> f64| {
         let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
         figures.sort_by(f64::total_cmp);
         figures
     };
-    let ratios = of(|round| round.mapped / round.copy);
+    let ratios = of(|round| round.mapped.gigabits / round.copy.gigabits);
     let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-    let _ = writeln!(
+    let _ = write!(
         text,
         "| {pages} | {:.2} | {:.2} | {:.2} ({least:.2}–{most:.2}) | {:.1} % | {:.0} |",
-        median(&of(|round| round.copy)),
-        median(&of(|round| round.mapped)),
+        median(&of(|round| round.copy.gigabits)),
+        median(&of(|round| round.mapped.gigabits)),
         median(&ratios),
-        100.0 * median(&of(|round| round.share)),
-        median(&of(|round| round.pages)),
+        100.0 * median(&of(|round| round.mapped.share)),
+        median(&of(|round| round.mapped.pages)),
     );
+    if way != Way::Vsock {
+        let copy = median(&of(|round| round.copy.cpu));
+        let mapped = median(&of(|round| round.mapped.cpu));
+        let _ = write!(text, " {copy:.3} | {mapped:.3} |");
+    }
+    text.push('\n');
 }
 
 /// Of figures in order, at least one.
