@@ -456,9 +456,10 @@ impl<'a, 'o> Driver<'a, 'o> {
                 CopyMode::Auto if receiver_maps => CopyMode::Copy,
                 other => other,
             };
+            // A sender may have copied only because the receiver was to map.
             [
-                ("sender", sender, &stream.sender_copies),
                 ("receiver", receiver, &stream.receiver_copies),
+                ("sender", sender, &stream.sender_copies),
             ]
         });
         let mut short = sides.filter(|(_, asked, report)| {

@@ -270,6 +270,8 @@ impl Place<'_> {
             ReceiveMode::Mmap => {
                 let options = MapOptions {
                     room: self.room(),
+                    senders_pages: self.config.zerocopy.send == SendMode::Msg
+                        && probe::is_vsock_loopback(self.socket),
                     ..MapOptions::new(length)
                 };
                 let mover = map::receiver(self.socket, &options, self.verifier());

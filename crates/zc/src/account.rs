@@ -113,10 +113,18 @@ pub enum Fallback {
     },
     /// Little of what came over vsock could be mapped.
     #[error(
-        "only {percent} % could be mapped: the packets do not fill pages, as when the sender writes less than a page \
-         at a time or a guest's receive buffers are short"
+        "only {percent} % could be mapped: the packets are not in whole pages, as when the sender writes less than \
+         32 KiB at a time, or the receiver is a guest"
     )]
     Packets {
+        /// Share of the bytes that were mapped.
+        percent: u64,
+    },
+    /// Little of what came over vsock could be mapped, for it lies in the sender's pages.
+    #[error(
+        "only {percent} % could be mapped: a sender on this machine that uses MSG_ZEROCOPY keeps its pages to itself"
+    )]
+    SendersPages {
         /// Share of the bytes that were mapped.
         percent: u64,
     },

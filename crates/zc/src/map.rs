@@ -30,6 +30,9 @@ pub struct MapOptions {
     pub window: usize,
     /// Fail instead of going on by copy.
     pub strict: bool,
+    /// What comes lies in pages of a sender on this machine, which can't be mapped over vsock. Only the reason for going
+    /// on by copy depends on it.
+    pub senders_pages: bool,
 }
 
 /// A window that takes what arrives while a receiver works, and stays small against the caches' reach.
@@ -43,6 +46,7 @@ impl MapOptions {
             room: block,
             window: DEFAULT_WINDOW,
             strict: false,
+            senders_pages: false,
         }
     }
 

@@ -55,13 +55,18 @@ pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallba
 /// Whether both ends of a connected vsock are on this machine, and its kernel module can map what they send. It maps
 /// pages that were copied into the kernel, and not the sender's own.
 pub fn is_mapped_vsock_loopback(socket: BorrowedFd<'_>) -> bool {
+    is_vsock_loopback(socket) && Path::new(DEVICE).exists()
+}
+
+/// Whether both ends of a connected vsock are on this machine.
+pub fn is_vsock_loopback(socket: BorrowedFd<'_>) -> bool {
     let is_vsock = matches!(Carrier::of(socket), Ok(Carrier::Vsock));
     let peer = SockRef::from(&socket).peer_addr().ok();
     let peer = peer.and_then(|address| Some(address.as_vsock_address()?.0));
     let is_here = peer.is_some_and(|cid| {
         cid == libc::VMADDR_CID_LOCAL || vsock::local_cid().is_ok_and(|own| own == cid)
     });
-    is_vsock && is_here && Path::new(DEVICE).exists()
+    is_vsock && is_here
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ pub(crate) struct VsockMapReceiver {
     books: Books,
     /// Bytes that were read and not mapped; the rest of what the books call copied the module copied.
     read: u64,
+    /// See [`MapOptions::senders_pages`].
+    senders_pages: bool,
 }
 
 impl VsockMapReceiver {
@@ -111,6 +113,7 @@ impl VsockMapReceiver {
             count: BlockCount::new(options.block),
             books,
             read: 0,
+            senders_pages: options.senders_pages,
         })
     }
 
@@ -218,7 +221,12 @@ impl VsockMapReceiver {
             return Ok(());
         };
         self.mapping = None;
-        self.books.give_up(Fallback::Packets { percent }, false)
+        let why = if self.senders_pages {
+            Fallback::SendersPages { percent }
+        } else {
+            Fallback::Packets { percent }
+        };
+        self.books.give_up(why, false)
     }
 }
 

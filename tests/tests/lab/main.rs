@@ -11,3 +11,4 @@ mod module;
 mod movers;
 mod network;
 mod outputs;
+mod zerocopy;
