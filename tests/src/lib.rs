@@ -5,7 +5,7 @@
 //! Peer ──► Client (arguments, a deadline)           ├─► Outcome: both command lines, outputs, exit codes
 //! wire ──► a peer made by hand that breaks the rules ┘      │
 //! Relay ─► a bad way between the two (lane: what is lost)   │
-//! Tamper ► a way that does one thing to the bytes of one    │
+//! Tamper ► a way that damages one stream of bytes           │
 //! netns ─► a world in which both of them run                │
 //! Vmm ───► vsock connections over Unix sockets              │
 //! lab ───► a virtual machine that either of them runs in    │

@@ -5,20 +5,26 @@
 //!               │                   order in which they were opened
 //!             Damage                at an offset behind the cookie with which the client's side of each begins
 //! ```
+//!
+//! The word that the test is over goes on when the data that was sent before it has gone.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::port::Port;
 use crate::process::POLL;
-use crate::wire::COOKIE;
+use crate::wire::{COOKIE, TEST_END};
 
 /// No connection of a test is silent for so long.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// When nothing has passed for so long, the data that was sent has gone; and nobody waits longer than the second.
+const QUIET: Duration = Duration::from_millis(100);
+const QUIET_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is done to the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +63,10 @@ impl Tamper {
         let port = Port::reserve();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number())).expect("a port");
         listener.set_nonblocking(true).expect("it does not wait");
-        let (ended, done) = (
-            Arc::<AtomicBool>::default(),
-            Arc::<AtomicBool>::default(),
-        );
+        let ended = Arc::new(AtomicBool::new(false));
+        let done = Arc::new(AtomicBool::new(false));
         let (until, did) = (Arc::clone(&ended), Arc::clone(&done));
+        let traffic = Arc::new(AtomicU64::new(0));
         let thread = thread::spawn(move || {
             let mut count = 0;
             let mut lanes = Vec::new();
@@ -74,8 +79,19 @@ impl Tamper {
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else {
                     continue;
                 };
-                let here = (count == place.connection).then_some((place, damage));
-                lanes.extend(carry(&client, &server, here, &did));
+                let lane = |from_client| Plan {
+                    is_control: count == 0 && from_client,
+                    damage: (count == place.connection && from_client == place.from_client).then(
+                        || {
+                            let cookie = if from_client { COOKIE } else { 0 };
+                            (place.offset + cookie, damage)
+                        },
+                    ),
+                    done: Arc::clone(&did),
+                    traffic: Arc::clone(&traffic),
+                };
+                lanes.push(carry(&client, &server, lane(true)));
+                lanes.push(carry(&server, &client, lane(false)));
                 count += 1;
             }
             for lane in lanes {
@@ -110,37 +126,32 @@ impl Drop for Tamper {
     }
 }
 
-/// Carries both directions of a connection.
-fn carry(
-    client: &TcpStream,
-    server: &TcpStream,
-    here: Option<(Place, Damage)>,
-    done: &Arc<AtomicBool>,
-) -> Vec<JoinHandle<()>> {
-    let ends = [(client, server, true), (server, client, false)];
-    let lanes = ends.into_iter().map(|(from, to, from_client)| {
-        from.set_nonblocking(false).expect("it waits");
-        from.set_nodelay(true).expect("TCP_NODELAY");
-        from.set_read_timeout(Some(LIMIT)).expect("a limit");
-        to.set_write_timeout(Some(LIMIT)).expect("a limit");
-        let lane = Lane {
-            from: from.try_clone().expect("a descriptor"),
-            to: to.try_clone().expect("a descriptor"),
-            passed: 0,
-            damage: here
-                .filter(|(place, _)| place.from_client == from_client)
-                .map(|(place, damage)| {
-                    let cookie = if from_client { COOKIE } else { 0 };
-                    (place.offset + cookie, damage)
-                }),
-            done: Arc::clone(done),
-        };
-        thread::spawn(move || {
-            // An end that is gone, or silent: the other end learns of it by losing its connection, too.
-            let _ = lane.run();
-        })
-    });
-    lanes.collect()
+/// What a lane is to do besides carrying.
+struct Plan {
+    /// What the client says on the control connection.
+    is_control: bool,
+    damage: Option<(usize, Damage)>,
+    done: Arc<AtomicBool>,
+    /// Bytes that have passed on all lanes.
+    traffic: Arc<AtomicU64>,
+}
+
+/// Carries one direction of a connection.
+fn carry(from: &TcpStream, to: &TcpStream, plan: Plan) -> JoinHandle<()> {
+    from.set_nonblocking(false).expect("it waits");
+    from.set_nodelay(true).expect("TCP_NODELAY");
+    from.set_read_timeout(Some(LIMIT)).expect("a limit");
+    to.set_write_timeout(Some(LIMIT)).expect("a limit");
+    let lane = Lane {
+        from: from.try_clone().expect("a descriptor"),
+        to: to.try_clone().expect("a descriptor"),
+        passed: 0,
+        plan,
+    };
+    thread::spawn(move || {
+        // An end that is gone, or silent: the other end learns of it by losing its connection, too.
+        let _ = lane.run();
+    })
 }
 
 /// One direction of one connection.
@@ -148,8 +159,7 @@ struct Lane {
     from: TcpStream,
     to: TcpStream,
     passed: usize,
-    damage: Option<(usize, Damage)>,
-    done: Arc<AtomicBool>,
+    plan: Plan,
 }
 
 impl Lane {
@@ -169,16 +179,31 @@ impl Lane {
             if length == 0 {
                 return Ok(());
             }
-            match self.damage {
+            if self.plan.is_control && chunk[..length] == [TEST_END] {
+                self.wait_for_quiet();
+            }
+            match self.plan.damage {
                 Some((offset, damage)) if offset < self.passed + length => {
-                    self.damage = None;
+                    self.plan.damage = None;
                     let index = offset - self.passed;
                     self.harm(&chunk[..length], index, damage)?;
-                    self.done.store(true, Ordering::Relaxed);
+                    self.plan.done.store(true, Ordering::Relaxed);
                 }
                 _ => self.to.write_all(&chunk[..length])?,
             }
             self.passed += length;
+            self.plan
+                .traffic
+                .fetch_add(length as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn wait_for_quiet(&self) {
+        let deadline = Instant::now() + QUIET_LIMIT;
+        let passed = || self.plan.traffic.load(Ordering::Relaxed);
+        let mut seen = None;
+        while seen.replace(passed()) != Some(passed()) && Instant::now() < deadline {
+            thread::sleep(QUIET);
         }
     }
 
