@@ -17,6 +17,8 @@ pub enum Fate {
     Drop,
     /// It comes twice.
     Duplicate,
+    /// The lowest bit of its last byte is another.
+    Flip,
     /// It comes when so many that followed it have come. One: the two change places.
     Late(u64),
 }
@@ -136,6 +138,13 @@ impl Lane {
         match self.plan.fate(place) {
             None => out.push(datagram.to_vec()),
             Some(Fate::Drop) => {}
+            Some(Fate::Flip) => {
+                let mut datagram = datagram.to_vec();
+                if let Some(last) = datagram.last_mut() {
+                    *last ^= 1;
+                }
+                out.push(datagram);
+            }
             Some(Fate::Duplicate) => out.extend([datagram.to_vec(), datagram.to_vec()]),
             Some(Fate::Late(others)) => self.late.push((place + others, datagram.to_vec())),
         }

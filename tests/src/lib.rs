@@ -5,6 +5,8 @@
 //! Peer ──► Client (arguments, a deadline)           ├─► Outcome: both command lines, outputs, exit codes
 //! wire ──► a peer made by hand that breaks the rules ┘      │
 //! Relay ─► a bad way between the two (lane: what is lost)   │
+//! Tamper ► a way that damages one stream of bytes           │
+//! netns ─► a world in which both of them run                │
 //! Vmm ───► vsock connections over Unix sockets              │
 //! lab ───► a virtual machine that either of them runs in    │
 //!                                                          ├─► checks: what both JSON documents must say
@@ -39,6 +41,7 @@ pub mod server;
 pub mod service;
 pub mod shape;
 pub mod side_by_side;
+pub mod tamper;
 pub mod text;
 pub mod vmm;
 pub mod wire;

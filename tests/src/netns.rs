@@ -1,11 +1,16 @@
 //! Network namespaces: a loopback interface of one's own, with its own MTU, queues and addresses.
 //!
-//! A namespace lives as long as its keeper, a process that does nothing; programs enter it with `nsenter`. This
-//! needs root, and without it a test fails.
+//! A namespace lives as long as its keeper, a process that does nothing; programs enter it with `nsenter`, and whatever
+//! a thread [`inside`](Namespace::inside) starts is there, too. This needs root, and without it a test fails.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::panic::resume_unwind;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns};
 
 use crate::process::{Running, wait_for};
 
@@ -31,6 +36,29 @@ impl Namespace {
         .expect("a new network namespace");
         namespace.run("ip", &["link", "set", "lo", "up"]);
         namespace
+    }
+
+    /// A new namespace whose loopback interface has an MTU of so many bytes.
+    pub fn with_mtu(bytes: u32) -> Self {
+        let namespace = Self::new();
+        let mtu = bytes.to_string();
+        namespace.run("ip", &["link", "set", "lo", "mtu", &mtu]);
+        namespace
+    }
+
+    /// Runs `work` on a thread inside: with the harness as it is, servers, clients and relays find themselves there.
+    /// A panic of it is one of the caller.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let link = format!("/proc/{}/ns/net", self.keeper.id());
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let handle = File::open(&link).unwrap_or_else(|e| panic!("no {link}: {e}"));
+                setns(handle, CloneFlags::CLONE_NEWNET)
+                    .unwrap_or_else(|e| panic!("the namespace can't be entered: {e}"));
+                work()
+            });
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
     }
 
     /// The same command, run inside.
@@ -106,6 +134,7 @@ impl Default for Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn a_namespace_has_its_own_loopback() {
@@ -123,5 +152,14 @@ mod tests {
         );
         let outside = std::fs::read_to_string("/sys/class/net/lo/mtu").unwrap();
         assert_ne!(outside.trim(), "61492");
+    }
+    #[test]
+    fn threads_inside_have_a_loopback_of_their_own() {
+        let namespace = Namespace::with_mtu(61_492);
+        let listener = namespace.inside(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = listener.local_addr().unwrap();
+        namespace.inside(|| TcpStream::connect(address).unwrap());
+        let other = Namespace::new();
+        assert!(other.inside(|| TcpStream::connect(address)).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iperf_control::{Control, Machine, Output, Stop};
 use iperf_engine::net::Target;
 use iperf_engine::{
-    CpuMeter, Due, Ending, EngineError, Measurement, Prepared, RunPlan, Stream, pin,
+    CpuMeter, Due, Ending, EngineError, Measurement, Prepared, Run, RunPlan, Stream, pin,
 };
 use iperf_model::{
     ClientConfig, CopyMode, CopyReport, Event, Peer, RunTotals, Summary, TestBegan, TestConfig,
@@ -276,9 +276,12 @@ impl<'a, 'o> Driver<'a, 'o> {
     }
 
     async fn open(&mut self) -> Result<(), ClientError> {
-        let granted = self.granted.as_ref();
-        if self.test.verify && !granted.is_some_and(|granted| granted.verify) {
-            return Err(ClientError::NotGranted("--verify"));
+        if self.test.verify {
+            match &self.granted {
+                Some(granted) if granted.verify => {}
+                Some(_) => return Err(ClientError::Declined("--verify")),
+                None => return Err(ClientError::NotGranted("--verify")),
+            }
         }
         let mut target = self.target.clone();
         if let (Transport::VsockSeqpacket, Target::Vsock(address)) =
@@ -365,6 +368,9 @@ impl<'a, 'o> Driver<'a, 'o> {
                 self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
             }
         }
+        if let Some(error) = wrong_data(run) {
+            return Err(error);
+        }
         over |= run.quota_met_at().is_some();
         over |= quota::tail_is_lost(run, &self.test, now);
         let limit = self.config.local.rcv_timeout;
@@ -386,6 +392,11 @@ impl<'a, 'o> Driver<'a, 'o> {
     /// Ends the test: stops the senders, takes the last sample and tells the server.
     async fn end(&mut self) -> Result<(), ClientError> {
         self.stop_measuring(true).await;
+        if let Phase::Ended(measurement, _) = &mut self.phase {
+            // A receiver may have failed just now.
+            measurement.run().ended_workers();
+            wrong_data(measurement.run()).map_or(Ok(()), Err)?;
+        }
         self.machine.end_test(Instant::now());
         // First the word and then the end of the streams: the other way round the server could take them for lost.
         self.flush().await?;
@@ -536,6 +547,15 @@ impl<'a, 'o> Driver<'a, 'o> {
         };
         tokio::join!(parted, control.close());
     }
+}
+
+/// What was received is not what was sent: nobody has to be asked for a better message.
+fn wrong_data(run: &Run) -> Option<ClientError> {
+    let source = Some(run.wrong_data()?);
+    Some(ClientError::StreamLost {
+        sending: false,
+        source,
+    })
 }
 
 /// The end of the task that opens the streams.

@@ -35,6 +35,9 @@ pub enum ClientError {
     /// The server does not know an option that needs this program at both ends.
     #[error("{0} needs iperf at both ends, and the server is another program (or too old)")]
     NotGranted(&'static str),
+    /// The server knows the option, and does not do it in this test.
+    #[error("the server does not grant {0} for this test")]
+    Declined(&'static str),
     /// With `--zerocopy-strict`, an end copied what it should not have.
     #[error("{}", copied_message(side, *.requested, .report.as_deref()))]
     Copied {

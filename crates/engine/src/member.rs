@@ -12,6 +12,7 @@ use iperf_model::{
     Transport,
 };
 use iperf_zc::udp::{Way, WayTaken};
+use iperf_zc::verify::Difference;
 use iperf_zc::{interrupt, sockopt};
 use socket2::Socket;
 use tracing::debug;
@@ -46,6 +47,8 @@ pub(crate) struct Member {
     tally: Arc<OnceLock<Tally>>,
     /// How it was to move its bytes.
     modes: Modes,
+    /// Where what came was not what was sent.
+    difference: Option<Difference>,
     /// `bytes` at the last sample, and where the test counts from.
     last_bytes: u64,
     base_bytes: u64,
@@ -166,6 +169,7 @@ impl Member {
             thread: Some(thread),
             tally,
             modes,
+            difference: None,
             last_bytes: 0,
             base_bytes: 0,
             tcp,
@@ -339,6 +343,9 @@ impl Member {
     /// Reports an ended worker once.
     pub(crate) fn take_ending(&mut self) -> Option<WorkerEnd> {
         let ending = self.join()?;
+        if let Ending::Failed(error) = &ending {
+            self.difference = Difference::of(error);
+        }
         let info = &self.info;
         debug!(stream = info.id, ?ending, "worker ended");
         Some(WorkerEnd {
@@ -346,6 +353,11 @@ impl Member {
             sending: info.sending,
             ending,
         })
+    }
+
+    /// What the worker, which has ended, found to be other than it was sent.
+    pub(crate) fn difference(&self) -> Option<Difference> {
+        self.difference
     }
 
     /// Joins the worker if it has ended; true when there is none any more.

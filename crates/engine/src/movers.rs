@@ -208,7 +208,7 @@ impl Place<'_> {
                 .map_err(EngineError::system("prepare MSG_ZEROCOPY"))?;
             return Ok(sends(mover, Modes::new(requested, CopyMode::Msg)));
         }
-        let reason = (requested == SendMode::Auto)
+        let reason = (requested != SendMode::Copy)
             .then(|| "datagrams go by copy unless --zerocopy=msg".to_owned());
         let together = self.passage.together;
         let mover = DatagramSender::new(&payload, together, self.way.clone(), stamp);
@@ -308,7 +308,15 @@ impl Place<'_> {
             Take::Header => CopyMode::Trunc,
             Take::Whole | Take::Joined => CopyMode::Copy,
         };
-        let modes = Modes::new(requested, mode);
+        let reason = match (requested, mode) {
+            (ReceiveMode::Copy, _) | (_, CopyMode::Trunc) => None,
+            (ReceiveMode::Trunc, _) => Some("datagrams that come joined are copied".to_owned()),
+            _ => Some(format!(
+                "there is no {} for UDP",
+                CopyMode::from(requested).name()
+            )),
+        };
+        let modes = Modes::new(requested, mode).because(reason);
         let reader = HeaderReader::new(counters, self.config.udp.counters_64bit);
         let reader = reader.verified(self.verifier());
         let mover = DatagramReceiver::new(self.passage.take, self.way.clone(), reader);

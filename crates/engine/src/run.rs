@@ -187,6 +187,13 @@ impl Run {
             .collect()
     }
 
+    /// What a receiver of a verified stream found to be other than it was sent, as the error that ended it. Nothing
+    /// that came behind it was counted.
+    pub fn wrong_data(&self) -> Option<io::Error> {
+        let difference = self.members.iter().find_map(Member::difference)?;
+        Some(difference.into())
+    }
+
     /// Bytes that this end sent and received so far, omitted ones included.
     pub fn bytes(&self) -> (u64, u64) {
         self.members

@@ -205,14 +205,20 @@ impl CopyReport {
         other || self.used == CopyMode::Copy || copied
     }
 
-    /// Two streams as one. What differs between them is what the second says, and a reason of either stays.
+    /// Two streams as one. What differs between them is what the worse of the two says, and a reason of either stays:
+    /// one stream that fell back is what a reader of the sum should see.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
+        let rank = |report: &Self| (report.used == CopyMode::Copy, report.falls_short());
+        let (worse, better) = if rank(self) > rank(other) {
+            (self, other)
+        } else {
+            (other, self)
+        };
         Self {
             requested: other.requested,
-            // One stream that fell back is what a reader of the sum should see.
-            used: if self.falls_short() { self } else { other }.used,
-            reason: self.reason.clone().or_else(|| other.reason.clone()),
+            used: worse.used,
+            reason: worse.reason.clone().or_else(|| better.reason.clone()),
             calls: self.calls.saturating_add(other.calls),
             uncopied: self.uncopied.saturating_add(other.uncopied),
             copied: self.copied.saturating_add(other.copied),
@@ -301,6 +307,16 @@ mod tests {
                 (CopyMode::Copy, Some("why"))
             );
             assert_eq!((sum.uncopied, sum.copied, sum.calls), (100, 100, 4));
+        }
+        let partly = CopyReport {
+            reason: Some("something else".to_owned()),
+            ..report(CopyMode::Mmap, 50, 50)
+        };
+        for sum in [partly.plus(&bad), bad.plus(&partly)] {
+            assert_eq!(
+                (sum.used, sum.reason.as_deref()),
+                (CopyMode::Copy, Some("why"))
+            );
         }
     }
 }

@@ -113,6 +113,14 @@ impl TestError {
 }
 
 impl TestError {
+    /// What was received is not what was sent.
+    pub(crate) fn wrong_data(source: io::Error) -> Self {
+        Self::StreamLost {
+            sending: false,
+            source: Some(source),
+        }
+    }
+
     /// What a client of this program is told besides the code. Who may not run a test is not told why.
     pub(crate) fn explanation(&self) -> Option<String> {
         (!matches!(self, Self::Denied(_))).then(|| self.to_string())

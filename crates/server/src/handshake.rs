@@ -212,7 +212,9 @@ impl Handshake {
                     Transport::Sctp => self.side = Some(self.open_sctp_door(&test).await?),
                     _ => {}
                 }
-                let mut granted = params.extensions.as_ref().map(|_| Granted::to_test(&test));
+                let extended = params.extensions.is_some();
+                let file = self.config.local.file.is_some();
+                let mut granted = extended.then(|| Granted::to_test(&test, file));
                 if test.transport == Transport::VsockSeqpacket {
                     let port = self.open_message_door(&test)?;
                     granted = granted.map(|granted| Granted {

@@ -66,6 +66,7 @@ pub(crate) async fn run(
         phase: Phase::Ready,
         wake: Arc::new(Notify::new()),
         lost: None,
+        wrong_data: None,
         overtime: None,
         rate: None,
         parting: None,
@@ -129,6 +130,8 @@ struct Session<'a> {
     wake: Arc<Notify>,
     /// A data stream was lost: the error to end with, unless the client says something first.
     lost: Option<(Instant, TestError)>,
+    /// What came in last was not what was sent.
+    wrong_data: Option<TestError>,
     /// When the test must have ended.
     overtime: Option<Instant>,
     rate: Option<RateWatch>,
@@ -230,6 +233,7 @@ impl Session<'_> {
                 let end = Instant::now();
                 self.settle().await;
                 self.conclude(end);
+                self.wrong_data.take().map_or(Ok(()), Err)?;
                 self.machine.exchange_results(Instant::now());
             }
             Action::PeerResults(_) => {
@@ -278,6 +282,9 @@ impl Session<'_> {
                 let error = TestError::StreamLost { sending, source };
                 self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
             }
+        }
+        if let Some(source) = run.wrong_data() {
+            return Err(TestError::wrong_data(source));
         }
         let (sent, received) = run.bytes();
         let limit = self.config.local.rcv_timeout;
@@ -351,6 +358,7 @@ impl Session<'_> {
             .filter(|_| one_way);
         let end = complete.unwrap_or(end);
         let (last, totals) = measurement.finish(end);
+        self.wrong_data = measurement.run().wrong_data().map(TestError::wrong_data);
         let parting = measurement.part();
         // On a thread of its own, while results are exchanged.
         self.parting = (!parting.is_over()).then(|| spawn_blocking(|| parting.wait()));

@@ -23,6 +23,13 @@ pub struct Difference {
     pub found: u8,
 }
 
+impl Difference {
+    /// What a receiver failed with, if it was this.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
 impl From<Difference> for io::Error {
     fn from(difference: Difference) -> Self {
         Self::new(io::ErrorKind::InvalidData, difference)
@@ -152,6 +159,8 @@ mod tests {
         verifier.check_at(16, datagram).unwrap();
         let error = io::Error::from(verifier.check_at(15, datagram).unwrap_err());
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(Difference::of(&error).unwrap().offset, 15);
+        assert_eq!(Difference::of(&io::ErrorKind::InvalidData.into()), None);
         let text = error.to_string();
         assert!(
             text.starts_with("stream 9 differs at byte 15: 0x"),

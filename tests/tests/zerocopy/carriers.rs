@@ -1,0 +1,193 @@
+//! What is not TCP: MPTCP, datagrams, and the Unix sockets of a VMM.
+
+use std::fmt;
+use std::time::Duration;
+
+use iperf_tests::json::{at, int, text};
+use iperf_tests::vmm::{HalfClose, Vmm};
+use iperf_tests::{Findings, Pair, Peer, parallel};
+use serde_json::Value;
+
+use crate::account::{self, Way};
+use crate::modes::Case;
+
+const WORKERS: usize = 4;
+
+/// An MPTCP socket is none of TCP's: what spares a copy there is refused here, or the kernel copies inside.
+#[test]
+fn over_mptcp_everything_is_copied_and_the_reason_given() {
+    let senders = [
+        ("-Z", Way::plain("auto", &["sendfile"]).because()),
+        (
+            "--zerocopy=splice",
+            Way::plain("splice", &["splice"]).because(),
+        ),
+        ("--zerocopy=msg", Way::plain("msg", &["copy"]).because()),
+    ];
+    let receivers = [
+        (
+            "--zerocopy-rx=mmap",
+            Way::plain("mmap", &["copy"]).because(),
+        ),
+        (
+            "--zerocopy-rx=trunc",
+            Way::plain("trunc", &["trunc"]).because(),
+        ),
+        (
+            "--zerocopy-rx=splice",
+            Way::plain("splice", &["splice"]).because(),
+        ),
+    ];
+    let mut cases = Vec::new();
+    for (sender, receiver) in senders.into_iter().zip(receivers) {
+        for args in ["-m -n 8M", "-m -n 8M -R", "-m -n 8M --bidir -P 2"] {
+            cases.push(Case::new(args, sender, receiver));
+        }
+    }
+    let verified = Case::new("-m -n 8M --verify", senders[0], receivers[0]);
+    cases.push(verified);
+    parallel::each(&cases, WORKERS, Case::go);
+}
+
+/// A test over UDP, and what its ends come to.
+struct Datagrams {
+    args: &'static str,
+    send: Way,
+    receive: Way,
+    /// What the reason of the sender says.
+    reason: Option<&'static str>,
+}
+
+impl fmt::Display for Datagrams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.args)
+    }
+}
+
+impl Datagrams {
+    fn go(&self) -> Result<(), String> {
+        let outcome = Pair::new(Peer::Ours, Peer::Ours)
+            .client_args("-J -u -t 1 -b 20M -l 1400")
+            .client_args(self.args)
+            .server_args("-J")
+            .run();
+        let (client, server) = (outcome.client_json()?, outcome.server_json()?);
+        let mut f = Findings::new();
+        f.holds("the client succeeds", outcome.client.succeeded());
+        f.holds("the server succeeds", outcome.server.succeeded());
+        let server_sends = self.args.contains("-R");
+        let sides = [
+            ("sender", self.send, "sum_sent", server_sends),
+            ("receiver", self.receive, "sum_received", !server_sends),
+        ];
+        for (side, way, sum, is_servers) in sides {
+            let object = at(&client, &format!("/end/{sum}/zerocopy"));
+            let bytes = int(&client, &format!("/end/{sum}/bytes"));
+            account::end(&mut f, side, object, way, bytes);
+            let pointer = format!("/end/streams/0/udp/zerocopy/{side}");
+            f.equal(format!("{side}: its stream"), at(&client, &pointer), object);
+            let known = if is_servers { object } else { &Value::Null };
+            f.equal(
+                format!("{side}, by the server"),
+                at(&server, &pointer),
+                known,
+            );
+        }
+        let reason = text(&client, "/end/sum_sent/zerocopy/reason");
+        f.equal("reason", reason, self.reason);
+        f.into_result(&outcome)
+    }
+}
+
+#[test]
+fn datagrams_go_by_copy_or_with_completions() {
+    const COPY: Way = Way::plain("copy", &["copy"]);
+    const AUTO: Way = Way::plain("auto", &["copy"]).because();
+    const MSG: Way = Way::plain("msg", &["msg"]).because();
+    // Headers are read all the same.
+    const TRUNC: Way = Way::plain("trunc", &["trunc"]).perhaps_because();
+    let unless = Some("datagrams go by copy unless --zerocopy=msg");
+    let after_all = Some("the kernel copied after all, as it does over loopback");
+    let mut cases = Vec::new();
+    for (args, send, receive, reason) in [
+        ("-Z", AUTO, COPY, unless),
+        ("-Z -R", AUTO, COPY, unless),
+        ("--zerocopy=msg", MSG, COPY, after_all),
+        ("--zerocopy=msg -R", MSG, COPY, after_all),
+        ("--zerocopy=msg --gsro", MSG, COPY, after_all),
+        ("--zerocopy=msg --skip-rx-copy", MSG, TRUNC, after_all),
+        ("--skip-rx-copy", COPY, TRUNC, None),
+        ("--skip-rx-copy -R", COPY, TRUNC, None),
+    ] {
+        cases.push(Datagrams {
+            args,
+            send,
+            receive,
+            reason,
+        });
+    }
+    parallel::each(&cases, cases.len(), Datagrams::go);
+}
+
+/// A test over the Unix sockets of a VMM.
+struct Hybrid(Case);
+
+impl fmt::Display for Hybrid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Hybrid {
+    fn go(&self) -> Result<(), String> {
+        const PORT: u32 = 5201;
+        const LIMIT: Duration = Duration::from_secs(20);
+        let vmm = Vmm::start(HalfClose::Passed, Duration::ZERO);
+        let server = vmm.serve(PORT, "-1 -J");
+        let client = vmm
+            .client(PORT, &format!("-J {}", self.0.args))
+            .finish(LIMIT);
+        let server = server.finish(LIMIT);
+        let mut f = Findings::new();
+        f.holds("the client succeeds", client.succeeded());
+        f.holds("the server succeeds", server.succeeded());
+        f.equal("complaints of the VMM", vmm.finish(), Vec::new());
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let (ours, theirs) = (read(&client.stdout), read(&server.stdout));
+        let wanted = self
+            .0
+            .wanted
+            .as_ref()
+            .ok_or("such a case asks for something")?;
+        account::both(&mut f, &ours, &theirs, wanted);
+        f.into_result(format!("{client}{server}"))
+    }
+}
+
+#[test]
+fn unix_sockets_take_files_and_map_nothing() {
+    const SENDFILE: (&str, Way) = ("-Z", Way::plain("auto", &["sendfile"]));
+    const SPLICE: (&str, Way) = ("--zerocopy=splice", Way::plain("splice", &["splice"]));
+    const MSG: (&str, Way) = ("--zerocopy=msg", Way::plain("msg", &["copy"]).because());
+    const MMAP: (&str, Way) = (
+        "--zerocopy-rx=mmap",
+        Way::plain("mmap", &["copy"]).because(),
+    );
+    const SPLICED: (&str, Way) = (
+        "--zerocopy-rx=splice",
+        Way::plain("splice", &["splice"]).perhaps_because(),
+    );
+    const TRUNC: (&str, Way) = (
+        "--zerocopy-rx=trunc",
+        Way::plain("trunc", &["trunc"]).because(),
+    );
+    let mut cases = Vec::new();
+    for args in ["-n 8M", "-n 8M -R", "-n 8M --bidir -P 2"] {
+        for (sender, receiver) in [(SENDFILE, MMAP), (SPLICE, SPLICED), (MSG, TRUNC)] {
+            cases.push(Hybrid(Case::new(args, sender, receiver)));
+        }
+    }
+    cases.push(Hybrid(Case::new("-n 8M --verify", SENDFILE, MMAP)));
+    cases.push(Hybrid(Case::new("-n 8M --verify -R", MSG, MMAP)));
+    parallel::each(&cases, WORKERS, Hybrid::go);
+}

@@ -1,0 +1,22 @@
+//! Zero-copy between two programs: what each mode does, what it says of it, and what happens when it can't.
+//!
+//! - [`modes`]: each way to send with each way to receive, and the books of both ends
+//! - [`carriers`]: what is not TCP
+//! - [`mapping`]: where segments fill pages, receivers map
+//! - [`strict`]: copying is an error for who says so
+//! - [`verify`]: what arrives is what was sent, and who finds out when it is not
+//! - [`peers`]: real iperf3 at the other end
+//! - [`limits`]: a kernel that pins no memory
+//! - [`nonsense`]: clients and servers that lie
+//!
+//! `IPERF_CASE=text` runs only the cases whose name contains the text.
+
+mod account;
+mod carriers;
+mod limits;
+mod mapping;
+mod modes;
+mod nonsense;
+mod peers;
+mod strict;
+mod verify;

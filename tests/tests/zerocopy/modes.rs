@@ -1,0 +1,227 @@
+//! Each way to send with each way to receive, over TCP and loopback.
+
+use std::fmt;
+
+use iperf_tests::{Findings, Pair, Peer, parallel};
+
+use crate::account::{self, Wanted, Way};
+
+/// Half of a case is starting and ending two programs.
+const WORKERS: usize = 4;
+
+/// A way to send: the option, and what becomes of it.
+pub(super) const SENDERS: [(&str, Way); 5] = [
+    ("", Way::plain("copy", &["copy"])),
+    ("-Z", Way::plain("auto", &["sendfile"])),
+    ("--zerocopy=sendfile", Way::plain("sendfile", &["sendfile"])),
+    ("--zerocopy=splice", Way::plain("splice", &["splice"])),
+    // Over loopback the kernel copies after all, and says so.
+    ("--zerocopy=msg", Way::plain("msg", &["msg"]).because()),
+];
+
+/// What mapping comes to where segments do not fill pages: something, or nothing and the reason why.
+pub(super) const PERHAPS_MAPPED: Way = Way::plain("mmap", &["mmap", "copy"]).perhaps_because();
+
+/// A way to receive.
+pub(super) const RECEIVERS: [(&str, Way); 4] = [
+    ("--zerocopy-rx=off", Way::plain("copy", &["copy"])),
+    ("--zerocopy-rx=mmap", PERHAPS_MAPPED),
+    ("--zerocopy-rx=trunc", Way::plain("trunc", &["trunc"])),
+    ("--zerocopy-rx=splice", Way::plain("splice", &["splice"])),
+];
+
+/// One test of ours against ours.
+pub(super) struct Case {
+    pub(super) args: String,
+    pub(super) wanted: Option<Wanted>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.args)
+    }
+}
+
+impl Case {
+    pub(super) fn new(args: &str, sender: (&str, Way), receiver: (&str, Way)) -> Self {
+        let wanted = Wanted {
+            send: sender.1,
+            receive: receiver.1,
+            bidir: args.contains("--bidir"),
+            exact: !args.contains("-O"),
+        };
+        let silent = sender.1.requested == "copy" && receiver.1.requested == "copy";
+        Self {
+            args: format!("{args} {} {}", sender.0, receiver.0),
+            wanted: (!silent).then_some(wanted),
+        }
+    }
+
+    pub(super) fn go(&self) -> Result<(), String> {
+        let outcome = Pair::new(Peer::Ours, Peer::Ours)
+            .client_args("-J")
+            .client_args(&self.args)
+            .server_args("-J")
+            .run();
+        let (client, server) = (outcome.client_json()?, outcome.server_json()?);
+        let mut f = Findings::new();
+        f.holds("the client succeeds", outcome.client.succeeded());
+        f.holds("the server succeeds", outcome.server.succeeded());
+        match &self.wanted {
+            Some(wanted) => account::both(&mut f, &client, &server, wanted),
+            None => account::nowhere(&mut f, &client, &server),
+        }
+        f.into_result(&outcome)
+    }
+}
+
+fn all(args: &str) -> Vec<Case> {
+    let pairs = SENDERS
+        .iter()
+        .flat_map(|sender| RECEIVERS.iter().map(move |receiver| (sender, receiver)));
+    pairs
+        .map(|(sender, receiver)| Case::new(args, *sender, *receiver))
+        .collect()
+}
+
+#[test]
+fn every_sender_with_every_receiver() {
+    parallel::each(&all("-n 8M"), WORKERS, Case::go);
+}
+
+#[test]
+fn every_sender_with_every_receiver_in_reverse() {
+    parallel::each(&all("-n 8M -R"), WORKERS, Case::go);
+}
+
+#[test]
+fn every_sender_with_every_receiver_in_both_directions() {
+    parallel::each(&all("-n 8M --bidir -P 2"), WORKERS, Case::go);
+}
+
+/// What ends a test, and how fast it runs, changes nothing in the books.
+#[test]
+fn the_books_are_right_however_a_test_ends() {
+    let [_, auto, _, splice, msg] = SENDERS;
+    let [_, mmap, trunc, spliced] = RECEIVERS;
+    let mut cases = Vec::new();
+    for limit in [
+        "-t 1",
+        "-t 1 -b 100M",
+        "-O 1 -t 1",
+        "-k 100",
+        "-n 1000001 -l 9001",
+        "-n 5M -l 1000",
+        "-n 32M -l 1M -w 256K",
+    ] {
+        for direction in ["", "-R", "--bidir -P 2"] {
+            let args = format!("{limit} {direction}");
+            let pairs = [(msg, mmap), (auto, mmap), (splice, spliced), (msg, trunc)];
+            // All of them where it takes no time.
+            let count = if limit.contains("-t") { 1 } else { 4 };
+            let some = pairs.into_iter().take(count);
+            cases.extend(some.map(|(sender, receiver)| Case::new(&args, sender, receiver)));
+        }
+    }
+    parallel::each(&cases, 2 * WORKERS, Case::go);
+}
+
+/// The two names of one thing.
+#[test]
+fn old_names_and_other_families_do_the_same() {
+    let [_, auto, ..] = SENDERS;
+    let [_, mmap, (_, dropped), _] = RECEIVERS;
+    let cases = [
+        Case::new("-n 16M", ("-Z", auto.1), ("", mmap.1)),
+        Case::new("-n 16M", ("--zerocopy", auto.1), ("", mmap.1)),
+        Case::new("-n 16M", ("-Z", auto.1), ("--skip-rx-copy", dropped)),
+        Case::new("-n 16M -R", SENDERS[0], ("--skip-rx-copy", dropped)),
+        Case::new("-n 16M", ("--zerocopy=msg", SENDERS[4].1), ("", mmap.1)),
+    ];
+    parallel::each(&cases, WORKERS, Case::go);
+    let outcome = Pair::new(Peer::Ours, Peer::Ours)
+        .host("::1")
+        .client_args("-J -6 -n 16M --zerocopy=splice --zerocopy-rx=splice")
+        .server_args("-J")
+        .run();
+    let wanted = Wanted {
+        send: SENDERS[3].1,
+        receive: RECEIVERS[3].1,
+        bidir: false,
+        exact: true,
+    };
+    let mut f = Findings::new();
+    account::both(
+        &mut f,
+        &outcome.client_json().unwrap(),
+        &outcome.server_json().unwrap(),
+        &wanted,
+    );
+    f.assert_none(&outcome);
+}
+
+/// The lines that begin with `zerocopy:`.
+fn lines(stdout: &str) -> Vec<&str> {
+    let lines = stdout.lines();
+    lines.filter(|line| line.starts_with("zerocopy:")).collect()
+}
+
+#[test]
+fn a_line_of_text_tells_it() {
+    let tx = "zerocopy: tx splice 100.0 % not copied, 0.0 % copied";
+    let rx = "zerocopy: rx trunc 100.0 % dropped, 0.0 % copied";
+    let table: [(&str, &[&str], &[&str]); 5] = [
+        ("-P 2", &[tx, rx], &[rx]),
+        ("-R", &[tx, rx], &[tx]),
+        ("--bidir", &[tx, rx, tx, rx], &[rx, tx]),
+        ("-V", &[tx, rx], &[rx]),
+        ("-i 0", &[tx, rx], &[rx]),
+    ];
+    for (args, client, server) in table {
+        let outcome = Pair::new(Peer::Ours, Peer::Ours)
+            .client_args("-n 8M --zerocopy=splice --zerocopy-rx=trunc")
+            .client_args(args)
+            .run();
+        let mut f = Findings::new();
+        f.equal("client", lines(&outcome.client.stdout), client.to_vec());
+        f.equal("server", lines(&outcome.server.stdout), server.to_vec());
+        f.assert_none(&outcome);
+    }
+}
+
+#[test]
+fn a_line_of_text_gives_the_reason() {
+    let outcome = Pair::new(Peer::Ours, Peer::Ours)
+        .client_args("-n 32M -Z")
+        .run();
+    let mut f = Findings::new();
+    let tx = "zerocopy: tx sendfile 100.0 % not copied, 0.0 % copied";
+    let rx = "zerocopy: rx copy 100.0 % copied (only 0 % could be mapped: ";
+    let shown = lines(&outcome.client.stdout);
+    f.equal("lines of the client", shown.len(), 2);
+    f.equal("tx", shown.first(), Some(&tx));
+    f.holds("rx", shown.get(1).is_some_and(|line| line.starts_with(rx)));
+    f.equal("server", lines(&outcome.server.stdout), shown[1..].to_vec());
+    f.assert_none(&outcome);
+}
+
+/// One object in the last line, as in the one document.
+#[test]
+fn json_lines_tell_it_too() {
+    let outcome = Pair::new(Peer::Ours, Peer::Ours)
+        .client_args("-n 8M --zerocopy=splice --zerocopy-rx=splice --json-stream")
+        .server_args("--json-stream")
+        .run();
+    let mut f = Findings::new();
+    for (who, end) in [("client", &outcome.client), ("server", &outcome.server)] {
+        let last = iperf_tests::json::documents(&end.stdout)
+            .pop()
+            .unwrap_or_default();
+        f.equal(
+            format!("{who}: used"),
+            iperf_tests::json::text(&last, "/data/sum_received/zerocopy/used"),
+            Some("splice"),
+        );
+    }
+    f.assert_none(&outcome);
+}

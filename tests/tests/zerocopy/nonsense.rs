@@ -1,0 +1,532 @@
+//! Clients that ask for nonsense, servers that grant it, and reports that can't be true.
+
+use std::fmt;
+use std::time::Duration;
+
+use iperf_tests::json::{self, text};
+use iperf_tests::pair::words;
+use iperf_tests::process::limit_address_space;
+use iperf_tests::service::serves;
+use iperf_tests::wire::{
+    CREATE_STREAMS, DISPLAY_RESULTS, PARAMS, RESULTS, RawClient, RawServer, Reply, SERVER_ERROR,
+    Stage, framed,
+};
+use iperf_tests::{Findings, Peer, Running, Server, parallel, procfs};
+use serde_json::Value;
+
+/// The byte with which a server tells what it grants.
+const GRANTED: u8 = 64;
+
+/// The error code of parameters that can't be used.
+const RECV_PARAMS: [u8; 8] = [0, 0, 0, 114, 0, 0, 0, 0];
+
+const LIMIT: Duration = Duration::from_secs(10);
+const SERVES_WITHIN: Duration = Duration::from_secs(5);
+const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
+const MEMORY_KIB: u64 = 64 * 1024;
+
+/// What a server answers to parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answer {
+    /// The test goes on as if nothing had been asked for.
+    Plain,
+    /// It goes on, and verification is granted or not.
+    Grants { verify: bool },
+    /// They are refused.
+    Refusal,
+}
+
+/// The value of `extensions`, and what comes of it.
+struct Asked {
+    name: &'static str,
+    extensions: String,
+    answer: Answer,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Asked {
+    fn params(&self) -> String {
+        let own = format!(",\"extensions\":{}}}", self.extensions);
+        PARAMS.replacen('}', &own, 1)
+    }
+
+    /// The server's answer to the parameters.
+    fn answer(client: &mut RawClient) -> Result<Answer, String> {
+        match client.control.reply(LIMIT) {
+            Reply::State(CREATE_STREAMS) => Ok(Answer::Plain),
+            Reply::State(GRANTED) => {
+                let granted: Value = serde_json::from_str(&client.control.expect_json())
+                    .map_err(|e| format!("what is granted is no JSON: {e}"))?;
+                client.control.expect(CREATE_STREAMS);
+                let verify = granted["verify"].as_bool().ok_or("no \"verify\"")?;
+                Ok(Answer::Grants { verify })
+            }
+            Reply::State(SERVER_ERROR) => {
+                let mut code = [0; 8];
+                let read = client.control.read_exact(&mut code, LIMIT);
+                read.map_err(|e| format!("the code of an error: {e}"))?;
+                if code == RECV_PARAMS {
+                    Ok(Answer::Refusal)
+                } else {
+                    Err(format!("code {code:?}"))
+                }
+            }
+            other => Err(format!("{other:?}")),
+        }
+    }
+}
+
+fn asked(name: &'static str, extensions: impl Into<String>, answer: Answer) -> Asked {
+    Asked {
+        name,
+        extensions: extensions.into(),
+        answer,
+    }
+}
+
+fn nonsense() -> Vec<Asked> {
+    let granted = Answer::Grants { verify: false };
+    vec![
+        asked("a number", "5", Answer::Plain),
+        asked("a string", "\"zerocopy\"", Answer::Plain),
+        asked("an array", "[{\"verify\":true}]", Answer::Plain),
+        asked("null", "null", Answer::Plain),
+        asked("true", "true", Answer::Plain),
+        asked("nothing", "{}", granted),
+        asked(
+            "what nobody knows",
+            r#"{"teleport":{"now":[1,2]},"verify":0}"#,
+            granted,
+        ),
+        asked("modes that are a number", r#"{"zerocopy":5}"#, granted),
+        asked(
+            "modes that are an array",
+            r#"{"zerocopy":["msg","mmap"]}"#,
+            granted,
+        ),
+        asked(
+            "names that are numbers",
+            r#"{"zerocopy":{"send":1,"receive":{}}}"#,
+            granted,
+        ),
+        asked(
+            "verification that is a string",
+            r#"{"verify":"true"}"#,
+            granted,
+        ),
+        asked("verification that is a number", r#"{"verify":1}"#, granted),
+        asked(
+            "verification",
+            r#"{"verify":true}"#,
+            Answer::Grants { verify: true },
+        ),
+        asked(
+            "verification of what is dropped",
+            r#"{"zerocopy":{"receive":"trunc"},"verify":true}"#,
+            granted,
+        ),
+        asked(
+            "twice",
+            r#"{"verify":true,"verify":false}"#,
+            Answer::Grants { verify: true },
+        ),
+        asked(
+            "an unknown way to send",
+            r#"{"zerocopy":{"send":"telepathy"}}"#,
+            Answer::Refusal,
+        ),
+        asked(
+            "an unknown way to receive",
+            r#"{"zerocopy":{"receive":""}}"#,
+            Answer::Refusal,
+        ),
+        asked(
+            "a way of the other end",
+            r#"{"zerocopy":{"send":"mmap"}}"#,
+            Answer::Refusal,
+        ),
+        asked(
+            "a way that is not one",
+            r#"{"zerocopy":{"receive":"auto"}}"#,
+            Answer::Refusal,
+        ),
+        asked(
+            "a huge name",
+            format!(r#"{{"zerocopy":{{"send":"{}"}}}}"#, "msg".repeat(2000)),
+            Answer::Refusal,
+        ),
+        asked(
+            "a name with control characters",
+            "{\"zerocopy\":{\"send\":\"\\u0000\\u001b[31m\"}}",
+            Answer::Refusal,
+        ),
+        asked(
+            "what nests and does not end",
+            "[".repeat(6000) + &"]".repeat(1000),
+            Answer::Refusal,
+        ),
+        asked(
+            "what nests and ends",
+            r#"{"zerocopy":"#.repeat(300) + "1" + &"}".repeat(300),
+            granted,
+        ),
+    ]
+}
+
+#[test]
+fn nonsense_is_passed_over_or_refused_and_the_server_goes_on() {
+    parallel::each(&nonsense(), 8, |asked| {
+        let mut command = Peer::Ours.command();
+        let server = Server::start_with(Peer::Ours, &[], |c| {
+            command = limit_address_space(&c, ADDRESS_SPACE_KIB);
+            std::mem::replace(&mut command, c)
+        });
+        let before = procfs::resident_kib(server.id());
+        let mut client = RawClient::up_to_params(server.port());
+        client.control.send_json(&asked.params());
+        let answer = Asked::answer(&mut client);
+        let mut f = Findings::new();
+        f.equal("the answer", answer, Ok(asked.answer));
+        // It is still there while the next one is served.
+        let served = serves(server.port(), Peer::Ours, SERVES_WITHIN);
+        f.holds(format!("the server goes on: {served:?}"), served.is_ok());
+        let grown = procfs::resident_kib(server.id()).saturating_sub(before);
+        f.holds(format!("it grew by {grown} KiB"), grown < MEMORY_KIB);
+        drop(client);
+        f.into_result(server.stop())
+    });
+}
+
+/// Every mode that a client can name runs over every transport, however little sense it makes.
+#[test]
+fn modes_that_a_transport_lacks_are_copies() {
+    let server = Server::start(Peer::Ours, &[]);
+    for (send, receive) in [("splice", "mmap"), ("sendfile", "splice"), ("msg", "trunc")] {
+        let params = PARAMS
+            .replace("\"tcp\"", "\"udp\"")
+            .replace("131072", "1000")
+            .replacen(
+                '}',
+                &format!(
+                    r#","extensions":{{"zerocopy":{{"send":"{send}","receive":"{receive}"}}}}}}"#
+                ),
+                1,
+            );
+        let mut client = RawClient::up_to_params(server.port());
+        client.control.send_json(&params);
+        let answer = Asked::answer(&mut client);
+        assert_eq!(answer, Ok(Answer::Grants { verify: false }), "{send}");
+        drop(client);
+    }
+    serves(server.port(), Peer::Ours, SERVES_WITHIN).unwrap();
+}
+
+/// A server that lies, and the arguments of the client that meets it.
+struct Liar {
+    name: &'static str,
+    args: &'static str,
+    act: fn(&mut Stage),
+    /// A part of the error.
+    says: &'static str,
+}
+
+impl fmt::Display for Liar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+fn liar(name: &'static str, act: fn(&mut Stage), says: &'static str) -> Liar {
+    Liar {
+        name,
+        args: "-t 1 -b 10M --verify",
+        act,
+        says,
+    }
+}
+
+/// Grants, in a message of these bytes, and waits for the client to end.
+fn grants(stage: &mut Stage, message: &[u8]) {
+    stage.take_params();
+    stage.control.send(&[GRANTED]);
+    stage.control.send(message);
+    stage.stall();
+}
+
+/// Gives up the test with a code, and says this of it.
+fn gives_up(stage: &mut Stage, message: &[u8]) {
+    stage.take_params();
+    stage.control.send(&[GRANTED]);
+    stage.control.send_json(r#"{"version":"x","verify":true}"#);
+    stage
+        .control
+        .send(&[SERVER_ERROR, 0, 0, 0, 202, 0, 0, 0, 0]);
+    stage.control.send(message);
+}
+
+fn liars() -> Vec<Liar> {
+    let unreadable = "unable to read which extensions the server grants";
+    vec![
+        liar("grants no JSON", |s| grants(s, &framed("}{")), unreadable),
+        liar("grants nothing at all", |s| grants(s, &[0; 4]), unreadable),
+        liar("grants 4 GiB", |s| grants(s, &[0xff; 100_000]), unreadable),
+        liar(
+            "grants more than there can be",
+            |s| grants(s, &framed(&format!("\"{}\"", " ".repeat(8192)))),
+            unreadable,
+        ),
+        liar(
+            "grants what nests",
+            |s| grants(s, &framed(&"[".repeat(8000))),
+            unreadable,
+        ),
+        liar(
+            "grants an array",
+            |s| {
+                grants(s, &[&framed("[true]")[..], &[CREATE_STREAMS]].concat());
+            },
+            "--verify",
+        ),
+        liar(
+            "grants strings",
+            |s| {
+                let message = framed(r#"{"version":7,"verify":"true"}"#);
+                grants(s, &[&message[..], &[CREATE_STREAMS]].concat());
+            },
+            "--verify",
+        ),
+        liar(
+            "grants nothing",
+            |s| {
+                grants(s, &[&framed("{}")[..], &[CREATE_STREAMS]].concat());
+            },
+            "--verify",
+        ),
+        liar(
+            "does not answer",
+            |s| {
+                s.take_params();
+                s.control.send(&[CREATE_STREAMS]);
+                s.stall();
+            },
+            "--verify needs iperf at both ends",
+        ),
+        liar(
+            "grants twice",
+            |s| {
+                let once = framed(r#"{"version":"x","verify":true}"#);
+                grants(s, &[&once[..], &[GRANTED], &once].concat());
+            },
+            "error - ",
+        ),
+        liar(
+            "grants without end",
+            |s| {
+                let once = framed(r#"{"version":"x","verify":true}"#);
+                let many = [&[GRANTED][..], &once].concat().repeat(10_000);
+                grants(s, &[&once[..], &many].concat());
+            },
+            "error - ",
+        ),
+        liar(
+            "grants before it is asked",
+            |s| {
+                s.control.send(&[GRANTED]);
+                s.control.send_json("{}");
+                s.stall();
+            },
+            "error - ",
+        ),
+        liar(
+            "grants in the test",
+            |s| {
+                s.take_params();
+                s.control.send(&[GRANTED]);
+                s.control.send_json(r#"{"version":"x","verify":true}"#);
+                s.take_stream();
+                s.control.send(&[1, 2, GRANTED]);
+                s.control.send_json("{}");
+                s.stall();
+            },
+            "error - ",
+        ),
+        Liar {
+            name: "grants what nobody asked for",
+            args: "-t 1 -b 10M",
+            ..liar("", |s| grants(s, &framed("{}")), "error - ")
+        },
+        liar(
+            "gives up and says nothing",
+            |s| gives_up(s, b""),
+            "error - ",
+        ),
+        liar(
+            "gives up and says no JSON",
+            |s| gives_up(s, &framed("}{")),
+            "error - ",
+        ),
+        liar(
+            "gives up and says 4 GiB",
+            |s| gives_up(s, &[0xff; 70_000]),
+            "error - ",
+        ),
+        liar(
+            "gives up with an empty reason",
+            |s| {
+                gives_up(s, &framed(r#"{"error":""}"#));
+            },
+            "error - ",
+        ),
+        liar(
+            "gives up with a number",
+            |s| gives_up(s, &framed(r#"{"error":5}"#)),
+            "error - ",
+        ),
+        liar(
+            "gives up in colour",
+            |s| {
+                gives_up(s, &framed(r#"{"error":"\u001b[31mred\u0007\n\u0000"}"#));
+            },
+            "[31mred",
+        ),
+        liar(
+            "gives up at length",
+            |s| {
+                gives_up(
+                    s,
+                    &framed(&format!(r#"{{"error":"{}"}}"#, "long ".repeat(1600))),
+                );
+            },
+            "long long",
+        ),
+        liar(
+            "gives up and stalls",
+            |s| {
+                gives_up(s, b"\0\0\0\x50{\"error\":\"w");
+                s.stall();
+            },
+            "error - ",
+        ),
+    ]
+}
+
+#[test]
+fn a_server_that_lies_about_extensions_ends_its_client_with_an_error() {
+    let liars = liars();
+    parallel::each(&liars, liars.len(), |liar| {
+        let server = RawServer::start(liar.act);
+        let mut command = Peer::Ours.command();
+        command
+            .args(["-c", "127.0.0.1", "-p", &server.port().to_string()])
+            .args(words(liar.args));
+        let client = limit_address_space(&command, ADDRESS_SPACE_KIB);
+        let end = Running::start(client).finish(Duration::from_secs(35));
+        let mut f = Findings::new();
+        f.holds("the client ends by itself", !end.timed_out);
+        f.equal("exit code", end.code(), Some(1));
+        f.holds(
+            format!("it says {:?}", liar.says),
+            end.stderr.contains(liar.says),
+        );
+        f.equal("lines", end.stderr.lines().count(), 1);
+        f.holds("of no great length", end.stderr.len() < 1500);
+        let odd = |c: char| c.is_control() && c != '\n';
+        f.holds("nothing that a terminal obeys", !end.stderr.contains(odd));
+        f.into_result(end)
+    });
+}
+
+/// What a server says in its results of how bytes went through.
+struct Tale {
+    name: &'static str,
+    zerocopy: &'static str,
+    /// Whether it is believed, that is, shown.
+    shown: bool,
+}
+
+impl fmt::Display for Tale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_true_harms_nobody() {
+    const MAX: &str = r#"{"requested":"mmap","used":"mmap","calls":9223372036854775807,"uncopied":9223372036854775807,"copied":9223372036854775807,"mappings":9223372036854775807,"completions":9223372036854775807,"copied_completions":9223372036854775807,"cpu":1e308}"#;
+    let tales = [
+        Tale {
+            name: "a number",
+            zerocopy: "7",
+            shown: false,
+        },
+        Tale {
+            name: "an array",
+            zerocopy: "[[[[]]]]",
+            shown: false,
+        },
+        Tale {
+            name: "nothing",
+            zerocopy: "{}",
+            shown: false,
+        },
+        Tale {
+            name: "unknown modes",
+            zerocopy: r#"{"requested":"mmap","used":"telepathy"}"#,
+            shown: false,
+        },
+        Tale {
+            name: "wrong types",
+            zerocopy: r#"{"requested":"mmap","used":"mmap","calls":"x","uncopied":[],"cpu":{},"reason":5}"#,
+            shown: true,
+        },
+        Tale {
+            name: "below zero",
+            zerocopy: r#"{"requested":"mmap","used":"copy","calls":-1,"uncopied":-5,"copied":-9223372036854775808,"cpu":-1}"#,
+            shown: true,
+        },
+        Tale {
+            name: "as much as there can be",
+            zerocopy: MAX,
+            shown: true,
+        },
+        Tale {
+            name: "in colour",
+            zerocopy: r#"{"requested":"mmap","used":"mmap","reason":"\u001b[31m\n\u0000red"}"#,
+            shown: true,
+        },
+    ];
+    for format in ["-J", "", "--json-stream"] {
+        parallel::each(&tales, tales.len(), |tale| {
+            let zerocopy = tale.zerocopy;
+            let server = RawServer::start(move |stage| {
+                stage.take_results();
+                let own = format!("\"id\":1,\"zerocopy\":{zerocopy}");
+                stage.control.send_json(&RESULTS.replace("\"id\":1", &own));
+                stage.control.send(&[DISPLAY_RESULTS]);
+                stage.stall();
+            });
+            let mut command = Peer::Ours.command();
+            let port = server.port().to_string();
+            command.args(["-c", "127.0.0.1", "-p", &port, "-t", "1", "-b", "10M", "-Z"]);
+            command.args(words(format));
+            let end = Running::start(command).finish(LIMIT);
+            let mut f = Findings::new();
+            f.holds("the client succeeds", end.succeeded());
+            let odd = |c: char| c.is_control() && c != '\n' && c != '\t';
+            f.holds("nothing that a terminal obeys", !end.stdout.contains(odd));
+            if format == "-J" {
+                let document: Value = serde_json::from_str(&end.stdout).unwrap_or_default();
+                let shown = text(&document, "/end/sum_received/zerocopy/requested");
+                f.equal("what is shown", shown, tale.shown.then_some("mmap"));
+                let own = json::at(&document, "/end/sum_sent/zerocopy/used");
+                f.equal("the own end", own, &Value::from("sendfile"));
+            }
+            f.into_result(end)
+        });
+    }
+}

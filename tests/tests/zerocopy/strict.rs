@@ -1,0 +1,192 @@
+//! `--zerocopy-strict`: copying what should not be copied is an error, and the numbers are told all the same.
+//!
+//! Over loopback nobody can satisfy it with `--zerocopy-rx=mmap`: the pages of senders that spare their copy belong to
+//! a file, those of senders that copy are compound, and what is sent with `MSG_ZEROCOPY` is copied on the way.
+
+use std::fmt;
+
+use iperf_tests::json::{at, int, text};
+use iperf_tests::netns::Namespace;
+use iperf_tests::{Findings, Outcome, Pair, Peer, json, parallel};
+
+const WORKERS: usize = 4;
+
+/// A test, and the beginning of the error that it ends with.
+struct Case {
+    args: &'static str,
+    server: Peer,
+    error: Option<&'static str>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} against {}", self.args, self.server)
+    }
+}
+
+fn good(args: &'static str) -> Case {
+    Case {
+        args,
+        server: Peer::Ours,
+        error: None,
+    }
+}
+
+fn fails(args: &'static str, error: &'static str) -> Case {
+    Case {
+        error: Some(error),
+        ..good(args)
+    }
+}
+
+impl Case {
+    fn against(self, server: Peer) -> Self {
+        Self { server, ..self }
+    }
+
+    fn run(&self, more: &str) -> Outcome {
+        Pair::new(Peer::Ours, self.server)
+            .client_args("--zerocopy-strict")
+            .client_args(self.args)
+            .client_args(more)
+            .run()
+    }
+
+    fn go(&self) -> Result<(), String> {
+        let mut f = Findings::new();
+        let outcome = self.run("-J");
+        let document = outcome.client_json()?;
+        let code = i32::from(self.error.is_some());
+        f.equal("exit code", outcome.client.code(), Some(code));
+        f.equal("the server's exit code", outcome.server.code(), Some(0));
+        let told = text(&document, "/error");
+        match self.error {
+            None => f.equal("error", told, None),
+            Some(error) => f.holds(
+                format!("error {told:?}"),
+                told.is_some_and(|told| {
+                    told.starts_with(error) && told.ends_with(" (--zerocopy-strict)")
+                }),
+            ),
+        }
+        for sum in ["sum_sent", "sum_received"] {
+            f.positive(sum, int(&document, &format!("/end/{sum}/bytes")));
+        }
+        if self.server == Peer::Ours {
+            for sum in ["sum_sent", "sum_received"] {
+                let calls = int(&document, &format!("/end/{sum}/zerocopy/calls"));
+                f.positive(format!("calls of {sum}"), calls);
+            }
+        }
+        f.into_result(&outcome)
+    }
+}
+
+const COPIED_MSG: &str = "the sender was asked for zero-copy (msg) and copied 100.0 % by msg: the kernel copied after all";
+const NOT_MAPPED: &str = "the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: only 0 % could be mapped: ";
+
+fn cases() -> Vec<Case> {
+    vec![
+        good("-n 16M --zerocopy=splice --zerocopy-rx=splice"),
+        good("-n 16M --zerocopy=sendfile --zerocopy-rx=trunc -R"),
+        good("-n 16M -Z --zerocopy-rx=trunc --bidir -P 2"),
+        good("-n 16M -Z --zerocopy-rx=off"),
+        good("-n 16M --zerocopy-rx=splice"),
+        good("-n 16M --skip-rx-copy -R"),
+        fails("-n 16M --zerocopy=msg --zerocopy-rx=off", COPIED_MSG),
+        fails("-n 16M --zerocopy=msg --zerocopy-rx=off -R", COPIED_MSG),
+        fails(
+            "-n 16M --zerocopy=msg --zerocopy-rx=trunc --bidir -P 2",
+            COPIED_MSG,
+        ),
+        fails("-n 32M -Z", NOT_MAPPED),
+        fails("-n 32M -Z -R", NOT_MAPPED),
+        fails("-n 32M --zerocopy-rx=mmap -P 2", NOT_MAPPED),
+        fails(
+            "-n 16M -m -Z --zerocopy-rx=off",
+            "the sender was asked for zero-copy (auto) and copied 100.0 % by sendfile: the kernel copies what sendfile carries over ",
+        ),
+        fails(
+            "-n 16M -m --zerocopy-rx=mmap",
+            "the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: mmap: ",
+        ),
+        fails(
+            "-u -t 1 -b 10M -Z",
+            "the sender was asked for zero-copy (auto) and copied 100.0 % by copy: datagrams go by copy unless --zerocopy=msg",
+        ),
+        fails("-u -t 1 -b 10M --zerocopy=msg", COPIED_MSG),
+    ]
+}
+
+#[test]
+fn copying_is_an_error_and_sparing_it_is_none() {
+    parallel::each(&cases(), WORKERS, Case::go);
+}
+
+/// What iperf3 does it does not tell.
+#[test]
+fn an_end_that_says_nothing_has_not_spared_anything() {
+    let silent = "the receiver was asked for zero-copy (trunc) and does not say what it did";
+    let mut cases = Vec::new();
+    for peer in [Peer::Old, Peer::New] {
+        cases.extend([
+            good("-n 16M --zerocopy=splice --zerocopy-rx=off").against(peer),
+            good("-n 16M --zerocopy-rx=splice -R").against(peer),
+            fails("-n 16M -Z --zerocopy-rx=trunc", silent).against(peer),
+            fails(
+                "-n 16M -Z -R --zerocopy-rx=trunc",
+                "the sender was asked for zero-copy (auto) and does not say what it did",
+            )
+            .against(peer),
+        ]);
+    }
+    parallel::each(&cases, WORKERS, Case::go);
+}
+
+#[test]
+fn text_has_the_summary_and_then_the_error() {
+    let outcome = fails("-n 32M -Z", NOT_MAPPED).run("");
+    let mut f = Findings::new();
+    f.equal("exit code", outcome.client.code(), Some(1));
+    let name = Peer::Ours.program_name();
+    let error = format!("{name}: error - {NOT_MAPPED}");
+    let told = outcome.client.stderr.starts_with(&error);
+    f.holds("the error", told);
+    f.equal("lines of it", outcome.client.stderr.lines().count(), 1);
+    let lines: Vec<&str> = outcome.client.stdout.lines().map(str::trim_end).collect();
+    let ends = |end: &str| lines.iter().any(|line| line.ends_with(end));
+    f.holds("the line of the sender", ends("  sender"));
+    f.holds("the line of the receiver", ends("  receiver"));
+    let rx = "zerocopy: rx copy 100.0 % copied (";
+    f.holds(rx, lines.iter().any(|line| line.starts_with(rx)));
+    f.assert_none(&outcome);
+}
+
+#[test]
+fn json_lines_have_the_end_and_the_error() {
+    let outcome = fails("-n 32M -Z", NOT_MAPPED).run("--json-stream");
+    let mut f = Findings::new();
+    f.equal("exit code", outcome.client.code(), Some(1));
+    let lines = json::documents(&outcome.client.stdout);
+    let event = |name: &str| lines.iter().find(|line| text(line, "/event") == Some(name));
+    let error = event("error").and_then(|line| text(line, "/data"));
+    f.holds(
+        format!("error {error:?}"),
+        error.is_some_and(|error| error.starts_with(NOT_MAPPED)),
+    );
+    let end = event("end").map(|line| at(line, "/data"));
+    let bytes = end.and_then(|end| int(end, "/sum_received/bytes"));
+    f.equal("bytes", bytes, Some(32 << 20));
+    f.assert_none(&outcome);
+}
+
+/// Where segments fill pages the receiver is not to blame.
+#[test]
+fn where_everything_is_mapped_only_the_sender_copies() {
+    let namespace = Namespace::with_mtu(61_492);
+    namespace.inside(|| {
+        fails("-n 128M --zerocopy=msg", COPIED_MSG)
+            .go()
+            .unwrap_or_else(|report| panic!("{report}"));
+    });
+}
