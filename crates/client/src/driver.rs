@@ -287,7 +287,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         if let (Transport::VsockSeqpacket, Target::Vsock(address)) =
             (self.test.transport, &mut target)
         {
-            let port = granted.and_then(|granted| granted.seqpacket);
+            let port = self.granted.as_ref().and_then(|granted| granted.seqpacket);
             address.port = port.ok_or(ClientError::NotGranted("--seqpacket"))?;
         }
         let local = match self.target {
