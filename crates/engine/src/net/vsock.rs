@@ -157,6 +157,9 @@ fn explain(address: VsockAddress, error: io::Error) -> io::Error {
         (Some(ECONNRESET), LOCAL) => format!("nothing listens on port {port} of this machine"),
         (Some(ECONNRESET), HOST) => format!("nothing listens on port {port} of the host"),
         (Some(ECONNRESET), _) => format!("nothing listens on port {port} in guest {cid}"),
+        (Some(ETIMEDOUT), HOST) => {
+            format!("no answer from the host: does anything listen on port {port} there?")
+        }
         (Some(ETIMEDOUT), _) => format!("no answer from CID {cid}: is there such a guest?"),
         _ => return error,
     };
