@@ -28,6 +28,10 @@ pub enum Transport {
 
 /// A test as asked for.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about a test"
+)]
 pub struct Asked {
     /// Who sends.
     pub mode: Mode,
@@ -35,6 +39,8 @@ pub struct Asked {
     pub streams: usize,
     /// Seconds; `None` when bytes or blocks end the test.
     pub time: Option<u32>,
+    /// An end runs where time is short: a late report may stand for several.
+    pub emulated: bool,
     /// Bytes that end the test.
     pub bytes: Option<u64>,
     /// Blocks that end the test.
@@ -91,6 +97,7 @@ impl Asked {
             blocks,
             transport,
             anonymous: false,
+            emulated: false,
             block: value(&["-l"]).map_or(transport.block(), units),
             omit: value(&["-O"]).map_or(0, small),
             interval: value(&["-i"]).map_or(1.0, |text| text.parse().expect("an interval")),
@@ -143,6 +150,16 @@ impl Transport {
             Self::Tcp => 131_072,
             Self::Udp => 0,
             Self::Sctp | Self::Vsock => 65_536,
+        }
+    }
+
+    /// Whether iperf3 reports the kernel's view of a sender: retransmits, round trips and the like. Over SCTP it does
+    /// so in some places and not in others.
+    pub fn is_viewed(self) -> Option<bool> {
+        match self {
+            Self::Tcp => Some(true),
+            Self::Sctp => None,
+            Self::Udp | Self::Vsock => Some(false),
         }
     }
 

@@ -221,11 +221,11 @@ fn intervals(f: &mut Findings, doc: &Value, end: End, peer: Peer, asked: &Asked)
                     sum,
                     flow.sends(end),
                 );
-            } else {
+            } else if let Some(viewed) = asked.transport.is_viewed() {
                 f.equal(
                     format!("{place}: has retransmits"),
                     int(sum, "/retransmits").is_some(),
-                    flow.sends(end) && asked.transport == Transport::Tcp,
+                    flow.sends(end) && viewed,
                 );
             }
         }
@@ -294,10 +294,11 @@ fn exact_intervals(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
         let least = asked
             .time
             .map_or(1.0, |time| (f64::from(time) / length).floor());
+        let fewest = if asked.emulated { 1.0 } else { least.max(1.0) };
         f.between(
             "counted intervals",
             Some(counted),
-            least.max(1.0),
+            fewest,
             least + SLACK_SECONDS / length,
         );
     } else if asked.omit == 0 {

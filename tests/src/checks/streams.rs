@@ -1,4 +1,4 @@
-//! What is special about byte streams: two halves of each, and over TCP the kernel's view of a sender.
+//! What is special about byte streams: two halves of each, and where it has one the kernel's view of a sender.
 
 use serde_json::Value;
 
@@ -17,7 +17,9 @@ pub(super) fn sample(
     peer: Peer,
     asked: &Asked,
 ) {
-    let tcp = asked.transport == Transport::Tcp;
+    let Some(viewed) = asked.transport.is_viewed() else {
+        return;
+    };
     let reorder: &[&str] = if peer == Peer::Old { &[] } else { &["reorder"] };
     for key in [
         "retransmits",
@@ -33,14 +35,14 @@ pub(super) fn sample(
         f.equal(
             format!("{place}: has {key}"),
             stream.get(key).is_some(),
-            sends && tcp,
+            sends && viewed,
         );
     }
 }
 
 /// The two halves of each stream, and what they add up to.
 pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
-    let tcp = asked.transport == Transport::Tcp;
+    let viewed = asked.transport.is_viewed();
     let streams = list(doc, "/end/streams");
     for (index, stream) in streams.iter().enumerate() {
         let sends = asked.client_sends(index) == (end == End::Client);
@@ -75,7 +77,8 @@ pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
                 received <= sent.map(|sent| sent + in_flight + before(sent)),
             );
         }
-        let statistics = tcp && (sends || end == End::Client);
+        let Some(viewed) = viewed else { continue };
+        let statistics = viewed && (sends || end == End::Client);
         for key in [
             "retransmits",
             "max_snd_cwnd",
@@ -106,7 +109,7 @@ pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
     let known = names
         .iter()
         .filter(|key| text(doc, &format!("/end/{key}")).is_some_and(|s| !s.is_empty()));
-    let (least, most) = match (tcp, end) {
+    let (least, most) = match (asked.transport == Transport::Tcp, end) {
         (true, End::Client) => (2, 2),
         (true, End::Server) => (1, 2),
         (false, _) => (0, 0),
