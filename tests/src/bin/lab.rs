@@ -1,15 +1,19 @@
 //! `lab [--kernel new|6.12] [--memory MIB] [--load MODULE]… [--vsock] COMMAND…`: runs a command in a virtual machine of
 //! the lab, and ends as it ended.
 //!
-//! In a guest, called `lab-agent`, it is the agent that runs the harness's commands.
+//! In a guest, called `lab-agent`, it is the agent that runs the harness's commands; called `lab-flood`, with a CID, a
+//! port and a number, it makes so many connections, says nothing over them, and holds them until it is killed.
 
+use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use iperf_tests::lab::{Backend, Kernel, Machine, agent};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 const USAGE: &str =
     "usage: lab [--kernel new|6.12] [--memory MIB] [--load MODULE]... [--vsock] COMMAND...";
@@ -32,11 +36,43 @@ fn main() -> ExitCode {
         }
         return ExitCode::FAILURE;
     }
+    if Path::new(&name).file_name() == Some(OsStr::new("lab-flood")) {
+        let numbers: Option<Vec<u32>> = args.map(|arg| arg.parse().ok()).collect();
+        if let Some([cid, port, count]) = numbers.as_deref() {
+            return flood(*cid, *port, *count);
+        }
+        return ExitCode::from(2);
+    }
     match job(args) {
         Ok(job) => run(job),
         Err(error) => {
             eprintln!("lab: {error}\n{USAGE}");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Connects again and again; a connection that is refused or ended is made anew.
+fn flood(cid: u32, port: u32, count: u32) -> ExitCode {
+    let mut held = VecDeque::new();
+    let mut made = 0_u64;
+    loop {
+        let socket = Socket::new(Domain::VSOCK, Type::STREAM, None);
+        let connected =
+            socket.and_then(|socket| socket.connect(&SockAddr::vsock(cid, port)).map(|()| socket));
+        match connected {
+            Ok(socket) => held.push_back(socket),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+        made += 1;
+        if made == u64::from(count) {
+            println!("flooded");
+        }
+        if held.len() > count as usize {
+            held.pop_front();
+        }
+        if made >= u64::from(count) {
+            thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -103,6 +139,11 @@ fn run(job: Job) -> ExitCode {
     let end = vm.run_within(&job.command, LIMIT);
     print!("{}", end.stdout);
     eprint!("{}", end.stderr);
+    if let Some(complaints) = backend.map(|backend| backend.complaints())
+        && !complaints.is_empty()
+    {
+        eprintln!("lab: vhost-device-vsock said:\n{complaints}");
+    }
     let console = vm.console();
     if !console.trim().is_empty() {
         eprintln!("lab: the console said:\n{console}");

@@ -159,14 +159,19 @@ impl Machine {
             .arg("-initrd")
             .arg(&files.initramfs)
             .arg("-append")
-            .arg(["console=ttyS0 quiet panic=-1", &self.options.join(" ")].join(" "));
+            .arg([KERNEL_OPTIONS, &self.options.join(" ")].join(" "));
         command
     }
 }
 
+/// The kernel's first test of its timer takes interrupts that come late, as they do where many machines are emulated,
+/// for none, and panics. After a panic the machine ends.
+const KERNEL_OPTIONS: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
+
 /// The programs of every machine.
 fn add_programs(image: &mut Image) {
     programs::add(image, &agent_program(), AGENT);
+    image.link(FLOOD, AGENT);
     programs::add(image, Peer::Ours.path(), "/bin/iperf");
     for peer in crate::peer::REAL {
         let unpacked = peer.path().parent().expect("it lies in a folder");
@@ -197,6 +202,9 @@ pub(super) struct Files {
 
 /// `tc` in a guest; by its bare name the shell knows one of its own, which can do little.
 pub const TC: &str = "/tools/tc/tc";
+
+/// In a guest, a program that makes connections and says nothing: `FLOOD CID PORT NUMBER`.
+pub const FLOOD: &str = "/lab/lab-flood";
 
 const AGENT: &str = "/lab/lab-agent";
 

@@ -77,7 +77,8 @@ impl Vm {
         };
         let link = Link::new(&stream);
         if !link.wait_for_hello(deadline) {
-            return story(qemu, &format!("the guest says nothing within {limit:?}"));
+            let what = format!("the guest has ended or says nothing within {limit:?}");
+            return story(qemu, &what);
         }
         Ok(Self {
             qemu,
