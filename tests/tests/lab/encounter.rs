@@ -4,12 +4,13 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iperf_tests::lab::{Place, Program};
+use iperf_tests::lab::{Guest, Place, Program};
+use iperf_tests::process::wait_for;
 use iperf_tests::{Asked, Findings, Finished, Peer, checks, pair};
 use serde_json::Value;
 
 /// A guest that is emulated takes its time, and others run beside it.
-pub(super) const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(40);
 
 /// How long a server may take until it listens.
 const LISTENS: Duration = Duration::from_secs(20);
@@ -25,6 +26,8 @@ pub(super) struct Route<'a> {
     pub(super) listen: String,
     /// A VMM is between the two: neither is told the port of the other's end.
     pub(super) anonymous: bool,
+    /// The guest whose connections come in at the server's socket file.
+    pub(super) from: Option<Guest>,
 }
 
 /// Both ends of a test.
@@ -42,6 +45,7 @@ impl<'a> Route<'a> {
             to: to.to_owned(),
             listen: listen.to_owned(),
             anonymous: false,
+            from: None,
         }
     }
 
@@ -53,11 +57,26 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// The server listens for what this guest's VMM passes on.
+    pub(super) fn from(self, guest: &Guest) -> Self {
+        Self {
+            from: Some(guest.clone()),
+            ..self.anonymous()
+        }
+    }
+
     /// Starts a server on `port`.
     pub(super) fn serve(&self, peer: Peer, port: u32, args: &str) -> Program {
         let listen = &self.listen;
-        self.server
-            .start(peer, &format!("-s {listen} -p {port} {args}"))
+        let server = self
+            .server
+            .start(peer, &format!("-s {listen} -p {port} {args}"));
+        if let Some(guest) = &self.from {
+            // vhost-device-vsock does not tell a guest that there is no such file: it would wait.
+            let file = guest.server_file(port);
+            wait_for(LISTENS, || file.exists().then_some(()));
+        }
+        server
     }
 
     /// Runs a client to its end; while nobody listens yet, it tries again.
@@ -116,6 +135,7 @@ impl<'a> Route<'a> {
         let words = pair::words(&format!("{} {args}", self.to));
         let asked = Asked {
             anonymous: self.anonymous,
+            emulated: true,
             ..Asked::of(&words).by(client)
         };
         checks::both(&mut f, (&ours, client), (&theirs, server), &asked);

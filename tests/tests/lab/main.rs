@@ -1,7 +1,13 @@
 //! Tests in virtual machines: what needs modules, guests or configurations that this machine does not have.
 
+mod bad_input;
 mod encounter;
+mod endurance;
+mod firecracker;
+mod killed;
 mod machines;
 mod modes;
 mod module;
 mod movers;
+mod network;
+mod outputs;

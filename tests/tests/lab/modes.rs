@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::encounter::Route;
 
 /// A guest has one processor; most of a test is waiting for its second to pass.
-const WORKERS: usize = 3;
+const WORKERS: usize = 4;
 
 /// What is special about a case: looked at in the client's and the server's document.
 type Also = fn(&mut Findings, &Value, &Value);
@@ -82,6 +82,35 @@ fn modes() -> Vec<Mode> {
     ]
 }
 
+/// What differs between kernels and ways, if anything does.
+fn some_modes() -> Vec<Mode> {
+    vec![
+        mode("-t 1"),
+        mode("-t 1 -R"),
+        mode("-t 1 -b 10M --bidir -P 2"),
+        mode("-t 1 -b 5M -P 4"),
+        mode("-n 4M"),
+        mode("-k 40 -R"),
+        mode("-t 1 -b 20M -O 1"),
+        mode("-t 1 -b 20M -w 128K"),
+        mode("-t 1 -Z"),
+    ]
+}
+
+/// Blocks that vhost-device-vsock passes on to a sibling: it hands a guest's packets on as they are, and drops those that
+/// do not fit into one buffer of the other guest, which is a page with headers.
+fn sibling_modes() -> Vec<Mode> {
+    vec![
+        mode("-t 1 -l 2K"),
+        mode("-t 1 -l 2K -R"),
+        mode("-t 1 -b 2M -l 2K --bidir"),
+        mode("-t 1 -b 1M -l 2K -P 4"),
+        mode("-n 500K -l 1K"),
+        mode("-k 100 -l 2K -R"),
+        mode("-t 1 -b 2M -l 2K -O 1"),
+    ]
+}
+
 /// A mode on a way.
 struct Case<'a> {
     name: &'a str,
@@ -95,9 +124,9 @@ impl fmt::Display for Case<'_> {
     }
 }
 
-fn all_modes(routes: &[(&str, Route<'_>)]) {
+fn run(modes: Vec<Mode>, routes: &[(&str, Route<'_>)]) {
     static PORT: AtomicU32 = AtomicU32::new(70_000);
-    let cases: Vec<Case<'_>> = modes()
+    let cases: Vec<Case<'_>> = modes
         .into_iter()
         .flat_map(|mode| {
             routes
@@ -132,22 +161,25 @@ pub(super) fn to_guest<'a>(vm: &'a Vm, guest: &Guest) -> Route<'a> {
 /// From a guest to a server on this machine.
 pub(super) fn to_host<'a>(vm: &'a Vm, guest: &Guest) -> Route<'a> {
     let listen = format!("--vsock -B {}", guest.path.display());
-    Route::new(Place::In(vm), "2 --vsock", Place::Here, &listen).anonymous()
+    Route::new(Place::In(vm), "2 --vsock", Place::Here, &listen).from(guest)
 }
 
 fn loopback_in_all_modes(kernel: Kernel) {
     let vm = Machine::new(kernel).boot();
-    all_modes(&[("loopback", loopback(&vm))]);
+    run(modes(), &[("loopback", loopback(&vm))]);
 }
 
-fn host_and_guest_in_all_modes(kernel: Kernel) {
+fn host_and_guest(kernel: Kernel, modes: Vec<Mode>) {
     let backend = Backend::start(1);
     let guest = backend.guest(0);
     let vm = Machine::new(kernel).vsock(guest).boot();
-    all_modes(&[
-        ("host to guest", to_guest(&vm, guest)),
-        ("guest to host", to_host(&vm, guest)),
-    ]);
+    run(
+        modes,
+        &[
+            ("host to guest", to_guest(&vm, guest)),
+            ("guest to host", to_host(&vm, guest)),
+        ],
+    );
 }
 
 #[test]
@@ -162,12 +194,12 @@ fn loopback_on_the_lts_kernel() {
 
 #[test]
 fn host_and_guest_on_the_new_kernel() {
-    host_and_guest_in_all_modes(Kernel::New);
+    host_and_guest(Kernel::New, modes());
 }
 
 #[test]
 fn host_and_guest_on_the_lts_kernel() {
-    host_and_guest_in_all_modes(Kernel::Lts);
+    host_and_guest(Kernel::Lts, some_modes());
 }
 
 #[test]
@@ -177,5 +209,5 @@ fn siblings() {
     let (first, second) = (boot(Kernel::New, 0), boot(Kernel::Lts, 1));
     let to = format!("s{} --vsock", backend.guest(1).cid);
     let route = Route::new(Place::In(&first), &to, Place::In(&second), "--vsock");
-    all_modes(&[("sibling", route)]);
+    run(sibling_modes(), &[("sibling", route)]);
 }

@@ -1,0 +1,127 @@
+//! What this machine's kernel may not have: SCTP, and a network that loses datagrams.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use iperf_tests::json::{float, int};
+use iperf_tests::lab::{Kernel, Machine, Place, TC, Vm};
+use iperf_tests::{Peer, parallel};
+
+use super::encounter::Route;
+
+fn over_ip(vm: &Vm) -> Route<'_> {
+    Route::new(Place::In(vm), "127.0.0.1", Place::In(vm), "")
+}
+
+/// A test between two programs.
+struct Case {
+    client: Peer,
+    server: Peer,
+    args: &'static str,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            client,
+            server,
+            args,
+        } = self;
+        write!(f, "{client} client, {server} server: {args}")
+    }
+}
+
+const SCTP: [&str; 5] = [
+    "--sctp -t 1 -b 10M",
+    "--sctp -t 1 -b 10M -R",
+    "--sctp -t 1 -b 5M -P 2",
+    "--sctp -t 1 -b 5M -P 2 --bidir",
+    "--sctp -n 1M",
+];
+
+fn sctp(kernel: Kernel) {
+    static PORT: AtomicU32 = AtomicU32::new(6000);
+    let vm = Machine::new(kernel).load("sctp").boot();
+    let route = over_ip(&vm);
+    let cases: Vec<Case> = [
+        (Peer::Ours, Peer::Ours),
+        (Peer::Ours, Peer::New),
+        (Peer::New, Peer::Ours),
+    ]
+    .into_iter()
+    .flat_map(|(client, server)| {
+        SCTP.map(|args| Case {
+            client,
+            server,
+            args,
+        })
+    })
+    .collect();
+    parallel::each(&cases, 3, |case| {
+        let port = PORT.fetch_add(1, Ordering::Relaxed);
+        route
+            .checked(case.client, case.server, port, case.args)
+            .map(|_| ())
+    });
+}
+
+#[test]
+fn sctp_on_the_new_kernel() {
+    sctp(Kernel::New);
+}
+
+#[test]
+fn sctp_on_the_lts_kernel() {
+    sctp(Kernel::Lts);
+}
+
+/// A hundredth of the datagrams is lost by the kernel: what is reported lies within five standard deviations of the
+/// binomial distribution, and not above what the kernel says that it dropped.
+#[test]
+fn lost_datagrams_are_counted() {
+    const LOSS: f64 = 0.01;
+    let vm = Machine::new(Kernel::Lts).netem().boot();
+    let route = over_ip(&vm);
+    let run = |port, mode: &str| {
+        let args = format!("-u -b 8M -l 1000 -t 5 -w 400K {mode}");
+        let (ends, client, _) = route
+            .checked(Peer::Ours, Peer::Ours, port, &args)
+            .unwrap_or_else(|e| panic!("{e}"));
+        let sum = "/end/sum_received";
+        let packets = int(&client, &format!("{sum}/packets")).unwrap_or(0);
+        let lost = int(&client, &format!("{sum}/lost_packets")).unwrap_or(-1);
+        let percent = float(&client, &format!("{sum}/lost_percent")).unwrap_or(-1.0);
+        assert!(packets > 1000, "{packets} datagrams:\n{ends}");
+        assert!(
+            (percent - 100.0 * lost as f64 / packets as f64).abs() < 1e-6,
+            "{lost} of {packets} are not {percent} %"
+        );
+        (packets as f64, lost as f64)
+    };
+    let (_, lost) = run(7000, "");
+    assert!(lost < 1.0, "{lost} are lost before anything loses them");
+
+    vm.must(&format!("{TC} qdisc add dev lo root netem loss 1%"));
+    for (port, mode) in [(7001, ""), (7002, "-R")] {
+        let dropped = || -> f64 {
+            let said = vm.must(&format!("{TC} -s qdisc show dev lo"));
+            let count = said
+                .split("dropped ")
+                .nth(1)
+                .and_then(|rest| rest.split(',').next());
+            count
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_else(|| panic!("no count of what was dropped: {said}"))
+        };
+        let before = dropped();
+        let (packets, lost) = run(port, mode);
+        let dropped = dropped() - before;
+        let deviation = (packets * LOSS * (1.0 - LOSS)).sqrt();
+        assert!(
+            (lost - packets * LOSS).abs() <= 5.0 * deviation,
+            "{mode}: {lost} of {packets} are lost, of which {} were to be",
+            packets * LOSS
+        );
+        assert!(lost <= dropped, "{mode}: {lost} lost, {dropped} dropped");
+    }
+}
