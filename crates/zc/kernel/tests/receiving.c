@@ -435,9 +435,8 @@ static uint64_t fill_window(struct stream *stream, size_t block, uint64_t window
 	return filled;
 }
 
-static void check_full_window(size_t block)
+static void check_full_window(size_t block, uint64_t window)
 {
-	const uint64_t window = 256 << 10;
 	struct stream stream = stream_open_window(SOCK_STREAM, window);
 	bool full = true, right = true;
 	struct map map;
@@ -460,8 +459,8 @@ static void check_full_window(size_t block)
 void check_credit(void)
 {
 	tap_section("credit");
-	check_full_window(65536);
-	check_full_window(1000);
-	check_full_window(1);
+	check_full_window(65536, 256 << 10);
+	check_full_window(1000, 256 << 10);
+	check_full_window(1, 32 << 10);
 	check_single_bytes();
 }
