@@ -102,7 +102,7 @@ const WITHOUT_MODULE: [Row; 2] = [
         .failing("the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: this"),
 ];
 
-const WITH_MODULE: [Row; 13] = [
+const WITH_MODULE: [Row; 14] = [
     row("-Z --verify -n 8M -l 32K", COPIED_TO_BE_MAPPED, MAPPED),
     row("-Z --verify -n 8M -l 64K", COPIED_TO_BE_MAPPED, MAPPED),
     row("-Z --verify -n 8M -l 128K", COPIED_TO_BE_MAPPED, MAPPED),
@@ -116,6 +116,12 @@ const WITH_MODULE: [Row; 13] = [
         SMALL_PACKETS,
     ),
     row("--zerocopy=msg --verify -n 10M", all("msg"), SENDERS_PAGES),
+    // Receivers of messages are not asked: --zerocopy-rx is refused with them.
+    row(
+        "--seqpacket -Z --verify -n 2M",
+        all("msg"),
+        none("copy", ""),
+    ),
     row(
         "--zerocopy=sendfile --verify -n 4M",
         none("sendfile", "copies what sendfile carries over vsock"),
