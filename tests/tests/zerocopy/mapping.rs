@@ -80,12 +80,12 @@ fn case(args: &'static str) -> Case {
 #[test]
 fn what_fills_pages_is_mapped() {
     let cases = [
-        case("-n 256M"),
-        case("-n 256M -P 4"),
-        case("-n 256M -R"),
-        case("-n 256M -R -P 4"),
-        case("-n 256M --bidir"),
-        case("-n 256M -l 1M"),
+        case("-n 128M"),
+        case("-n 128M -P 4"),
+        case("-n 128M -R"),
+        case("-n 128M -R -P 4"),
+        case("-n 128M --bidir"),
+        case("-n 128M -l 1M"),
         case("-t 1"),
         case("-O 1 -t 1 -R"),
     ];

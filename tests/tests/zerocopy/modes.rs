@@ -12,7 +12,7 @@ const WORKERS: usize = 4;
 /// A way to send: the option, and what becomes of it.
 pub(super) const SENDERS: [(&str, Way); 5] = [
     ("", Way::plain("copy", &["copy"])),
-    ("-Z", Way::plain("auto", &["sendfile"])),
+    ("-Z", Way::plain("auto", &["splice"])),
     ("--zerocopy=sendfile", Way::plain("sendfile", &["sendfile"])),
     ("--zerocopy=splice", Way::plain("splice", &["splice"])),
     // Over loopback the kernel copies after all, and says so.
@@ -195,7 +195,7 @@ fn a_line_of_text_gives_the_reason() {
         .client_args("-n 32M -Z")
         .run();
     let mut f = Findings::new();
-    let tx = "zerocopy: tx sendfile 100.0 % not copied, 0.0 % copied";
+    let tx = "zerocopy: tx splice 100.0 % not copied, 0.0 % copied";
     let rx = "zerocopy: rx copy 100.0 % copied (only 0 % could be mapped: ";
     let shown = lines(&outcome.client.stdout);
     f.equal("lines of the client", shown.len(), 2);

@@ -132,7 +132,7 @@ fn our_client() -> Vec<Case> {
 
 /// Each of their clients, with what it can ask our server for.
 fn our_server() -> Vec<Case> {
-    let sendfile = SENDERS[1].1;
+    let auto = SENDERS[1].1;
     let copy = RECEIVERS[0].1;
     let mut cases = Vec::new();
     for client in peer::REAL {
@@ -145,9 +145,9 @@ fn our_server() -> Vec<Case> {
             unmapped: false,
         };
         cases.push(case("-t 1 -b 200M", None, None));
-        cases.push(case("-t 1 -b 200M -Z", Some(sendfile), Some(copy)));
-        cases.push(case("-t 1 -b 200M -Z -R", Some(sendfile), Some(copy)));
-        cases.push(case("-t 1 -b 200M -Z --bidir", Some(sendfile), Some(copy)));
+        cases.push(case("-t 1 -b 200M -Z", Some(auto), Some(copy)));
+        cases.push(case("-t 1 -b 200M -Z -R", Some(auto), Some(copy)));
+        cases.push(case("-t 1 -b 200M -Z --bidir", Some(auto), Some(copy)));
         if client == Peer::New {
             let dropped = RECEIVERS[2].1;
             let (plain, both) = (
@@ -155,7 +155,7 @@ fn our_server() -> Vec<Case> {
                 "-t 1 -b 200M --skip-rx-copy -Z -P 2",
             );
             cases.push(case(plain, Some(SENDERS[0].1), Some(dropped)));
-            cases.push(case(both, Some(sendfile), Some(dropped)));
+            cases.push(case(both, Some(auto), Some(dropped)));
         }
     }
     cases

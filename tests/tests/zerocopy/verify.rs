@@ -25,10 +25,10 @@ const SERVES_WITHIN: Duration = Duration::from_secs(5);
 fn what_arrives_is_what_was_sent_in_every_mode() {
     let mut cases = Vec::new();
     for args in [
-        "-n 8M",
-        "-n 8M -R",
-        "-n 8M --bidir -P 2",
-        "-n 8000001 -l 9001 -P 3",
+        "-n 4M",
+        "-n 4M -R",
+        "-n 4M --bidir -P 2",
+        "-n 2000001 -l 9001 -P 3",
     ] {
         for sender in SENDERS {
             // The others do not see the bytes, and can't be asked.
