@@ -147,7 +147,7 @@ impl Member {
             } else {
                 place.receiver()?
             };
-            let low_water = place.may_copy().then(|| {
+            let low_water = place.may_use_recv().then(|| {
                 let room = place.room();
                 LowWater::new(plan.local.low_water, room, counters.clone())
             });

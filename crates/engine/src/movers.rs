@@ -102,15 +102,11 @@ impl Place<'_> {
         }
     }
 
-    /// Whether a low-water mark may help the stream's receiver: it does where bytes are copied, and who is to map them
-    /// may end up copying. Where they are dropped or passed on there is nothing to be gained by waiting.
-    pub(crate) fn may_copy(&self) -> bool {
+    /// Whether a low-water mark may help the stream's receiver: it does where `recv(2)` takes bytes, and who is to map
+    /// them may end up with that. Where they are passed on by `splice(2)` there is nothing to be gained by waiting.
+    pub(crate) fn may_use_recv(&self) -> bool {
         let is_stream = !matches!(self.config.transport, Transport::Udp | Transport::Sctp);
-        let may_copy = matches!(
-            self.config.zerocopy.receive,
-            ReceiveMode::Copy | ReceiveMode::Mmap
-        );
-        is_stream && (self.file.is_some() || may_copy)
+        is_stream && (self.file.is_some() || self.config.zerocopy.receive != ReceiveMode::Splice)
     }
 
     fn verifier(&self) -> Option<Verifier> {
