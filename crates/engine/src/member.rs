@@ -267,7 +267,7 @@ impl Member {
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
             copies: self.tally.get().map(|tally| self.modes.report(tally)),
-            low_water: (!self.info.sending && has_low_water(self.transport))
+            low_water: (!self.info.sending && movers::brings_bytes(self.transport))
                 .then(|| self.counters.low_water()),
             batching: self.datagrams.as_ref().map(|d| batching(d.way.get())),
         }
@@ -382,11 +382,6 @@ impl Member {
     pub(crate) fn window_is_closed(&self) -> bool {
         kernel_view::window_is_closed(self.transport, self.socket.as_fd())
     }
-}
-
-/// Whether receivers of the transport may have a low-water mark: byte streams do, messages come one by one.
-fn has_low_water(transport: Transport) -> bool {
-    !matches!(transport, Transport::Udp | Transport::Sctp)
 }
 
 fn batching(way: Way) -> Batching {

@@ -72,6 +72,11 @@ const ROOM: usize = 1536 * 1024;
 const LEAST_ROOM: usize = 64 * 1024;
 const MOST_ROOM: usize = 1024 * 1024;
 
+/// Whether receivers of the transport may have a low-water mark: byte streams do, messages come one by one.
+pub(crate) fn brings_bytes(transport: Transport) -> bool {
+    !matches!(transport, Transport::Udp | Transport::Sctp)
+}
+
 /// A mover and how it is to move.
 pub(crate) struct Chosen<M: ?Sized> {
     pub(crate) mover: Box<M>,
@@ -105,8 +110,8 @@ impl Place<'_> {
     /// Whether a low-water mark may help the stream's receiver: it does where `recv(2)` takes bytes, and who is to map
     /// them may end up with that. Where they are passed on by `splice(2)` there is nothing to be gained by waiting.
     pub(crate) fn may_use_recv(&self) -> bool {
-        let is_stream = !matches!(self.config.transport, Transport::Udp | Transport::Sctp);
-        is_stream && (self.file.is_some() || self.config.zerocopy.receive != ReceiveMode::Splice)
+        brings_bytes(self.config.transport)
+            && (self.file.is_some() || self.config.zerocopy.receive != ReceiveMode::Splice)
     }
 
     fn verifier(&self) -> Option<Verifier> {

@@ -135,7 +135,7 @@ pub struct Granted {
 impl Granted {
     /// This program grants whatever the test asks for and it can do; `file` says whether its end reads or writes one. The
     /// port of `seqpacket` is left to be filled in.
-    pub fn to_test(test: &TestConfig, file: bool) -> Self {
+    pub fn for_test(test: &TestConfig, file: bool) -> Self {
         let looks = matches!(test.zerocopy.receive, ReceiveMode::Copy | ReceiveMode::Mmap);
         Self {
             version: VERSION.to_owned(),
@@ -249,7 +249,7 @@ mod tests {
     fn an_answer_is_read_as_it_was_written() {
         let mut test = TestConfig::new(Transport::Tcp);
         test.verify = true;
-        let mut granted = Granted::to_test(&test, false);
+        let mut granted = Granted::for_test(&test, false);
         granted.seqpacket = Some(u32::MAX - 1);
         assert_eq!(Granted::parse(granted.to_json().as_bytes()), Ok(granted));
         assert_eq!(Granted::parse(b"[]"), Ok(Granted::default()));
@@ -260,15 +260,15 @@ mod tests {
     fn who_does_not_see_the_bytes_does_not_verify_them() {
         let mut test = TestConfig::new(Transport::Tcp);
         test.verify = true;
-        assert!(Granted::to_test(&test, false).verify);
-        assert!(!Granted::to_test(&test, true).verify);
+        assert!(Granted::for_test(&test, false).verify);
+        assert!(!Granted::for_test(&test, true).verify);
         for (receive, sees) in [
             (ReceiveMode::Mmap, true),
             (ReceiveMode::Trunc, false),
             (ReceiveMode::Splice, false),
         ] {
             test.zerocopy.receive = receive;
-            assert_eq!(Granted::to_test(&test, false).verify, sees, "{receive:?}");
+            assert_eq!(Granted::for_test(&test, false).verify, sees, "{receive:?}");
         }
     }
 }

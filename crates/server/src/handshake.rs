@@ -214,7 +214,7 @@ impl Handshake {
                 }
                 let extended = params.extensions.is_some();
                 let file = self.config.local.file.is_some();
-                let mut granted = extended.then(|| Granted::to_test(&test, file));
+                let mut granted = extended.then(|| Granted::for_test(&test, file));
                 if test.transport == Transport::VsockSeqpacket {
                     let port = self.open_message_door(&test)?;
                     granted = granted.map(|granted| Granted {

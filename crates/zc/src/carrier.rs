@@ -21,7 +21,7 @@ pub(crate) enum Carrier {
 impl Carrier {
     /// Asks the kernel.
     pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
-        let ask = |name| sockopt::get_int(socket, libc::SOL_SOCKET, name);
+        let ask = |name| sockopt::get::<libc::c_int>(socket, libc::SOL_SOCKET, name);
         let (domain, kind) = (ask(libc::SO_DOMAIN)?, ask(libc::SO_TYPE)?);
         let protocol = ask(libc::SO_PROTOCOL)?;
         Ok(match (domain, kind, protocol) {

@@ -31,16 +31,22 @@ pub(crate) fn set<T: Copy>(
     }
 }
 
-/// Asks for an option that is an int.
-pub(crate) fn get_int(
+/// A plain integer: any bytes are one.
+pub(crate) trait Integer: Copy + Default {}
+
+impl Integer for libc::c_int {}
+impl Integer for u64 {}
+
+/// Asks for an option that is an integer.
+pub(crate) fn get<T: Integer>(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,
-) -> io::Result<libc::c_int> {
-    let mut value: libc::c_int = 0;
-    let mut length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+) -> io::Result<T> {
+    let mut value = T::default();
+    let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     // SAFETY: the descriptor is open for the borrow's lifetime; `value` is writable for `length` bytes, which is all
-    // that the kernel writes, and any bytes are a valid int; `length` is a live socklen_t.
+    // that the kernel writes, and any bytes are a valid integer; `length` is a live socklen_t.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

@@ -6,6 +6,8 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use crate::sockopt;
+
 /// `SO_VM_SOCKETS_BUFFER_SIZE`, `_MIN_SIZE` and `_MAX_SIZE`, linux/vm_sockets.h.
 const BUFFER_SIZE: libc::c_int = 0;
 const BUFFER_MAX_SIZE: libc::c_int = 2;
@@ -100,44 +102,11 @@ fn buffer_max_size(socket: BorrowedFd<'_>) -> io::Result<u64> {
 }
 
 fn set<T: Copy>(socket: BorrowedFd<'_>, option: libc::c_int, value: T) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for the borrow's lifetime, and the kernel only reads `length` bytes of `value`,
-    // which is its size.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::AF_VSOCK,
-            option,
-            (&raw const value).cast(),
-            length,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    sockopt::set(socket, libc::AF_VSOCK, option, &value)
 }
 
 fn get(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<u64> {
-    let mut value = 0_u64;
-    let mut length = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for the borrow's lifetime; `value` is writable for `length` bytes, which is all
-    // that the kernel writes, and any bytes are a valid u64; `length` is a live socklen_t.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::AF_VSOCK,
-            option,
-            (&raw mut value).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 {
-        Ok(value)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    sockopt::get(socket, libc::AF_VSOCK, option)
 }
 
 #[cfg(test)]

@@ -177,7 +177,7 @@ impl Pair {
                         let granted = params
                             .extensions
                             .as_ref()
-                            .map(|_| Granted::to_test(&self.test, false));
+                            .map(|_| Granted::for_test(&self.test, false));
                         self.server.accept(granted.as_ref(), self.now);
                     }
                     Some(Refusal::Code(code, errno)) => {

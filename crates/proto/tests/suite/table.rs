@@ -196,7 +196,7 @@ fn what_is_granted_comes_once_and_only_to_who_asked() {
     test.verify = true;
     let cookie = Cookie::from_random([1; 36]);
     let mut client = Client::new(cookie, Params::from_test(&test), Deadlines::client(), now);
-    let granted = Granted::to_test(&test, false);
+    let granted = Granted::for_test(&test, false);
     client.handle_input(&[9, 64], now);
     client.handle_input(&frame(&granted.to_json()), now);
     assert_eq!(
@@ -223,7 +223,7 @@ fn errors_are_explained_to_who_was_granted_something() {
     let now = Instant::now();
     let mut test = TestConfig::new(Transport::Tcp);
     test.verify = true;
-    let granted = Granted::to_test(&test, false);
+    let granted = Granted::for_test(&test, false);
     for (extended, text, expected) in [
         (true, Some("it rains"), Some("it rains")),
         (true, None, None),
@@ -264,7 +264,7 @@ fn an_unreadable_explanation_is_none() {
         let cookie = Cookie::from_random([1; 36]);
         let mut client = Client::new(cookie, Params::from_test(&test), Deadlines::client(), now);
         client.handle_input(&[9, 64], now);
-        client.handle_input(&frame(&Granted::to_test(&test, false).to_json()), now);
+        client.handle_input(&frame(&Granted::for_test(&test, false).to_json()), now);
         client.handle_input(&[0xfe, 0, 0, 0, 206, 0, 0, 0, 0], now);
         assert!(!client.is_closed());
         client.handle_input(message, now);

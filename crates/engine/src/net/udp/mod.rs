@@ -206,6 +206,7 @@ mod tests {
     use super::*;
     use iperf_model::{LocalOptions, TestConfig, Transport};
     use std::net::UdpSocket;
+    use std::thread::JoinHandle;
 
     pub(super) fn plan() -> StreamPlan {
         StreamPlan::new(&TestConfig::new(Transport::Udp), &LocalOptions::default())
@@ -216,18 +217,17 @@ mod tests {
         sending: true,
     };
 
+    /// A client that says hello there, on a thread of its own.
+    fn client_of(address: SocketAddr) -> JoinHandle<Result<Stream, EngineError>> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        std::thread::spawn(move || connect(&plan(), address, ROLE, deadline))
+    }
+
     #[test]
     fn a_lost_hello_is_said_again() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
-        let client = std::thread::spawn(move || {
-            connect(
-                &plan(),
-                address,
-                ROLE,
-                Instant::now() + Duration::from_secs(20),
-            )
-        });
+        let client = client_of(address);
         let mut hello = [0; 16];
         server.recv_from(&mut hello).unwrap();
         let (length, peer) = server.recv_from(&mut hello).unwrap();
@@ -248,14 +248,7 @@ mod tests {
     fn another_answer_is_an_error() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
-        let client = std::thread::spawn(move || {
-            connect(
-                &plan(),
-                address,
-                ROLE,
-                Instant::now() + Duration::from_secs(20),
-            )
-        });
+        let client = client_of(address);
         let (_, peer) = server.recv_from(&mut [0; 16]).unwrap();
         server.send_to(b"nope", peer).unwrap();
         assert!(client.join().unwrap().is_err());
