@@ -47,7 +47,7 @@ const REAP_EVERY: u32 = 32;
 /// How long a call waits for completions at a time before its caller may look around.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
 
-/// When the last completions of a vsock, whose number is not known, must have come.
+/// When the last completions of a vsock must have come, where their number can't be known.
 const VSOCK_QUIET: Duration = Duration::from_millis(20);
 
 /// How calls and completions belong together.
@@ -90,6 +90,28 @@ impl VsockBooks {
     fn outstanding(&self) -> u64 {
         self.calls.saturating_sub(self.seen)
     }
+
+    /// What is to come, when `copied` says whether any completion so far told of a copy. As long as none did, each
+    /// counts for no less than its piece, so that with the last one everything is counted: what is not, lacks
+    /// completions, even if calls that were cut have brought as many as there were calls.
+    fn expects(&self, copied: bool) -> Expects {
+        if self.uncopied == self.flagged && self.outstanding() == 0 {
+            Expects::Nothing
+        } else if !copied || self.outstanding() > 0 {
+            Expects::Completion
+        } else {
+            Expects::Perhaps
+        }
+    }
+}
+
+/// Whether the kernel still owes completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expects {
+    Nothing,
+    /// It can't be known.
+    Perhaps,
+    Completion,
 }
 
 /// Sends blocks with `MSG_ZEROCOPY`.
@@ -208,29 +230,35 @@ impl MsgSender {
         self.account.copied += bytes;
     }
 
+    fn expects(&self) -> Expects {
+        match &self.books {
+            Books::PerCall(ledger) if ledger.outstanding() > 0 => Expects::Completion,
+            Books::PerCall(_) => Expects::Nothing,
+            Books::Vsock(books) => books.expects(self.account.copied_completions > 0),
+        }
+    }
+
     fn collect(&mut self, socket: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
         self.reap(socket)?;
-        while self.outstanding() {
+        loop {
+            let expects = self.expects();
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            errqueue::wait(socket, left).or_else(unless_signal)?;
+            let wait = match expects {
+                Expects::Nothing => return Ok(()),
+                Expects::Completion if left.is_zero() => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Expects::Completion => left,
+                Expects::Perhaps => left.min(VSOCK_QUIET),
+            };
+            errqueue::wait(socket, wait).or_else(unless_signal)?;
             if !self.reap(socket)? {
+                if expects == Expects::Perhaps {
+                    return Ok(());
+                }
                 errqueue::pause();
             }
         }
-        // Calls that were cut have more completions than one, and the last ones may still be on their way.
-        if matches!(self.books, Books::Vsock(_)) && self.account.copied_completions > 0 {
-            loop {
-                let left = deadline.saturating_duration_since(Instant::now());
-                errqueue::wait(socket, left.min(VSOCK_QUIET)).or_else(unless_signal)?;
-                if !self.reap(socket)? {
-                    break;
-                }
-            }
-        }
-        Ok(())
     }
 }
 
