@@ -133,6 +133,11 @@ pub fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     set::<libc::c_int>(socket, libc::SOL_UDP, libc::UDP_GRO, &1)
 }
 
+/// Lets each datagram come with the time at which the kernel got it (`SO_TIMESTAMPNS`, Linux 2.6.22).
+pub fn set_receive_times(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set::<libc::c_int>(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1)
+}
+
 /// Forbids the fragmentation of IPv4 datagrams (`IP_MTU_DISCOVER`); ones that are too long are then refused.
 pub fn set_dont_fragment(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(

@@ -3,6 +3,7 @@
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -19,29 +20,68 @@ pub(super) struct Message {
     pub(super) length: usize,
     /// Bytes of each datagram but the last one, when the kernel has joined them.
     pub(super) segment: Option<usize>,
+    /// When the kernel got it, by the wall clock. Of joined ones, the first.
+    pub(super) arrival: Option<Duration>,
 }
 
-/// Room for the control message of a socket with `UDP_GRO`: the kernel's `struct cmsghdr` (linux/socket.h), and the
-/// length of a segment.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct GroControl {
-    length: usize,
-    level: libc::c_int,
-    kind: libc::c_int,
-    segment: libc::c_int,
-    /// The kernel pads to the alignment of `length`.
-    padding: libc::c_int,
+/// Room for the control messages of a datagram: with `UDP_GRO` the length of a segment, with `SO_TIMESTAMPNS` a time.
+/// The kernel writes one after the other, each a `struct cmsghdr` (linux/socket.h) and its data, padded to the
+/// alignment of a machine word.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Controls([u8; 64]);
+
+/// Bytes of `struct cmsghdr`: the length of header and data, the level and the type.
+const HEADER: usize = size_of::<usize>() + 2 * size_of::<libc::c_int>();
+
+/// The bytes at `from` as a value, if there are so many.
+fn field<const N: usize>(bytes: &[u8], from: usize) -> Option<[u8; N]> {
+    bytes.get(from..from + N)?.try_into().ok()
 }
 
-impl GroControl {
-    fn segment(&self, written: usize) -> Option<usize> {
-        let is_there = written >= size_of::<usize>() + 3 * size_of::<libc::c_int>();
-        let is_gro = self.level == libc::SOL_UDP && self.kind == libc::UDP_GRO;
-        usize::try_from(self.segment)
-            .ok()
-            .filter(|segment| is_there && is_gro && *segment > 0)
+fn int(bytes: &[u8], from: usize) -> Option<libc::c_int> {
+    field(bytes, from).map(libc::c_int::from_ne_bytes)
+}
+
+impl Message {
+    /// What the kernel tells of a message of so many bytes in the first `written` bytes of its control messages.
+    fn new(length: usize, controls: &Controls, written: usize) -> Self {
+        let mut message = Self {
+            length,
+            ..Self::default()
+        };
+        let mut rest = &controls.0[..written.min(controls.0.len())];
+        while let Some(whole) = field(rest, 0).map(usize::from_ne_bytes)
+            && (HEADER..=rest.len()).contains(&whole)
+        {
+            let level = int(rest, size_of::<usize>());
+            let kind = int(rest, size_of::<usize>() + size_of::<libc::c_int>());
+            message.note(level.zip(kind), &rest[HEADER..whole]);
+            rest = &rest[whole.next_multiple_of(size_of::<usize>()).min(rest.len())..];
+        }
+        message
     }
+
+    fn note(&mut self, what: Option<(libc::c_int, libc::c_int)>, data: &[u8]) {
+        match what {
+            Some((libc::SOL_UDP, libc::UDP_GRO)) => {
+                let segment = int(data, 0).and_then(|segment| usize::try_from(segment).ok());
+                self.segment = segment.filter(|segment| *segment > 0);
+            }
+            Some((libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS)) => self.arrival = time(data),
+            _ => {}
+        }
+    }
+}
+
+/// A `struct timespec`.
+fn time(data: &[u8]) -> Option<Duration> {
+    let seconds = field(data, 0).map(libc::time_t::from_ne_bytes)?;
+    let nanos = field(data, size_of::<libc::time_t>()).map(libc::c_long::from_ne_bytes)?;
+    let nanos = u32::try_from(nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 
 fn no_message() -> libc::mmsghdr {
@@ -90,7 +130,7 @@ pub(super) fn receive(
         iov_base: ptr::null_mut(),
         iov_len: 0,
     }; RECEIVE_AT_MOST];
-    let mut controls = [GroControl::default(); RECEIVE_AT_MOST];
+    let mut controls = [Controls([0; 64]); RECEIVE_AT_MOST];
     let mut headers = [no_message(); RECEIVE_AT_MOST];
     let mut count = 0;
     let rooms = buffer.chunks_exact_mut(slot).take(messages.len());
@@ -101,7 +141,7 @@ pub(super) fn receive(
         header.msg_hdr.msg_iov = ptr::from_mut(vector);
         header.msg_hdr.msg_iovlen = 1;
         header.msg_hdr.msg_control = ptr::from_mut(control).cast();
-        header.msg_hdr.msg_controllen = size_of::<GroControl>();
+        header.msg_hdr.msg_controllen = size_of::<Controls>();
         count += 1;
     }
     // MSG_TRUNC: the length is the datagram's, also when the room is shorter.
@@ -127,10 +167,73 @@ pub(super) fn receive(
     let taken = Errno::result(taken).map(|taken| usize::try_from(taken).unwrap_or(0))?;
     let told = headers.iter().zip(&controls).take(taken);
     for (message, (header, control)) in messages.iter_mut().zip(told) {
-        *message = Message {
-            length: header.msg_len as usize,
-            segment: control.segment(header.msg_hdr.msg_controllen),
-        };
+        let written = header.msg_hdr.msg_controllen;
+        *message = Message::new(header.msg_len as usize, control, written);
     }
     Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Control messages as the kernel writes them, and how many bytes they are.
+    fn controls(messages: &[(libc::c_int, libc::c_int, &[u8])]) -> (Controls, usize) {
+        let mut bytes = Vec::new();
+        for (level, kind, data) in messages {
+            bytes.extend((HEADER + data.len()).to_ne_bytes());
+            bytes.extend(level.to_ne_bytes());
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend(*data);
+            bytes.resize(bytes.len().next_multiple_of(size_of::<usize>()), 0);
+        }
+        let mut controls = Controls([0; 64]);
+        controls.0[..bytes.len()].copy_from_slice(&bytes);
+        (controls, bytes.len())
+    }
+
+    fn both() -> (Controls, usize) {
+        let time: Vec<u8> = [7_i64, 250]
+            .into_iter()
+            .flat_map(i64::to_ne_bytes)
+            .collect();
+        controls(&[
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &time),
+            (libc::SOL_UDP, libc::UDP_GRO, &1448_i32.to_ne_bytes()),
+        ])
+    }
+
+    #[test]
+    fn the_kernel_tells_the_time_and_the_segments() {
+        let (controls, written) = both();
+        let message = Message {
+            length: 5000,
+            segment: Some(1448),
+            arrival: Some(Duration::new(7, 250)),
+        };
+        assert_eq!(Message::new(5000, &controls, written), message);
+        let nothing = Message {
+            length: 5000,
+            ..Message::default()
+        };
+        assert_eq!(Message::new(5000, &controls, 0), nothing);
+    }
+
+    #[test]
+    fn what_is_cut_or_senseless_tells_nothing() {
+        let (whole, written) = both();
+        for cut in 0..written {
+            let message = Message::new(1, &whole, cut);
+            assert!(message.segment.is_none() || cut >= written - 4, "{cut}");
+        }
+        for senseless in [0, 1, HEADER - 1, 65, usize::MAX] {
+            let mut controls = whole;
+            controls.0[..size_of::<usize>()].copy_from_slice(&senseless.to_ne_bytes());
+            assert_eq!(Message::new(1, &controls, written).arrival, None);
+        }
+        for (seconds, nanos) in [(-1, 0), (1, -1), (1, 1_000_000_000)] {
+            let data = [seconds, nanos].map(i64::to_ne_bytes).concat();
+            assert_eq!(time(&data), None);
+        }
+    }
 }

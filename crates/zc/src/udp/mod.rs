@@ -13,6 +13,7 @@
 //! On the wire they are ordinary datagrams in every case, and each has its own header. A sender falls back, down the
 //! list, when the kernel or the way to the peer refuses.
 
+mod arrival;
 mod batch;
 mod receive;
 mod send;
@@ -20,12 +21,11 @@ mod send;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use nix::time::{ClockId, clock_gettime};
 
+pub use arrival::monotonic;
 pub use receive::{DatagramReceiver, Look, Take};
 pub(crate) use send::MAX_SEGMENTS_BEFORE;
 pub use send::{DatagramSender, Stamp};
@@ -78,12 +78,6 @@ pub fn next_length(socket: BorrowedFd<'_>) -> io::Result<usize> {
     )?)
 }
 
-/// The monotonic clock, as both ends write and read it.
-pub fn monotonic() -> Duration {
-    // The clock exists on every Linux, and is never negative.
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
-}
-
 /// What an earlier datagram met on its way (an ICMP message) is reported by a later call and is not about it.
 pub(crate) fn unless_refused(error: Errno) -> io::Error {
     match error {
@@ -96,6 +90,7 @@ pub(crate) fn unless_refused(error: Errno) -> io::Error {
 mod tests {
     use super::*;
     use std::net::UdpSocket;
+    use std::time::Duration;
 
     /// Two sockets, each connected to the other.
     pub(super) fn pair() -> (UdpSocket, UdpSocket) {

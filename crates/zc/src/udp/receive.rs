@@ -1,7 +1,7 @@
 //! The receiver's side: one call takes what is there, and waits only when there is nothing.
 //!
-//! All datagrams of a call have one time of arrival, read when the call is back: they had all come by then, and what
-//! lies between is the time in which they were copied, not one that they spent on their way.
+//! Each datagram has the time at which the kernel got it, where [`crate::sockopt::set_receive_times`] asked for it, and
+//! else the time at which the call that brought it is back. Joined ones have that of the first.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,8 +11,9 @@ use std::time::Duration;
 use crate::Moved;
 use crate::account::Account;
 use crate::receive::ReceiveMover;
+use crate::udp::arrival::Clocks;
 use crate::udp::batch::{self, Message, RECEIVE_AT_MOST};
-use crate::udp::{MAX_BYTES, Way, WayTaken, monotonic, unless_refused};
+use crate::udp::{MAX_BYTES, Way, WayTaken, unless_refused};
 
 /// How much of a datagram is kept when its payload is not wanted: the longest header.
 const HEADER_ROOM: usize = 16;
@@ -108,13 +109,14 @@ impl<L: Look> ReceiveMover for DatagramReceiver<L> {
             wait,
         )
         .map_err(unless_refused)?;
-        let now = monotonic();
+        let clocks = Clocks::now();
         let mut moved = Moved::default();
         let mut joined = false;
         let rooms = self.buffer.chunks_exact(self.slot);
         for (message, room) in self.messages.iter().zip(rooms).take(count) {
+            let arrival = clocks.arrival(message.arrival);
             let mut count = |bytes: &[u8], length: usize| {
-                if let Some(blocks) = self.look.look(socket, bytes, length, now) {
+                if let Some(blocks) = self.look.look(socket, bytes, length, arrival) {
                     // What there is no room for is dropped unread.
                     self.account.copied += bytes.len() as u64;
                     self.account.uncopied += (length - bytes.len()) as u64;
@@ -156,6 +158,7 @@ impl<L: Look> ReceiveMover for DatagramReceiver<L> {
 mod tests {
     use super::*;
     use crate::sockopt;
+    use crate::udp::monotonic;
     use crate::udp::tests::pair;
     use std::net::UdpSocket;
     use std::os::fd::AsFd;
@@ -234,6 +237,46 @@ mod tests {
         let expected = (0..40).map(|number| (number, length(number), length(number)));
         assert!(seen.try_iter().eq(expected));
         assert_eq!(mover.taken.get(), Way::Offload);
+    }
+
+    /// Sends when they came.
+    struct Times(Sender<Duration>);
+
+    impl Look for Times {
+        fn look(
+            &mut self,
+            _: BorrowedFd<'_>,
+            _: &[u8],
+            _: usize,
+            arrival: Duration,
+        ) -> Option<u32> {
+            self.0.send(arrival).unwrap();
+            Some(1)
+        }
+    }
+
+    #[test]
+    fn a_datagram_came_when_the_kernel_got_it() {
+        let (a, b) = pair();
+        sockopt::set_receive_times(b.as_fd()).unwrap();
+        sockopt::set_udp_gro(b.as_fd()).unwrap();
+        let (sender, times) = channel();
+        let taken = Arc::new(WayTaken::new(Way::Single));
+        let mut mover = DatagramReceiver::new(Take::Joined, taken, Times(sender));
+        let before = monotonic();
+        send(&a, 0..1, 100);
+        let between = monotonic();
+        std::thread::sleep(Duration::from_millis(20));
+        send(&a, 1..2, 100);
+        std::thread::sleep(Duration::from_millis(20));
+        while mover.receive(b.as_fd(), false).is_ok() {}
+        let times: Vec<_> = times.try_iter().collect();
+        // The clocks are read one after the other.
+        let slack = Duration::from_millis(1);
+        let pause = Duration::from_millis(20);
+        assert!(before <= times[0] + slack && times[0] <= between + slack);
+        assert!(times[0] + pause <= times[1] + slack);
+        assert!(times[1] + pause <= monotonic() + slack);
     }
 
     #[test]

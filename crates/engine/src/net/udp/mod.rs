@@ -122,6 +122,11 @@ fn finish(
         )?;
     }
     let passage = choose_passage(&socket, plan, role, peer);
+    if !role.sending
+        && let Err(error) = sockopt::set_receive_times(socket.as_fd())
+    {
+        debug!("datagrams come without their time: {error}");
+    }
     let info = options::info(&socket, role)?;
     Ok(Stream {
         // What the output of --gsro says.

@@ -1,0 +1,80 @@
+//! When a datagram came: when the kernel got it (`SO_TIMESTAMPNS`, socket(7)), and not when somebody read it, so that
+//! a receiver may sleep, be busy or take many in one call without making jitter of it.
+//!
+//! The kernel tells the wall clock, which may be set at any time; streams count in the monotonic clock. What a
+//! datagram waited in its socket is the difference of two looks at the wall clock, shortly one after the other:
+//!
+//! ```text
+//! arrival = monotonic now - (wall now - wall arrival)
+//! ```
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+/// The longest time in a socket that is believed; beyond it, the wall clock was set meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks {
+    monotonic: Duration,
+    wall: Duration,
+}
+
+/// The monotonic clock, as both ends write and read it.
+pub fn monotonic() -> Duration {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+fn read(clock: ClockId) -> Duration {
+    // The clocks exist on every Linux, and are not negative.
+    clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
+}
+
+impl Clocks {
+    pub(super) fn now() -> Self {
+        Self {
+            monotonic: monotonic(),
+            wall: read(ClockId::CLOCK_REALTIME),
+        }
+    }
+
+    /// When by the monotonic clock something came that the kernel got at `wall`. Now, if it does not say.
+    pub(super) fn arrival(self, wall: Option<Duration>) -> Duration {
+        let waited = wall.and_then(|wall| self.wall.checked_sub(wall));
+        let waited = waited.filter(|waited| *waited <= LONGEST_WAIT);
+        self.monotonic.saturating_sub(waited.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MONOTONIC: Duration = Duration::from_secs(100);
+    const WAITED: Duration = Duration::from_millis(3);
+    const ARRIVAL: Duration = Duration::from_secs(1_000_000);
+
+    fn clocks(since_arrival: Duration) -> Clocks {
+        Clocks {
+            monotonic: MONOTONIC,
+            wall: ARRIVAL + since_arrival,
+        }
+    }
+
+    #[test]
+    fn the_time_in_the_socket_is_not_part_of_the_way() {
+        let arrival = clocks(WAITED).arrival(Some(ARRIVAL));
+        assert_eq!(arrival + WAITED, MONOTONIC);
+        assert_eq!(clocks(Duration::ZERO).arrival(Some(ARRIVAL)), MONOTONIC);
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_set_is_not_believed() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(clocks(hour).arrival(Some(ARRIVAL)), MONOTONIC);
+        assert_eq!(clocks(hour).arrival(Some(ARRIVAL + 2 * hour)), MONOTONIC);
+        assert_eq!(clocks(hour).arrival(None), MONOTONIC);
+    }
+}
