@@ -6,7 +6,14 @@ use crate::findings::Findings;
 use crate::{json, shape, text};
 
 /// Members of our documents that iperf3 does not have.
-const OURS_ALONE: [&str; 5] = ["socket_drops", "moved_by", "rcv_lowat", "vsock", "zerocopy"];
+const OURS_ALONE: [&str; 6] = [
+    "socket_drops",
+    "moved_by",
+    "rcv_lowat",
+    "rcv_nap_us",
+    "vsock",
+    "zerocopy",
+];
 
 /// What only our lines say.
 const OUR_LINES: [&str; 2] = [" of them dropped in the receiver's socket", "zerocopy: "];

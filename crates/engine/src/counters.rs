@@ -1,6 +1,7 @@
 //! What a worker thread tells the rest of the program: numbers that only it bumps.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How far a stream's worker is asked to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) struct Counters {
     blocks: AtomicU64,
     /// The largest low-water mark that a receiver had, in bytes; 0 when it never had one.
     low_water: AtomicU64,
+    /// The longest nap of a receiver of datagrams, in nanoseconds.
+    nap: AtomicU64,
     phase: AtomicU8,
 }
 
@@ -58,6 +61,17 @@ impl Counters {
     /// The largest low-water mark so far.
     pub(crate) fn low_water(&self) -> u64 {
         self.low_water.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a receiver's nap.
+    pub(crate) fn note_nap(&self, nap: Duration) {
+        let nanos = u64::try_from(nap.as_nanos()).unwrap_or(u64::MAX);
+        self.nap.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// The longest nap so far.
+    pub(crate) fn nap(&self) -> Duration {
+        Duration::from_nanos(self.nap.load(Ordering::Relaxed))
     }
 
     pub(crate) fn phase(&self) -> Phase {

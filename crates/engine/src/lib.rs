@@ -23,13 +23,16 @@ mod measurement;
 mod member;
 mod modes;
 mod movers;
+mod nap;
 pub mod net;
 mod pacer;
 mod parting;
 mod payload;
+mod rate;
 mod run;
 mod stream;
 mod tcp_stats;
+mod waking;
 mod worker;
 
 pub use affinity::{Affinity, pin};

@@ -23,17 +23,12 @@ use socket2::Socket;
 use tracing::debug;
 
 use crate::counters::Counters;
+use crate::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
 
-/// The lowest rate with a mark, in bytes per second: 100 Mbit/s.
-const LOWEST_RATE: u64 = 12_500_000;
 /// The mark is what comes in this time.
 const WORTH: Duration = Duration::from_millis(1);
-/// Rates over less than this say nothing.
-const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 /// How long a read with a mark waits for it.
 const PATIENCE: Duration = Duration::from_millis(2);
-/// Bytes between two looks while there is no mark, or a small one.
-const SMALL_BATCH: usize = 64 * 1024;
 /// What every socket has when nobody says otherwise: any byte wakes.
 const NO_MARK: usize = 1;
 
@@ -41,60 +36,35 @@ const NO_MARK: usize = 1;
 #[derive(Debug)]
 struct Mark {
     bytes: usize,
-    /// Bytes per second.
-    rate: u64,
-    /// Since the last look.
-    came: usize,
-    looked: Instant,
+    rate: Rate,
 }
 
 impl Mark {
     fn new(now: Instant) -> Self {
         Self {
             bytes: NO_MARK,
-            rate: 0,
-            came: 0,
-            looked: now,
+            rate: Rate::new(now),
         }
     }
 
     /// Takes note of what a read brought; true when it is time to look.
     fn came(&mut self, bytes: usize) -> bool {
-        self.came += bytes;
         // A read that brings less than the mark was ended by its time-out, or by a full buffer.
-        self.came >= self.bytes.max(SMALL_BATCH) || bytes < self.bytes
+        self.rate.came(bytes) >= self.bytes.max(SMALL_BATCH) || bytes < self.bytes
     }
 
     /// The mark that suits what came since the last look, if that is another one.
     fn look(&mut self, now: Instant) -> Option<usize> {
-        let elapsed = now.saturating_duration_since(self.looked);
-        if elapsed < SHORTEST_LOOK {
-            return None;
-        }
-        let rate = per_second(self.came, elapsed);
-        // What comes in bursts goes on; what has become slow must not wait.
-        self.rate = if rate < self.rate / 2 {
-            rate
-        } else {
-            u64::midpoint(self.rate, rate)
-        };
-        self.came = 0;
-        self.looked = now;
-        if self.rate < LOWEST_RATE {
+        let rate = self.rate.look(now)?;
+        if rate < LOWEST_RATE {
             return (self.bytes != NO_MARK).then_some(NO_MARK);
         }
         let doubled = self.bytes.saturating_mul(2).max(SMALL_BATCH);
-        let wanted = worth(self.rate).min(doubled).max(NO_MARK);
+        let wanted = worth(rate).min(doubled).max(NO_MARK);
         // Small steps cost more than they give.
         let is_near = wanted.abs_diff(self.bytes) <= self.bytes / 8;
         (!is_near).then_some(wanted)
     }
-}
-
-/// The rate in bytes per second.
-fn per_second(bytes: usize, time: Duration) -> u64 {
-    let rate = bytes as u128 * 1_000_000_000 / time.as_nanos().max(1);
-    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 /// What comes in [`WORTH`].
@@ -376,7 +346,7 @@ mod tests {
             let State::Auto(mark) = &mut low_water.state else {
                 panic!("auto is not auto");
             };
-            mark.came = 10_000_000;
+            mark.rate.came(10_000_000);
             low_water.look(&server, now + Duration::from_millis(2));
             assert!(server.read_timeout().unwrap().is_some());
             assert!(counters.low_water() > 1);

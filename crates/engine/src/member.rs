@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use iperf_model::{
     Batching, DatagramSample, FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample,
-    Transport,
+    Transport, WokenBy,
 };
 use iperf_zc::udp::{Way, WayTaken};
 use iperf_zc::verify::Difference;
@@ -26,10 +26,12 @@ use crate::kernel_view;
 use crate::lowat::LowWater;
 use crate::modes::Modes;
 use crate::movers::{self, Place};
+use crate::nap::Naps;
 use crate::pacer::Pacer;
 use crate::parting;
 use crate::stream::Stream;
 use crate::tcp_stats::TcpStats;
+use crate::waking::Waking;
 use crate::worker::{self, Ending, Tally, Task, Wake};
 use crate::{Closing, EngineError, RunPlan, WorkerEnd};
 
@@ -147,13 +149,17 @@ impl Member {
             } else {
                 place.receiver()?
             };
-            let low_water = place.may_use_recv().then(|| {
-                let room = place.room();
-                LowWater::new(plan.local.low_water, room, counters.clone())
-            });
+            let ask = plan.local.low_water;
+            let waking = if is_udp {
+                Waking::Naps(Naps::new(ask, block, counters.clone()))
+            } else if place.may_use_recv() {
+                Waking::LowWater(LowWater::new(ask, place.room(), counters.clone()))
+            } else {
+                Waking::AtOnce
+            };
             let modes = chosen.modes;
             let work: Work =
-                Box::new(move |_| worker::receive(&task, chosen.mover.as_mut(), low_water));
+                Box::new(move |_| worker::receive(&task, chosen.mover.as_mut(), waking));
             (work, modes)
         };
         let wait = move || gate.pass().map_or(Ending::Stopped, work);
@@ -267,9 +273,20 @@ impl Member {
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
             copies: self.tally.get().map(|tally| self.modes.report(tally)),
-            low_water: (!self.info.sending && movers::brings_bytes(self.transport))
-                .then(|| self.counters.low_water()),
+            woken_by: self.woken_by(),
             batching: self.datagrams.as_ref().map(|d| batching(d.way.get())),
+        }
+    }
+
+    /// How a receiver was woken.
+    fn woken_by(&self) -> Option<WokenBy> {
+        let receives = !self.info.sending;
+        if receives && self.datagrams.is_some() {
+            Some(WokenBy::Nap(self.counters.nap()))
+        } else if receives && movers::brings_bytes(self.transport) {
+            Some(WokenBy::LowWater(self.counters.low_water()))
+        } else {
+            None
         }
     }
 

@@ -18,8 +18,8 @@ use crate::counters::{Counters, Phase};
 use crate::cpu::CpuTime;
 use crate::datagrams::DatagramCounters;
 use crate::goal::Goal;
-use crate::lowat::LowWater;
 use crate::pacer::{Grant, Pacer};
+use crate::waking::Waking;
 
 /// How a worker came to its end.
 #[derive(Debug)]
@@ -178,24 +178,14 @@ const QUOTA_SHARE: u64 = 64 * 1024;
 const UNPACED: u32 = 1 << 20;
 
 /// Receives until it is asked to stop, the peer closes or the connection fails.
-pub(crate) fn receive(
-    task: &Task,
-    mover: &mut dyn ReceiveMover,
-    mut low_water: Option<LowWater>,
-) -> Ending {
-    let ending = receive_loop(task, mover, low_water.as_mut());
-    if let Some(low_water) = low_water {
-        low_water.end(&task.socket);
-    }
+pub(crate) fn receive(task: &Task, mover: &mut dyn ReceiveMover, mut waking: Waking) -> Ending {
+    let ending = receive_loop(task, mover, &mut waking);
+    waking.end(&task.socket);
     task.stop_counting(mover.account(), mover.fallback());
     ending
 }
 
-fn receive_loop(
-    task: &Task,
-    mover: &mut dyn ReceiveMover,
-    mut low_water: Option<&mut LowWater>,
-) -> Ending {
+fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover, waking: &mut Waking) -> Ending {
     loop {
         match task.counters.phase() {
             Phase::Counting => {}
@@ -203,24 +193,18 @@ fn receive_loop(
             Phase::Finishing => return drain(task, mover),
             Phase::Stopping => return Ending::Stopped,
         }
-        match mover.receive(task.socket.as_fd(), true) {
+        match mover.receive(task.socket.as_fd(), waking.waits()) {
             Ok(Moved { bytes: 0, .. }) => return Ending::EndOfStream,
             Ok(moved) => {
                 // What came while the test ended is not counted once the worker said that it has stopped.
                 if task.tally.get().is_none() {
                     task.count(moved);
                 }
-                if let Some(low_water) = &mut low_water
-                    && mover.obeys_low_water()
-                {
-                    low_water.came(&task.socket, moved.bytes);
+                if mover.obeys_low_water() {
+                    waking.came(&task.socket, moved.bytes);
                 }
             }
-            Err(error) if is_pause(&error) => {
-                if let Some(low_water) = &mut low_water {
-                    low_water.timed_out(&task.socket);
-                }
-            }
+            Err(error) if is_pause(&error) => waking.nothing(&task.socket),
             Err(error) => return Ending::Failed(error),
         }
     }
@@ -248,7 +232,7 @@ fn drain(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
 }
 
 /// Sleeps until `due`, or until a signal cuts it short. Unlike `std::thread::sleep` it can be woken.
-fn sleep_until(due: Instant) {
+pub(crate) fn sleep_until(due: Instant) {
     let left = due.saturating_duration_since(Instant::now());
     // A second at a time is often enough to see every stop, should its signal come just before the call.
     let nap = TimeSpec::from_duration(left.min(Duration::from_secs(1)));

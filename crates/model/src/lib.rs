@@ -30,7 +30,7 @@ pub use event::{
 pub use sample::{DatagramSample, Interval, StreamInterval, TcpSample};
 pub use summary::{
     Batching, CpuUsage, FileProgress, ReceivedTotals, RunTotals, SentTotals, StreamSummary,
-    StreamTotals, Summary, TcpTotals,
+    StreamTotals, Summary, TcpTotals, WokenBy,
 };
 pub use test::{
     Direction, Limit, Pacing, Payload, SocketOptions, TestConfig, Transport, UdpOptions,

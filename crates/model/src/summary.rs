@@ -56,14 +56,23 @@ pub struct StreamTotals {
     /// Receiver: datagrams that found no room in this end's receive buffer, omitted ones included. They are part of
     /// `lost`.
     pub socket_drops: Option<u64>,
-    /// Receiver of a byte stream: the largest low-water mark that its socket had, in bytes; 0 when it had none.
-    pub low_water: Option<u64>,
+    /// Receiver of bytes or datagrams: how it was woken.
+    pub woken_by: Option<WokenBy>,
     /// How this end moved datagrams.
     pub batching: Option<Batching>,
     /// How much of the file of `-F` went through.
     pub file: Option<FileProgress>,
     /// How the bytes went through this end, once the worker has stopped counting.
     pub copies: Option<CopyReport>,
+}
+
+/// What let a batch gather before a receiver was woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WokenBy {
+    /// The largest low-water mark of a byte stream's socket in bytes; 0 when it had none.
+    LowWater(u64),
+    /// The longest time for which a receiver of datagrams slept at once; zero when it never did.
+    Nap(Duration),
 }
 
 /// How datagrams went through the system of one end.
@@ -175,6 +184,6 @@ pub struct ReceivedTotals {
     pub jitter: f64,
     /// Datagrams that found no room in the receive buffer, omitted ones included; only known where they were received.
     pub socket_drops: Option<u64>,
-    /// The largest low-water mark of a byte stream's socket in bytes, 0 for none; only known where it was received.
-    pub low_water: Option<u64>,
+    /// How the receiver of bytes or datagrams was woken; only known where they were received.
+    pub woken_by: Option<WokenBy>,
 }

@@ -66,7 +66,7 @@ fn sending(own: &StreamTotals, peer: Option<&StreamResult>, test: &TestConfig) -
         },
         out_of_order: 0,
         socket_drops: peer.socket_drops.and_then(|drops| drops.try_into().ok()),
-        low_water: None,
+        woken_by: None,
         jitter: peer.jitter,
     });
     StreamSummary {
@@ -106,7 +106,7 @@ fn receiving(
             out_of_order: own.out_of_order,
             jitter: own.jitter,
             socket_drops: own.socket_drops,
-            low_water: own.low_water,
+            woken_by: own.woken_by,
         }),
         // −1 says that this stream's sender does not count.
         retransmits: retransmits.and_then(|n| n.try_into().ok()),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iperf_model::{
-    Batching, Carrier, CopyMode, CopyReport, Event, ReceiveMode, SendMode, ZeroCopy,
+    Batching, Carrier, CopyMode, CopyReport, Event, ReceiveMode, SendMode, WokenBy, ZeroCopy,
 };
 use iperf_report::Format;
 use serde_json::Value;
@@ -134,7 +134,11 @@ fn tell_everything(events: &mut Vec<Event>) {
                 .filter_map(|s| s.received.as_mut())
             {
                 received.socket_drops = Some(3);
-                received.low_water = Some(0);
+                received.woken_by = Some(if received.packets > 0 {
+                    WokenBy::Nap(Duration::ZERO)
+                } else {
+                    WokenBy::LowWater(0)
+                });
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use iperf_model::{
     Batching, Buffers, Carrier, CpuUsage, DatagramSample, Direction, Event, Failure, FailureKind,
     Interval, Limit, Peer, ReceivedTotals, SentTotals, ServerOutput, SocketName, StreamInfo,
-    StreamInterval, StreamSummary, Summary, TestBegan, TestConfig, TestStarted, Transport,
+    StreamInterval, StreamSummary, Summary, TestBegan, TestConfig, TestStarted, Transport, WokenBy,
 };
 use iperf_report::{Format, Output, ReportOptions, null_sink, sink};
 use serde_json::Value;
@@ -389,6 +389,32 @@ fn how_datagrams_moved_is_told_in_the_systems_words() {
 }
 
 #[test]
+fn how_a_receiver_was_woken_is_told_where_it_is_known() {
+    let told = |transport, woken_by| {
+        let case = Case::new(transport, false);
+        let mut events = case.started();
+        let received = ReceivedTotals {
+            woken_by,
+            ..ReceivedTotals::default()
+        };
+        events.extend([case.summary(None, Some(received)), Event::TestFinished]);
+        let stream = &case.document(&events)["end"]["streams"][0];
+        match transport {
+            Transport::Udp => stream["udp"]["rcv_nap_us"].clone(),
+            _ => stream["receiver"]["rcv_lowat"].clone(),
+        }
+    };
+    let nap = |micros| Some(WokenBy::Nap(Duration::from_micros(micros)));
+    assert_eq!(told(Transport::Udp, nap(500)), 500);
+    assert_eq!(told(Transport::Udp, nap(0)), 0);
+    assert_eq!(
+        told(Transport::Tcp, Some(WokenBy::LowWater(65_536))),
+        65_536
+    );
+    assert!(told(Transport::Udp, None).is_null() && told(Transport::Tcp, None).is_null());
+}
+
+#[test]
 fn losses_of_udp() {
     let case = Case::new(Transport::Udp, false);
     let received = |lost| {
@@ -398,7 +424,7 @@ fn losses_of_udp() {
             lost,
             out_of_order: 7,
             socket_drops: Some(3),
-            low_water: None,
+            woken_by: None,
             jitter: 0.012_345_6,
         })
     };
@@ -507,7 +533,7 @@ fn a_peers_absurd_counts_are_shown_and_do_no_harm() {
                 lost: Some(i64::MIN),
                 out_of_order: u64::MAX,
                 socket_drops: None,
-                low_water: Some(u64::MAX),
+                woken_by: Some(WokenBy::LowWater(u64::MAX)),
                 jitter: f64::MAX,
             }),
             retransmits: Some(u64::MAX),

@@ -1,6 +1,6 @@
 //! The member `end`: what the test came to.
 
-use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig, Transport};
+use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig, Transport, WokenBy};
 use serde_json::{Map, Value, json};
 
 use crate::copies;
@@ -121,7 +121,7 @@ fn stream(row: &EndRow, totals: &EndTotals) -> Value {
         row.received.bits_per_second,
     );
     // Our own key, where it is known: how the receiver was woken.
-    if let Some(bytes) = row.received.low_water {
+    if let Some(WokenBy::LowWater(bytes)) = row.received.woken_by {
         receiver.insert("rcv_lowat".into(), json!(bytes));
     }
     receiver.insert("sender".into(), json!(row.sending));
@@ -210,6 +210,9 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> Value {
     }
     if let Some(batching) = row.batching {
         members.insert("moved_by".into(), json!(moved_by(batching, row.sending)));
+    }
+    if let Some(WokenBy::Nap(nap)) = row.received.woken_by {
+        members.insert("rcv_nap_us".into(), json!(nap.as_micros()));
     }
     members.insert("sender".into(), json!(row.sending));
     let Copies { sender, receiver } = &row.copies;

@@ -1,7 +1,8 @@
 //! The rows of a summary: each stream as both ends saw it, and the sum of each group.
 
 use iperf_model::{
-    Batching, CopyReport, FileProgress, StreamSummary, Summary, TcpTotals, TestConfig, ZeroCopy,
+    Batching, CopyReport, FileProgress, StreamSummary, Summary, TcpTotals, TestConfig, WokenBy,
+    ZeroCopy,
 };
 
 use super::{mean, percent, rate, roles, seconds, total, total_lost};
@@ -87,8 +88,8 @@ pub(crate) struct ReceivedRow {
     pub(crate) out_of_order: u64,
     /// Datagrams that found no room in the receiver's socket.
     pub(crate) socket_drops: Option<u64>,
-    /// The largest low-water mark of the receiver's socket.
-    pub(crate) low_water: Option<u64>,
+    /// How the receiver was woken.
+    pub(crate) woken_by: Option<WokenBy>,
 }
 
 /// How much of a file went through, seen from both ends.
@@ -181,7 +182,7 @@ impl EndRow {
                 jitter_ms: received.jitter * 1000.0,
                 out_of_order: received.out_of_order,
                 socket_drops: received.socket_drops,
-                low_water: received.low_water,
+                woken_by: received.woken_by,
             },
             packets: if sent.packets > 0 {
                 sent.packets
@@ -230,7 +231,7 @@ impl EndRow {
                 jitter_ms: mean(rows.iter().map(|row| row.received.jitter_ms)),
                 out_of_order: total(rows.iter().map(|row| row.received.out_of_order)),
                 socket_drops: None,
-                low_water: None,
+                woken_by: None,
             },
             packets: total(rows.iter().map(|row| row.packets)),
             retransmits: rows

@@ -304,7 +304,7 @@ fn udp_summary(udp: &Value, received: &Value, sending: bool, is_client: bool) ->
             out_of_order: udp["out_of_order"].as_u64().unwrap(),
             jitter: seconds_of(udp["jitter_ms"].as_f64().unwrap()),
             socket_drops: None,
-            low_water: None,
+            woken_by: None,
         }),
         retransmits: None,
         tcp: None,

@@ -440,7 +440,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
             }),
             received: received.map(|row| ReceivedTotals {
                 socket_drops: None,
-                low_water: None,
+                woken_by: None,
                 bytes: row.bytes(config, seconds(receiver)),
                 packets: row.packets,
                 lost: Some(row.lost),

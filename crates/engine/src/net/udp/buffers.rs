@@ -19,7 +19,7 @@ use crate::net::{StreamPlan, StreamRole};
 const BUFFERED: Duration = Duration::from_millis(10);
 
 /// About what the kernel needs to keep a datagram, besides its payload.
-const BOOKKEEPING: u32 = 1280;
+pub(crate) const BOOKKEEPING: u32 = 1280;
 
 /// What the receive buffers of all streams together should hold when the rate is unlimited, in bytes: the time of a
 /// sender that fills 50 Gbit/s.

@@ -18,6 +18,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tracing::debug;
 
 use crate::net::options::{self, set};
+pub(crate) use crate::net::udp::buffers::BOOKKEEPING;
 use crate::net::udp::buffers::make_room;
 use crate::net::udp::passage::choose_passage;
 use crate::net::{StreamPlan, StreamRole};

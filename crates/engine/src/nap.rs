@@ -1,0 +1,206 @@
+//! Naps of a receiver of datagrams: sockets of datagrams have no low-water mark, so the receiver itself lets a batch
+//! gather.
+//!
+//! One that waits in its socket is woken for every packet, and over loopback it is the sender's system call that wakes
+//! it. One that sleeps by the clock is woken by nobody:
+//!
+//! ```text
+//! take what is there, without waiting ──► nothing is left ──► nap ──► wait for the next datagram, and take it
+//!        ▲                                                                                    │
+//!        └────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A nap is half a millisecond, and shorter where that would fill more than a quarter of the receive buffer. Below
+//! 100 Mbit/s there are none. When a datagram came is the kernel's word, which does not depend on when it is read.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iperf_model::ReceiveLowWater;
+use socket2::Socket;
+
+use crate::counters::Counters;
+use crate::net::udp::BOOKKEEPING;
+use crate::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
+use crate::worker::sleep_until;
+
+/// The longest nap.
+const LONGEST: Duration = Duration::from_micros(500);
+
+/// The shortest: timers are not more exact than this (`PR_SET_TIMERSLACK`, prctl(2)).
+const SHORTEST: Duration = Duration::from_micros(50);
+
+/// The part of the receive buffer that a nap may fill.
+const PART_OF_BUFFER: u128 = 4;
+
+/// How long to sleep at a rate in bytes per second, when a datagram has `block` bytes and the receive buffer as many
+/// as the kernel tells, its own bookkeeping included.
+fn length(rate: u64, block: u32, buffer: usize) -> Option<Duration> {
+    if rate < LOWEST_RATE {
+        return None;
+    }
+    let block = u128::from(block.max(1));
+    let fills = u128::from(rate) * (block + u128::from(BOOKKEEPING)) / block;
+    let nanos = buffer as u128 * 1_000_000_000 / PART_OF_BUFFER / fills;
+    let length = LONGEST.min(Duration::from_nanos(
+        u64::try_from(nanos).unwrap_or(u64::MAX),
+    ));
+    (length >= SHORTEST).then_some(length)
+}
+
+/// The naps of one receiving stream.
+pub(crate) struct Naps {
+    is_off: bool,
+    block: u32,
+    counters: Arc<Counters>,
+    /// None before the first datagram.
+    rate: Option<Rate>,
+    length: Option<Duration>,
+    /// The last nap is over, and nothing has come since.
+    is_rested: bool,
+}
+
+impl Naps {
+    /// For a stream of datagrams of `block` bytes.
+    pub(crate) fn new(ask: ReceiveLowWater, block: u32, counters: Arc<Counters>) -> Self {
+        Self {
+            is_off: ask == ReceiveLowWater::Off,
+            block,
+            counters,
+            rate: None,
+            length: None,
+            is_rested: false,
+        }
+    }
+
+    /// Whether the next read is to wait in the socket.
+    #[inline]
+    pub(crate) fn waits(&self) -> bool {
+        self.is_rested || self.length.is_none()
+    }
+
+    /// Takes note of what a read brought.
+    #[inline]
+    pub(crate) fn came(&mut self, socket: &Socket, bytes: usize) {
+        if self.gathers(bytes) && self.length.is_none() {
+            self.look(socket, Instant::now());
+        }
+    }
+
+    /// Takes note of bytes; whether they are enough for a look at the clock.
+    fn gathers(&mut self, bytes: usize) -> bool {
+        self.is_rested = false;
+        if self.is_off {
+            return false;
+        }
+        let rate = self.rate.get_or_insert_with(|| Rate::new(Instant::now()));
+        rate.came(bytes) >= SMALL_BATCH
+    }
+
+    /// Nothing is there for a read that does not wait: sleeps, if what comes is still fast enough.
+    pub(crate) fn nothing(&mut self, socket: &Socket) {
+        if self.waits() {
+            // A signal, or a time-out of the socket.
+            return;
+        }
+        let now = Instant::now();
+        self.look(socket, now);
+        if let Some(length) = self.length {
+            self.counters.note_nap(length);
+            sleep_until(now + length);
+            self.is_rested = true;
+        }
+    }
+
+    fn look(&mut self, socket: &Socket, now: Instant) {
+        if let Some(rate) = self.rate.as_mut().and_then(|rate| rate.look(now)) {
+            let buffer = socket.recv_buffer_size().unwrap_or(0);
+            self.length = length(rate, self.block, buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Type};
+
+    const GBIT: u64 = 125_000_000;
+    const LARGE: usize = 64 << 20;
+
+    #[test]
+    fn slow_streams_have_no_naps() {
+        assert_eq!(length(LOWEST_RATE - 1, 1448, LARGE), None);
+        assert_eq!(length(LOWEST_RATE, 1448, LARGE), Some(LONGEST));
+    }
+
+    #[test]
+    fn a_nap_fills_a_part_of_the_buffer() {
+        assert_eq!(length(100 * GBIT, 1448, LARGE), Some(LONGEST));
+        // What a process without privileges gets.
+        let buffer = 425_984;
+        for (rate, block) in [
+            (GBIT, 1448),
+            (3 * GBIT, 1448),
+            (GBIT / 10, 64),
+            (8 * GBIT, 65_507),
+        ] {
+            let nap = length(rate, block, buffer).unwrap();
+            let datagrams = u128::from(rate) * nap.as_nanos() / 1_000_000_000 / u128::from(block);
+            let bytes = datagrams * u128::from(block + BOOKKEEPING);
+            assert!(bytes <= buffer as u128 / 4, "{rate} of {block}: {bytes}");
+        }
+        assert_eq!(length(40 * GBIT, 1448, buffer), None);
+    }
+
+    fn naps(ask: ReceiveLowWater) -> (Naps, Socket) {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        (Naps::new(ask, 1448, Arc::new(Counters::default())), socket)
+    }
+
+    /// A stream at `rate` for 100 ms, looked at each millisecond; when that ended.
+    fn run(naps: &mut Naps, socket: &Socket, rate: u64, start: Instant) -> Instant {
+        let millisecond = Duration::from_millis(1);
+        (0..100).fold(start, |now, _| {
+            naps.gathers(usize::try_from(rate / 1000).unwrap());
+            naps.look(socket, now + millisecond);
+            now + millisecond
+        })
+    }
+
+    #[test]
+    fn who_has_taken_everything_sleeps_once_and_then_waits() {
+        let (mut naps, socket) = naps(ReceiveLowWater::Auto);
+        assert!(naps.waits());
+        run(&mut naps, &socket, GBIT, Instant::now());
+        assert!(!naps.waits());
+        let length = naps.length.unwrap();
+        let before = Instant::now();
+        naps.nothing(&socket);
+        assert!(before.elapsed() >= length);
+        assert!(naps.waits());
+        assert_eq!(naps.counters.nap(), length);
+        naps.gathers(1448);
+        assert!(!naps.waits());
+    }
+
+    #[test]
+    fn a_stream_that_has_become_slow_is_waited_for() {
+        let (mut naps, socket) = naps(ReceiveLowWater::Auto);
+        let now = run(&mut naps, &socket, GBIT, Instant::now());
+        assert!(!naps.waits());
+        let now = run(&mut naps, &socket, LOWEST_RATE / 2, now);
+        assert!(naps.waits());
+        run(&mut naps, &socket, GBIT, now);
+        assert!(!naps.waits());
+    }
+
+    #[test]
+    fn off_is_off() {
+        let (mut naps, socket) = naps(ReceiveLowWater::Off);
+        run(&mut naps, &socket, GBIT, Instant::now());
+        assert!(naps.waits());
+        naps.nothing(&socket);
+        assert_eq!(naps.counters.nap(), Duration::ZERO);
+    }
+}
