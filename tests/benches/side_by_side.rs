@@ -11,7 +11,9 @@ use std::{fs, io};
 
 use clap::Parser;
 use iperf_tests::side_by_side::machine::Machine;
-use iperf_tests::side_by_side::{CASES, Case, Comparison, Program, Round, table};
+use iperf_tests::side_by_side::{
+    CASES, Case, Comparison, Ground, Guest, Program, Round, Run, Side, table,
+};
 use serde_json::json;
 
 /// Runs pairs of tests over loopback: ours, the peer's, the peer's, ours, …, and compares them.
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     if args.list {
         for case in CASES {
-            println!("{:16}{}", case.name, case.args);
+            println!("{:16}{}", case.name, case.args_shown());
         }
         return ExitCode::SUCCESS;
     }
@@ -64,10 +66,27 @@ fn main() -> ExitCode {
 
 /// Runs everything; false when a case could not be run.
 fn compare(args: &Args) -> Result<bool, String> {
-    let cases = Case::named(&args.cases).map_err(|name| format!("no case '{name}': see --list"))?;
+    let mut cases =
+        Case::named(&args.cases).map_err(|name| format!("no case '{name}': see --list"))?;
     let (ours, peer) = (Program::named("ours")?, Program::named(&args.peer)?);
+    let unknown = cases.extract_if(.., |case| !peer.knows(case.ground));
+    let unknown: Vec<_> = unknown.map(|case| case.name).collect();
+    if !unknown.is_empty() {
+        let what = format!("{peer} has no --vsock for {}", unknown.join(", "));
+        if cases.is_empty() {
+            return Err(what);
+        }
+        eprintln!("{what}");
+    }
+    let needs_guest = cases.iter().any(|case| case.ground == Ground::Vsock);
+    let pair = Pair {
+        guest: needs_guest.then(|| Guest::boot(&peer)),
+        ours,
+        peer,
+    };
+    let (ours, peer) = (&pair.ours, &pair.peer);
     let machine = Machine::here();
-    let about = format!(
+    let mut about = format!(
         "{} against {}: {}. {} rounds of {} s.\n",
         ours.version(),
         peer.version(),
@@ -75,11 +94,15 @@ fn compare(args: &Args) -> Result<bool, String> {
         args.rounds,
         args.seconds
     );
+    if let Some(guest) = &pair.guest {
+        about.push_str(&guest.line());
+        about.push_str(".\n");
+    }
     eprintln!("{about}");
     let mut comparisons = Vec::new();
     let mut failures = Vec::new();
     for case in &cases {
-        let (rounds, failure) = rounds(args, case, &ours, &peer);
+        let (rounds, failure) = rounds(args, case, &pair);
         comparisons.extend(Comparison::all(case, &rounds));
         failures.extend(failure);
     }
@@ -96,7 +119,7 @@ fn compare(args: &Args) -> Result<bool, String> {
         let of = |case: &Case| {
             let mine = comparisons.iter().filter(|c| c.case.name == case.name);
             let figures: Vec<_> = mine.map(Comparison::to_json).collect();
-            json!({ "case": case.name, "args": case.args, "figures": figures })
+            json!({ "case": case.name, "args": case.args_shown(), "figures": figures })
         };
         let document = json!({
             "machine": machine.to_json(),
@@ -112,24 +135,38 @@ fn compare(args: &Args) -> Result<bool, String> {
     Ok(failures.is_empty())
 }
 
+/// What is compared.
+struct Pair {
+    ours: Program,
+    peer: Program,
+    /// Where the cases run that can't run here.
+    guest: Option<Guest>,
+}
+
+impl Pair {
+    fn run(&self, side: Side, case: &Case, seconds: u32) -> Result<Run, String> {
+        let program = match side {
+            Side::Ours => &self.ours,
+            Side::Peer => &self.peer,
+        };
+        let run = match &self.guest {
+            Some(guest) if case.ground == Ground::Vsock => guest.run(side, case, seconds),
+            _ => program.run(case, seconds),
+        };
+        run.map_err(|message| format!("{}, {program}: {message}", case.name))
+    }
+}
+
 /// The rounds of a case, and why there are not as many as asked for.
-fn rounds(
-    args: &Args,
-    case: &Case,
-    ours: &Program,
-    peer: &Program,
-) -> (Vec<Round>, Option<String>) {
+fn rounds(args: &Args, case: &Case, pair: &Pair) -> (Vec<Round>, Option<String>) {
     let mut rounds = Vec::new();
     for number in 0..args.rounds {
         let started = Instant::now();
-        let run = |program: &Program| {
-            let run = program.run(case, args.seconds);
-            run.map_err(|message| format!("{}, {program}: {message}", case.name))
-        };
+        let run = |side| pair.run(side, case, args.seconds);
         let round = if number % 2 == 0 {
-            run(ours).and_then(|ours| run(peer).map(|peer| Round { ours, peer }))
+            run(Side::Ours).and_then(|ours| run(Side::Peer).map(|peer| Round { ours, peer }))
         } else {
-            run(peer).and_then(|peer| run(ours).map(|ours| Round { ours, peer }))
+            run(Side::Peer).and_then(|peer| run(Side::Ours).map(|ours| Round { ours, peer }))
         };
         match round {
             Ok(round) => {

@@ -2,7 +2,8 @@
 //! the lab, and ends as it ended.
 //!
 //! In a guest, called `lab-agent`, it is the agent that runs the harness's commands; called `lab-flood`, with a CID, a
-//! port and a number, it makes so many connections, says nothing over them, and holds them until it is killed.
+//! port and a number, it makes so many connections, says nothing over them, and holds them until it is killed; called `lab-measure`, it runs a case of
+//! the benchmark once.
 
 use std::collections::VecDeque;
 use std::env;
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use iperf_tests::lab::{Backend, Kernel, Machine, agent};
+use iperf_tests::side_by_side::guest;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 const USAGE: &str =
@@ -42,6 +44,18 @@ fn main() -> ExitCode {
             return flood(*cid, *port, *count);
         }
         return ExitCode::from(2);
+    }
+    if Path::new(&name).file_name() == Some(OsStr::new("lab-measure")) {
+        return match guest::measure(&args.collect::<Vec<_>>()) {
+            Ok(run) => {
+                println!("{run}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     match job(args) {
         Ok(job) => run(job),

@@ -172,6 +172,7 @@ const KERNEL_OPTIONS: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
 fn add_programs(image: &mut Image) {
     programs::add(image, &agent_program(), AGENT);
     image.link(FLOOD, AGENT);
+    image.link(MEASURE, AGENT);
     programs::add(image, Peer::Ours.path(), "/bin/iperf");
     for peer in crate::peer::REAL {
         let unpacked = peer.path().parent().expect("it lies in a folder");
@@ -205,6 +206,10 @@ pub const TC: &str = "/tools/tc/tc";
 
 /// In a guest, a program that makes connections and says nothing: `FLOOD CID PORT NUMBER`.
 pub const FLOOD: &str = "/lab/lab-flood";
+
+/// In a guest, a program that runs a test between two processes of a program: `MEASURE PROGRAM CASE SECONDS`, see
+/// [`crate::side_by_side::guest`].
+pub const MEASURE: &str = "/lab/lab-measure";
 
 const AGENT: &str = "/lab/lab-agent";
 

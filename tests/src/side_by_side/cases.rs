@@ -2,12 +2,41 @@
 
 use crate::side_by_side::figure::{Figure, Goal};
 
+/// What the streams go over, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// The loopback of this machine.
+    Loopback,
+    /// CID 1 in a virtual machine of the lab.
+    Vsock,
+}
+
+impl Ground {
+    /// What every server of it is started with.
+    pub fn server(self) -> &'static [&'static str] {
+        match self {
+            Self::Loopback => &["-s", "-1"],
+            Self::Vsock => &["-s", "-1", "--vsock"],
+        }
+    }
+
+    /// What every client of it is started with.
+    pub fn client(self) -> &'static [&'static str] {
+        match self {
+            Self::Loopback => &["-c", "127.0.0.1", "-J"],
+            Self::Vsock => &["-c", "1", "-J", "--vsock"],
+        }
+    }
+}
+
 /// One test.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// How it is called on the command line and in the table.
     pub name: &'static str,
-    /// The client's arguments.
+    /// Where it runs.
+    pub ground: Ground,
+    /// The client's arguments besides.
     pub args: &'static str,
     /// What is compared.
     pub figures: &'static [Figure],
@@ -33,14 +62,23 @@ const fn case(
 ) -> Case {
     Case {
         name,
+        ground: Ground::Loopback,
         args,
         figures,
         goals,
     }
 }
 
+/// The same in a virtual machine.
+const fn vsock(name: &'static str, args: &'static str) -> Case {
+    Case {
+        ground: Ground::Vsock,
+        ..case(name, args, STREAM, &[])
+    }
+}
+
 /// Every case, in the order of the table.
-pub const CASES: [Case; 18] = [
+pub const CASES: [Case; 21] = [
     case("tcp", "", STREAM, FASTER),
     case("tcp-reverse", "-R", STREAM, FASTER),
     case("tcp-2", "-P 2", STREAM, FASTER),
@@ -78,6 +116,9 @@ pub const CASES: [Case; 18] = [
     ),
     case("udp-1G", "-u -b 1G -l 1448", UDP, PACED),
     case("udp-short", "-u -b 0 -n 1M", SHORT, &[]),
+    vsock("vsock-64K", "-l 64K"),
+    vsock("vsock-128K", "-l 128K"),
+    vsock("vsock-1M", "-l 1M"),
 ];
 
 impl Case {
@@ -105,6 +146,14 @@ impl Case {
             words.extend(["-t".to_owned(), seconds.to_string()]);
         }
         words
+    }
+
+    /// The client's arguments as a reader is shown them.
+    pub fn args_shown(&self) -> String {
+        match self.ground {
+            Ground::Loopback => self.args.to_owned(),
+            Ground::Vsock => format!("--vsock {}", self.args),
+        }
     }
 
     /// What is aimed at for one of the figures.

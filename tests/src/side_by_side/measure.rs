@@ -1,4 +1,4 @@
-//! One run: a client and a server of the same program over loopback, and what the kernel says they used.
+//! One run: a client and a server of the same program on one machine, and what the kernel says they used.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getuid};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wait4::{ResUse, Wait4 as _};
 
 use crate::peer::Peer;
 use crate::port::Port;
-use crate::process::wait_for;
-use crate::side_by_side::cases::Case;
+use crate::process::{POLL, wait_for};
+use crate::side_by_side::cases::{Case, Ground};
 use crate::{json, procfs};
 
 /// A server has to listen after this long.
@@ -37,7 +38,7 @@ pub struct Program {
 }
 
 /// What one process used from its start to its end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// Time on a CPU in seconds, in user mode and in the kernel.
     pub cpu: f64,
@@ -46,7 +47,7 @@ pub struct Usage {
 }
 
 /// Which of the processes takes data out of sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Receiver {
     Client,
     Server,
@@ -54,7 +55,7 @@ enum Receiver {
 }
 
 /// What a run came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Run {
     /// Received bits per second, both directions together.
     pub bits_per_second: f64,
@@ -100,6 +101,23 @@ impl Program {
         })
     }
 
+    /// The program that lies there.
+    pub fn at(path: &Path) -> Self {
+        Self {
+            name: path.display().to_string(),
+            path: path.to_owned(),
+            start: Vec::new(),
+        }
+    }
+
+    /// Whether it has the options of tests over that ground.
+    pub fn knows(&self, ground: Ground) -> bool {
+        let output = self.command().arg("--help").output();
+        let said = output.map(|output| [output.stdout, output.stderr].concat());
+        let said = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
+        ground == Ground::Loopback || said.contains("--vsock")
+    }
+
     /// What `--version` says first.
     pub fn version(&self) -> String {
         let output = self.command().arg("--version").output();
@@ -114,29 +132,48 @@ impl Program {
         &self.path
     }
 
-    /// Runs a case once.
+    /// Runs a case once, on this machine.
     pub fn run(&self, case: &Case, seconds: u32) -> Result<Run, String> {
         let port = Port::reserve();
         let number = port.number().to_string();
-        let server = Process::start(self.command().args(["-s", "-1", "-p", &number]))?;
-        let listens = wait_for(START_LIMIT, || {
-            let up = procfs::listens(server.child.id(), port.number());
-            (up || server.has_ended()).then_some(up)
-        });
-        if listens != Some(true) {
-            return Err(format!("no server: {}", server.end(Duration::ZERO)?.text));
-        }
+        let mut server = self.command();
+        server.args(case.ground.server()).args(["-p", &number]);
+        let server = Process::start(&mut server)?;
         let mut client = self.command();
-        client.args(["-c", "127.0.0.1", "-J", "-p", &number]);
+        client.args(case.ground.client()).args(["-p", &number]);
         client.args(case.client_args(seconds));
-        let client = Process::start(&mut client)?;
         let limit = Duration::from_secs(seconds.into()) + GRACE;
-        let client = client.end(limit)?;
+        let client = match case.ground {
+            Ground::Loopback => {
+                let listens = wait_for(START_LIMIT, || {
+                    let up = procfs::listens(server.child.id(), port.number());
+                    (up || server.has_ended()).then_some(up)
+                });
+                if listens != Some(true) {
+                    return Err(format!("no server: {}", server.end(Duration::ZERO)?.text));
+                }
+                Process::start(&mut client)?.end(limit)?
+            }
+            // Where no list of listeners is, only a client can tell.
+            Ground::Vsock => {
+                let started = Instant::now();
+                loop {
+                    let client = Process::start(&mut client)?.end(limit)?;
+                    let is_over = server.has_ended() || started.elapsed() > START_LIMIT;
+                    if client.status.success() || is_over {
+                        break client;
+                    }
+                    thread::sleep(POLL);
+                }
+            }
+        };
         // A server that never saw its client would wait for ever.
         let patience = if client.status.success() { 10 } else { 1 };
         let server = server.end(Duration::from_secs(patience))?;
-        let document = json::parse(&client.text)
-            .map_err(|_| format!("no document from the client ({})", client.status))?;
+        let document = json::parse(&client.text).map_err(|_| {
+            let (status, text) = (client.status, client.text.trim());
+            format!("no document from the client ({status}): {text}")
+        })?;
         if let Some(error) = json::text(&document, "/error") {
             return Err(error.to_owned());
         }

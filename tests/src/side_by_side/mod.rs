@@ -12,11 +12,13 @@
 pub mod cases;
 pub mod comparison;
 pub mod figure;
+pub mod guest;
 pub mod machine;
 pub mod measure;
 pub mod table;
 
-pub use cases::{CASES, Case};
+pub use cases::{CASES, Case, Ground};
 pub use comparison::{Comparison, Round};
 pub use figure::{Figure, Goal};
+pub use guest::{Guest, Side};
 pub use measure::{Program, Run};

@@ -41,7 +41,7 @@ fn row(comparison: &Comparison, is_first: bool) -> Vec<String> {
     });
     let case = if is_first {
         let name = comparison.case.name;
-        format!("{name}: `{}`", comparison.case.args).replace(": ``", "")
+        format!("{name}: `{}`", comparison.case.args_shown()).replace(": ``", "")
     } else {
         String::new()
     };
