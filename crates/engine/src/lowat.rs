@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use iperf_model::ReceiveLowWater;
 use iperf_zc::{sockopt, vsock};
-use socket2::Socket;
+use socket2::{Protocol, Socket};
 use tracing::debug;
 
 use crate::counters::Counters;
@@ -108,8 +108,8 @@ impl LowWater {
             ReceiveLowWater::Off => State::Off,
             ReceiveLowWater::Auto => State::Auto(Mark::new(now)),
             ReceiveLowWater::Bytes(bytes) => {
-                let bytes = most(socket).min(self.room).min(bytes as usize);
-                self.set(socket, bytes);
+                let most = if grows(socket) { usize::MAX } else { most(socket) };
+                self.set(socket, most.min(self.room).min(bytes as usize));
                 State::Off
             }
         };
@@ -166,9 +166,15 @@ impl LowWater {
             debug!("no low-water mark of {bytes} bytes: {error}");
             return false;
         }
-        self.counters.note_low_water(u64::from(value));
+        let kept = sockopt::receive_low_water(socket.as_fd()).unwrap_or(value);
+        self.counters.note_low_water(u64::from(kept));
         true
     }
+}
+
+/// Whether the kernel makes room for a mark, and lowers the mark where it can't (`tcp_set_rcvlowat`, net/ipv4/tcp.c).
+fn grows(socket: &Socket) -> bool {
+    socket.protocol().is_ok_and(|p| p == Some(Protocol::TCP))
 }
 
 /// Half of what the socket's buffer holds. The other half is what the sender goes on with meanwhile.
@@ -331,6 +337,8 @@ mod tests {
         #[test]
         fn the_mark_is_at_most_what_a_read_takes_and_half_of_the_buffer() {
             assert_eq!(fixed(1 << 20, 4096).2, 4096);
+            // The buffer of a new connection is smaller, and grows.
+            assert_eq!(fixed(200_000, 1 << 20).2, 200_000);
             let (_client, server, mark) = fixed(u32::MAX, usize::MAX);
             let buffer = server.recv_buffer_size().unwrap();
             assert!(mark > 1 && mark <= buffer as u64 / 2, "{mark} of {buffer}");

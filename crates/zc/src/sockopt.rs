@@ -197,6 +197,12 @@ pub fn set_receive_low_water(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<(
     set(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &bytes)
 }
 
+/// The bytes that have to be there, as the kernel keeps them.
+pub fn receive_low_water(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let bytes: libc::c_int = get(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT)?;
+    u32::try_from(bytes).map_err(io::Error::other)
+}
+
 /// `SO_MEMINFO`, asm-generic/socket.h (Linux 4.12).
 const SO_MEMINFO: libc::c_int = 55;
 /// `SK_MEMINFO_VARS` and the indices of what is read among them, linux/sock_diag.h.
