@@ -118,6 +118,30 @@ fn the_default_length_fills_a_packet_and_goes_together_without_being_asked() {
     }
 }
 
+/// A client that receives says of itself how it was woken.
+#[test]
+fn receivers_nap_at_high_rates_unless_they_are_told_not_to() {
+    let ends = wire(1500);
+    for (args, naps) in [
+        ("-b 0 -l 1448", true),
+        ("-b 500M -l 1448 --no-gso", true),
+        ("-b 0 -l 1448 --rcv-lowat off", false),
+        ("-b 20M -l 1448", false),
+    ] {
+        let (client, _, story) = run(&ends, V4.server, &format!("-u -R -t 1 {args}"));
+        let stream = |key: &str| int(&client, &format!("/end/streams/0/udp/{key}"));
+        let longest = stream("rcv_nap_us");
+        let mut f = Findings::new();
+        f.positive("packets", stream("packets"));
+        f.holds(
+            format!("a nap of {longest:?} us"),
+            longest.is_some_and(|longest| (longest > 0) == naps && longest <= 500),
+        );
+        f.into_result(&story)
+            .unwrap_or_else(|e| panic!("{args}: {e}"));
+    }
+}
+
 /// A path that gets narrower during a test: the system refuses to cut a packet into segments that no longer fit.
 #[test]
 fn a_path_that_shrinks_ends_offload_and_not_the_test() {

@@ -108,7 +108,11 @@ impl LowWater {
             ReceiveLowWater::Off => State::Off,
             ReceiveLowWater::Auto => State::Auto(Mark::new(now)),
             ReceiveLowWater::Bytes(bytes) => {
-                let most = if grows(socket) { usize::MAX } else { most(socket) };
+                let most = if grows(socket) {
+                    usize::MAX
+                } else {
+                    most(socket)
+                };
                 self.set(socket, most.min(self.room).min(bytes as usize));
                 State::Off
             }
