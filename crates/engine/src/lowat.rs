@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iperf_model::ReceiveLowWater;
+use iperf_zc::tcp_info::TcpInfo;
 use iperf_zc::{sockopt, vsock};
 use socket2::{Protocol, Socket};
 use tracing::debug;
@@ -108,7 +109,8 @@ impl LowWater {
             ReceiveLowWater::Off => State::Off,
             ReceiveLowWater::Auto => State::Auto(Mark::new(now)),
             ReceiveLowWater::Bytes(bytes) => {
-                let most = if grows(socket) {
+                // TCP makes room for the mark, and lowers it where it can't (`tcp_set_rcvlowat`, net/ipv4/tcp.c).
+                let most = if is_tcp(socket) {
                     usize::MAX
                 } else {
                     most(socket)
@@ -176,8 +178,7 @@ impl LowWater {
     }
 }
 
-/// Whether the kernel makes room for a mark, and lowers the mark where it can't (`tcp_set_rcvlowat`, net/ipv4/tcp.c).
-fn grows(socket: &Socket) -> bool {
+fn is_tcp(socket: &Socket) -> bool {
     socket.protocol().is_ok_and(|p| p == Some(Protocol::TCP))
 }
 
@@ -185,6 +186,11 @@ fn grows(socket: &Socket) -> bool {
 fn most(socket: &Socket) -> usize {
     let half = if let Ok(bytes) = vsock::buffer_size(socket.as_fd()) {
         usize::try_from(bytes / 2).unwrap_or(usize::MAX)
+    } else if is_tcp(socket)
+        && let Ok(info) = TcpInfo::read(socket.as_fd())
+    {
+        // How much of `SO_RCVBUF` is for the kernel's own accounts changes with the segments that come.
+        info.rcv_ssthresh as usize / 2
     } else {
         // Half of `SO_RCVBUF` is for the kernel's own accounts (socket(7)).
         socket.recv_buffer_size().unwrap_or(0) / 4

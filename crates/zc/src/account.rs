@@ -81,6 +81,12 @@ pub enum Fallback {
         /// The kind of socket.
         carrier: &'static str,
     },
+    /// The kernel has no mapping of what such a socket received.
+    #[error("the kernel does not map what comes over {carrier}")]
+    NotMapped {
+        /// The kind of socket.
+        carrier: &'static str,
+    },
     /// The mode is not for this kind of socket.
     #[error("there is no {mode} for {carrier}")]
     NotFor {
@@ -142,11 +148,24 @@ pub enum Fallback {
 }
 
 impl Fallback {
+    /// A call that failed.
+    pub(crate) fn refused(call: &'static str, error: &io::Error) -> Self {
+        let error = errno(error);
+        Self::Refused { call, error }
+    }
+
     /// Whether the mover goes on by copying itself. Otherwise it goes on as it was asked to, and it is the kernel that
     /// copies.
     pub fn ends_the_mode(&self) -> bool {
         !matches!(self, Self::CopiedInside { .. })
     }
+}
+
+/// What the kernel said, for a [`Fallback`].
+pub(crate) fn errno(error: &io::Error) -> Errno {
+    error
+        .raw_os_error()
+        .map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
 impl From<Fallback> for io::Error {

@@ -9,12 +9,13 @@ use crate::sockopt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
     Tcp,
+    Mptcp,
     Udp,
     /// A Unix stream.
     Unix,
     Vsock,
     VsockSeqpacket,
-    /// MPTCP, SCTP and everything else: their paths copy.
+    /// SCTP and everything else: their paths copy, as MPTCP's do.
     Other,
 }
 
@@ -26,6 +27,7 @@ impl Carrier {
         let protocol = ask(libc::SO_PROTOCOL)?;
         Ok(match (domain, kind, protocol) {
             (libc::AF_INET | libc::AF_INET6, _, libc::IPPROTO_TCP) => Self::Tcp,
+            (libc::AF_INET | libc::AF_INET6, _, libc::IPPROTO_MPTCP) => Self::Mptcp,
             (libc::AF_INET | libc::AF_INET6, _, libc::IPPROTO_UDP) => Self::Udp,
             (libc::AF_UNIX, libc::SOCK_STREAM, _) => Self::Unix,
             (libc::AF_VSOCK, libc::SOCK_STREAM, _) => Self::Vsock,
@@ -38,6 +40,7 @@ impl Carrier {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
+            Self::Mptcp => "MPTCP",
             Self::Udp => "UDP",
             Self::Unix => "Unix sockets",
             Self::Vsock => "vsock",

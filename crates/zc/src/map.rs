@@ -7,7 +7,6 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 
@@ -209,13 +208,6 @@ impl Watch {
         self.bytes = account.bytes();
         (uncopied * LEAST_SHARE < bytes).then(|| uncopied * 100 / bytes)
     }
-}
-
-/// What the kernel said, for a [`Fallback`].
-pub(crate) fn errno(error: &io::Error) -> Errno {
-    error
-        .raw_os_error()
-        .map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use crate::account::{Account, Fallback};
 use crate::carrier::Carrier;
 use crate::errqueue::{self, Completion};
 use crate::ledger::Ledger;
-use crate::map::errno;
 use crate::send::SendMover;
 use crate::source::{Cursor, Source};
 use crate::{Moved, sockopt};
@@ -33,10 +32,7 @@ pub(crate) fn enable(socket: BorrowedFd<'_>) -> Result<(), Fallback> {
             call: "SO_ZEROCOPY",
             error: Errno::EOPNOTSUPP,
         },
-        _ => Fallback::Refused {
-            call: "SO_ZEROCOPY",
-            error: errno(&error),
-        },
+        _ => Fallback::refused("SO_ZEROCOPY", &error),
     })
 }
 

@@ -7,7 +7,6 @@ use socket2::SockRef;
 
 use crate::account::Fallback;
 use crate::carrier::Carrier;
-use crate::map::errno;
 use crate::vsock_map::DEVICE;
 use crate::{msg, send, splice, vsock};
 
@@ -30,10 +29,7 @@ pub enum SendMode {
 ///
 /// To find out about [`SendMode::Msg`] the socket gets `SO_ZEROCOPY`, which alone changes nothing.
 pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallback> {
-    let carrier = Carrier::of(socket).map_err(|error| Fallback::Refused {
-        call: "SO_DOMAIN",
-        error: errno(&error),
-    })?;
+    let carrier = Carrier::of(socket).map_err(|error| Fallback::refused("SO_DOMAIN", &error))?;
     let datagrams = |mode| {
         Err(Fallback::NotFor {
             mode,

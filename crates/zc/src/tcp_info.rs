@@ -22,6 +22,8 @@ pub struct TcpInfo {
     pub probes: u8,
     /// Path MTU in bytes.
     pub pmtu: u32,
+    /// The most that this end's receive window may be for now, in bytes.
+    pub rcv_ssthresh: u32,
     /// Smoothed round-trip time in microseconds.
     pub rtt: u32,
     /// Its mean deviation in microseconds.
@@ -80,6 +82,7 @@ impl TcpInfo {
             rcv_mss: u32_at(20).unwrap_or(0),
             unacked: u32_at(24).unwrap_or(0),
             pmtu: u32_at(60).unwrap_or(0),
+            rcv_ssthresh: u32_at(64).unwrap_or(0),
             rtt: u32_at(68).unwrap_or(0),
             rttvar: u32_at(72).unwrap_or(0),
             snd_cwnd: u32_at(80).unwrap_or(0),

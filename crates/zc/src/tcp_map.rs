@@ -16,8 +16,9 @@ use nix::errno::Errno;
 use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 
 use crate::Moved;
-use crate::account::{Account, Fallback};
-use crate::map::{Books, MapOptions, errno, wait_readable};
+use crate::account::{Account, Fallback, errno};
+use crate::carrier::Carrier;
+use crate::map::{Books, MapOptions, wait_readable};
 use crate::mapping::{Mapping, page_size};
 use crate::receive::{BlockCount, ReceiveMover, flags};
 use crate::tcp_info::TcpInfo;
@@ -93,7 +94,7 @@ impl TcpMapReceiver {
         let mapping = match Mapping::of_socket(socket, options.window()) {
             Ok(mapping) => Some(mapping),
             Err(error) => {
-                books.give_up(refused("mmap", &error), true)?;
+                books.give_up(why_not(socket, &error), true)?;
                 None
             }
         };
@@ -158,7 +159,7 @@ impl TcpMapReceiver {
             // The end of the stream: reading will tell.
             Err(Errno::EIO) => return Ok(Answer::Nothing),
             Err(error @ (Errno::ENOPROTOOPT | Errno::EOPNOTSUPP)) => {
-                let why = refused("TCP_ZEROCOPY_RECEIVE", &error.into());
+                let why = Fallback::refused("TCP_ZEROCOPY_RECEIVE", &error.into());
                 self.mapping = None;
                 self.books.give_up(why, true)?;
                 return Ok(Answer::Nothing);
@@ -279,10 +280,13 @@ fn call(socket: BorrowedFd<'_>, request: &mut Request, size: usize) -> Result<us
     Ok(usize::try_from(length).unwrap_or(0))
 }
 
-fn refused(call: &'static str, error: &io::Error) -> Fallback {
-    Fallback::Refused {
-        call,
-        error: errno(error),
+/// Why the socket was not mapped. `ENODEV` is what a file without an `mmap` of its own answers (mmap(2)).
+fn why_not(socket: BorrowedFd<'_>, error: &io::Error) -> Fallback {
+    match Carrier::of(socket) {
+        Ok(carrier) if errno(error) == Errno::ENODEV => Fallback::NotMapped {
+            carrier: carrier.name(),
+        },
+        _ => Fallback::refused("mmap", error),
     }
 }
 

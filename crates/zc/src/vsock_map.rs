@@ -19,9 +19,9 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::request_code_none;
 
-use crate::account::{Account, Fallback};
+use crate::account::{Account, Fallback, errno};
 use crate::carrier::Carrier;
-use crate::map::{Books, MapOptions, errno, wait_readable};
+use crate::map::{Books, MapOptions, wait_readable};
 use crate::mapping::{Mapping, page_size};
 use crate::receive::{BlockCount, ReceiveMover, flags};
 use crate::verify::Verifier;
@@ -207,7 +207,7 @@ impl VsockMapReceiver {
                 | Errno::EFAULT => {
                     self.mapping = None;
                     self.books
-                        .give_up(refused("SO_VM_SOCKETS_MAP_RX", &error), true)?;
+                        .give_up(Fallback::refused("SO_VM_SOCKETS_MAP_RX", &error), true)?;
                 }
                 _ => return Err(error),
             }
@@ -236,7 +236,7 @@ fn prepare(
     options: &MapOptions,
     device: &Path,
 ) -> Result<Mapping, Fallback> {
-    let carrier = Carrier::of(socket).map_err(|error| refused("SO_DOMAIN", &error))?;
+    let carrier = Carrier::of(socket).map_err(|error| Fallback::refused("SO_DOMAIN", &error))?;
     if carrier != Carrier::Vsock {
         return Err(Fallback::NotFor {
             mode: "mapping",
@@ -253,17 +253,10 @@ fn prepare(
         }
         other => other,
     }
-    .map_err(|error| refused("SO_VM_SOCKETS_ZEROCOPY", &error))?;
+    .map_err(|error| Fallback::refused("SO_VM_SOCKETS_ZEROCOPY", &error))?;
     // The list of packets has a page of its own.
     let length = options.window() + page_size();
-    Mapping::of_socket(socket, length).map_err(|error| refused("mmap", &error))
-}
-
-fn refused(call: &'static str, error: &io::Error) -> Fallback {
-    Fallback::Refused {
-        call,
-        error: errno(error),
-    }
+    Mapping::of_socket(socket, length).map_err(|error| Fallback::refused("mmap", &error))
 }
 
 fn enable(socket: BorrowedFd<'_>) -> io::Result<()> {
