@@ -99,7 +99,7 @@ mod tests {
         }
         let mptcp = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP));
         if let Ok(socket) = mptcp {
-            assert_eq!(Carrier::of(socket.as_fd()).unwrap(), Carrier::Other);
+            assert_eq!(Carrier::of(socket.as_fd()).unwrap(), Carrier::Mptcp);
         }
     }
 }
