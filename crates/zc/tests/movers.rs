@@ -196,10 +196,11 @@ fn who_must_not_fall_back_fails_with_the_reason() {
         ..MapOptions::new(10)
     };
     let receiver = map::receiver(b.as_fd(), &strict, None).err().unwrap();
-    for error in [sender, receiver] {
-        let inner = error.get_ref().unwrap().downcast_ref();
-        assert!(matches!(inner, Some(Fallback::Refused { .. })), "{error}");
-    }
+    let reason = |error: &io::Error| error.get_ref()?.downcast_ref::<Fallback>().cloned();
+    let why = reason(&sender);
+    assert!(matches!(why, Some(Fallback::Refused { .. })), "{sender}");
+    let carrier = "Unix sockets";
+    assert_eq!(reason(&receiver), Some(Fallback::NotMapped { carrier }));
 }
 
 /// Buffers that hold less than a block.
