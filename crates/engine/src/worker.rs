@@ -1,5 +1,5 @@
 //! The two loops: one fills a socket, one empties it, whatever the transport. Each runs on a thread of its own and
-//! is a loop of system calls: no lock, no allocation, no logging, and a look at the clock only to pace.
+//! is a loop of system calls: no lock, no allocation, no logging, and a look at the clock to pace, or once for a batch.
 
 use std::io;
 use std::os::fd::AsFd;

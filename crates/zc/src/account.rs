@@ -81,6 +81,9 @@ pub enum Fallback {
         /// The kind of socket.
         carrier: &'static str,
     },
+    /// A vsock copies blocks that it has to cut (`virtio_transport_can_zcopy`, virtio_transport_common.c).
+    #[error("the kernel copies blocks for which the receiver's buffer has no room as a whole")]
+    Cut,
     /// The kernel has no mapping of what such a socket received.
     #[error("the kernel does not map what comes over {carrier}")]
     NotMapped {
@@ -157,7 +160,7 @@ impl Fallback {
     /// Whether the mover goes on by copying itself. Otherwise it goes on as it was asked to, and it is the kernel that
     /// copies.
     pub fn ends_the_mode(&self) -> bool {
-        !matches!(self, Self::CopiedInside { .. })
+        !matches!(self, Self::CopiedInside { .. } | Self::Cut)
     }
 }
 

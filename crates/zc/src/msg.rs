@@ -318,6 +318,9 @@ impl SendMover for MsgSender {
         }
         let collected = self.collect(socket, deadline);
         self.settle();
+        if matches!(self.books, Books::Vsock(_)) && self.account.copied_completions > 0 {
+            self.fallback.get_or_insert(Fallback::Cut);
+        }
         collected
     }
 

@@ -81,7 +81,8 @@ fn all_ways(receivers: &[Receiving]) {
             for &receiving in receivers {
                 let (sent, _) = verified(sending, receiving, block, blocks);
                 if sending == Sending::Msg {
-                    assert_eq!(sent.fallback, None);
+                    let cut = sent.account.copied_completions > 0;
+                    assert_eq!(sent.fallback, cut.then_some(Fallback::Cut));
                     assert!(sent.account.completions >= blocks);
                     // One completion per call, or per piece of a call that was cut.
                     let (all, copied) = (sent.account.completions, sent.account.copied_completions);
@@ -101,7 +102,7 @@ fn all_ways(receivers: &[Receiving]) {
 fn without_the_module() {
     all_ways(&Receiving::ALL);
     let (sent, received) = verified(Sending::Msg, Receiving::Map, 65_536, 64);
-    assert!(sent.account.uncopied * 2 > sent.bytes, "{:?}", sent.account);
+    assert!(sent.account.uncopied > 0, "{:?}", sent.account);
     let fallback = received.fallback.unwrap().to_string();
     assert_eq!(
         fallback,
