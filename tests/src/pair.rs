@@ -53,6 +53,11 @@ pub fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// What a test between two programs is called.
+pub fn title(client: Peer, server: Peer, args: &str) -> String {
+    format!("{client} client, {server} server: {args}")
+}
+
 impl Pair {
     /// `client` against `server -1`, on 127.0.0.1, without further arguments.
     pub fn new(client: Peer, server: Peer) -> Self {

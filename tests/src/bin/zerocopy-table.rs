@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use iperf_tests::Peer;
 use iperf_tests::json::{at, float, parse};
 use iperf_tests::lab::{Kernel, Machine, Place, Program, ZerocopyModule};
+use iperf_tests::side_by_side::comparison::{median, spread};
+use iperf_tests::side_by_side::machine;
 use nix::unistd::Uid;
 use serde_json::Value;
 
@@ -106,7 +108,7 @@ fn main() -> ExitCode {
     let made = match job.way {
         Way::Vsock => in_a_guest(&job),
         Way::Tcp => in_a_namespace(),
-        Way::TcpInside => table(&job, Place::Here, &kernel_here()),
+        Way::TcpInside => table(&job, Place::Here, &machine::Machine::here().kernel),
     };
     match made {
         Ok(()) => ExitCode::SUCCESS,
@@ -168,11 +170,6 @@ fn in_a_namespace() -> Result<(), String> {
         .success()
         .then_some(())
         .ok_or_else(|| status.to_string())
-}
-
-fn kernel_here() -> String {
-    let output = Command::new("uname").arg("-r").output();
-    output.map_or_else(|e| e.to_string(), |it| first_line(&it.stdout))
 }
 
 /// What a program says of its version.
@@ -272,13 +269,9 @@ fn is_alone(stdout: &str) -> bool {
 }
 
 fn line(text: &mut String, way: Way, pages: u32, rounds: &[Round]) {
-    let of = |figure: fn(&Round) -> f64| {
-        let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures
-    };
+    let of = |figure: fn(&Round) -> f64| rounds.iter().map(figure).collect::<Vec<f64>>();
     let ratios = of(|round| round.mapped.gigabits / round.copy.gigabits);
-    let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
+    let (least, most) = spread(&ratios);
     let _ = write!(
         text,
         "| {pages} | {:.2} | {:.2} | {:.2} ({least:.2}–{most:.2}) | {:.1} % | {:.0} |",
@@ -294,14 +287,4 @@ fn line(text: &mut String, way: Way, pages: u32, rounds: &[Round]) {
         let _ = write!(text, " {copy:.3} | {mapped:.3} |");
     }
     text.push('\n');
-}
-
-/// Of figures in order, at least one.
-fn median(figures: &[f64]) -> f64 {
-    let middle = figures.len() / 2;
-    if figures.len() % 2 == 1 {
-        figures[middle]
-    } else {
-        f64::midpoint(figures[middle - 1], figures[middle])
-    }
 }

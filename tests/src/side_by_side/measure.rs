@@ -110,12 +110,11 @@ impl Program {
         }
     }
 
-    /// Whether it has the options of tests over that ground.
-    pub fn knows(&self, ground: Ground) -> bool {
+    /// Whether its help knows of vsock.
+    pub fn speaks_vsock(&self) -> bool {
         let output = self.command().arg("--help").output();
         let said = output.map(|output| [output.stdout, output.stderr].concat());
-        let said = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
-        ground == Ground::Loopback || said.contains("--vsock")
+        String::from_utf8_lossy(&said.unwrap_or_default()).contains("--vsock")
     }
 
     /// What `--version` says first.

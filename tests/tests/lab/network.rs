@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use iperf_tests::json::{float, int};
 use iperf_tests::lab::{Kernel, Machine, Place, TC, Vm};
+use iperf_tests::pair::title;
 use iperf_tests::{Peer, parallel};
 
 use super::encounter::Route;
@@ -22,12 +23,7 @@ struct Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            client,
-            server,
-            args,
-        } = self;
-        write!(f, "{client} client, {server} server: {args}")
+        f.write_str(&title(self.client, self.server, self.args))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use iperf_tests::json::{at, int, list, text};
 use iperf_tests::netns::Namespace;
+use iperf_tests::pair::title;
 use iperf_tests::{Findings, Pair, Peer, parallel, peer};
 use serde_json::Value;
 
@@ -28,13 +29,7 @@ struct Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            client,
-            server,
-            args,
-            ..
-        } = self;
-        write!(f, "{client} client, {server} server: {args}")
+        f.write_str(&title(self.client, self.server, &self.args))
     }
 }
 
