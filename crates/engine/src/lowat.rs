@@ -89,7 +89,7 @@ enum State {
     /// The socket stays as it is.
     Off,
     /// The mark goes with the rate.
-    Auto(Mark),
+    Auto(Mark, Buffer),
 }
 
 impl LowWater {
@@ -107,13 +107,12 @@ impl LowWater {
     fn start(&mut self, socket: &Socket, now: Instant) {
         self.state = match self.ask {
             ReceiveLowWater::Off => State::Off,
-            ReceiveLowWater::Auto => State::Auto(Mark::new(now)),
+            ReceiveLowWater::Auto => State::Auto(Mark::new(now), Buffer::of(socket)),
             ReceiveLowWater::Bytes(bytes) => {
                 // TCP makes room for the mark, and lowers it where it can't (`tcp_set_rcvlowat`, net/ipv4/tcp.c).
-                let most = if is_tcp(socket) {
-                    usize::MAX
-                } else {
-                    most(socket)
+                let most = match Buffer::of(socket) {
+                    Buffer::Tcp => usize::MAX,
+                    buffer => buffer.half(socket),
                 };
                 self.set(socket, most.min(self.room).min(bytes as usize));
                 State::Off
@@ -127,7 +126,7 @@ impl LowWater {
         match &mut self.state {
             State::Off => {}
             State::Fresh => self.start(socket, Instant::now()),
-            State::Auto(mark) => {
+            State::Auto(mark, _) => {
                 if mark.came(bytes) {
                     self.look(socket, Instant::now());
                 }
@@ -148,13 +147,13 @@ impl LowWater {
     }
 
     fn look(&mut self, socket: &Socket, now: Instant) {
-        let State::Auto(mark) = &mut self.state else {
+        let State::Auto(mark, buffer) = &mut self.state else {
             return;
         };
         let Some(wanted) = mark.look(now) else {
             return;
         };
-        let wanted = wanted.min(self.room).min(most(socket));
+        let wanted = wanted.min(self.room).min(buffer.half(socket));
         if wanted != std::mem::replace(&mut mark.bytes, wanted) && !self.set(socket, wanted) {
             self.state = State::Off;
         }
@@ -178,24 +177,40 @@ impl LowWater {
     }
 }
 
-fn is_tcp(socket: &Socket) -> bool {
-    socket.protocol().is_ok_and(|p| p == Some(Protocol::TCP))
+/// What holds the bytes that wait for a mark.
+#[derive(Clone, Copy, PartialEq)]
+enum Buffer {
+    /// TCP's, which grows.
+    Tcp,
+    Vsock,
+    Other,
 }
 
-/// Half of what the socket's buffer holds. The other half is what the sender goes on with meanwhile.
-fn most(socket: &Socket) -> usize {
-    let half = if let Ok(bytes) = vsock::buffer_size(socket.as_fd()) {
-        usize::try_from(bytes / 2).unwrap_or(usize::MAX)
-    } else if is_tcp(socket)
-        && let Ok(info) = TcpInfo::read(socket.as_fd())
-    {
-        // How much of `SO_RCVBUF` is for the kernel's own accounts changes with the segments that come.
-        info.rcv_ssthresh as usize / 2
-    } else {
-        // Half of `SO_RCVBUF` is for the kernel's own accounts (socket(7)).
-        socket.recv_buffer_size().unwrap_or(0) / 4
-    };
-    half.max(NO_MARK)
+impl Buffer {
+    fn of(socket: &Socket) -> Self {
+        if vsock::buffer_size(socket.as_fd()).is_ok() {
+            Self::Vsock
+        } else if socket.protocol().is_ok_and(|p| p == Some(Protocol::TCP)) {
+            Self::Tcp
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Half of what it holds. The other half is what the sender goes on with meanwhile.
+    fn half(self, socket: &Socket) -> usize {
+        let half = match self {
+            Self::Vsock => vsock::buffer_size(socket.as_fd())
+                .map_or(0, |bytes| usize::try_from(bytes / 2).unwrap_or(usize::MAX)),
+            // How much of `SO_RCVBUF` is for the kernel's own accounts changes with the segments that come.
+            Self::Tcp => {
+                TcpInfo::read(socket.as_fd()).map_or(0, |info| info.rcv_ssthresh as usize / 2)
+            }
+            // Half of `SO_RCVBUF` is for the kernel's own accounts (socket(7)).
+            Self::Other => socket.recv_buffer_size().unwrap_or(0) / 4,
+        };
+        half.max(NO_MARK)
+    }
 }
 
 #[cfg(test)]
@@ -361,7 +376,7 @@ mod tests {
             let now = Instant::now();
             let mut low_water = LowWater::new(ReceiveLowWater::Auto, 1 << 20, counters.clone());
             low_water.start(&server, now);
-            let State::Auto(mark) = &mut low_water.state else {
+            let State::Auto(mark, _) = &mut low_water.state else {
                 panic!("auto is not auto");
             };
             mark.rate.came(10_000_000);

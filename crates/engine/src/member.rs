@@ -26,7 +26,6 @@ use crate::kernel_view;
 use crate::lowat::LowWater;
 use crate::modes::Modes;
 use crate::movers::{self, Place};
-use crate::nap::Naps;
 use crate::pacer::Pacer;
 use crate::parting;
 use crate::stream::Stream;
@@ -151,7 +150,7 @@ impl Member {
             };
             let ask = plan.local.low_water;
             let waking = if is_udp {
-                Waking::Naps(Naps::new(ask, block, counters.clone()))
+                Waking::of_datagrams(ask, block, &socket, counters.clone())
             } else if place.may_use_recv() {
                 Waking::LowWater(LowWater::new(ask, place.room(), counters.clone()))
             } else {

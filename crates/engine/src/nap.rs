@@ -16,9 +16,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::ReceiveLowWater;
-use socket2::Socket;
-
 use crate::counters::Counters;
 use crate::net::udp::BOOKKEEPING;
 use crate::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
@@ -50,8 +47,9 @@ fn length(rate: u64, block: u32, buffer: usize) -> Option<Duration> {
 
 /// The naps of one receiving stream.
 pub(crate) struct Naps {
-    is_off: bool,
     block: u32,
+    /// The receive buffer as the kernel tells it.
+    buffer: usize,
     counters: Arc<Counters>,
     /// None before the first datagram.
     rate: Option<Rate>,
@@ -61,11 +59,11 @@ pub(crate) struct Naps {
 }
 
 impl Naps {
-    /// For a stream of datagrams of `block` bytes.
-    pub(crate) fn new(ask: ReceiveLowWater, block: u32, counters: Arc<Counters>) -> Self {
+    /// For a stream of datagrams of `block` bytes, and a receive buffer of so many as the kernel tells.
+    pub(crate) fn new(block: u32, buffer: usize, counters: Arc<Counters>) -> Self {
         Self {
-            is_off: ask == ReceiveLowWater::Off,
             block,
+            buffer,
             counters,
             rate: None,
             length: None,
@@ -81,30 +79,27 @@ impl Naps {
 
     /// Takes note of what a read brought.
     #[inline]
-    pub(crate) fn came(&mut self, socket: &Socket, bytes: usize) {
+    pub(crate) fn came(&mut self, bytes: usize) {
         if self.gathers(bytes) && self.length.is_none() {
-            self.look(socket, Instant::now());
+            self.look(Instant::now());
         }
     }
 
     /// Takes note of bytes; whether they are enough for a look at the clock.
     fn gathers(&mut self, bytes: usize) -> bool {
         self.is_rested = false;
-        if self.is_off {
-            return false;
-        }
         let rate = self.rate.get_or_insert_with(|| Rate::new(Instant::now()));
         rate.came(bytes) >= SMALL_BATCH
     }
 
     /// Nothing is there for a read that does not wait: sleeps, if what comes is still fast enough.
-    pub(crate) fn nothing(&mut self, socket: &Socket) {
+    pub(crate) fn nothing(&mut self) {
         if self.waits() {
             // A signal, or a time-out of the socket.
             return;
         }
         let now = Instant::now();
-        self.look(socket, now);
+        self.look(now);
         if let Some(length) = self.length {
             self.counters.note_nap(length);
             sleep_until(now + length);
@@ -112,10 +107,9 @@ impl Naps {
         }
     }
 
-    fn look(&mut self, socket: &Socket, now: Instant) {
+    fn look(&mut self, now: Instant) {
         if let Some(rate) = self.rate.as_mut().and_then(|rate| rate.look(now)) {
-            let buffer = socket.recv_buffer_size().unwrap_or(0);
-            self.length = length(rate, self.block, buffer);
+            self.length = length(rate, self.block, self.buffer);
         }
     }
 }
@@ -123,7 +117,6 @@ impl Naps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::{Domain, Type};
 
     const GBIT: u64 = 125_000_000;
     const LARGE: usize = 64 << 20;
@@ -153,30 +146,29 @@ mod tests {
         assert_eq!(length(40 * GBIT, 1448, buffer), None);
     }
 
-    fn naps(ask: ReceiveLowWater) -> (Naps, Socket) {
-        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
-        (Naps::new(ask, 1448, Arc::new(Counters::default())), socket)
+    fn naps() -> Naps {
+        Naps::new(1448, LARGE, Arc::new(Counters::default()))
     }
 
     /// A stream at `rate` for 100 ms, looked at each millisecond; when that ended.
-    fn run(naps: &mut Naps, socket: &Socket, rate: u64, start: Instant) -> Instant {
+    fn run(naps: &mut Naps, rate: u64, start: Instant) -> Instant {
         let millisecond = Duration::from_millis(1);
         (0..100).fold(start, |now, _| {
             naps.gathers(usize::try_from(rate / 1000).unwrap());
-            naps.look(socket, now + millisecond);
+            naps.look(now + millisecond);
             now + millisecond
         })
     }
 
     #[test]
     fn who_has_taken_everything_sleeps_once_and_then_waits() {
-        let (mut naps, socket) = naps(ReceiveLowWater::Auto);
+        let mut naps = naps();
         assert!(naps.waits());
-        run(&mut naps, &socket, GBIT, Instant::now());
+        run(&mut naps, GBIT, Instant::now());
         assert!(!naps.waits());
         let length = naps.length.unwrap();
         let before = Instant::now();
-        naps.nothing(&socket);
+        naps.nothing();
         assert!(before.elapsed() >= length);
         assert!(naps.waits());
         assert_eq!(naps.counters.nap(), length);
@@ -186,21 +178,12 @@ mod tests {
 
     #[test]
     fn a_stream_that_has_become_slow_is_waited_for() {
-        let (mut naps, socket) = naps(ReceiveLowWater::Auto);
-        let now = run(&mut naps, &socket, GBIT, Instant::now());
+        let mut naps = naps();
+        let now = run(&mut naps, GBIT, Instant::now());
         assert!(!naps.waits());
-        let now = run(&mut naps, &socket, LOWEST_RATE / 2, now);
+        let now = run(&mut naps, LOWEST_RATE / 2, now);
         assert!(naps.waits());
-        run(&mut naps, &socket, GBIT, now);
+        run(&mut naps, GBIT, now);
         assert!(!naps.waits());
-    }
-
-    #[test]
-    fn off_is_off() {
-        let (mut naps, socket) = naps(ReceiveLowWater::Off);
-        run(&mut naps, &socket, GBIT, Instant::now());
-        assert!(naps.waits());
-        naps.nothing(&socket);
-        assert_eq!(naps.counters.nap(), Duration::ZERO);
     }
 }

@@ -1,7 +1,11 @@
 //! When a receiver that has taken everything is woken: at once, or when a batch is there.
 
+use std::sync::Arc;
+
+use iperf_model::ReceiveLowWater;
 use socket2::Socket;
 
+use crate::counters::Counters;
 use crate::lowat::LowWater;
 use crate::nap::Naps;
 
@@ -16,6 +20,23 @@ pub(crate) enum Waking {
 }
 
 impl Waking {
+    /// How the receiver of datagrams of `block` bytes is to be woken, if somebody asks for a low-water mark, which their
+    /// sockets don't have.
+    pub(crate) fn of_datagrams(
+        ask: ReceiveLowWater,
+        block: u32,
+        socket: &Socket,
+        counters: Arc<Counters>,
+    ) -> Self {
+        match ask {
+            ReceiveLowWater::Off => Self::AtOnce,
+            ReceiveLowWater::Auto | ReceiveLowWater::Bytes(_) => {
+                let buffer = socket.recv_buffer_size().unwrap_or(0);
+                Self::Naps(Naps::new(block, buffer, counters))
+            }
+        }
+    }
+
     /// Whether the next read is to wait for something to come.
     #[inline]
     pub(crate) fn waits(&self) -> bool {
@@ -31,7 +52,7 @@ impl Waking {
         match self {
             Self::AtOnce => {}
             Self::LowWater(low_water) => low_water.came(socket, bytes),
-            Self::Naps(naps) => naps.came(socket, bytes),
+            Self::Naps(naps) => naps.came(bytes),
         }
     }
 
@@ -40,7 +61,7 @@ impl Waking {
         match self {
             Self::AtOnce => {}
             Self::LowWater(low_water) => low_water.timed_out(socket),
-            Self::Naps(naps) => naps.nothing(socket),
+            Self::Naps(naps) => naps.nothing(),
         }
     }
 
@@ -49,5 +70,28 @@ impl Waking {
         if let Self::LowWater(low_water) = self {
             low_water.end(socket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Type};
+    use std::time::Duration;
+
+    #[test]
+    fn off_is_off() {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        let counters = Arc::new(Counters::default());
+        let waking = |ask| Waking::of_datagrams(ask, 1448, &socket, counters.clone());
+        for ask in [ReceiveLowWater::Auto, ReceiveLowWater::Bytes(1000)] {
+            assert!(matches!(waking(ask), Waking::Naps(_)), "{ask:?}");
+        }
+        let mut off = waking(ReceiveLowWater::Off);
+        assert!(matches!(off, Waking::AtOnce));
+        off.came(&socket, 1 << 20);
+        assert!(off.waits());
+        off.nothing(&socket);
+        assert_eq!(counters.nap(), Duration::ZERO);
     }
 }
