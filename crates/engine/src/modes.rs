@@ -1,9 +1,20 @@
 //! How a stream was to move its bytes, and what is said of it at the end.
 
 use iperf_model::{CopyMode, CopyReport};
-use iperf_zc::account::Account;
+use iperf_zc::account::{Account, Fallback};
 
-use crate::worker::Tally;
+use crate::run::cpu::CpuTime;
+
+/// What a worker had done when it stopped counting.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    /// CPU time of its thread.
+    pub(crate) cpu: CpuTime,
+    /// How the bytes went through.
+    pub(crate) account: Account,
+    /// Why more of them were copied than asked for.
+    pub(crate) fallback: Option<Fallback>,
+}
 
 /// How one end of a stream was to move its bytes.
 #[derive(Clone, Debug)]

@@ -20,8 +20,9 @@ use iperf_zc::udp_msg::DatagramMsgSender;
 use iperf_zc::verify::Verifier;
 
 use crate::datagrams::{self, DatagramCounters, HeaderReader, Passage};
+use crate::error::EngineError;
 use crate::modes::Modes;
-use crate::{EngineError, payload};
+use crate::worker::payload;
 
 /// The file of `-F`: read by a sender, made anew by a receiver.
 pub(crate) fn open(path: &Path, sending: bool) -> Result<(File, String), EngineError> {

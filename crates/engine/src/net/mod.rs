@@ -16,7 +16,8 @@ use iperf_model::{
 
 pub use options::{buffers, congestion};
 
-use crate::{EngineError, Stream};
+use crate::error::EngineError;
+use crate::stream::Stream;
 
 /// Everything that shapes the data streams of a test on one end.
 #[derive(Clone, Debug)]

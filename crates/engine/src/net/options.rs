@@ -10,7 +10,7 @@ use iperf_zc::sockopt;
 use socket2::{SockAddr, Socket};
 use tracing::warn;
 
-use crate::EngineError;
+use crate::error::EngineError;
 use crate::net::{StreamPlan, StreamRole};
 
 /// Names the option and the value in an error.

@@ -12,9 +12,10 @@ use iperf_zc::{sctp, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
+use crate::error::EngineError;
 use crate::net::options::{self, left, set, write_all};
 use crate::net::{StreamPlan, StreamRole};
-use crate::{EngineError, Stream};
+use crate::stream::Stream;
 
 /// The segment sizes of `-M` that SCTP is told, in bytes. It keeps to its own when asked for less, as in iperf3.
 const SEGMENTS: std::ops::RangeInclusive<u16> = 512..=u16::MAX;

@@ -11,9 +11,10 @@ use iperf_model::{Buffers, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
+use crate::error::EngineError;
 use crate::net::options::{self, congestion, left, set, write_all};
 use crate::net::{StreamPlan, StreamRole};
-use crate::{EngineError, Stream};
+use crate::stream::Stream;
 
 /// Opens the client's end of a stream and writes `greeting` as its first bytes.
 pub(crate) fn connect(

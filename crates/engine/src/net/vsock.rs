@@ -16,9 +16,10 @@ use iperf_model::{Buffers, CID_ANY, MAX_STREAMS, SocketName, StreamInfo, Transpo
 use iperf_zc::vsock;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::error::EngineError;
 use crate::net::options::{left, set, set_window, write_all};
 use crate::net::{StreamPlan, StreamRole, Target};
-use crate::{Closing, EngineError, Stream};
+use crate::stream::{Closing, Stream};
 
 /// The longest answer of a VMM that is still one: `OK ` and a number.
 const LONGEST_ANSWER: usize = 32;

@@ -10,7 +10,7 @@ use iperf_model::Buffers;
 use iperf_zc::sockopt;
 use socket2::Socket;
 
-use crate::EngineError;
+use crate::error::EngineError;
 use crate::net::options::{self, set};
 use crate::net::udp::passage::together;
 use crate::net::{StreamPlan, StreamRole};

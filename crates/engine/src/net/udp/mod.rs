@@ -17,12 +17,13 @@ use iperf_zc::{sockopt, udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tracing::debug;
 
+use crate::error::EngineError;
 use crate::net::options::{self, set};
 pub(crate) use crate::net::udp::buffers::BOOKKEEPING;
 use crate::net::udp::buffers::make_room;
 use crate::net::udp::passage::choose_passage;
 use crate::net::{StreamPlan, StreamRole};
-use crate::{EngineError, Stream};
+use crate::stream::Stream;
 
 /// How long to wait for a reply before the hello is sent again. Doubled each time, up to [`LAST_PATIENCE`].
 const FIRST_PATIENCE: Duration = Duration::from_millis(250);

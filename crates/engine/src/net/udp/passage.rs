@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use crate::datagrams::Passage;
 use crate::net::{StreamPlan, StreamRole};
-use crate::pacer;
+use crate::worker::pacer;
 
 /// Bytes of the headers of a datagram over IPv4, without options, and over IPv6.
 const HEADERS_V4: usize = 20 + 8;

@@ -4,7 +4,12 @@ use std::time::{Duration, Instant};
 
 use iperf_model::{Interval, Limit, RunTotals};
 
-use crate::{CpuMeter, EngineError, IntervalClock, Parting, Run, RunPlan, Stream, Tick};
+use crate::error::EngineError;
+use crate::run::clock::{IntervalClock, Tick};
+use crate::run::cpu::CpuMeter;
+use crate::run::parting::Parting;
+use crate::run::{Run, RunPlan};
+use crate::stream::Stream;
 
 /// What became due.
 #[derive(Debug)]

@@ -1,13 +1,17 @@
 //! When a receiver that has taken everything is woken: at once, or when a batch is there.
 
+pub(crate) mod low_water;
+mod nap;
+mod rate;
+
 use std::sync::Arc;
 
 use iperf_model::ReceiveLowWater;
 use socket2::Socket;
 
-use crate::counters::Counters;
-use crate::lowat::LowWater;
-use crate::nap::Naps;
+use crate::waking::low_water::LowWater;
+use crate::waking::nap::Naps;
+use crate::worker::counters::Counters;
 
 /// How the receiver of a stream is woken.
 pub(crate) enum Waking {

@@ -16,10 +16,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::counters::Counters;
 use crate::net::udp::BOOKKEEPING;
-use crate::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
-use crate::worker::sleep_until;
+use crate::sleep::sleep_until;
+use crate::waking::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
+use crate::worker::counters::Counters;
 
 /// The longest nap.
 const LONGEST: Duration = Duration::from_micros(500);

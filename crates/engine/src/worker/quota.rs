@@ -12,7 +12,7 @@ use iperf_model::Limit;
 
 /// A shared quota.
 #[derive(Debug)]
-pub(crate) struct Goal {
+pub(crate) struct Quota {
     limit: Limit,
     target: u64,
     /// What was sent in the omitted period does not count.
@@ -22,7 +22,7 @@ pub(crate) struct Goal {
     met: OnceLock<Instant>,
 }
 
-impl Goal {
+impl Quota {
     /// The quota of a test, if it has one. It counts from [`Self::arm`] on.
     pub(crate) fn new(limit: Limit) -> Option<Self> {
         let target = match limit {
@@ -107,37 +107,41 @@ mod tests {
 
     #[test]
     fn claims_cover_the_quota_with_whole_blocks() {
-        let goal = Goal::new(Limit::Bytes(250)).unwrap();
+        let quota = Quota::new(Limit::Bytes(250)).unwrap();
         assert_eq!(
-            goal.claim(9, 100),
+            quota.claim(9, 100),
             1,
-            "nothing counts before the goal is armed"
+            "nothing counts before the quota is armed"
         );
-        goal.arm();
+        quota.arm();
         assert_eq!(
-            [1, 1, 5, 1].map(|blocks| goal.claim(blocks, 100)),
+            [1, 1, 5, 1].map(|blocks| quota.claim(blocks, 100)),
             [1, 1, 1, 0]
         );
         assert_eq!(
-            [goal.moved(100, 1), goal.moved(100, 1), goal.moved(100, 1)],
+            [
+                quota.moved(100, 1),
+                quota.moved(100, 1),
+                quota.moved(100, 1)
+            ],
             [false, false, true]
         );
-        assert!(!goal.moved(100, 1), "only one call meets the quota");
-        assert!(goal.met_at().is_some());
+        assert!(!quota.moved(100, 1), "only one call meets the quota");
+        assert!(quota.met_at().is_some());
     }
 
     #[test]
     fn blocks_are_counted_when_they_are_whole() {
-        let goal = Goal::new(Limit::Blocks(2)).unwrap();
-        goal.arm();
-        assert!(!goal.moved(50, 0));
-        assert!(!goal.moved(50, 1));
-        assert!(goal.moved(100, 1));
+        let quota = Quota::new(Limit::Blocks(2)).unwrap();
+        quota.arm();
+        assert!(!quota.moved(50, 0));
+        assert!(!quota.moved(50, 1));
+        assert!(quota.moved(100, 1));
     }
 
     #[test]
     fn a_timed_test_has_no_quota() {
-        assert!(Goal::new(Limit::Seconds(1)).is_none());
-        assert!(Goal::new(Limit::Endless).is_none());
+        assert!(Quota::new(Limit::Seconds(1)).is_none());
+        assert!(Quota::new(Limit::Endless).is_none());
     }
 }

@@ -23,8 +23,8 @@ use iperf_zc::{sockopt, vsock};
 use socket2::{Protocol, Socket};
 use tracing::debug;
 
-use crate::counters::Counters;
-use crate::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
+use crate::waking::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
+use crate::worker::counters::Counters;
 
 /// The mark is what comes in this time.
 const WORTH: Duration = Duration::from_millis(1);

@@ -1,5 +1,14 @@
 //! A running test on one end: its worker threads, and what is read from their counters.
 
+pub(crate) mod affinity;
+pub(crate) mod clock;
+pub(crate) mod cpu;
+mod kernel_view;
+pub(crate) mod measurement;
+pub(crate) mod parting;
+mod running_stream;
+mod tcp_stats;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,15 +17,15 @@ use iperf_model::{Interval, LocalOptions, RunTotals, TestConfig, Transport};
 use iperf_zc::interrupt;
 use tracing::debug;
 
-use crate::EngineError;
-use crate::counters::Phase;
-use crate::cpu::{CpuMeter, CpuTime};
-use crate::gate::Gate;
-use crate::goal::Goal;
-use crate::member::Member;
-use crate::parting::Parting;
+use crate::error::EngineError;
+use crate::run::cpu::{CpuMeter, CpuTime};
+use crate::run::parting::Parting;
+use crate::run::running_stream::RunningStream;
 use crate::stream::Stream;
 use crate::worker::Ending;
+use crate::worker::counters::Phase;
+use crate::worker::gate::Gate;
+use crate::worker::quota::Quota;
 
 /// How long a worker that was asked to do something else may take. A wake-up takes microseconds; this is for a
 /// machine that is out of CPU.
@@ -57,8 +66,8 @@ impl WorkerEnd {
 
 /// All streams of one end, running.
 pub struct Run {
-    members: Vec<Member>,
-    goals: Vec<Arc<Goal>>,
+    streams: Vec<RunningStream>,
+    quotas: Vec<Arc<Quota>>,
     /// Where times of the present period count from, and the last sample.
     base: Instant,
     last: Instant,
@@ -77,28 +86,28 @@ impl Run {
     /// Makes a worker for each stream. They wait for [`Self::go`].
     pub fn prepare(streams: Vec<Stream>, plan: &RunPlan<'_>) -> Result<Self, EngineError> {
         interrupt::install().map_err(EngineError::system("install the wake-up signal"))?;
-        let send_goal = Goal::new(plan.config.limit).map(Arc::new);
+        let send_quota = Quota::new(plan.config.limit).map(Arc::new);
         let limit = plan.config.limit;
-        let receive_goal = if plan.config.transport == Transport::Udp {
-            Goal::of_numbers(limit, plan.config.block).map(Arc::new)
+        let receive_quota = if plan.config.transport == Transport::Udp {
+            Quota::of_numbers(limit, plan.config.block).map(Arc::new)
         } else {
-            Goal::new(limit).map(Arc::new)
+            Quota::new(limit).map(Arc::new)
         };
-        let goals: Vec<_> = [&send_goal, &receive_goal]
+        let quotas: Vec<_> = [&send_quota, &receive_quota]
             .into_iter()
             .flatten()
             .cloned()
             .collect();
         let omitting = plan.config.omit > 0;
         if !omitting {
-            for goal in &goals {
-                goal.arm();
+            for quota in &quotas {
+                quota.arm();
             }
         }
         let now = Instant::now();
         let mut run = Self {
-            members: Vec::with_capacity(streams.len()),
-            goals,
+            streams: Vec::with_capacity(streams.len()),
+            quotas,
             base: now,
             last: now,
             omitting,
@@ -109,15 +118,15 @@ impl Run {
             gate: Arc::new(Gate::default()),
         };
         for stream in streams {
-            let goal = if stream.info.sending {
-                &send_goal
+            let quota = if stream.info.sending {
+                &send_quota
             } else {
-                &receive_goal
+                &receive_quota
             };
             // A failure drops the run, and that ends the workers that already wait.
             let gate = run.gate.clone();
-            run.members
-                .push(Member::start(stream, plan, goal.clone(), gate)?);
+            run.streams
+                .push(RunningStream::start(stream, plan, quota.clone(), gate)?);
         }
         Ok(run)
     }
@@ -140,7 +149,7 @@ impl Run {
             start: self.last.saturating_duration_since(base),
             end: now.saturating_duration_since(base),
             omitted,
-            streams: self.members.iter_mut().map(Member::sample).collect(),
+            streams: self.streams.iter_mut().map(RunningStream::sample).collect(),
         };
         self.last = now;
         interval
@@ -148,11 +157,11 @@ impl Run {
 
     /// Ends the omitted period: everything counts from `now` on.
     pub fn end_omit(&mut self, now: Instant) {
-        for member in &mut self.members {
-            member.restart();
+        for stream in &mut self.streams {
+            stream.restart();
         }
-        for goal in &self.goals {
-            goal.arm();
+        for quota in &self.quotas {
+            quota.arm();
         }
         self.base = now;
         self.last = now;
@@ -166,41 +175,41 @@ impl Run {
 
     /// When the quota of the test was met, by what was sent or by what was received.
     pub fn quota_met_at(&self) -> Option<Instant> {
-        self.goals.iter().filter_map(|goal| goal.met_at()).min()
+        self.quotas.iter().filter_map(|quota| quota.met_at()).min()
     }
 
     /// When the last byte of the quota came in, if nothing came behind it: what was waited for after that is no part
     /// of the test. `block` is in bytes.
     pub fn complete_at(&self, block: u32) -> Option<Instant> {
-        let mut goals = self
-            .goals
+        let mut quotas = self
+            .quotas
             .iter()
-            .filter(|goal| !goal.is_exceeded(block.into()));
-        goals.find_map(|goal| goal.met_at())
+            .filter(|quota| !quota.is_exceeded(block.into()));
+        quotas.find_map(|quota| quota.met_at())
     }
 
     /// Workers that ended by themselves since the last call.
     pub fn ended_workers(&mut self) -> Vec<WorkerEnd> {
-        self.members
+        self.streams
             .iter_mut()
-            .filter_map(Member::take_ending)
+            .filter_map(RunningStream::take_ending)
             .collect()
     }
 
     /// What a receiver of a verified stream found to be other than it was sent, as the error that ended it. Nothing
     /// that came behind it was counted.
     pub fn wrong_data(&self) -> Option<io::Error> {
-        let difference = self.members.iter().find_map(Member::difference)?;
+        let difference = self.streams.iter().find_map(RunningStream::difference)?;
         Some(difference.into())
     }
 
     /// Bytes that this end sent and received so far, omitted ones included.
     pub fn bytes(&self) -> (u64, u64) {
-        self.members
+        self.streams
             .iter()
-            .fold((0, 0), |(sent, received), member| {
-                let bytes = member.bytes();
-                if member.sends() {
+            .fold((0, 0), |(sent, received), stream| {
+                let bytes = stream.bytes();
+                if stream.sends() {
                     (sent + bytes, received)
                 } else {
                     (sent, received + bytes)
@@ -219,14 +228,16 @@ impl Run {
     pub fn send_stall(&mut self, now: Instant) -> Option<Duration> {
         let sent = self.bytes().0;
         let silence = self.silence(now, true, sent)?;
-        let senders = self.members.iter().filter(|member| member.sends());
-        let mut blocked = senders.filter(|member| member.is_running()).peekable();
+        let senders = self.streams.iter().filter(|stream| stream.sends());
+        let mut blocked = senders.filter(|stream| stream.is_running()).peekable();
         blocked.peek()?;
-        blocked.all(Member::window_is_closed).then_some(silence)
+        blocked
+            .all(RunningStream::window_is_closed)
+            .then_some(silence)
     }
 
     fn silence(&mut self, now: Instant, sending: bool, bytes: u64) -> Option<Duration> {
-        if !self.members.iter().any(|member| member.sends() == sending) {
+        if !self.streams.iter().any(|stream| stream.sends() == sending) {
             return None;
         }
         let seen = if sending {
@@ -242,20 +253,20 @@ impl Run {
 
     /// Stops the senders. Receivers go on.
     pub fn stop_senders(&mut self) {
-        self.finish(Member::sends, Phase::Finishing);
+        self.finish(RunningStream::sends, Phase::Finishing);
     }
 
     /// Stops counting what arrives, but keeps emptying the sockets, so that a peer whose writes block can end.
     pub fn discard_received(&mut self) {
-        let mut counting: Vec<_> = self.members.iter().filter(|m| !m.sends()).collect();
-        for member in &counting {
-            member.advance(Phase::Discarding);
+        let mut counting: Vec<_> = self.streams.iter().filter(|m| !m.sends()).collect();
+        for stream in &counting {
+            stream.advance(Phase::Discarding);
         }
         // Each says when it has stopped counting, so that no byte comes in behind the last sample.
         patiently(|| {
-            counting.retain(|member| member.is_counting());
-            for member in &counting {
-                member.wake();
+            counting.retain(|stream| stream.is_counting());
+            for stream in &counting {
+                stream.wake();
             }
             counting.is_empty()
         });
@@ -263,70 +274,70 @@ impl Run {
 
     /// Counts what has arrived by now, then stops all receivers.
     pub fn finish_receivers(&mut self) {
-        self.finish(|member| !member.sends(), Phase::Finishing);
+        self.finish(|stream| !stream.sends(), Phase::Finishing);
     }
 
     /// Bytes that were sent and that the peer's kernel has not acknowledged.
     pub fn unacknowledged(&self) -> usize {
-        let senders = self.members.iter().filter(|member| member.sends());
-        senders.map(Member::unacknowledged).sum()
+        let senders = self.streams.iter().filter(|stream| stream.sends());
+        senders.map(RunningStream::unacknowledged).sum()
     }
 
     /// Whether all senders have ended, each for a reason of its own.
     pub fn senders_ended(&self) -> bool {
-        let mut senders = self.members.iter().filter(|member| member.sends());
-        senders.all(|member| !member.is_running())
+        let mut senders = self.streams.iter().filter(|stream| stream.sends());
+        senders.all(|stream| !stream.is_running())
     }
 
     /// What was counted until the last sample. `end` is when the test ended.
     pub fn totals(&mut self, end: Instant, meter: &CpuMeter) -> RunTotals {
         let workers = self
-            .members
+            .streams
             .iter()
             .fold(CpuTime::default(), |sum, m| sum.plus(m.cpu()));
         RunTotals {
             duration: end.saturating_duration_since(self.base),
             cpu: meter.usage(workers),
             congestion: self
-                .members
+                .streams
                 .last()
-                .and_then(Member::congestion)
+                .and_then(RunningStream::congestion)
                 .map(str::to_owned),
-            streams: self.members.iter().map(Member::totals).collect(),
+            streams: self.streams.iter().map(RunningStream::totals).collect(),
         }
     }
 
     /// Says on streams that end in order that nothing more is sent. The senders have stopped.
     pub fn half_close(&self) {
-        for member in &self.members {
-            member.half_close();
+        for stream in &self.streams {
+            stream.half_close();
         }
     }
 
     /// Ends all workers and closes the sockets, but for those that end in order.
     pub fn part(mut self) -> Parting {
         self.finish(|_| true, Phase::Stopping);
-        let members = std::mem::take(&mut self.members);
+        let running = std::mem::take(&mut self.streams);
         Parting::new(
-            members
+            running
                 .into_iter()
-                .filter_map(Member::into_parting)
+                .filter_map(RunningStream::into_parting)
                 .collect(),
         )
     }
 
     /// Moves the chosen workers on to `phase` and waits until they have ended.
-    fn finish(&mut self, chosen: impl Fn(&Member) -> bool, phase: Phase) {
-        let mut members: Vec<_> = self.members.iter_mut().filter(|m| chosen(m)).collect();
-        for member in &members {
-            member.advance(phase);
+    fn finish(&mut self, chosen: impl Fn(&RunningStream) -> bool, phase: Phase) {
+        let mut running: Vec<_> = self.streams.iter_mut().filter(|m| chosen(m)).collect();
+        for stream in &running {
+            stream.advance(phase);
         }
         patiently(|| {
-            members.retain_mut(|member| !member.join_if_done());
-            for member in &members {
-                member.wake();
+            running.retain_mut(|stream| !stream.join_if_done());
+            for stream in &running {
+                stream.wake();
             }
-            members.is_empty()
+            running.is_empty()
         });
     }
 }

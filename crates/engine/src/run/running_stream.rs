@@ -17,25 +17,28 @@ use iperf_zc::{interrupt, sockopt};
 use socket2::Socket;
 use tracing::debug;
 
-use crate::counters::{Counters, Phase};
-use crate::cpu::CpuTime;
 use crate::datagrams::{DatagramCounters, DatagramCounts};
-use crate::gate::Gate;
-use crate::goal::Goal;
-use crate::kernel_view;
-use crate::lowat::LowWater;
+use crate::error::EngineError;
 use crate::modes::Modes;
+use crate::modes::Tally;
 use crate::movers::{self, Place};
-use crate::pacer::Pacer;
-use crate::parting;
+use crate::run::cpu::CpuTime;
+use crate::run::kernel_view;
+use crate::run::parting;
+use crate::run::tcp_stats::TcpStats;
+use crate::run::{RunPlan, WorkerEnd};
+use crate::stream::Closing;
 use crate::stream::Stream;
-use crate::tcp_stats::TcpStats;
 use crate::waking::Waking;
-use crate::worker::{self, Ending, Tally, Task, Wake};
-use crate::{Closing, EngineError, RunPlan, WorkerEnd};
+use crate::waking::low_water::LowWater;
+use crate::worker::counters::{Counters, Phase};
+use crate::worker::gate::Gate;
+use crate::worker::pacer::Pacer;
+use crate::worker::quota::Quota;
+use crate::worker::{self, Ending, Task, Wake};
 
 /// One stream, its worker, and what was seen of it so far.
-pub(crate) struct Member {
+pub(crate) struct RunningStream {
     info: StreamInfo,
     transport: Transport,
     congestion: Option<String>,
@@ -82,12 +85,12 @@ impl Datagrams {
     }
 }
 
-impl Member {
+impl RunningStream {
     /// Makes the worker of a stream, which waits at the gate.
     pub(crate) fn start(
         stream: Stream,
         plan: &RunPlan<'_>,
-        goal: Option<Arc<Goal>>,
+        quota: Option<Arc<Quota>>,
         gate: Arc<Gate>,
     ) -> Result<Self, EngineError> {
         let Stream {
@@ -115,7 +118,7 @@ impl Member {
         let task = Task {
             socket: socket.clone(),
             counters: counters.clone(),
-            goal,
+            quota,
             wake: plan.wake.clone(),
             tally: tally.clone(),
             datagrams: (is_udp && !info.sending).then(|| received.clone()),

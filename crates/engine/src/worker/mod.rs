@@ -1,6 +1,12 @@
 //! The two loops: one fills a socket, one empties it, whatever the transport. Each runs on a thread of its own and
 //! is a loop of system calls: no lock, no allocation, no logging, and a look at the clock to pace, or once for a batch.
 
+pub(crate) mod counters;
+pub(crate) mod gate;
+pub(crate) mod pacer;
+pub(crate) mod payload;
+pub(crate) mod quota;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
@@ -10,16 +16,16 @@ use iperf_zc::Moved;
 use iperf_zc::account::{Account, Fallback};
 use iperf_zc::receive::ReceiveMover;
 use iperf_zc::send::SendMover;
-use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 use socket2::Socket;
 
-use crate::counters::{Counters, Phase};
-use crate::cpu::CpuTime;
 use crate::datagrams::DatagramCounters;
-use crate::goal::Goal;
-use crate::pacer::{Grant, Pacer};
+use crate::modes::Tally;
+use crate::run::cpu::CpuTime;
+use crate::sleep::sleep_until;
 use crate::waking::Waking;
+use crate::worker::counters::{Counters, Phase};
+use crate::worker::pacer::{Grant, Pacer};
+use crate::worker::quota::Quota;
 
 /// How a worker came to its end.
 #[derive(Debug)]
@@ -39,22 +45,11 @@ pub enum Ending {
 /// Wakes the driver: something happened that it need not wait for a tick to handle.
 pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// What a worker had done when it stopped counting.
-#[derive(Clone, Debug)]
-pub(crate) struct Tally {
-    /// CPU time of its thread.
-    pub(crate) cpu: CpuTime,
-    /// How the bytes went through.
-    pub(crate) account: Account,
-    /// Why more of them were copied than asked for.
-    pub(crate) fallback: Option<Fallback>,
-}
-
 /// What both loops work with.
 pub(crate) struct Task {
     pub(crate) socket: Arc<Socket>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) goal: Option<Arc<Goal>>,
+    pub(crate) quota: Option<Arc<Quota>>,
     pub(crate) wake: Wake,
     /// Set when the worker stops counting.
     pub(crate) tally: Arc<OnceLock<Tally>>,
@@ -66,8 +61,8 @@ impl Task {
     fn count(&self, moved: Moved) {
         let (bytes, blocks) = (moved.bytes as u64, u64::from(moved.blocks));
         self.counters.add(bytes, blocks);
-        if let Some(goal) = &self.goal
-            && goal.moved(bytes, blocks)
+        if let Some(quota) = &self.quota
+            && quota.moved(bytes, blocks)
         {
             (self.wake)();
         }
@@ -139,7 +134,7 @@ fn send_loop(
         }
         if granted == 0 {
             granted = match pacer.as_mut().map(|pacer| pacer.grant(Instant::now())) {
-                None if task.goal.is_some() => fair_share,
+                None if task.quota.is_some() => fair_share,
                 None => UNPACED,
                 Some(Grant::Blocks(blocks)) => blocks,
                 Some(Grant::Wait(due)) => {
@@ -147,8 +142,8 @@ fn send_loop(
                     continue;
                 }
             };
-            if let Some(goal) = &task.goal {
-                granted = goal.claim(granted, block);
+            if let Some(quota) = &task.quota {
+                granted = quota.claim(granted, block);
                 if granted == 0 {
                     return Ending::QuotaMet;
                 }
@@ -229,13 +224,4 @@ fn drain(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
         }
     }
     Ending::Stopped
-}
-
-/// Sleeps until `due`, or until a signal cuts it short. Unlike `std::thread::sleep` it can be woken.
-pub(crate) fn sleep_until(due: Instant) {
-    let left = due.saturating_duration_since(Instant::now());
-    // A second at a time is often enough to see every stop, should its signal come just before the call.
-    let nap = TimeSpec::from_duration(left.min(Duration::from_secs(1)));
-    // However it ends, the caller looks at the clock again.
-    let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &nap);
 }
