@@ -32,6 +32,14 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
     for warning in &invocation.warnings {
         complain(&format!("warning: {warning}"));
     }
+    for notice in &invocation.notices {
+        if invocation.output.json {
+            // Stdout is for the document alone.
+            complain(notice);
+        } else {
+            print(&format!("{notice}\n"));
+        }
+    }
     let Invocation {
         job,
         output,

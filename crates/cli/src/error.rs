@@ -125,10 +125,8 @@ impl From<Code> for ParameterError {
 impl ParameterError {
     /// Refuses the value of an option.
     pub(crate) fn value(spec: &Spec, value: &OsStr, must: impl Into<String>) -> Self {
-        let short = spec.short.iter().map(|letter| format!("-{letter}"));
-        let long = spec.long.iter().take(1).map(|name| format!("--{name}"));
         Self::Value {
-            option: short.chain(long).collect::<Vec<_>>().join("/"),
+            option: spec.name(),
             value: value.to_string_lossy().into_owned(),
             must: must.into(),
         }

@@ -13,8 +13,10 @@ pub struct Invocation {
     pub output: OutputOptions,
     /// How to run.
     pub process: ProcessOptions,
-    /// What the user should know; each is told as `warning: TEXT`.
+    /// What the user should know; each is printed on stderr as `warning: TEXT`.
     pub warnings: Vec<String>,
+    /// Lines that iperf3 prints on stdout before anything else.
+    pub notices: Vec<String>,
 }
 
 impl Invocation {
@@ -25,6 +27,7 @@ impl Invocation {
             output: OutputOptions::default(),
             process: ProcessOptions::default(),
             warnings: Vec::new(),
+            notices: Vec::new(),
         }
     }
 }

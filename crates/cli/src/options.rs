@@ -50,6 +50,15 @@ pub(crate) struct Spec {
     pub(crate) help: &'static str,
 }
 
+impl Spec {
+    /// Its names, for messages.
+    pub(crate) fn name(&self) -> String {
+        let short = self.short.iter().map(|letter| format!("-{letter}"));
+        let long = self.long.iter().take(1).map(|name| format!("--{name}"));
+        short.chain(long).collect::<Vec<_>>().join("/")
+    }
+}
+
 macro_rules! options {
     ($($(#[$doc:meta])* $group:ident $heading:literal {
         $($name:ident [$($short:literal)?] [$($long:literal)*] $takes:expr, $help:expr;)*

@@ -1,9 +1,10 @@
 //! The text behind an option, and the ways to read it.
 //!
-//! iperf3 reads a number as far as it goes and takes nothing for 0. Here a number must be one from its first
-//! character to its last. Where iperf3 refuses what it would have read, it is refused in the same words; where
-//! iperf3 goes on with a number that nobody wrote, it is refused in our own.
+//! A number is read as iperf3 reads it: as far as it goes, and nothing is 0. Whenever that is not the whole text, a
+//! note states what was understood, and becomes a warning. Refused is what iperf3 refuses, in its words, and in our
+//! own what would mean a flood, an endless test or a negative amount by mistake.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -15,10 +16,22 @@ use iperf_model::units;
 use crate::error::ParameterError;
 use crate::options::Spec;
 
+/// What was understood of values that were not read to their ends.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(RefCell<Vec<String>>);
+
+impl Notes {
+    /// One warning each.
+    pub(crate) fn into_warnings(self) -> Vec<String> {
+        self.0.into_inner()
+    }
+}
+
 /// The value of an option, or a part of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value<'a> {
     spec: &'static Spec,
+    notes: &'a Notes,
     /// What was written, for messages.
     whole: &'a OsStr,
     /// What is to be read.
@@ -26,9 +39,10 @@ pub(crate) struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub(crate) fn new(spec: &'static Spec, whole: &'a OsStr) -> Self {
+    pub(crate) fn new(spec: &'static Spec, whole: &'a OsStr, notes: &'a Notes) -> Self {
         Self {
             spec,
+            notes,
             whole,
             part: whole,
         }
@@ -74,50 +88,81 @@ impl<'a> Value<'a> {
         self.part.is_empty()
     }
 
-    /// A decimal whole number. `outside` is for what iperf3 would find out of range, which is 0 for no number.
-    pub(crate) fn integer<T: TryFrom<i64>>(
+    /// Warns that the text was read as something else than it may seem to mean.
+    pub(crate) fn note(&self, understood: impl Display) {
+        let option = self.spec.name();
+        let text = self.part.to_string_lossy();
+        let note = format!("{option}: '{text}' is read as {understood}");
+        self.notes.0.borrow_mut().push(note);
+    }
+
+    /// A decimal whole number, as `atoi` reads it: 0 where there is none. `outside` is for what is out of range.
+    pub(crate) fn integer<T: TryFrom<i64> + Display>(
         &self,
         range: RangeInclusive<i64>,
         outside: impl Into<ParameterError>,
     ) -> Result<T, ParameterError> {
-        let number = leading_integer(self.str()?, false);
-        let (read, rest) = number.unwrap_or((0, ""));
-        self.whole_number(read, number.is_some() && rest.is_empty(), &range, outside)
+        self.whole_number(leading_integer(self.str()?, false), &range, outside)
     }
 
-    /// A whole number in the notations of C: 10, 0x10 or 010. `outside` is for what iperf3 would refuse, which no
-    /// number at all is too.
-    pub(crate) fn c_integer<T: TryFrom<i64>>(
+    /// A whole number in the notations of C, as `strtol` reads it: 10, 0x10 or 010. `outside` is for what is out of
+    /// range, and for no number at all.
+    pub(crate) fn c_integer<T: TryFrom<i64> + Display>(
         &self,
         range: RangeInclusive<i64>,
         outside: impl Into<ParameterError>,
     ) -> Result<T, ParameterError> {
         match leading_integer(self.str()?, true) {
-            Some((read, rest)) => self.whole_number(read, rest.is_empty(), &range, outside),
             None => Err(outside.into()),
+            number => self.whole_number(number, &range, outside),
         }
     }
 
-    fn whole_number<T: TryFrom<i64>>(
+    /// Whether the text is a whole number in the notations of C, and nothing else.
+    pub(crate) fn is_c_integer(&self) -> bool {
+        let number = self.part.to_str().map(|text| leading_integer(text, true));
+        matches!(number, Some(Some((_, ""))))
+    }
+
+    fn whole_number<T: TryFrom<i64> + Display>(
         &self,
-        read: i64,
-        complete: bool,
+        number: Option<(i64, &str)>,
         range: &RangeInclusive<i64>,
         outside: impl Into<ParameterError>,
     ) -> Result<T, ParameterError> {
+        let (read, rest) = number.unwrap_or((0, ""));
         match T::try_from(read) {
-            Ok(number) if range.contains(&read) => {
-                if complete {
-                    Ok(number)
-                } else {
-                    Err(self.refuse(between("a whole number", range)))
+            Ok(read_as) if range.contains(&read) => {
+                if number.is_none() || !rest.is_empty() {
+                    self.note(&read_as);
                 }
+                Ok(read_as)
             }
             _ => Err(outside.into()),
         }
     }
 
-    /// Seconds with a fraction: 0, or within the range.
+    /// The whole seconds after which something ends; 0 is never, and has to be meant: it is written as `0` or `inf`.
+    pub(crate) fn time_limit(
+        &self,
+        longest: i64,
+        outside: impl Into<ParameterError>,
+    ) -> Result<u32, ParameterError> {
+        let text = self.str()?;
+        let endless = ["inf", "infinity"];
+        if endless.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+            self.note("0, which is without end");
+            return Ok(0);
+        }
+        match self.integer(0..=longest, outside)? {
+            0 if !matches!(leading_integer(text, false), Some((0, ""))) => Err(self.refuse(
+                format!("a whole number from 1 to {longest}, or 0 or inf for no end"),
+            )),
+            seconds => Ok(seconds),
+        }
+    }
+
+    /// Seconds with a fraction, as `atof` reads them: 0, or within the range.
     pub(crate) fn seconds(
         &self,
         range: &RangeInclusive<f64>,
@@ -129,47 +174,60 @@ impl<'a> Value<'a> {
             return Err(outside.into());
         }
         if number.is_none() || !rest.is_empty() {
-            return Err(self.refuse(format!("0 or {}", between("a number of seconds", range))));
+            self.note(read);
         }
         Ok(Duration::from_secs_f64(read))
     }
 
     /// A number whose unit letters are powers of 1024, rounded down.
-    pub(crate) fn size<T: TryFrom<i64>>(
+    pub(crate) fn size<T: TryFrom<i64> + Display>(
         &self,
         range: RangeInclusive<i64>,
         outside: impl Into<ParameterError>,
     ) -> Result<T, ParameterError> {
-        self.scaled(units::parse_binary(self.str()?)?, range, outside)
+        let (number, rest) = units::parse_binary(self.str()?)?;
+        self.scaled(
+            number,
+            rest.is_empty() && !is_fraction(number),
+            &range,
+            outside,
+        )
     }
 
-    /// A number whose unit letters are powers of 1000, rounded down.
+    /// Bits per second: a number whose unit letters are powers of 1000, rounded down.
     pub(crate) fn rate(&self) -> Result<u64, ParameterError> {
-        let range = 0..=i64::MAX;
+        let (number, rest) = units::parse_decimal(self.str()?)?;
+        if is_fraction(number) {
+            // Rounded down it would be 0, which is no limit.
+            return Err(self.refuse("0 for no limit, or from 1 to less than 2^63 bits per second"));
+        }
         let outside = self.refuse("from 0 to less than 2^63 bits per second");
-        self.scaled(units::parse_decimal(self.str()?)?, range, outside)
+        self.scaled(number, rest.is_empty(), &(0..=i64::MAX), outside)
     }
 
-    fn scaled<T: TryFrom<i64>>(
+    fn scaled<T: TryFrom<i64> + Display>(
         &self,
         number: f64,
-        range: RangeInclusive<i64>,
+        exact: bool,
+        range: &RangeInclusive<i64>,
         outside: impl Into<ParameterError>,
     ) -> Result<T, ParameterError> {
-        if 0.0 < number && number < 1.0 {
-            // Rounded down it would be 0, which means no limit or the default.
-            return Err(self.refuse("0, or 1 or more"));
-        }
         let read = round_down(number);
         match T::try_from(read) {
-            Ok(number) if range.contains(&read) && read != i64::MAX => Ok(number),
+            Ok(read_as) if range.contains(&read) && read != i64::MAX && !number.is_nan() => {
+                if !exact {
+                    self.note(&read_as);
+                }
+                Ok(read_as)
+            }
             _ => Err(outside.into()),
         }
     }
 }
 
-fn between<T: Display>(what: &str, range: &RangeInclusive<T>) -> String {
-    format!("{what} from {} to {}", range.start(), range.end())
+/// Whether a number becomes 0 when it is rounded down, though it is not.
+fn is_fraction(number: f64) -> bool {
+    0.0 < number && number < 1.0
 }
 
 #[expect(
@@ -215,113 +273,206 @@ mod tests {
     use crate::options::{Local, OPTIONS, Opt};
     use iperf_proto::Code;
 
-    fn value(text: &str) -> Value<'_> {
+    /// Reads a text as the value of an option, and returns the notes too.
+    fn read<T>(
+        text: &str,
+        read: impl FnOnce(Value<'_>) -> Result<T, ParameterError>,
+    ) -> (Result<T, String>, Vec<String>) {
         let port = |spec: &&Spec| spec.opt == Opt::Local(Local::Port);
-        Value::new(OPTIONS.iter().find(port).unwrap(), OsStr::new(text))
+        let spec = OPTIONS.iter().find(port).unwrap();
+        let notes = Notes::default();
+        let result = read(Value::new(spec, OsStr::new(text), &notes));
+        (
+            result.map_err(|error| error.to_string()),
+            notes.into_warnings(),
+        )
     }
 
-    fn said<T: std::fmt::Debug>(result: Result<T, ParameterError>) -> String {
-        result.unwrap_err().to_string()
+    /// What a text that is read whole means.
+    fn exact<T>(text: &str, by: impl FnOnce(Value<'_>) -> Result<T, ParameterError>) -> T {
+        let (result, notes) = read(text, by);
+        assert!(notes.is_empty(), "{text}: {notes:?}");
+        result.unwrap()
+    }
+
+    /// What another text is taken to mean, with the note about it.
+    fn noted<T: Display>(text: &str, by: impl FnOnce(Value<'_>) -> Result<T, ParameterError>) -> T {
+        let (result, notes) = read(text, by);
+        let result = result.unwrap();
+        assert_eq!(notes, [format!("-p/--port: '{text}' is read as {result}")]);
+        result
+    }
+
+    fn refused<T: std::fmt::Debug>(
+        text: &str,
+        by: impl FnOnce(Value<'_>) -> Result<T, ParameterError>,
+    ) -> String {
+        let (result, _) = read(text, by);
+        result.unwrap_err()
     }
 
     #[test]
-    fn whole_numbers_are_read_to_their_end() {
-        let read = |text| value(text).integer::<u16>(0..=100, Code::TOS);
-        assert_eq!(read("100").unwrap(), 100);
-        assert_eq!(read("+7").unwrap(), 7);
-        assert_eq!(read("007").unwrap(), 7);
-        for text in ["", "x", "1.9", "2x", "5 ", "0x10", "-", "1e1"] {
-            assert_eq!(
-                said(read(text)),
-                format!(
-                    "invalid value '{text}' for -p/--port: must be a whole number from 0 to 100"
-                )
-            );
+    fn whole_numbers_are_those_of_atoi() {
+        let by = |value: Value<'_>| value.integer::<u16>(0..=100, Code::TOS);
+        for (text, number) in [("100", 100), ("+7", 7), ("007", 7), (" 5", 5), ("-0", 0)] {
+            assert_eq!(exact(text, by), number, "{text}");
         }
-        for text in [
-            "101",
-            "-1",
-            "101x",
-            "-1.5",
-            "99999999999999999999",
-            "-99999999999999999999",
+        for (text, number) in [
+            ("", 0),
+            ("x", 0),
+            ("-", 0),
+            ("1.9", 1),
+            ("2x", 2),
+            ("5 ", 5),
+            ("0x10", 0),
+            ("1e1", 1),
         ] {
-            assert_eq!(said(read(text)), Code::TOS.text(), "{text}");
+            assert_eq!(noted(text, by), number, "{text}");
+        }
+        for text in ["101", "-1", "101x", "-1.5", "99999999999999999999"] {
+            assert_eq!(refused(text, by), Code::TOS.text(), "{text}");
         }
     }
 
     #[test]
     fn no_number_is_out_of_a_range_without_zero() {
         for text in ["", "x", "0", "0x10"] {
-            let read = value(text).integer::<u16>(1..=100, Code::PORT);
-            assert_eq!(said(read), Code::PORT.text(), "{text}");
+            let by = |value: Value<'_>| value.integer::<u16>(1..=100, Code::PORT);
+            assert_eq!(refused(text, by), Code::PORT.text(), "{text}");
         }
     }
 
     #[test]
     fn numbers_of_c_have_three_notations() {
-        let read = |text| value(text).c_integer::<u32>(0..=255, Code::TOS);
-        assert_eq!(read("16").unwrap(), 16);
-        assert_eq!(read("0x1F").unwrap(), 31);
-        assert_eq!(read("0XfF").unwrap(), 255);
-        assert_eq!(read("010").unwrap(), 8);
-        assert_eq!(read("0").unwrap(), 0);
-        for text in ["", "x", "256", "-1", "0x100"] {
-            assert_eq!(said(read(text)), Code::TOS.text(), "{text}");
+        let by = |value: Value<'_>| value.c_integer::<u32>(0..=255, Code::TOS);
+        for (text, number) in [
+            ("16", 16),
+            ("0x1F", 31),
+            ("0XfF", 255),
+            ("010", 8),
+            ("0", 0),
+        ] {
+            assert_eq!(exact(text, by), number, "{text}");
         }
-        for text in ["0x", "0x1g", "08", "5x"] {
-            assert!(said(read(text)).starts_with("invalid value"), "{text}");
+        for (text, number) in [("0x", 0), ("0x1g", 1), ("08", 0), ("5x", 5), ("2/2", 2)] {
+            assert_eq!(noted(text, by), number, "{text}");
+        }
+        for text in ["", "x", "256", "-1", "0x100"] {
+            assert_eq!(refused(text, by), Code::TOS.text(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_endless_test_has_to_be_meant() {
+        let by = |value: Value<'_>| value.time_limit(86_400, Code::DURATION);
+        assert_eq!(exact("0", by), 0);
+        assert_eq!(exact("86400", by), 86_400);
+        assert_eq!(noted("10s", by), 10);
+        assert_eq!(noted("1.9", by), 1);
+        for text in ["inf", "INF", "Infinity"] {
+            let (result, notes) = read(text, by);
+            assert_eq!(result, Ok(0));
+            let note = format!("-p/--port: '{text}' is read as 0, which is without end");
+            assert_eq!(notes, [note]);
+        }
+        for text in ["abc", "", "0.5", "0x5", "0s", "=5"] {
+            assert_eq!(
+                refused(text, by),
+                format!(
+                    "invalid value '{text}' for -p/--port: must be a whole number from 1 to 86400, or 0 or inf for \
+                     no end"
+                )
+            );
+        }
+        for text in ["-1", "86401", "-1s"] {
+            assert_eq!(refused(text, by), Code::DURATION.text(), "{text}");
         }
     }
 
     #[test]
     fn a_type_narrower_than_its_range_cannot_wrap() {
-        assert_eq!(
-            said(value("70000").integer::<u16>(0..=100_000, Code::TOS)),
-            Code::TOS.text()
-        );
-        assert_eq!(
-            said(value("1G").size::<u16>(0..=i64::MAX, Code::TOS)),
-            Code::TOS.text()
-        );
+        let integer = |value: Value<'_>| value.integer::<u16>(0..=100_000, Code::TOS);
+        assert_eq!(refused("70000", integer), Code::TOS.text());
+        let size = |value: Value<'_>| value.size::<u16>(0..=i64::MAX, Code::TOS);
+        assert_eq!(refused("1G", size), Code::TOS.text());
     }
 
     #[test]
     fn seconds_may_have_a_fraction() {
-        let read = |text| value(text).seconds(&(0.1..=60.0), Code::INTERVAL);
-        assert_eq!(read("0.1").unwrap(), Duration::from_millis(100));
-        assert_eq!(read("0").unwrap(), Duration::ZERO);
-        assert_eq!(read("-0").unwrap(), Duration::ZERO);
-        assert_eq!(read("6e1").unwrap(), Duration::from_mins(1));
-        for text in ["0.05", "61", "-1", "1e99", "70x"] {
-            assert_eq!(said(read(text)), Code::INTERVAL.text(), "{text}");
+        let by = |value: Value<'_>| value.seconds(&(0.1..=60.0), Code::INTERVAL);
+        for (text, ms) in [
+            ("0.1", 100),
+            ("0", 0),
+            ("-0", 0),
+            ("6e1", 60_000),
+            ("0x10", 16_000),
+        ] {
+            assert_eq!(exact(text, by), Duration::from_millis(ms), "{text}");
         }
-        for text in ["", "abc", "nan", "inf", "1x"] {
-            assert!(said(read(text)).ends_with("must be 0 or a number of seconds from 0.1 to 60"));
+        for (text, ms, note) in [
+            ("", 0, "0"),
+            ("abc", 0, "0"),
+            ("1x", 1000, "1"),
+            ("0.5s", 500, "0.5"),
+        ] {
+            let (result, notes) = read(text, by);
+            assert_eq!(result, Ok(Duration::from_millis(ms)));
+            assert_eq!(notes, [format!("-p/--port: '{text}' is read as {note}")]);
+        }
+        for text in ["0.05", "61", "-1", "1e99", "70x", "inf", "nan"] {
+            assert_eq!(refused(text, by), Code::INTERVAL.text(), "{text}");
         }
     }
 
     #[test]
     fn units_scale_and_are_rounded_down() {
-        let size = |text| value(text).size::<u32>(0..=4096, Code::BLOCK_SIZE);
-        assert_eq!(size("1.5k").unwrap(), 1536);
-        assert_eq!(size("1.9").unwrap(), 1);
-        assert_eq!(size("0").unwrap(), 0);
-        assert_eq!(said(size("5K")), Code::BLOCK_SIZE.text());
-        assert_eq!(said(size("-1")), Code::BLOCK_SIZE.text());
-        assert_eq!(said(size("-0.5")), Code::BLOCK_SIZE.text());
-        assert_eq!(said(size("1X")), "invalid unit value or suffix: '1X'");
-        assert!(said(size("0.5")).ends_with("must be 0, or 1 or more"));
-        assert_eq!(value("10M").rate().unwrap(), 10_000_000);
-        assert!(said(value("1e30").rate()).starts_with("invalid value '1e30'"));
+        let size = |value: Value<'_>| value.size::<u32>(0..=4096, Code::BLOCK_SIZE);
+        for (text, bytes) in [("1.5k", 1536), ("1.9", 1), ("0", 0), ("0x10", 16)] {
+            assert_eq!(exact(text, size), bytes, "{text}");
+        }
+        for (text, bytes) in [("1KB", 1024), ("3Kx", 3072), ("0.5", 0), ("0.5K", 512)] {
+            if text == "0.5K" {
+                assert_eq!(exact(text, size), bytes);
+            } else {
+                assert_eq!(noted(text, size), bytes, "{text}");
+            }
+        }
+        for text in ["5K", "-1", "-0.5", "inf", "nan", "1e30"] {
+            assert_eq!(refused(text, size), Code::BLOCK_SIZE.text(), "{text}");
+        }
+        assert_eq!(refused("1X", size), "invalid unit value or suffix: '1X'");
     }
 
     #[test]
-    fn a_part_is_refused_with_the_whole() {
-        let (first, rest) = value("5/x").split('/').unwrap();
-        assert_eq!(first.rate().unwrap(), 5);
-        let refused = said(rest.unwrap().integer::<u16>(0..=9, Code::BURST));
-        assert!(refused.starts_with("invalid value '5/x' for -p/--port"));
-        assert!(value("5").split('/').unwrap().1.is_none());
+    fn a_rate_that_would_become_no_limit_is_refused() {
+        let rate = |value: Value<'_>| value.rate();
+        assert_eq!(exact("10M", rate), 10_000_000);
+        assert_eq!(exact("0", rate), 0);
+        assert_eq!(noted("10Mbit", rate), 10_000_000);
+        for text in ["1e30", "inf", "nan", "-5M", "-0.1", "9223372036854775808"] {
+            assert_eq!(
+                refused(text, rate),
+                format!(
+                    "invalid value '{text}' for -p/--port: must be from 0 to less than 2^63 bits per second"
+                )
+            );
+        }
+        assert!(
+            refused("0.5", rate)
+                .ends_with("must be 0 for no limit, or from 1 to less than 2^63 bits per second")
+        );
+    }
+
+    #[test]
+    fn a_part_is_refused_with_the_whole_and_noted_alone() {
+        let burst = |value: Value<'_>| {
+            let (rate, burst) = value.split('/')?;
+            rate.rate()?;
+            burst.unwrap().integer::<u16>(0..=9, value.refuse("R/B"))
+        };
+        assert!(refused("5/10", burst).starts_with("invalid value '5/10' for -p/--port"));
+        let (result, notes) = read("5/7x", burst);
+        assert_eq!(result, Ok(7));
+        assert_eq!(notes, ["-p/--port: '7x' is read as 7"]);
     }
 }

@@ -83,9 +83,7 @@ impl ClientDraft {
             Client::Sctp => test.transport = Transport::Sctp,
             Client::Seqpacket => test.transport = Transport::VsockSeqpacket,
             Client::Nstreams => {
-                let outside = value.refuse("a number from 0 to 65535");
-                let streams = value.size(0..=65_535, outside)?;
-                self.sctp_streams = (streams > 0).then_some(streams);
+                self.sctp_streams = sctp_streams(value)?;
             }
             Client::ConnectTimeout => {
                 let outside = value.refuse("from 0 to 2147483647 milliseconds");
@@ -108,7 +106,7 @@ impl ClientDraft {
                 test.pacing.fq_rate = None;
                 self.no_fq_pacing = true;
             }
-            Client::Time => self.time = Some(value.integer(0..=MAX_TIME, Code::DURATION)?),
+            Client::Time => self.time = Some(value.time_limit(MAX_TIME, Code::DURATION)?),
             Client::Bytes => self.bytes = count(value)?,
             Client::Blocks => self.blocks = count(value)?,
             Client::Length => {
@@ -265,9 +263,9 @@ impl ClientDraft {
         Ok(())
     }
 
-    /// What the user should not use.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let deprecated = "--no-fq-socket-pacing is deprecated".to_owned();
+    /// What iperf3 prints about options that nobody should use any more.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let deprecated = "Warning:  --no-fq-socket-pacing is deprecated".to_owned();
         self.no_fq_pacing
             .then_some(deprecated)
             .into_iter()
@@ -304,14 +302,23 @@ fn count(value: &Value<'_>) -> Result<u64, ParameterError> {
     value.size(0..=i64::MAX, value.refuse("from 0 to less than 2^63"))
 }
 
+/// Reads how many streams an SCTP association is to have; 0 leaves it to the system.
+fn sctp_streams(value: &Value<'_>) -> Result<Option<u16>, ParameterError> {
+    let streams: u64 = value.size(0..=i64::MAX, value.refuse("from 0 to less than 2^63"))?;
+    let fitting = u16::try_from(streams).unwrap_or_else(|_| {
+        value.note(format_args!("{}, the most that SCTP has", u16::MAX));
+        u16::MAX
+    });
+    Ok((fitting > 0).then_some(fitting))
+}
+
 /// Reads the name or the number of a code point.
 fn code_point(value: &Value<'_>) -> Result<u8, ParameterError> {
     match dscp::code_point(value.str()?) {
         Some(code_point) => Ok(code_point),
-        // iperf3 refuses a number that does not end where the text does.
-        None => value
-            .c_integer(0..=63, Code::DSCP)
-            .map_err(|_| Code::DSCP.into()),
+        None if value.is_c_integer() => value.c_integer(0..=63, Code::DSCP),
+        // Here iperf3 refuses a number that does not end where the text does.
+        None => Err(Code::DSCP.into()),
     }
 }
 

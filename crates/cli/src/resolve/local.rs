@@ -63,7 +63,7 @@ impl LocalDraft {
                 let (own, servers) = value.split(',')?;
                 self.options.affinity = Some(own.c_integer(0..=MAX_CPU, Code::AFFINITY)?);
                 if let Some(servers) = servers {
-                    self.server_affinity = Some(servers.c_integer(0..=MAX_CPU, Code::AFFINITY)?);
+                    self.server_affinity = Some(servers.integer(0..=MAX_CPU, Code::AFFINITY)?);
                 }
             }
             Local::Bind => self.options.bind = Some(self.host(value)?),
@@ -97,11 +97,7 @@ impl LocalDraft {
             Local::Mptcp => self.mptcp = true,
             Local::Pkcs1 => self.pkcs1 = true,
             Local::DebugMost => self.output.debug = DEBUG_MOST,
-            Local::Debug => {
-                let range = 0..=i64::from(DEBUG_MOST);
-                let outside = value.refuse("a whole number from 0 to 4");
-                self.output.debug = value.integer(range, outside)?;
-            }
+            Local::Debug => self.output.debug = debug_level(value)?,
             Local::Xbind => self.options.sctp.bind.push(value.string()?),
         }
         Ok(())
@@ -166,18 +162,38 @@ fn is_link_local(host: &str) -> bool {
         .is_ok_and(|address| address.is_unicast_link_local())
 }
 
+/// The first letter counts.
 fn format_letter(value: &Value<'_>) -> Result<char, ParameterError> {
     let text = value.str()?;
-    match text.chars().next() {
-        Some(letter) if "kmgtKMGT".contains(letter) => {
-            if text.len() == 1 {
-                Ok(letter)
-            } else {
-                Err(value.refuse("one letter of kmgtKMGT"))
-            }
-        }
-        _ => Err(Code::FORMAT.into()),
+    let letter = text.chars().next().ok_or(Code::FORMAT)?;
+    let unit = match letter {
+        'k' => "Kbits",
+        'm' => "Mbits",
+        'g' => "Gbits",
+        't' => "Tbits",
+        'K' => "KBytes",
+        'M' => "MBytes",
+        'G' => "GBytes",
+        'T' => "TBytes",
+        _ => return Err(Code::FORMAT.into()),
+    };
+    if text.len() > 1 {
+        value.note(format_args!("{letter}, which is {unit}/sec"));
     }
+    Ok(letter)
+}
+
+/// As in iperf3, a level that there is not is the highest.
+fn debug_level(value: &Value<'_>) -> Result<u8, ParameterError> {
+    let outside = value.refuse("a whole number from 0 to 4");
+    let level: i64 = value.integer(i64::MIN..=i64::MAX, outside)?;
+    Ok(match u8::try_from(level) {
+        Ok(level) if level <= DEBUG_MOST => level,
+        _ => {
+            value.note(DEBUG_MOST);
+            DEBUG_MOST
+        }
+    })
 }
 
 fn low_water(value: &Value<'_>) -> Result<ReceiveLowWater, ParameterError> {

@@ -20,7 +20,7 @@ use crate::error::{ParameterError, UsageError};
 use crate::job::{Invocation, Job};
 use crate::options::{Opt, Role};
 use crate::usage;
-use crate::value::Value;
+use crate::value::{Notes, Value};
 
 use client::ClientDraft;
 use local::LocalDraft;
@@ -29,8 +29,9 @@ use server::ServerDraft;
 /// Gives a command line its meaning.
 pub(crate) fn resolve(program: &str, args: Args) -> Result<Invocation, UsageError> {
     let mut draft = Draft::default();
+    let notes = Notes::default();
     for given in &args.given {
-        let value = Value::new(given.spec, &given.value);
+        let value = Value::new(given.spec, &given.value, &notes);
         match given.spec.opt {
             Opt::Role(Role::Help) => return Ok(Invocation::of(Job::Help(usage::long(program)))),
             Opt::Role(Role::Version) => return Ok(Invocation::of(Job::Version)),
@@ -54,7 +55,7 @@ pub(crate) fn resolve(program: &str, args: Args) -> Result<Invocation, UsageErro
     if let Some(error) = args.error {
         return Err(error.into());
     }
-    Ok(draft.finish()?)
+    Ok(draft.finish(notes.into_warnings())?)
 }
 
 /// What is to run.
@@ -91,7 +92,7 @@ impl Draft {
         }
     }
 
-    fn finish(mut self) -> Result<Invocation, ParameterError> {
+    fn finish(mut self, notes: Vec<String>) -> Result<Invocation, ParameterError> {
         let is_server = self.role == Some(Chosen::Server);
         let is_client = matches!(self.role, Some(Chosen::Client | Chosen::Loopback));
         if is_client && self.server_options {
@@ -132,7 +133,8 @@ impl Draft {
             return Err(Code::NO_ROLE.into());
         };
 
-        let warnings = [self.client.warnings(), self.local.warnings()].concat();
+        let warnings = [notes, self.local.warnings()].concat();
+        let notices = self.client.notices();
         let output = self.local.output.clone();
         let mut process = self.local.process.clone();
         let job = match (role, endpoint) {
@@ -152,6 +154,7 @@ impl Draft {
             output,
             process,
             warnings,
+            notices,
         })
     }
 }

@@ -48,7 +48,7 @@ impl ServerDraft {
                 self.idle_timeout = Some(Duration::from_secs(seconds.into()));
             }
             Server::MaxDuration => {
-                let seconds = value.integer(0..=DAY, Code::DURATION)?;
+                let seconds = value.time_limit(DAY, Code::DURATION)?;
                 self.max_duration = (seconds > 0).then_some(seconds);
             }
             Server::PrivateKey => self.private_key = Some(value.path()),
