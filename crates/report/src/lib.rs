@@ -10,6 +10,7 @@
 //! socket or a counter.
 
 mod copies;
+pub mod document;
 mod json;
 mod number;
 mod output;
@@ -23,6 +24,7 @@ use std::io;
 
 use iperf_model::{Event, Sink};
 
+pub use document::Document;
 pub use output::Output;
 
 /// What decides how output looks, apart from the test itself.

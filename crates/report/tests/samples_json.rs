@@ -13,7 +13,7 @@ mod support;
 use iperf_model::ServerOutput;
 use iperf_report::Format;
 use serde_json::Value;
-use support::{from_json, is_client, options, render, sample, samples};
+use support::{from_json, is_client, options, render, sample, samples, without_repeated_rate};
 
 #[test]
 fn documents_have_the_same_bytes() {
@@ -125,26 +125,4 @@ fn may_differ(actual: &str, expected: &str) -> bool {
         }
         _ => false,
     }
-}
-
-/// Drops a `target_bitrate` right after `system_info`: the first one of two.
-fn without_repeated_rate(text: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    for line in text.split_inclusive('\n') {
-        let repeated = line.contains("\"target_bitrate\":\t")
-            && kept
-                .last()
-                .is_some_and(|last| last.contains("\"system_info\":\t"));
-        if !repeated {
-            kept.push(line);
-        }
-    }
-    let mut text = kept.concat();
-    let compact = "x86_64\",\"target_bitrate\":";
-    while let Some(at) = text.find(compact) {
-        let from = at + "x86_64\",".len();
-        let to = from + text[from..].find(',').unwrap() + 1;
-        text.replace_range(from..to, "");
-    }
-    text
 }

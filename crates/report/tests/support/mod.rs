@@ -114,3 +114,25 @@ impl Write for Buffer {
 pub fn micros(seconds: f64) -> Duration {
     Duration::from_micros((seconds * 1e6).round() as u64)
 }
+
+/// Drops a `target_bitrate` right after `system_info`: the first one of two.
+pub fn without_repeated_rate(text: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for line in text.split_inclusive('\n') {
+        let repeated = line.contains("\"target_bitrate\":\t")
+            && kept
+                .last()
+                .is_some_and(|last| last.contains("\"system_info\":\t"));
+        if !repeated {
+            kept.push(line);
+        }
+    }
+    let mut text = kept.concat();
+    let compact = "x86_64\",\"target_bitrate\":";
+    while let Some(at) = text.find(compact) {
+        let from = at + "x86_64\",".len();
+        let to = from + text[from..].find(',').unwrap() + 1;
+        text.replace_range(from..to, "");
+    }
+    text
+}

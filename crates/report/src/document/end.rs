@@ -1,0 +1,261 @@
+//! The member `end`: what the whole test came to, without the omitted period.
+
+use serde::{Deserialize, Serialize};
+
+/// What the whole test came to. A failed test has an empty one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct End {
+    /// One element per stream, in order of creation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<EndStream>,
+    /// UDP: the sender's bytes and the receiver's losses in one object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sum: Option<EndSum>,
+    /// What was sent; with `--bidir` by the client. UDP: 3.11 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sum_sent: Option<EndSum>,
+    /// What of it was received. UDP: 3.11 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sum_received: Option<EndSum>,
+    /// `sum` of what the server sent, with `--bidir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sum_bidir_reverse: Option<EndSum>,
+    /// `sum_sent` of what the server sent, with `--bidir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sum_sent_bidir_reverse: Option<EndSum>,
+    /// `sum_received` of what the server sent, with `--bidir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sum_received_bidir_reverse: Option<EndSum>,
+    /// CPU time of both ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_utilization_percent: Option<CpuUtilization>,
+    /// TCP: congestion control where data was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_tcp_congestion: Option<String>,
+    /// TCP: congestion control where data was received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver_tcp_congestion: Option<String>,
+}
+
+/// One stream: `udp`, or `sender` and `receiver`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndStream {
+    /// A stream of datagrams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp: Option<UdpStream>,
+    /// What was sent on a stream of bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<StreamSide>,
+    /// How much of a file went through (`-F`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diskfile: Option<DiskFile>,
+    /// What was received on a stream of bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<StreamSide>,
+}
+
+/// One side of a stream of bytes. A server has 0 bytes for its peer's side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StreamSide {
+    /// The file descriptor of `start.connected[].socket`.
+    pub socket: i64,
+    /// 0.
+    pub start: f64,
+    /// Length of the test on this side, in seconds.
+    pub end: f64,
+    /// Length of the test in seconds; of a receiver, as this end measured it.
+    pub seconds: f64,
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// Over `end`.
+    pub bits_per_second: f64,
+    /// Segments that were sent again, if the sender counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retransmits: Option<u64>,
+    /// Reordering events. 3.20 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reorder: Option<u64>,
+    /// Largest congestion window in bytes; 0 where this end receives, as in the fields below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_snd_cwnd: Option<u64>,
+    /// Largest window of the peer in bytes. 3.10 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_snd_wnd: Option<u64>,
+    /// Largest round-trip time in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rtt: Option<u64>,
+    /// Smallest round-trip time in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_rtt: Option<u64>,
+    /// Mean round-trip time in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_rtt: Option<u64>,
+    /// **Own**, receiver: largest low-water mark of the socket in bytes; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rcv_lowat: Option<u64>,
+    /// Whether this end sends on the stream: the same on both sides.
+    pub sender: bool,
+    /// **Own**: how the bytes went through, if zero-copy was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zerocopy: Option<Copies>,
+}
+
+/// How much of a file went through both ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskFile {
+    /// Bytes.
+    pub sent: u64,
+    /// Bytes.
+    pub received: u64,
+    /// Bytes of the file.
+    pub size: u64,
+    /// `sent` in percent of `size`, rounded down.
+    pub percent_sent: u64,
+    /// `received` in percent of `size`, rounded down.
+    pub percent_received: u64,
+    /// The name given to `-F`.
+    pub filename: String,
+}
+
+/// A stream of datagrams: the sender's bytes and the receiver's losses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UdpStream {
+    /// The file descriptor of `start.connected[].socket`.
+    pub socket: i64,
+    /// 0.
+    pub start: f64,
+    /// Length of the test at the sender, in seconds.
+    pub end: f64,
+    /// The same.
+    pub seconds: f64,
+    /// Bytes sent; 0 on a server that receives.
+    pub bytes: u64,
+    /// Of the bytes sent.
+    pub bits_per_second: f64,
+    /// Smoothed jitter in milliseconds.
+    pub jitter_ms: f64,
+    /// Datagrams lost; late ones make it negative.
+    pub lost_packets: i64,
+    /// Datagrams sent, or else received.
+    pub packets: u64,
+    /// Lost datagrams in percent of those sent; 0 if that is not known.
+    pub lost_percent: f64,
+    /// Datagrams that came late or twice; 0 where this end sends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_of_order: Option<u64>,
+    /// **Own**: datagrams that found no room in the receiver's socket, omitted ones included. Part of `lost_packets`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket_drops: Option<u64>,
+    /// **Own**: how this end moved the datagrams: `gso`, `sendmmsg`, `send`, `gro`, `recvmmsg` or `recv`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved_by: Option<String>,
+    /// **Own**, receiver: the longest sleep that let datagrams gather, in microseconds; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rcv_nap_us: Option<u64>,
+    /// Whether this end sends.
+    pub sender: bool,
+    /// **Own**: how the bytes went through, if zero-copy was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zerocopy: Option<UdpCopies>,
+}
+
+/// All streams of one direction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndSum {
+    /// 0.
+    pub start: f64,
+    /// Length of the test in seconds.
+    pub end: f64,
+    /// The same.
+    pub seconds: f64,
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// Over `end`.
+    pub bits_per_second: f64,
+    /// Segments that were sent again, if the sender counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retransmits: Option<u64>,
+    /// UDP: mean jitter of the streams in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter_ms: Option<f64>,
+    /// UDP: datagrams lost; late ones make it negative.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_packets: Option<i64>,
+    /// UDP: datagrams sent or received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<u64>,
+    /// UDP: lost datagrams in percent of `packets`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_percent: Option<f64>,
+    /// Whether this end sends; in `sum_sent` and `sum_received` of UDP always true and false. 3.9 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<bool>,
+    /// **Own**: how the bytes of all streams went through, if zero-copy was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zerocopy: Option<Copies>,
+}
+
+/// **Own**: how the bytes went through one end, omitted ones included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Copies {
+    /// The way of moving bytes that was asked for.
+    pub requested: String,
+    /// The way that was used in the end.
+    pub used: String,
+    /// Bytes that were not copied.
+    pub bytes_not_copied: u64,
+    /// Bytes that were copied.
+    pub bytes_copied: u64,
+    /// System calls that moved bytes.
+    pub calls: u64,
+    /// Calls that mapped bytes.
+    pub mappings: u64,
+    /// Mean bytes per mapping; 0 without any.
+    pub bytes_per_mapping: u64,
+    /// Sends whose end the kernel reported.
+    pub completions: u64,
+    /// Those of them that the kernel copied after all.
+    pub completions_copied: u64,
+    /// CPU time of the streams' threads in seconds per 10⁹ bytes.
+    pub cpu_seconds_per_gigabyte: f64,
+    /// Why it is not the way that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// **Own**: how datagrams went through both ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UdpCopies {
+    /// Through the sending end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Copies>,
+    /// Through the receiving end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<Copies>,
+}
+
+/// CPU time in percent of one CPU. What the peer used is 0 on a server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CpuUtilization {
+    /// This end: user and system time.
+    pub host_total: f64,
+    /// This end: user time.
+    pub host_user: f64,
+    /// This end: system time.
+    pub host_system: f64,
+    /// The peer: user and system time.
+    pub remote_total: f64,
+    /// The peer: user time.
+    pub remote_user: f64,
+    /// The peer: system time.
+    pub remote_system: f64,
+}

@@ -1,0 +1,132 @@
+//! The result of one test as a value: what `-J` prints, and what can be read back.
+//!
+//! ```text
+//! Document ─┬─ start       who talked to whom, about what       (start.rs)
+//!           ├─ intervals   one element per report               (interval.rs)
+//!           ├─ end         what the whole test came to          (end.rs)
+//!           └─ error, title, extra_data, the server's output
+//! ```
+//!
+//! Fields have iperf3's names and stand in the order in which it prints them. A key that only some versions,
+//! transports or ends have is an `Option`, or absent when its list is empty. A key that a document lacks reads as its
+//! default. Unknown keys are ignored, so that documents of later versions can be read; they are not printed again.
+
+mod end;
+mod interval;
+mod line;
+mod read;
+mod start;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use end::{CpuUtilization, DiskFile, End, EndStream, EndSum, StreamSide, UdpCopies, UdpStream};
+pub use interval::{Interval, IntervalRow};
+pub use line::Line;
+pub use read::ReadError;
+pub use start::{Connection, HostPort, Start, TestStart, Timestamp, Vsock};
+
+pub use self::end::Copies;
+
+/// One test, as one end saw it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// Who talked to whom, about what.
+    pub start: Start,
+    /// One element per report.
+    #[serde(default)]
+    pub intervals: Vec<Interval>,
+    /// What the whole test came to; empty if it came to nothing.
+    #[serde(default)]
+    pub end: End,
+    /// Why the test failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The text of `-T`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The text of `--extra-data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_data: Option<String>,
+    /// The server's document as it arrived (`--get-server-output`). [`server_document`](Self::server_document)
+    /// reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_output_json: Option<Value>,
+    /// The server's output, if it was text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_output_text: Option<String>,
+}
+
+impl Document {
+    /// Reads what `-J` printed, of any version of iperf3 and of programs that print the same.
+    ///
+    /// ```
+    /// use iperf_report::document::Document;
+    ///
+    /// let text = r#"{"start": {"version": "iperf 3.12"}, "intervals": [], "end": {}}"#;
+    /// let document = Document::from_json(text)?;
+    /// assert_eq!(document.start.version, "iperf 3.12");
+    /// # Ok::<_, iperf_report::document::ReadError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Text that is not one JSON object with a member `start`, or a known key with a value of another type.
+    pub fn from_json(text: &str) -> Result<Self, ReadError> {
+        read::from_json(text)
+    }
+
+    /// Reads what `--json-stream` printed of one test: everything up to the `end` line. Lines after it are ignored.
+    ///
+    /// # Errors
+    ///
+    /// A line before `end` that is not a [`Line`], or no line at all.
+    pub fn from_json_lines(text: &str) -> Result<Self, ReadError> {
+        let mut document = Self::default();
+        let mut empty = true;
+        for (number, line) in text.lines().enumerate() {
+            let line = Line::from_json(line).map_err(|error| error.in_line(number + 1))?;
+            empty = false;
+            if document.add(line) {
+                break;
+            }
+        }
+        if empty {
+            return Err(ReadError::no_lines());
+        }
+        Ok(document)
+    }
+
+    /// What `-J` prints: indented by tabs, with iperf3's numbers, and a newline at the end.
+    ///
+    /// # Errors
+    ///
+    /// None that is known: every value of the type can be printed.
+    pub fn to_json(&self) -> std::io::Result<String> {
+        let mut text = crate::json::indented(self)?;
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// The server's own document, if it came and can be read.
+    pub fn server_document(&self) -> Option<Self> {
+        let value = self.server_output_json.as_ref()?;
+        read::from_value(value.clone()).ok()
+    }
+
+    /// Puts a line where it belongs. Returns whether it was the last one of its test.
+    fn add(&mut self, line: Line) -> bool {
+        match line {
+            Line::Start(start) => self.start = *start,
+            Line::Interval(interval) => self.intervals.push(*interval),
+            Line::Error(message) => self.error = Some(message),
+            Line::ServerOutputJson(value) => self.server_output_json = Some(value),
+            Line::ServerOutputText(text) => self.server_output_text = Some(text),
+            Line::End(end) => {
+                self.end = *end;
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,212 @@
+//! Reads documents of all versions, and what else prints them.
+//!
+//! A document of today has the types of [`Document`](super::Document) and is read straight into them. Others are read
+//! as plain JSON first, and what they write differently is put right there:
+//!
+//! - A key that stands twice: a second `sum`, `sum_sent` or `sum_received` is that of the reverse direction (3.9, 3.10).
+//!   Of any other key the last value counts.
+//! - `null`: a rate over no time, before 3.20. The key reads as absent, so the number is 0.
+//! - −1 in place of a count that is not known: the key reads as absent. `lost_packets` may be negative, and 3.12 and
+//!   3.13 print that as a number near 2⁶⁴.
+//! - A count with a fraction part of 0, or with an exponent.
+
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::{Map, Number, Value};
+
+/// The longest text that is read as plain JSON, in bytes. That takes many times its size.
+const LONGEST_REPAIRED: usize = 64 << 20;
+
+/// Why text is not a document or a line of one.
+#[derive(Debug)]
+pub struct ReadError {
+    line: Option<usize>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Json(serde_json::Error),
+    Array,
+    NoLines,
+}
+
+impl ReadError {
+    pub(super) fn no_lines() -> Self {
+        Kind::NoLines.into()
+    }
+
+    pub(super) fn in_line(self, line: usize) -> Self {
+        Self {
+            line: Some(line),
+            ..self
+        }
+    }
+}
+
+impl From<Kind> for ReadError {
+    fn from(kind: Kind) -> Self {
+        Self { line: None, kind }
+    }
+}
+
+impl From<serde_json::Error> for ReadError {
+    fn from(error: serde_json::Error) -> Self {
+        Kind::Json(error).into()
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an iperf3 result: ")?;
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        match &self.kind {
+            Kind::Json(error) => error.fmt(f),
+            Kind::Array => f.write_str("an array, not an object"),
+            Kind::NoLines => f.write_str("no line of JSON"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::Json(error) => Some(error),
+            Kind::Array | Kind::NoLines => None,
+        }
+    }
+}
+
+/// Reads a document or a line.
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, ReadError> {
+    // An array would be read as the members of a document without their names.
+    if text.trim_start().starts_with('[') {
+        return Err(Kind::Array.into());
+    }
+    let error = match serde_json::from_str(text) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    if !error.is_data() || text.len() > LONGEST_REPAIRED {
+        return Err(error.into());
+    }
+    let Repaired(value) = serde_json::from_str(text)?;
+    // The first error knows its place in the text.
+    serde_json::from_value(value).map_err(|second| {
+        let repaired = error.to_string().starts_with("duplicate field");
+        if repaired { second } else { error }.into()
+    })
+}
+
+/// Reads a document that is plain JSON already.
+pub(super) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ReadError> {
+    let Repaired(value) = Repaired::deserialize(value)?;
+    Ok(serde_json::from_value(value)?)
+}
+
+/// Plain JSON in which nothing is written as only some versions do.
+struct Repaired(Value);
+
+impl<'de> Deserialize<'de> for Repaired {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RepairedVisitor).map(Self)
+    }
+}
+
+struct RepairedVisitor;
+
+impl<'de> Visitor<'de> for RepairedVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(integer(value).map_or_else(|| value.into(), Value::Number))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Repaired(value)) = elements.next_element()? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some((key, Repaired(value))) = entries.next_entry::<String, _>()? {
+            insert(&mut members, key, value);
+        }
+        Ok(members.into())
+    }
+}
+
+fn insert(members: &mut Map<String, Value>, key: String, value: Value) {
+    let value = match value {
+        Value::Null => return,
+        Value::Number(number) if key == "lost_packets" => signed(&number).into(),
+        // Times may lie before the start by a rounding error, and say so with a fraction.
+        Value::Number(number) if number.as_i64().is_some_and(|n| n < 0) => return,
+        other => other,
+    };
+    let repeated = matches!(key.as_str(), "sum" | "sum_sent" | "sum_received");
+    if repeated && members.contains_key(&key) {
+        members.insert(key + "_bidir_reverse", value);
+    } else {
+        members.insert(key, value);
+    }
+}
+
+/// A number of losses; one near 2⁶⁴ is negative.
+fn signed(number: &Number) -> Number {
+    match number.as_u64() {
+        Some(unsigned) => unsigned.cast_signed().into(),
+        None => number.clone(),
+    }
+}
+
+/// A float that is a whole number as what it is.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what does not fit becomes the nearest number that does"
+)]
+fn integer(value: f64) -> Option<Number> {
+    if value.fract() != 0.0 {
+        None
+    } else if value < 0.0 {
+        Some((value as i64).into())
+    } else {
+        Some((value as u64).into())
+    }
+}

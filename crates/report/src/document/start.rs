@@ -1,0 +1,195 @@
+//! The member `start`: who talked to whom, about what.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// Who talked to whom, about what. Early failures leave most of it out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self", default)]
+pub struct Start {
+    /// One element per stream, in order of creation.
+    pub connected: Vec<Connection>,
+    /// Name and version of the program, as `iperf 3.22`.
+    pub version: String,
+    /// The fields of `uname`, separated by blanks.
+    pub system_info: String,
+    /// When the parameters were known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+    /// Client: the server as it was named on the command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connecting_to: Option<HostPort>,
+    /// Server: the address of the control connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted_connection: Option<HostPort>,
+    /// The 36 characters by which both ends name the test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+    /// TCP with `-M`: the segment size asked for, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_mss: Option<u64>,
+    /// TCP without `-M`: the segment size of the control connection in bytes; 0 on a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_mss_default: Option<u64>,
+    /// Rate asked for, per stream, in bits per second; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_bitrate: Option<u64>,
+    /// The kernel's pacing in bits per second; 0 for none. 3.13 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fq_rate: Option<u64>,
+    /// Socket buffers asked for with `-w`, in bytes; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sock_bufsize: Option<u64>,
+    /// The send buffer that the system gave, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sndbuf_actual: Option<u64>,
+    /// The receive buffer that the system gave, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rcvbuf_actual: Option<u64>,
+    /// **Own**: what the streams of a vsock test travel over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vsock: Option<Vsock>,
+    /// The parameters, once the test runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_start: Option<TestStart>,
+}
+
+/// The members that a TCP server prints early, and the one that they follow there.
+const EARLY: [&str; 3] = ["sock_bufsize", "sndbuf_actual", "rcvbuf_actual"];
+const BEFORE_EARLY: &str = "system_info";
+
+impl Start {
+    /// A server sets buffers up on its TCP listener, before it knows of a test, and iperf3 prints them then.
+    fn has_early_buffers(&self) -> bool {
+        let tcp = self.tcp_mss.is_some() || self.tcp_mss_default.is_some();
+        self.accepted_connection.is_some() && tcp
+    }
+}
+
+impl Serialize for Start {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.has_early_buffers() {
+            return Self::serialize(self, serializer);
+        }
+        let mut value = Self::serialize(self, serde_json::value::Serializer)
+            .map_err(serde::ser::Error::custom)?;
+        if let Value::Object(members) = &mut value {
+            let before = members.keys().position(|key| key == BEFORE_EARLY);
+            for (at, key) in (before.map_or(0, |at| at + 1)..).zip(EARLY) {
+                if let Some(value) = members.shift_remove(key) {
+                    members.shift_insert(at.min(members.len()), key.to_owned(), value);
+                }
+            }
+        }
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+/// The two ends of one data stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Connection {
+    /// The local file descriptor, by which the rest of the document names the stream.
+    pub socket: i64,
+    /// Numeric address; a CID over vsock.
+    pub local_host: String,
+    /// Port of this end.
+    pub local_port: u32,
+    /// Numeric address; a CID over vsock.
+    pub remote_host: String,
+    /// Port of the peer.
+    pub remote_port: u32,
+}
+
+/// One moment, three times.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Timestamp {
+    /// In the form of RFC 1123, in GMT.
+    pub time: String,
+    /// Unix seconds.
+    pub timesecs: u64,
+    /// Unix milliseconds. 3.20 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timemillisecs: Option<u64>,
+}
+
+/// A host and its port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostPort {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u32,
+}
+
+/// **Own**: what the streams of a vsock test travel over, and the buffers of their sockets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Vsock {
+    /// `vsock`, or `unix` for the socket of a VMM.
+    pub carrier: String,
+    /// The Unix socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket_file: Option<String>,
+    /// `stream` or `seqpacket`.
+    pub socket_type: String,
+    /// Buffers asked for with `-w`, in bytes; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bufsize: Option<u64>,
+    /// The send buffer that the socket kept, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sndbuf_actual: Option<u64>,
+    /// The receive buffer that the socket kept, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rcvbuf_actual: Option<u64>,
+}
+
+/// The parameters of a test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TestStart {
+    /// `TCP`, `UDP`, `SCTP` or `VSOCK`.
+    pub protocol: String,
+    /// Streams per direction.
+    pub num_streams: u64,
+    /// Bytes per block.
+    pub blksize: u64,
+    /// Seconds that are left out at the beginning.
+    pub omit: u64,
+    /// Seconds; 0 with `-n` and `-k`.
+    pub duration: u64,
+    /// Bytes to send (`-n`); 0 for no such limit.
+    pub bytes: u64,
+    /// Blocks to send (`-k`); 0 for no such limit.
+    pub blocks: u64,
+    /// 1 if the server sends.
+    pub reverse: u64,
+    /// Type of service.
+    pub tos: u64,
+    /// Rate asked for, per stream, in bits per second; 0 for none. 3.11 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_bitrate: Option<u64>,
+    /// 1 if both ends send. 3.13 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bidir: Option<u64>,
+    /// The kernel's pacing in bits per second; 0 for none. 3.13 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fqrate: Option<u64>,
+    /// Seconds between reports; 0 for none before the end. 3.17 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<f64>,
+    /// 1 if datagrams go to the system many at once. 3.21 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gso: Option<u64>,
+    /// 1 if datagrams come from the system many at once. 3.21 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gro: Option<u64>,
+}
