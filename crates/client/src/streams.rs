@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use iperf_engine::net::{self, StreamPlan, StreamRole, Target};
 use iperf_engine::{EngineError, Stream};
-use iperf_model::{ClientConfig, TestConfig, Transport};
+use iperf_model::{ClientConfig, TestConfig, Transport, stream_number};
 use iperf_proto::cookie::Cookie;
 use iperf_proto::stream_id::stream_id;
 
@@ -63,6 +63,7 @@ impl Opening {
         let deadline = Instant::now() + limit;
         let role = StreamRole {
             id: stream_id(index),
+            number: stream_number(true, test.transport, local.file.is_some(), index),
             sending: test.sends_on(index, true),
         };
         net::connect(&plan, &self.target, self.cookie.as_bytes(), role, deadline)

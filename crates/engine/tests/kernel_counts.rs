@@ -48,7 +48,11 @@ impl Ends {
             .collect();
         let stream_plan = StreamPlan::new(config, local);
         let streams = sockets.into_iter().zip(1..).map(|(socket, id)| {
-            let role = StreamRole { id, sending: sends };
+            let role = StreamRole {
+                id,
+                number: 5,
+                sending: sends,
+            };
             tcp::adopt(socket, &stream_plan, role).unwrap()
         });
         Self {

@@ -27,14 +27,27 @@ fn pairs(count: u32) -> (Vec<Stream>, Vec<Stream>) {
             &plan(),
             &Target::Inet(address),
             b"",
-            StreamRole { id, sending: true },
+            StreamRole {
+                id,
+                number: 5,
+                sending: true,
+            },
             deadline,
         )
         .unwrap();
         let accepted = Socket::from(listener.accept().unwrap().0);
         (
             sender,
-            tcp::adopt(accepted, &plan(), StreamRole { id, sending: false }).unwrap(),
+            tcp::adopt(
+                accepted,
+                &plan(),
+                StreamRole {
+                    id,
+                    number: 5,
+                    sending: false,
+                },
+            )
+            .unwrap(),
         )
     };
     (1..=count).map(connect).unzip()

@@ -86,7 +86,7 @@ pub enum Peer {
 pub struct StreamInfo {
     /// The stream's id on the wire.
     pub id: u32,
-    /// The local file descriptor, by which output names the stream.
+    /// The number by which output names the stream ([`stream_number`](crate::stream_number())); no descriptor.
     pub socket: i32,
     /// This end.
     pub local: SocketName,

@@ -13,6 +13,7 @@ mod config;
 mod endpoint;
 mod event;
 mod sample;
+mod stream_number;
 mod summary;
 mod test;
 pub mod units;
@@ -28,6 +29,7 @@ pub use event::{
     TestStarted,
 };
 pub use sample::{DatagramSample, Interval, StreamInterval, TcpSample};
+pub use stream_number::stream_number;
 pub use summary::{
     Batching, CpuUsage, FileProgress, ReceivedTotals, RunTotals, SentTotals, StreamSummary,
     StreamTotals, Summary, TcpTotals, WokenBy,

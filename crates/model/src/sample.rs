@@ -25,7 +25,7 @@ impl Interval {
 /// What one stream moved in one interval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamInterval {
-    /// The local file descriptor, by which output names the stream.
+    /// The number by which output names the stream ([`stream_number`](crate::stream_number())); no descriptor.
     pub socket: i32,
     /// Whether this end sends on the stream.
     pub sending: bool,

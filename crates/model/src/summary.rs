@@ -33,7 +33,7 @@ pub struct RunTotals {
 pub struct StreamTotals {
     /// The stream's id on the wire.
     pub id: u32,
-    /// The local file descriptor, by which output names the stream.
+    /// The number by which output names the stream ([`stream_number`](crate::stream_number())); no descriptor.
     pub socket: i32,
     /// Whether this end sends on the stream.
     pub sending: bool,
@@ -138,7 +138,7 @@ pub struct Summary {
 /// One stream as both ends saw it. What the peer did not tell is `None`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamSummary {
-    /// The local file descriptor, by which output names the stream.
+    /// The number by which output names the stream ([`stream_number`](crate::stream_number())); no descriptor.
     pub socket: i32,
     /// Whether this end sends on the stream.
     pub sending: bool,

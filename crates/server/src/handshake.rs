@@ -10,6 +10,7 @@ use iperf_engine::net::{StreamPlan, StreamRole, sctp, tcp, vsock};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{
     Buffers, CID_ANY, Direction, Limit, Listen, ServerConfig, SocketName, TestConfig, Transport,
+    stream_number,
 };
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
@@ -418,6 +419,12 @@ impl Handshake {
         let index = self.streams.len();
         StreamRole {
             id: stream_id(index),
+            number: stream_number(
+                false,
+                test.transport,
+                self.config.local.file.is_some(),
+                index,
+            ),
             sending: test.sends_on(index, false),
         }
     }

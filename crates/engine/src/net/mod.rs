@@ -102,6 +102,8 @@ pub enum Target {
 pub struct StreamRole {
     /// Its id on the wire.
     pub id: u32,
+    /// Its number in output.
+    pub number: i32,
     /// Whether this end sends on it.
     pub sending: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use iperf_model::{Buffers, SocketName, StreamInfo};
@@ -117,7 +117,7 @@ pub(crate) fn info(socket: &Socket, role: StreamRole) -> Result<StreamInfo, Engi
         .map_err(EngineError::system("read the local address"))?;
     Ok(StreamInfo {
         id: role.id,
-        socket: socket.as_raw_fd(),
+        socket: role.number,
         local: SocketName::from(local),
         remote: SocketName::from(peer(socket)?),
         sending: role.sending,

@@ -248,6 +248,7 @@ mod tests {
     fn a_stream_stands_or_its_error_names_the_module() {
         const ROLE: StreamRole = StreamRole {
             id: 1,
+            number: 5,
             sending: true,
         };
         let plan = plan(None, &[]);

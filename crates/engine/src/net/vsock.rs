@@ -7,7 +7,6 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Instant;
@@ -122,7 +121,7 @@ pub fn adopt(
     let buffers = shape(&socket, plan)?;
     let info = StreamInfo {
         id: role.id,
-        socket: socket.as_raw_fd(),
+        socket: role.number,
         local,
         remote,
         sending: role.sending,

@@ -221,6 +221,7 @@ mod tests {
 
     pub(super) const ROLE: StreamRole = StreamRole {
         id: 1,
+        number: 5,
         sending: true,
     };
 
@@ -267,6 +268,7 @@ mod tests {
         let address = server.local_addr().unwrap();
         let role = StreamRole {
             id: 1,
+            number: 5,
             sending: false,
         };
         let client = std::thread::spawn(move || {
