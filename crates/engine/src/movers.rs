@@ -6,17 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, Transport};
-use iperf_zc::map::{self, MapOptions};
-use iperf_zc::msg::MsgSender;
-use iperf_zc::packet::PacketReceiver;
 use iperf_zc::probe;
+use iperf_zc::receive::map::{self, MapOptions};
+use iperf_zc::receive::message::MessageReceiver;
+use iperf_zc::receive::packet::PacketReceiver;
+use iperf_zc::receive::splice::SpliceReceiver;
 use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
-use iperf_zc::sctp::MessageReceiver;
+use iperf_zc::send::msg::MsgSender;
+use iperf_zc::send::splice::SpliceSender;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
 use iperf_zc::source::{self, Source};
-use iperf_zc::splice::{SpliceReceiver, SpliceSender};
+use iperf_zc::udp::msg::DatagramMsgSender;
 use iperf_zc::udp::{DatagramReceiver, DatagramSender, Take, Way, WayTaken};
-use iperf_zc::udp_msg::DatagramMsgSender;
 use iperf_zc::verify::Verifier;
 
 use crate::datagrams::{self, DatagramCounters, HeaderReader, Passage};
@@ -153,7 +154,7 @@ impl Place<'_> {
                 sends(mover, modes)
             }
             SendMode::Msg => {
-                let mover = MsgSender::new(source, self.socket, false).map_err(prepare)?;
+                let mover = MsgSender::new(source, self.socket).map_err(prepare)?;
                 sends(mover, modes)
             }
         })
@@ -206,7 +207,7 @@ impl Place<'_> {
         let stamp = datagrams::stamp(self.config.udp.counters_64bit);
         if requested == SendMode::Msg {
             let offload = self.passage.way == Way::Offload;
-            let mover = DatagramMsgSender::new(&payload, offload, stamp, self.socket, false)
+            let mover = DatagramMsgSender::new(&payload, offload, stamp, self.socket)
                 .map_err(EngineError::system("prepare MSG_ZEROCOPY"))?;
             return Ok(sends(mover, Modes::new(requested, CopyMode::Msg)));
         }

@@ -4,32 +4,19 @@
 //! that empty it. A mover keeps the buffers it needs and moves about one block per call, so that a loop around it
 //! is a loop of system calls and nothing else.
 //!
-//! This is the only crate of the workspace with `unsafe` code; every block says why it is sound.
+//! The module [`sys`] is the only one of the workspace with `unsafe` code; every block says why it is sound.
 
 pub mod account;
-mod carrier;
-mod errqueue;
-pub mod interrupt;
-mod ledger;
-pub mod map;
-mod mapping;
-pub mod msg;
-pub mod packet;
-mod pipe;
 pub mod probe;
 pub mod receive;
-pub mod sctp;
 pub mod send;
-pub mod sockopt;
+mod socket_kind;
 pub mod source;
-pub mod splice;
-pub mod tcp_info;
-mod tcp_map;
+pub mod sys;
 pub mod udp;
-pub mod udp_msg;
 pub mod verify;
-pub mod vsock;
-mod vsock_map;
+
+pub use sys::{interrupt, sctp, sockopt, tcp_info, vsock};
 
 /// What one call of a mover moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,9 +6,12 @@ use std::path::Path;
 use socket2::SockRef;
 
 use crate::account::Fallback;
-use crate::carrier::Carrier;
-use crate::vsock_map::DEVICE;
-use crate::{msg, send, splice, vsock};
+use crate::send;
+use crate::send::msg;
+use crate::send::splice;
+use crate::socket_kind::SocketKind;
+use crate::sys::vsock;
+use crate::sys::vsock_zerocopy::DEVICE;
 
 /// Ways to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,10 +20,10 @@ pub enum SendMode {
     Copy,
     /// [`SendfileSender`](crate::send::SendfileSender).
     Sendfile,
-    /// [`SpliceSender`](crate::splice::SpliceSender).
+    /// [`SpliceSender`](crate::send::splice::SpliceSender).
     Splice,
-    /// [`MsgSender`](crate::msg::MsgSender), and for datagrams
-    /// [`DatagramMsgSender`](crate::udp_msg::DatagramMsgSender).
+    /// [`MsgSender`](crate::send::msg::MsgSender), and for datagrams
+    /// [`DatagramMsgSender`](crate::udp::msg::DatagramMsgSender).
     Msg,
 }
 
@@ -29,22 +32,22 @@ pub enum SendMode {
 ///
 /// To find out about [`SendMode::Msg`] the socket gets `SO_ZEROCOPY`, which alone changes nothing.
 pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallback> {
-    let carrier = Carrier::of(socket).map_err(|error| Fallback::refused("SO_DOMAIN", &error))?;
+    let kind = SocketKind::of(socket).map_err(|error| Fallback::refused("SO_DOMAIN", &error))?;
     let datagrams = |mode| {
         Err(Fallback::NotFor {
             mode,
-            carrier: carrier.name(),
+            kind: kind.name(),
         })
     };
-    match (mode, carrier) {
+    match (mode, kind) {
         (SendMode::Copy, _) => Ok(()),
         (SendMode::Msg, _) => msg::enable(socket),
         // Each datagram needs a header of its own.
-        (SendMode::Sendfile, Carrier::Udp) => datagrams("sendfile"),
-        (SendMode::Splice, Carrier::Udp) => datagrams("splice"),
-        (SendMode::Sendfile | SendMode::Splice, _) if carrier.splices() => Ok(()),
-        (SendMode::Sendfile, _) => Err(send::copied_inside(carrier)),
-        (SendMode::Splice, _) => Err(splice::copied_inside(carrier)),
+        (SendMode::Sendfile, SocketKind::Udp) => datagrams("sendfile"),
+        (SendMode::Splice, SocketKind::Udp) => datagrams("splice"),
+        (SendMode::Sendfile | SendMode::Splice, _) if kind.splices() => Ok(()),
+        (SendMode::Sendfile, _) => Err(send::copied_inside(kind)),
+        (SendMode::Splice, _) => Err(splice::copied_inside(kind)),
     }
 }
 
@@ -56,7 +59,7 @@ pub fn is_mapped_vsock_loopback(socket: BorrowedFd<'_>) -> bool {
 
 /// Whether both ends of a connected vsock are on this machine.
 pub fn is_vsock_loopback(socket: BorrowedFd<'_>) -> bool {
-    let is_vsock = matches!(Carrier::of(socket), Ok(Carrier::Vsock));
+    let is_vsock = matches!(SocketKind::of(socket), Ok(SocketKind::Vsock));
     let peer = SockRef::from(&socket).peer_addr().ok();
     let peer = peer.and_then(|address| Some(address.as_vsock_address()?.0));
     let is_here = peer.is_some_and(|cid| {

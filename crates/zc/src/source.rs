@@ -12,15 +12,11 @@
 //!
 //! Without verification the period is the block, and every block is the same. With it the content is [`pattern`].
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::io;
+use std::os::fd::BorrowedFd;
 
 use crate::Moved;
-use crate::mapping::Mapping;
+use crate::sys::sealed::SealedMemory;
 
 /// Bytes after which the pattern of a stream begins again: whole pages, so that aligned blocks stay aligned, and a
 /// prime number of them, so that hardly any length that a faulty mover could lose or repeat is a multiple of it.
@@ -46,8 +42,7 @@ fn mix(number: u64) -> u64 {
 
 /// The bytes of a stream's blocks.
 pub struct Source {
-    file: File,
-    mapping: Mapping,
+    memory: SealedMemory,
     period: usize,
     block: usize,
 }
@@ -75,18 +70,9 @@ impl Source {
                 "an empty block",
             ));
         }
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let mut file = File::from(memfd_create(c"iperf-block", flags)?);
-        for part in parts {
-            file.write_all(part)?;
-        }
-        let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
-        let length = parts.iter().map(|part| part.len()).sum();
-        let mapping = Mapping::of_file(&file, length)?;
+        let memory = SealedMemory::new(parts)?;
         Ok(Self {
-            file,
-            mapping,
+            memory,
             period,
             block,
         })
@@ -95,11 +81,6 @@ impl Source {
     /// Bytes of a block.
     pub fn block(&self) -> usize {
         self.block
-    }
-
-    /// The first block, as a sender of datagrams takes it.
-    pub fn first_block(&self) -> &[u8] {
-        self.bytes(0, self.block)
     }
 
     pub(crate) fn cursor(&self) -> Cursor {
@@ -113,17 +94,12 @@ impl Source {
 
     /// What is left of the block at the cursor.
     pub(crate) fn rest(&self, cursor: &Cursor) -> &[u8] {
-        self.bytes(cursor.position, cursor.rest())
-    }
-
-    fn bytes(&self, offset: usize, length: usize) -> &[u8] {
-        // SAFETY: the file is sealed, so its pages are there for the whole mapping and nobody can change them.
-        unsafe { self.mapping.bytes(offset, length) }
+        self.memory.bytes(cursor.position, cursor.rest())
     }
 
     /// The memory file, in which the same bytes are at the same offsets.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.memory.file()
     }
 }
 
@@ -167,6 +143,7 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::{Read, Seek};
     use std::os::unix::fs::FileExt;
 
@@ -187,7 +164,6 @@ mod tests {
     fn a_repeated_block_is_the_payload() {
         let source = Source::repeat(b"0123456789").unwrap();
         assert_eq!(taken(&source, 3, 25), b"0123456789012345678901234");
-        assert_eq!(source.first_block(), b"0123456789");
     }
 
     #[test]
@@ -228,7 +204,7 @@ mod tests {
     #[test]
     fn nobody_can_change_the_memory() {
         let source = Source::repeat(&[1; 5000]).unwrap();
-        let mut file = source.file.try_clone().unwrap();
+        let mut file = File::from(source.file().try_clone_to_owned().unwrap());
         assert!(file.write_at(&[2], 0).is_err());
         assert!(file.set_len(0).is_err());
         file.rewind().unwrap();

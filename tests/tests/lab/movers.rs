@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::{Done, Pair, Receiving, STREAM, Sending, transfer};
 use iperf_tests::lab::{Kernel, Machine, ZerocopyModule};
 use iperf_zc::account::Fallback;
-use iperf_zc::map::{self, MapOptions};
+use iperf_zc::receive::map::{self, MapOptions};
 use iperf_zc::verify::Verifier;
 use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -131,7 +131,6 @@ fn with_the_module() {
     for window in [1, 5 * 4096, 1 << 16] {
         let options = MapOptions {
             window,
-            strict: true,
             ..MapOptions::new(131_072)
         };
         let what = format!("a window of {window}");

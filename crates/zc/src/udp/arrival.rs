@@ -32,11 +32,32 @@ fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
 }
 
+/// How far apart two looks at the clocks may be before they are repeated: a thread may lose its processor in between.
+const APART: Duration = Duration::from_micros(20);
+
+/// How often the clocks are read again.
+const REPEATS: usize = 4;
+
 impl Clocks {
     pub(super) fn now() -> Self {
+        let mut before = monotonic();
+        let mut clocks = Self::between(before);
+        for _ in 0..REPEATS {
+            if clocks.monotonic.saturating_sub(before) <= APART {
+                break;
+            }
+            before = clocks.monotonic;
+            clocks = Self::between(before);
+        }
+        clocks
+    }
+
+    /// The wall clock, and the monotonic clock just after it.
+    fn between(before: Duration) -> Self {
+        let wall = read(ClockId::CLOCK_REALTIME);
         Self {
-            monotonic: monotonic(),
-            wall: read(ClockId::CLOCK_REALTIME),
+            monotonic: monotonic().max(before),
+            wall,
         }
     }
 

@@ -14,7 +14,7 @@
 //! list, when the kernel or the way to the peer refuses.
 
 mod arrival;
-mod batch;
+pub mod msg;
 mod receive;
 mod send;
 

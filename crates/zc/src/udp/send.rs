@@ -13,11 +13,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
+use crate::Moved;
 use crate::account::Account;
 use crate::send::SendMover;
-use crate::udp::batch::{self, SEND_AT_MOST};
+use crate::sys::mmsg::{self, SEND_AT_MOST};
+use crate::sys::sockopt;
 use crate::udp::{MAX_BYTES, Way, WayTaken, monotonic, unless_refused};
-use crate::{Moved, sockopt};
 
 /// The most datagrams in one call with `UDP_SEGMENT` (`UDP_MAX_SEGMENTS`): of Linux 6.9, and of every kernel before.
 const MAX_SEGMENTS: usize = 128;
@@ -104,7 +105,7 @@ impl<S: Stamp> DatagramSender<S> {
     fn send_batch(&mut self, socket: BorrowedFd<'_>, count: usize) -> Result<usize, Errno> {
         let begin = monotonic();
         self.stamp(count, begin, self.pace);
-        match batch::send(socket, &self.buffer[..count * self.block], self.block) {
+        match mmsg::send(socket, &self.buffer[..count * self.block], self.block) {
             // There is room for none: one call that waits for it. What was stamped is stamped anew.
             Err(Errno::EAGAIN) => self.send_packet(socket, 1),
             Err(error) => Err(error),

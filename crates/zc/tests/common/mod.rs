@@ -1,4 +1,4 @@
-//! Moves a verified stream from a sender to a receiver on two threads, and keeps the books of both.
+//! Moves a verified stream from a sender to a receiver on two threads, and accounts for both.
 
 #![allow(
     dead_code,
@@ -15,12 +15,13 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use iperf_zc::account::{Account, Fallback};
-use iperf_zc::map::{self, MapOptions};
-use iperf_zc::msg::MsgSender;
+use iperf_zc::receive::map::{self, MapOptions};
+use iperf_zc::receive::splice::SpliceReceiver;
 use iperf_zc::receive::{CopyReceiver, ReceiveMover, TruncReceiver};
+use iperf_zc::send::msg::MsgSender;
+use iperf_zc::send::splice::SpliceSender;
 use iperf_zc::send::{CopySender, SendMover, SendfileSender};
 use iperf_zc::source::Source;
-use iperf_zc::splice::{SpliceReceiver, SpliceSender};
 use iperf_zc::verify::Verifier;
 
 /// How long a stream of a test may take before it counts as hung.
@@ -66,7 +67,7 @@ impl Sending {
             Self::Copy => Box::new(CopySender::new(source)),
             Self::Sendfile => Box::new(SendfileSender::new(source)),
             Self::Splice => Box::new(SpliceSender::new(source).unwrap()),
-            Self::Msg => Box::new(MsgSender::new(source, socket.as_fd(), false).unwrap()),
+            Self::Msg => Box::new(MsgSender::new(source, socket.as_fd()).unwrap()),
         }
     }
 }
@@ -82,25 +83,24 @@ pub enum Receiving {
 impl Receiving {
     pub const ALL: [Self; 4] = [Self::Copy, Self::Trunc, Self::Splice, Self::Map];
 
+    /// Whether it sees the bytes, and so can check them.
+    pub fn sees_bytes(self) -> bool {
+        matches!(self, Self::Copy | Self::Map)
+    }
+
     pub fn mover(
         self,
         socket: &OwnedFd,
         block: usize,
         verifier: Option<Verifier>,
     ) -> Box<dyn ReceiveMover> {
-        let verified = verifier.is_some();
-        let verifier = || verifier.unwrap_or_else(|| Verifier::new(STREAM));
-        match self {
-            Self::Copy if verified => Box::new(CopyReceiver::new(block).verified(verifier())),
-            Self::Copy => Box::new(CopyReceiver::new(block)),
-            Self::Trunc if verified => Box::new(TruncReceiver::new(block).verified(verifier())),
-            Self::Trunc => Box::new(TruncReceiver::new(block)),
-            Self::Splice if verified => {
-                Box::new(SpliceReceiver::new(block).unwrap().verified(verifier()))
-            }
-            Self::Splice => Box::new(SpliceReceiver::new(block).unwrap()),
-            Self::Map => {
-                let verifier = verified.then(verifier);
+        match (self, verifier) {
+            (Self::Copy, Some(verifier)) => Box::new(CopyReceiver::new(block).verified(verifier)),
+            (Self::Copy, None) => Box::new(CopyReceiver::new(block)),
+            // These never see the bytes.
+            (Self::Trunc, _) => Box::new(TruncReceiver::new(block)),
+            (Self::Splice, _) => Box::new(SpliceReceiver::new(block).unwrap()),
+            (Self::Map, verifier) => {
                 map::receiver(socket.as_fd(), &MapOptions::new(block), verifier).unwrap()
             }
         }

@@ -1,16 +1,13 @@
-//! SCTP sockets of the one-to-one style (RFC 6458): their options, what the kernel knows about an association, and
-//! how to empty one.
+//! SCTP sockets of the one-to-one style (RFC 6458): their options, and what the kernel knows about an association.
 //!
 //! The layouts are those of `include/uapi/linux/sctp.h`. The C library has no calls for any of it: what other
 //! programs get from libsctp are socket options of level `SOL_SCTP` too.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use crate::account::{Account, Fallback};
-use crate::receive::ReceiveMover;
-use crate::{Moved, sockopt};
+use crate::sys::sockopt;
 
 /// `SOL_SCTP`: the number of the protocol.
 const LEVEL: libc::c_int = libc::IPPROTO_SCTP;
@@ -149,55 +146,8 @@ fn part<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
 /// is asked for.
 fn get<const N: usize>(socket: BorrowedFd<'_>, name: libc::c_int) -> io::Result<[u8; N]> {
     let mut bytes = [0_u8; N];
-    let mut length = libc::socklen_t::try_from(N).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for the borrow's lifetime; `bytes` is writable for `length` bytes, which is all
-    // that the kernel writes, and any byte pattern is a valid `u8`; `length` is a live socklen_t.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            LEVEL,
-            name,
-            bytes.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 {
-        Ok(bytes)
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Reads messages as if they were a byte stream: one that is longer than the buffer comes in parts.
-pub struct MessageReceiver {
-    inner: Box<dyn ReceiveMover>,
-}
-
-impl MessageReceiver {
-    /// Empties the socket with `inner`.
-    pub fn new(inner: Box<dyn ReceiveMover>) -> Self {
-        Self { inner }
-    }
-}
-
-impl ReceiveMover for MessageReceiver {
-    fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
-        self.inner.receive(socket, wait)
-    }
-
-    /// `FIONREAD` tells the length of the first message only; the memory of all of them is never less than what they
-    /// carry.
-    fn backlog(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        sockopt::received_memory(socket)
-    }
-
-    fn account(&self) -> Account {
-        self.inner.account()
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.inner.fallback()
-    }
+    sockopt::read(socket, LEVEL, name, &mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -67,13 +67,6 @@ impl Pipe {
         self.filled -= bytes;
         Ok(bytes)
     }
-
-    /// Reads what is in the pipe, or a part of it.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = nix::unistd::read(&self.read, buffer)?;
-        self.filled -= bytes.min(self.filled);
-        Ok(bytes)
-    }
 }
 
 fn size(pipe: &OwnedFd) -> io::Result<usize> {

@@ -1,9 +1,9 @@
 //! Sending with `MSG_ZEROCOPY` (Linux 4.14; vsock 6.7): the kernel sends the pages themselves, and says later whether
 //! it did, or copied after all, as it does over loopback.
 //!
-//! Pages must not change before their completion came. Those of a [`Source`] never do, so nothing waits for a
-//! completion but the books, and the bound on how many calls are under way. Nor does it matter when the mover goes
-//! while some are: the kernel has references of its own to the pages.
+//! Pages must not change before their completion arrives. Those of a [`Source`] never do, so completions serve only the
+//! accounting and the limit on calls in flight; dropping the mover early is safe, since the kernel holds references of
+//! its own to the pages.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
+use crate::Moved;
 use crate::account::{Account, Fallback};
-use crate::carrier::Carrier;
-use crate::errqueue::{self, Completion};
-use crate::ledger::Ledger;
 use crate::send::SendMover;
+use crate::send::ledger::Ledger;
+use crate::socket_kind::SocketKind;
 use crate::source::{Cursor, Source};
-use crate::{Moved, sockopt};
+use crate::sys::errqueue::{self, Completion};
+use crate::sys::sockopt;
 
 /// `MSG_ZEROCOPY`, linux/socket.h.
 pub(crate) const MSG_ZEROCOPY: MsgFlags = MsgFlags::from_bits_retain(0x0400_0000);
@@ -47,19 +48,19 @@ const LOOK_AROUND: Duration = Duration::from_millis(200);
 const VSOCK_QUIET: Duration = Duration::from_millis(20);
 
 /// How calls and completions belong together.
-enum Books {
+enum Completions {
     /// One completion per call.
     PerCall(Ledger),
-    Vsock(VsockBooks),
+    Vsock(VsockCompletions),
 }
 
-/// The books of a vsock. Its kernel code makes a completion for each piece into which credit cuts a call
+/// The completions of a vsock. Its kernel code makes a completion for each piece into which credit cuts a call
 /// (`virtio_transport_send_pkt_info`, net/vmw_vsock/virtio_transport_common.c), and does not say how long the piece
 /// was; 6.12 and 7.3 copy some pieces and not others. Where no call is cut, or no piece is copied, or all are, the
 /// sums are exact. Else a completion without a copy counts as a block, as far as so much was sent, which is the most
 /// that it can be.
 #[derive(Default)]
-struct VsockBooks {
+struct VsockCompletions {
     /// Bytes sent with the flag.
     flagged: u64,
     /// Calls that sent a whole block with the flag: each has one completion or more.
@@ -67,10 +68,10 @@ struct VsockBooks {
     /// Completions that came.
     seen: u64,
     uncopied: u64,
-    settled: bool,
+    closed: bool,
 }
 
-impl VsockBooks {
+impl VsockCompletions {
     fn complete(&mut self, completion: &Completion, block: usize) -> u64 {
         self.seen += completion.calls();
         if completion.copied {
@@ -114,37 +115,33 @@ enum Expects {
 pub struct MsgSender {
     source: Source,
     cursor: Cursor,
-    books: Books,
+    completions: Completions,
     unreaped: u32,
     account: Account,
     fallback: Option<Fallback>,
     /// Without it everything goes by copy.
     enabled: bool,
-    strict: bool,
 }
 
 impl MsgSender {
-    /// Sends the blocks of `source` to a connected TCP or vsock socket. Where the kernel refuses, it sends by copy, or,
-    /// with `strict`, fails with an error that wraps a [`Fallback`].
-    pub fn new(source: Source, socket: BorrowedFd<'_>, strict: bool) -> io::Result<Self> {
+    /// Sends the blocks of `source` to a connected TCP or vsock socket. Where the kernel refuses, it sends by copy.
+    pub fn new(source: Source, socket: BorrowedFd<'_>) -> io::Result<Self> {
         let fallback = enable(socket).err();
-        if strict && let Some(fallback) = &fallback {
-            return Err(fallback.clone().into());
-        }
-        let books = match Carrier::of(socket)? {
-            Carrier::Vsock | Carrier::VsockSeqpacket => Books::Vsock(VsockBooks::default()),
-            _ => Books::PerCall(Ledger::new()),
+        let completions = match SocketKind::of(socket)? {
+            SocketKind::Vsock | SocketKind::VsockSeqpacket => {
+                Completions::Vsock(VsockCompletions::default())
+            }
+            _ => Completions::PerCall(Ledger::new()),
         };
         let cursor = source.cursor();
         Ok(Self {
             source,
             cursor,
-            books,
+            completions,
             unreaped: 0,
             account: Account::default(),
             enabled: fallback.is_none(),
             fallback,
-            strict,
         })
     }
 
@@ -161,18 +158,18 @@ impl MsgSender {
 
     fn complete(&mut self, completion: &Completion) {
         let account = &mut self.account;
-        let calls = match &mut self.books {
-            Books::PerCall(ledger) => {
-                let settled = ledger.complete(completion);
+        let calls = match &mut self.completions {
+            Completions::PerCall(ledger) => {
+                let completed = ledger.complete(completion);
                 if completion.copied {
-                    account.copied += settled.bytes;
+                    account.copied += completed.bytes;
                 } else {
-                    account.uncopied += settled.bytes;
+                    account.uncopied += completed.bytes;
                 }
-                settled.calls
+                completed.calls
             }
-            Books::Vsock(books) => {
-                account.uncopied += books.complete(completion, self.source.block());
+            Completions::Vsock(completions) => {
+                account.uncopied += completions.complete(completion, self.source.block());
                 completion.calls()
             }
         };
@@ -182,9 +179,9 @@ impl MsgSender {
 
     /// Whether calls certainly lack a completion.
     fn outstanding(&self) -> bool {
-        match &self.books {
-            Books::PerCall(ledger) => ledger.outstanding() > 0,
-            Books::Vsock(books) => books.outstanding() > 0,
+        match &self.completions {
+            Completions::PerCall(ledger) => ledger.outstanding() > 0,
+            Completions::Vsock(completions) => completions.outstanding() > 0,
         }
     }
 
@@ -215,22 +212,24 @@ impl MsgSender {
 
     /// Settles what no completion has said or will say.
     fn settle(&mut self) {
-        let bytes = match &mut self.books {
-            Books::PerCall(ledger) => ledger.abandon(),
-            Books::Vsock(books) if books.settled => 0,
-            Books::Vsock(books) => {
-                books.settled = true;
-                books.flagged - books.uncopied
+        let bytes = match &mut self.completions {
+            Completions::PerCall(ledger) => ledger.abandon(),
+            Completions::Vsock(completions) if completions.closed => 0,
+            Completions::Vsock(completions) => {
+                completions.closed = true;
+                completions.flagged - completions.uncopied
             }
         };
         self.account.copied += bytes;
     }
 
     fn expects(&self) -> Expects {
-        match &self.books {
-            Books::PerCall(ledger) if ledger.outstanding() > 0 => Expects::Completion,
-            Books::PerCall(_) => Expects::Nothing,
-            Books::Vsock(books) => books.expects(self.account.copied_completions > 0),
+        match &self.completions {
+            Completions::PerCall(ledger) if ledger.outstanding() > 0 => Expects::Completion,
+            Completions::PerCall(_) => Expects::Nothing,
+            Completions::Vsock(completions) => {
+                completions.expects(self.account.copied_completions > 0)
+            }
         }
     }
 
@@ -272,10 +271,12 @@ impl SendMover for MsgSender {
         if !self.enabled {
             return self.copy(socket);
         }
-        match &self.books {
-            Books::PerCall(ledger) if ledger.is_full() => return Err(self.wait_for_room(socket)),
+        match &self.completions {
+            Completions::PerCall(ledger) if ledger.is_full() => {
+                return Err(self.wait_for_room(socket));
+            }
             // The rest of a block that was cut.
-            Books::Vsock(_) if self.cursor.rest() != self.source.block() => {
+            Completions::Vsock(_) if self.cursor.rest() != self.source.block() => {
                 return self.copy(socket);
             }
             _ => {}
@@ -289,11 +290,11 @@ impl SendMover for MsgSender {
             Ok(bytes) => {
                 self.account.calls += 1;
                 self.unreaped += 1;
-                match &mut self.books {
-                    Books::PerCall(ledger) => ledger.sent(bytes),
-                    Books::Vsock(books) => {
-                        books.flagged += bytes as u64;
-                        books.calls += u64::from(bytes == self.source.block());
+                match &mut self.completions {
+                    Completions::PerCall(ledger) => ledger.sent(bytes),
+                    Completions::Vsock(completions) => {
+                        completions.flagged += bytes as u64;
+                        completions.calls += u64::from(bytes == self.source.block());
                     }
                 }
                 Ok(self.cursor.advance(bytes))
@@ -302,7 +303,6 @@ impl SendMover for MsgSender {
             Err(Errno::ENOBUFS | Errno::ENOMEM) if self.outstanding() => {
                 Err(self.wait_for_room(socket))
             }
-            Err(Errno::ENOBUFS | Errno::ENOMEM) if self.strict => Err(Fallback::PinLimit.into()),
             Err(Errno::ENOBUFS | Errno::ENOMEM) => {
                 // Others may use up the limit just now, so the next block tries again.
                 self.fallback.get_or_insert(Fallback::PinLimit);
@@ -318,7 +318,8 @@ impl SendMover for MsgSender {
         }
         let collected = self.collect(socket, deadline);
         self.settle();
-        if matches!(self.books, Books::Vsock(_)) && self.account.copied_completions > 0 {
+        if matches!(self.completions, Completions::Vsock(_)) && self.account.copied_completions > 0
+        {
             self.fallback.get_or_insert(Fallback::Cut);
         }
         collected

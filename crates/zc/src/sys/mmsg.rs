@@ -8,20 +8,20 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 /// The most datagrams of one `sendmmsg`.
-pub(super) const SEND_AT_MOST: usize = 16;
+pub(crate) const SEND_AT_MOST: usize = 16;
 
 /// The most messages of one `recvmmsg`.
-pub(super) const RECEIVE_AT_MOST: usize = 16;
+pub(crate) const RECEIVE_AT_MOST: usize = 16;
 
 /// What came as one message: a datagram, or many that were joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// Its bytes, which may be more than there was room for.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// Bytes of each datagram but the last one, when the kernel has joined them.
-    pub(super) segment: Option<usize>,
+    pub(crate) segment: Option<usize>,
     /// When the kernel got it, by the wall clock. Of joined ones, the first.
-    pub(super) arrival: Option<Duration>,
+    pub(crate) arrival: Option<Duration>,
 }
 
 /// Room for the control messages of a datagram: with `UDP_GRO` the length of a segment, with `SO_TIMESTAMPNS` a time.
@@ -91,7 +91,7 @@ fn no_message() -> libc::mmsghdr {
 
 /// Sends the datagrams that `buffer` holds side by side, `length` bytes each and not more than [`SEND_AT_MOST`]; says
 /// how many went. It waits for the first only when there is no room for it.
-pub(super) fn send(socket: BorrowedFd<'_>, buffer: &[u8], length: usize) -> Result<usize, Errno> {
+pub(crate) fn send(socket: BorrowedFd<'_>, buffer: &[u8], length: usize) -> Result<usize, Errno> {
     let mut vectors = [libc::iovec {
         iov_base: ptr::null_mut(),
         iov_len: 0,
@@ -119,7 +119,7 @@ pub(super) fn send(socket: BorrowedFd<'_>, buffer: &[u8], length: usize) -> Resu
 
 /// Takes what is there, one message into each `slot` bytes of `buffer`, and tells about each in `messages`, whose
 /// length, or [`RECEIVE_AT_MOST`], is how many may be taken. Waits for the first if `wait`; says how many came.
-pub(super) fn receive(
+pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     slot: usize,

@@ -6,7 +6,7 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use crate::sockopt;
+use crate::sys::sockopt;
 
 /// `SO_VM_SOCKETS_BUFFER_SIZE`, `_MIN_SIZE` and `_MAX_SIZE`, linux/vm_sockets.h.
 const BUFFER_SIZE: libc::c_int = 0;
@@ -106,7 +106,9 @@ fn set<T: Copy>(socket: BorrowedFd<'_>, option: libc::c_int, value: T) -> io::Re
 }
 
 fn get(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<u64> {
-    sockopt::get(socket, libc::AF_VSOCK, option)
+    let mut value = [0; size_of::<u64>()];
+    sockopt::read(socket, libc::AF_VSOCK, option, &mut value)?;
+    Ok(u64::from_ne_bytes(value))
 }
 
 #[cfg(test)]

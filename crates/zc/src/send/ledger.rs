@@ -1,6 +1,6 @@
 //! Which calls with `MSG_ZEROCOPY` are under way, and how many bytes each has.
 
-use crate::errqueue::Completion;
+use crate::sys::errqueue::Completion;
 
 /// Calls that may be under way at a time. It divides 2^32, so that the numbers of calls wrap around evenly.
 pub(crate) const WINDOW: u32 = 1024;
@@ -15,9 +15,9 @@ pub(crate) struct Ledger {
     next: u32,
 }
 
-/// What a completion settled.
+/// What a completion completed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Settled {
+pub(crate) struct Completed {
     pub(crate) calls: u64,
     pub(crate) bytes: u64,
 }
@@ -61,22 +61,22 @@ impl Ledger {
     }
 
     /// Calls are complete, in whatever order. What is none of those under way is passed over.
-    pub(crate) fn complete(&mut self, completion: &Completion) -> Settled {
-        let mut settled = Settled::default();
+    pub(crate) fn complete(&mut self, completion: &Completion) -> Completed {
+        let mut completed = Completed::default();
         let calls = completion.calls().min(u64::from(WINDOW));
         let mut number = completion.first;
         for _ in 0..calls {
             if number.wrapping_sub(self.oldest) < self.outstanding() {
                 let bytes = std::mem::take(&mut self.bytes[Self::slot(number)]);
-                settled.calls += u64::from(bytes > 0);
-                settled.bytes += bytes as u64;
+                completed.calls += u64::from(bytes > 0);
+                completed.bytes += bytes as u64;
             }
             number = number.wrapping_add(1);
         }
         while self.oldest != self.next && self.bytes[Self::slot(self.oldest)] == 0 {
             self.oldest = self.oldest.wrapping_add(1);
         }
-        settled
+        completed
     }
 
     /// Gives up on what is under way; how many bytes that is.
@@ -101,8 +101,8 @@ mod tests {
         }
     }
 
-    fn settled(calls: u64, bytes: u64) -> Settled {
-        Settled { calls, bytes }
+    fn completed(calls: u64, bytes: u64) -> Completed {
+        Completed { calls, bytes }
     }
 
     #[test]
@@ -112,21 +112,24 @@ mod tests {
             ledger.sent(bytes);
         }
         // The calls are MAX - 1, MAX, 0, 1, 2.
-        assert_eq!(ledger.complete(&range(u32::MAX, 1)), settled(3, 2 + 3 + 4));
+        assert_eq!(
+            ledger.complete(&range(u32::MAX, 1)),
+            completed(3, 2 + 3 + 4)
+        );
         assert_eq!(ledger.outstanding(), 5);
         assert_eq!(
             ledger.complete(&range(u32::MAX - 1, u32::MAX - 1)),
-            settled(1, 1)
+            completed(1, 1)
         );
         assert_eq!(ledger.outstanding(), 1);
-        assert_eq!(ledger.complete(&range(2, 2)), settled(1, 5));
+        assert_eq!(ledger.complete(&range(2, 2)), completed(1, 5));
         assert_eq!(ledger.outstanding(), 0);
     }
 
     #[test]
     fn many_rounds_add_up_in_any_order() {
         let mut ledger = Ledger::starting_at(u32::MAX - 10_000);
-        let (mut sent, mut seen) = (0, settled(0, 0));
+        let (mut sent, mut seen) = (0, completed(0, 0));
         for round in 0..100_u32 {
             let first = ledger.next;
             for call in 0..300 {
@@ -137,11 +140,11 @@ mod tests {
             let (middle, last) = (first.wrapping_add(100), ledger.next.wrapping_sub(1));
             for part in [range(middle, last), range(first, middle.wrapping_sub(1))] {
                 let now = ledger.complete(&part);
-                seen = settled(seen.calls + now.calls, seen.bytes + now.bytes);
+                seen = completed(seen.calls + now.calls, seen.bytes + now.bytes);
             }
             assert_eq!(ledger.outstanding(), 0);
         }
-        assert_eq!(seen, settled(30_000, sent));
+        assert_eq!(seen, completed(30_000, sent));
     }
 
     #[test]
@@ -164,11 +167,11 @@ mod tests {
         let mut ledger = Ledger::new();
         ledger.sent(10);
         ledger.sent(20);
-        assert_eq!(ledger.complete(&range(2, u32::MAX)), settled(0, 0));
-        assert_eq!(ledger.complete(&range(0, 0)), settled(1, 10));
-        assert_eq!(ledger.complete(&range(0, 0)), settled(0, 0));
+        assert_eq!(ledger.complete(&range(2, u32::MAX)), completed(0, 0));
+        assert_eq!(ledger.complete(&range(0, 0)), completed(1, 10));
+        assert_eq!(ledger.complete(&range(0, 0)), completed(0, 0));
         // A range that reaches around everything.
-        assert_eq!(ledger.complete(&range(0, u32::MAX)), settled(1, 20));
+        assert_eq!(ledger.complete(&range(0, u32::MAX)), completed(1, 20));
         assert_eq!(ledger.outstanding(), 0);
     }
 

@@ -4,7 +4,9 @@
 //! `include/uapi/linux/tcp.h`; what an older kernel does not fill stays `None`.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+
+use crate::sys::sockopt;
 
 /// Room for the structure of any kernel so far (248 bytes in 6.18).
 const ROOM: usize = 512;
@@ -16,8 +18,6 @@ pub struct TcpInfo {
     pub snd_mss: u32,
     /// Maximum segment size of what is received, as the kernel estimates it, in bytes.
     pub rcv_mss: u32,
-    /// Segments sent and not acknowledged.
-    pub unacked: u32,
     /// Probes of a closed window sent without an answer.
     pub probes: u8,
     /// Path MTU in bytes.
@@ -48,22 +48,7 @@ impl TcpInfo {
     /// Asks the kernel about a connected TCP socket.
     pub fn read(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let mut bytes = [0_u8; ROOM];
-        let mut length = libc::socklen_t::try_from(ROOM).unwrap_or(libc::socklen_t::MAX);
-        // SAFETY: the descriptor is open for the borrow's lifetime; `bytes` is writable for `length` bytes, which
-        // is all that the kernel writes, and any byte pattern is a valid `u8`; `length` is a live socklen_t.
-        let result = unsafe {
-            libc::getsockopt(
-                socket.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_INFO,
-                bytes.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let filled = usize::try_from(length).unwrap_or(0).min(ROOM);
+        let filled = sockopt::read(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut bytes)?;
         Ok(Self::parse(&bytes[..filled]))
     }
 
@@ -80,7 +65,6 @@ impl TcpInfo {
             probes: bytes.get(3).copied().unwrap_or(0),
             snd_mss: u32_at(16).unwrap_or(0),
             rcv_mss: u32_at(20).unwrap_or(0),
-            unacked: u32_at(24).unwrap_or(0),
             pmtu: u32_at(60).unwrap_or(0),
             rcv_ssthresh: u32_at(64).unwrap_or(0),
             rtt: u32_at(68).unwrap_or(0),

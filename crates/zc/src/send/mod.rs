@@ -1,6 +1,10 @@
 //! Movers that fill a socket: the trait, and those of copies, `sendfile(2)` and files.
 //!
-//! Block senders send from a [`Source`]. [`splice`](crate::splice) and [`msg`](crate::msg) have further ones.
+//! Block senders send from a [`Source`]. [`splice`](crate::send::splice) and [`msg`](crate::send::msg) have further ones.
+
+pub(crate) mod ledger;
+pub mod msg;
+pub mod splice;
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -12,7 +16,7 @@ use nix::sys::socket::{MsgFlags, send};
 
 use crate::Moved;
 use crate::account::{Account, Fallback};
-use crate::carrier::{Carrier, KnownCarrier};
+use crate::socket_kind::{KnownSocketKind, SocketKind};
 use crate::source::{Cursor, Source};
 
 /// Fills a socket.
@@ -88,26 +92,26 @@ impl SendMover for CopySender {
 /// others copy inside the kernel.
 #[derive(Default)]
 struct FileCalls {
-    carrier: KnownCarrier,
+    kind: KnownSocketKind,
     account: Account,
     fallback: Option<Fallback>,
 }
 
 impl FileCalls {
     fn copies(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
-        let carrier = self.carrier.of(socket)?;
-        if !carrier.splices() && self.fallback.is_none() {
-            self.fallback = Some(copied_inside(carrier));
+        let kind = self.kind.of(socket)?;
+        if !kind.splices() && self.fallback.is_none() {
+            self.fallback = Some(copied_inside(kind));
         }
-        Ok(!carrier.splices())
+        Ok(!kind.splices())
     }
 }
 
-/// What `sendfile` does on a carrier that takes no references to pages.
-pub(crate) fn copied_inside(carrier: Carrier) -> Fallback {
+/// What `sendfile` does on a kind that takes no references to pages.
+pub(crate) fn copied_inside(kind: SocketKind) -> Fallback {
     Fallback::CopiedInside {
         call: "sendfile",
-        carrier: carrier.name(),
+        kind: kind.name(),
     }
 }
 

@@ -3,11 +3,11 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::sockopt;
+use crate::sys::sockopt;
 
 /// The kinds of sockets whose zero-copy paths differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Carrier {
+pub(crate) enum SocketKind {
     Tcp,
     Mptcp,
     Udp,
@@ -19,10 +19,10 @@ pub(crate) enum Carrier {
     Other,
 }
 
-impl Carrier {
+impl SocketKind {
     /// Asks the kernel.
     pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
-        let ask = |name| sockopt::get::<libc::c_int>(socket, libc::SOL_SOCKET, name);
+        let ask = |name| sockopt::read_int(socket, libc::SOL_SOCKET, name);
         let (domain, kind) = (ask(libc::SO_DOMAIN)?, ask(libc::SO_TYPE)?);
         let protocol = ask(libc::SO_PROTOCOL)?;
         Ok(match (domain, kind, protocol) {
@@ -61,18 +61,18 @@ impl Carrier {
     }
 }
 
-/// The carrier, asked for at the first call.
+/// The kind, asked for at the first call.
 #[derive(Default)]
-pub(crate) struct KnownCarrier(Option<Carrier>);
+pub(crate) struct KnownSocketKind(Option<SocketKind>);
 
-impl KnownCarrier {
-    pub(crate) fn of(&mut self, socket: BorrowedFd<'_>) -> io::Result<Carrier> {
-        if let Some(carrier) = self.0 {
-            return Ok(carrier);
+impl KnownSocketKind {
+    pub(crate) fn of(&mut self, socket: BorrowedFd<'_>) -> io::Result<SocketKind> {
+        if let Some(kind) = self.0 {
+            return Ok(kind);
         }
-        let carrier = Carrier::of(socket)?;
-        self.0 = Some(carrier);
-        Ok(carrier)
+        let kind = SocketKind::of(socket)?;
+        self.0 = Some(kind);
+        Ok(kind)
     }
 }
 
@@ -85,21 +85,21 @@ mod tests {
     #[test]
     fn sockets_are_told_apart() {
         let cases = [
-            (Domain::IPV4, Type::STREAM, Carrier::Tcp),
-            (Domain::IPV6, Type::STREAM, Carrier::Tcp),
-            (Domain::IPV6, Type::DGRAM, Carrier::Udp),
-            (Domain::UNIX, Type::STREAM, Carrier::Unix),
-            (Domain::UNIX, Type::DGRAM, Carrier::Other),
-            (Domain::VSOCK, Type::STREAM, Carrier::Vsock),
-            (Domain::VSOCK, Type::SEQPACKET, Carrier::VsockSeqpacket),
+            (Domain::IPV4, Type::STREAM, SocketKind::Tcp),
+            (Domain::IPV6, Type::STREAM, SocketKind::Tcp),
+            (Domain::IPV6, Type::DGRAM, SocketKind::Udp),
+            (Domain::UNIX, Type::STREAM, SocketKind::Unix),
+            (Domain::UNIX, Type::DGRAM, SocketKind::Other),
+            (Domain::VSOCK, Type::STREAM, SocketKind::Vsock),
+            (Domain::VSOCK, Type::SEQPACKET, SocketKind::VsockSeqpacket),
         ];
         for (domain, kind, expected) in cases {
             let socket = Socket::new(domain, kind, None).unwrap();
-            assert_eq!(Carrier::of(socket.as_fd()).unwrap(), expected);
+            assert_eq!(SocketKind::of(socket.as_fd()).unwrap(), expected);
         }
         let mptcp = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP));
         if let Ok(socket) = mptcp {
-            assert_eq!(Carrier::of(socket.as_fd()).unwrap(), Carrier::Mptcp);
+            assert_eq!(SocketKind::of(socket.as_fd()).unwrap(), SocketKind::Mptcp);
         }
     }
 }

@@ -1,15 +1,21 @@
 //! Movers that empty a socket.
 
+pub mod map;
+pub mod message;
+pub mod packet;
+pub mod splice;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
+use crate::Moved;
 use crate::account::{Account, Fallback};
-use crate::carrier::KnownCarrier;
+use crate::socket_kind::KnownSocketKind;
+use crate::sys::sockopt;
 use crate::verify::{self, Verifier};
-use crate::{Moved, sockopt};
 
 /// More than any receive buffer holds.
 const UNKNOWN_BACKLOG: usize = 64 << 20;
@@ -124,9 +130,8 @@ pub struct TruncReceiver {
     buffer: Vec<u8>,
     count: BlockCount,
     account: Account,
-    carrier: KnownCarrier,
+    kind: KnownSocketKind,
     fallback: Option<Fallback>,
-    verifier: Option<Verifier>,
 }
 
 impl TruncReceiver {
@@ -136,22 +141,9 @@ impl TruncReceiver {
             buffer: vec![0; block],
             count: BlockCount::new(block),
             account: Account::default(),
-            carrier: KnownCarrier::default(),
+            kind: KnownSocketKind::default(),
             fallback: None,
-            verifier: None,
         }
-    }
-
-    /// Checks what comes; the first difference is an error. To be seen the bytes must be copied first
-    /// (`MSG_PEEK`), and they count as copied.
-    pub fn verified(mut self, verifier: Verifier) -> Self {
-        self.verifier = Some(verifier);
-        self
-    }
-
-    fn peek(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<usize> {
-        let flags = flags(wait) | MsgFlags::MSG_PEEK;
-        Ok(recv(socket.as_raw_fd(), &mut self.buffer, flags)?)
     }
 
     /// Drops up to `bytes` bytes per call, whatever a block is.
@@ -164,29 +156,16 @@ impl TruncReceiver {
 
 impl ReceiveMover for TruncReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
-        let carrier = self.carrier.of(socket)?;
-        if !carrier.truncates() && self.fallback.is_none() {
+        let kind = self.kind.of(socket)?;
+        if !kind.truncates() && self.fallback.is_none() {
             self.fallback = Some(Fallback::CopiedInside {
                 call: "MSG_TRUNC",
-                carrier: carrier.name(),
+                kind: kind.name(),
             });
         }
-        let mut room = self.buffer.len();
-        // Where nothing is dropped unread, what is read can be looked at.
-        let peeks = self.verifier.is_some() && carrier.truncates();
-        if peeks {
-            room = self.peek(socket, wait)?;
-            if room == 0 {
-                return Ok(Moved::default());
-            }
-        }
         let flags = flags(wait) | MsgFlags::MSG_TRUNC;
-        let bytes = recv(socket.as_raw_fd(), &mut self.buffer[..room], flags)?;
-        let copied = peeks || !carrier.truncates();
-        self.account.pass(bytes, copied);
-        if copied {
-            verify::check(&mut self.verifier, &self.buffer[..bytes])?;
-        }
+        let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags)?;
+        self.account.pass(bytes, !kind.truncates());
         Ok(self.count.add(bytes))
     }
 

@@ -31,36 +31,40 @@ pub(crate) fn set<T: Copy>(
     }
 }
 
-/// A plain integer: any bytes are one.
-pub(crate) trait Integer: Copy + Default {}
-
-impl Integer for libc::c_int {}
-impl Integer for u64 {}
-
-/// Asks for an option that is an integer.
-pub(crate) fn get<T: Integer>(
+/// Reads an option into `value`, whose length is the most that the kernel may write; returns how many bytes it wrote.
+pub(crate) fn read(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,
-) -> io::Result<T> {
-    let mut value = T::default();
-    let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for the borrow's lifetime; `value` is writable for `length` bytes, which is all
-    // that the kernel writes, and any bytes are a valid integer; `length` is a live socklen_t.
+    value: &mut [u8],
+) -> io::Result<usize> {
+    let mut length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for the borrow's lifetime; `value` is writable for `length` bytes, which is all that
+    // the kernel writes, and any bytes are valid in it; `length` is a live socklen_t.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             level,
             name,
-            (&raw mut value).cast(),
+            value.as_mut_ptr().cast(),
             &raw mut length,
         )
     };
-    if result == 0 {
-        Ok(value)
-    } else {
-        Err(io::Error::last_os_error())
+    if result != 0 {
+        return Err(io::Error::last_os_error());
     }
+    Ok(usize::try_from(length).unwrap_or(0).min(value.len()))
+}
+
+/// Reads an option that is an `int`.
+pub(crate) fn read_int(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<libc::c_int> {
+    let mut value = [0; size_of::<libc::c_int>()];
+    read(socket, level, name, &mut value)?;
+    Ok(libc::c_int::from_ne_bytes(value))
 }
 
 /// Lets the kernel pace a socket to `bytes_per_second` (`SO_MAX_PACING_RATE`, 64 bits since Linux 4.20; TCP paces
@@ -156,24 +160,8 @@ pub fn path_mtu(socket: BorrowedFd<'_>, v4: bool) -> io::Result<usize> {
     } else {
         (libc::IPPROTO_IPV6, libc::IPV6_MTU)
     };
-    let mut mtu: libc::c_int = 0;
-    let mut length = libc::socklen_t::try_from(size_of_val(&mtu)).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for the borrow's lifetime; `mtu` is writable for `length` bytes, which is all that
-    // the kernel writes; `length` is a live socklen_t.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw mut mtu).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 {
-        Ok(usize::try_from(mtu).unwrap_or(0))
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let mtu = read_int(socket, level, name)?;
+    Ok(usize::try_from(mtu).unwrap_or(0))
 }
 
 /// Raises the receive buffer to `bytes`, beyond `net.core.rmem_max` where this process may (`SO_RCVBUFFORCE`).
@@ -199,7 +187,7 @@ pub fn set_receive_low_water(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<(
 
 /// The bytes that have to be there, as the kernel keeps them.
 pub fn receive_low_water(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    let bytes: libc::c_int = get(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT)?;
+    let bytes = read_int(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT)?;
     u32::try_from(bytes).map_err(io::Error::other)
 }
 
@@ -213,24 +201,13 @@ const MEMINFO_DROPS: usize = 8;
 
 /// Asks how a socket uses its memory.
 fn memory(socket: BorrowedFd<'_>) -> io::Result<[u32; MEMINFO_VARS]> {
-    let mut values = [0_u32; MEMINFO_VARS];
-    let mut length = libc::socklen_t::try_from(size_of_val(&values)).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for the borrow's lifetime; `values` is writable for `length` bytes, which is all
-    // that the kernel writes, and any bytes are valid u32s; `length` is a live socklen_t.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_MEMINFO,
-            values.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 {
-        Ok(values)
-    } else {
-        Err(io::Error::last_os_error())
+    let mut bytes = [0; size_of::<[u32; MEMINFO_VARS]>()];
+    read(socket, libc::SOL_SOCKET, SO_MEMINFO, &mut bytes)?;
+    let mut values = [0; MEMINFO_VARS];
+    for (value, bytes) in values.iter_mut().zip(bytes.chunks_exact(size_of::<u32>())) {
+        *value = bytes.try_into().map_or(0, u32::from_ne_bytes);
     }
+    Ok(values)
 }
 
 /// Datagrams that the kernel dropped at this socket because its receive buffer was full. It is the number that

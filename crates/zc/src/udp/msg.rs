@@ -17,11 +17,11 @@ use nix::sys::socket::{MsgFlags, send};
 
 use crate::Moved;
 use crate::account::{Account, Fallback};
-use crate::errqueue;
-use crate::ledger::{Ledger, WINDOW};
-use crate::mapping::Arena;
-use crate::msg::{self, MSG_ZEROCOPY, unless_signal};
 use crate::send::SendMover;
+use crate::send::ledger::{Ledger, WINDOW};
+use crate::send::msg::{self, MSG_ZEROCOPY, unless_signal};
+use crate::sys::errqueue;
+use crate::sys::mapping::Arena;
 use crate::udp::{MAX_BYTES, MAX_SEGMENTS_BEFORE, Stamp, monotonic, unless_refused};
 
 /// Bytes of memory that a ring has, or less.
@@ -44,28 +44,22 @@ pub struct DatagramMsgSender<S> {
     account: Account,
     fallback: Option<Fallback>,
     enabled: bool,
-    strict: bool,
 }
 
 impl<S: Stamp> DatagramMsgSender<S> {
     /// Datagrams like `payload`, which must not be empty nor longer than [`MAX_BYTES`], to a connected socket. With
-    /// `offload` the socket has `UDP_SEGMENT` set to the length of one. Where the kernel refuses, they go by copy, or,
-    /// with `strict`, this fails with an error that wraps a [`Fallback`].
+    /// `offload` the socket has `UDP_SEGMENT` set to the length of one. Where the kernel refuses, they go by copy.
     pub fn new(
         payload: &[u8],
         offload: bool,
         stamp: S,
         socket: BorrowedFd<'_>,
-        strict: bool,
     ) -> io::Result<Self> {
         let block = payload.len();
         if block == 0 || block > MAX_BYTES {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let fallback = msg::enable(socket).err();
-        if strict && let Some(fallback) = &fallback {
-            return Err(fallback.clone().into());
-        }
         let per_call = if offload {
             (MAX_BYTES / block).clamp(1, MAX_SEGMENTS_BEFORE)
         } else {
@@ -91,7 +85,6 @@ impl<S: Stamp> DatagramMsgSender<S> {
             account: Account::default(),
             enabled: fallback.is_none(),
             fallback,
-            strict,
         })
     }
 
@@ -99,13 +92,13 @@ impl<S: Stamp> DatagramMsgSender<S> {
         let mut any = false;
         while let Some(completion) = errqueue::next(socket)? {
             any = true;
-            let settled = self.ledger.complete(&completion);
-            self.account.completions += settled.calls;
+            let completed = self.ledger.complete(&completion);
+            self.account.completions += completed.calls;
             if completion.copied {
-                self.account.copied += settled.bytes;
-                self.account.copied_completions += settled.calls;
+                self.account.copied += completed.bytes;
+                self.account.copied_completions += completed.calls;
             } else {
-                self.account.uncopied += settled.bytes;
+                self.account.uncopied += completed.bytes;
             }
         }
         Ok(any)
@@ -153,9 +146,6 @@ impl<S: Stamp> SendMover for DatagramMsgSender<S> {
         if sent == Err(Errno::ENOBUFS) && flagged {
             if self.ledger.outstanding() > 0 {
                 self.wait_for_place(socket)?;
-            }
-            if self.strict {
-                return Err(Fallback::PinLimit.into());
             }
             self.fallback.get_or_insert(Fallback::PinLimit);
             let datagrams = self.ring.bytes_mut(offset, bytes);
@@ -213,7 +203,7 @@ impl<S: Stamp> SendMover for DatagramMsgSender<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sockopt;
+    use crate::sys::sockopt;
     use std::net::UdpSocket;
     use std::os::fd::AsFd;
 
@@ -238,8 +228,7 @@ mod tests {
             sockopt::set_udp_segment(a.as_fd(), u16::try_from(block).unwrap()).unwrap();
         }
         let payload = vec![7; block];
-        let mut sender =
-            DatagramMsgSender::new(&payload, offload, stamp(), a.as_fd(), true).unwrap();
+        let mut sender = DatagramMsgSender::new(&payload, offload, stamp(), a.as_fd()).unwrap();
         let mut buffer = vec![0; MAX_BYTES];
         let mut sent = 0;
         while sent < datagrams {
@@ -283,7 +272,7 @@ mod tests {
     fn a_place_that_nobody_completes_is_not_used_again() {
         let (a, b) = pair();
         let mut sender =
-            DatagramMsgSender::new(&vec![7; 60_000], false, stamp(), a.as_fd(), false).unwrap();
+            DatagramMsgSender::new(&vec![7; 60_000], false, stamp(), a.as_fd()).unwrap();
         // As if the kernel still had them all.
         for _ in 0..sender.places {
             sender.ledger.sent(1);

@@ -1,0 +1,45 @@
+//! Receiving from sockets that keep messages apart as if they were byte streams (SCTP).
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::Moved;
+use crate::account::{Account, Fallback};
+use crate::receive::ReceiveMover;
+use crate::sys::sockopt;
+
+/// Reads messages as if they were a byte stream: one that is longer than the buffer comes in parts.
+pub struct MessageReceiver {
+    inner: Box<dyn ReceiveMover>,
+}
+
+impl MessageReceiver {
+    /// Empties the socket with `inner`.
+    pub fn new(inner: Box<dyn ReceiveMover>) -> Self {
+        Self { inner }
+    }
+}
+
+impl ReceiveMover for MessageReceiver {
+    fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
+        self.inner.receive(socket, wait)
+    }
+
+    /// `FIONREAD` tells the length of the first message only; the memory of all of them is never less than what they
+    /// carry.
+    fn backlog(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        sockopt::received_memory(socket)
+    }
+
+    fn obeys_low_water(&self) -> bool {
+        self.inner.obeys_low_water()
+    }
+
+    fn account(&self) -> Account {
+        self.inner.account()
+    }
+
+    fn fallback(&self) -> Option<&Fallback> {
+        self.inner.fallback()
+    }
+}

@@ -1,0 +1,95 @@
+//! Receiving with `splice(2)`: pages go by reference through a pipe.
+//!
+//! ```text
+//! socket --splice--> pipe --splice--> /dev/null
+//! ```
+//!
+//! TCP and Unix streams pass references; on other sockets the kernel copies inside the call, which the account shows.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::fcntl::{SpliceFFlags, splice};
+use nix::sys::socket::{MsgFlags, recv};
+
+use crate::Moved;
+use crate::account::{Account, Fallback};
+use crate::receive::{BlockCount, ReceiveMover};
+use crate::send::splice::copied_inside;
+use crate::socket_kind::KnownSocketKind;
+use crate::sys::pipe::{self, Pipe};
+
+/// Bytes that a receiving pipe should have room for.
+const RECEIVE_ROOM: usize = 1 << 20;
+
+/// Takes references to received pages into a pipe, and drops them in `/dev/null`.
+pub struct SpliceReceiver {
+    pipe: Pipe,
+    null: File,
+    count: BlockCount,
+    kind: KnownSocketKind,
+    account: Account,
+    fallback: Option<Fallback>,
+}
+
+impl SpliceReceiver {
+    /// Takes as much per call as a pipe holds, and counts blocks of `block` bytes, which must not be 0. It fails when
+    /// there can be no pipe.
+    pub fn new(block: usize) -> io::Result<Self> {
+        Ok(Self {
+            pipe: Pipe::new(RECEIVE_ROOM)?,
+            null: pipe::null()?,
+            count: BlockCount::new(block),
+            kind: KnownSocketKind::default(),
+            account: Account::default(),
+            fallback: None,
+        })
+    }
+
+    fn empty_pipe(&mut self) -> io::Result<()> {
+        while self.pipe.filled() > 0 {
+            self.pipe.splice_to(self.null.as_fd(), false)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `splice` from the socket would find something, or the end: it waits if the descriptor is blocking,
+/// whatever its flags say.
+fn ready(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(socket.as_raw_fd(), &mut [0], flags)?;
+    Ok(())
+}
+
+impl ReceiveMover for SpliceReceiver {
+    fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
+        let kind = self.kind.of(socket)?;
+        if !kind.splices() && self.fallback.is_none() {
+            self.fallback = Some(copied_inside(kind));
+        }
+        // A signal may have left something from the call before, which counted it.
+        self.empty_pipe()?;
+        if !wait {
+            ready(socket)?;
+        }
+        let flags = SpliceFFlags::SPLICE_F_MOVE;
+        let room = self.pipe.capacity();
+        let bytes = splice(socket, None, self.pipe.write_end(), None, room, flags)?;
+        self.pipe.add(bytes);
+        self.account.pass(bytes, !kind.splices());
+        match self.empty_pipe() {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(self.count.add(bytes)),
+        }
+    }
+
+    fn account(&self) -> Account {
+        self.account
+    }
+
+    fn fallback(&self) -> Option<&Fallback> {
+        self.fallback.as_ref()
+    }
+}

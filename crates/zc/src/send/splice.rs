@@ -1,0 +1,93 @@
+//! Sending with `splice(2)`: pages go by reference through a pipe.
+//!
+//! ```text
+//! Source --vmsplice--> pipe --splice--> socket
+//! ```
+//!
+//! TCP and Unix streams take references; on other sockets the kernel copies inside the call, which the account shows.
+
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+
+use nix::fcntl::{SpliceFFlags, vmsplice};
+
+use crate::Moved;
+use crate::account::{Account, Fallback};
+use crate::send::SendMover;
+use crate::socket_kind::{KnownSocketKind, SocketKind};
+use crate::source::{Cursor, Source};
+use crate::sys::pipe::Pipe;
+
+/// What splice does on a kind without references to pages.
+pub(crate) fn copied_inside(kind: SocketKind) -> Fallback {
+    Fallback::CopiedInside {
+        call: "splice",
+        kind: kind.name(),
+    }
+}
+
+/// Sends blocks by reference: `vmsplice(2)` into a pipe, `splice(2)` from there into the socket.
+pub struct SpliceSender {
+    source: Source,
+    /// What is in the pipe lies behind it.
+    cursor: Cursor,
+    pipe: Pipe,
+    joins: bool,
+    kind: KnownSocketKind,
+    account: Account,
+    fallback: Option<Fallback>,
+}
+
+impl SpliceSender {
+    /// Sends the blocks of `source`. It fails when there can be no pipe.
+    pub fn new(source: Source) -> io::Result<Self> {
+        let cursor = source.cursor();
+        // A block that does not begin with a page touches one page more.
+        let pipe = Pipe::new(source.block() + 4096)?;
+        Ok(Self {
+            source,
+            cursor,
+            pipe,
+            joins: false,
+            kind: KnownSocketKind::default(),
+            account: Account::default(),
+            fallback: None,
+        })
+    }
+
+    /// Lets TCP put the end of a block and the beginning of the next one into one segment (`SPLICE_F_MORE`). The last
+    /// block of a budget is not held back.
+    #[must_use]
+    pub fn joined(mut self) -> Self {
+        self.joins = true;
+        self
+    }
+}
+
+impl SendMover for SpliceSender {
+    fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
+        let kind = self.kind.of(socket)?;
+        if !kind.splices() && self.fallback.is_none() {
+            self.fallback = Some(copied_inside(kind));
+        }
+        if self.pipe.filled() == 0 {
+            let rest = self.source.rest(&self.cursor);
+            // The pipe is empty, so something fits; without waiting, only that goes in.
+            let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+            let bytes = vmsplice(self.pipe.write_end(), &[IoSlice::new(rest)], flags)?;
+            self.pipe.add(bytes);
+        }
+        // A signal may come between the two, or cut this one short: the rest goes with the next call.
+        let bytes = self.pipe.splice_to(socket, self.joins && budget > 1)?;
+        self.account.pass(bytes, !kind.splices());
+        Ok(self.cursor.advance(bytes))
+    }
+
+    fn account(&self) -> Account {
+        self.account
+    }
+
+    fn fallback(&self) -> Option<&Fallback> {
+        self.fallback.as_ref()
+    }
+}

@@ -1,0 +1,16 @@
+//! The kernel's interfaces that no safe wrapper has, each wrapped once. The only module with `unsafe`: what it exports is
+//! safe to call with any arguments.
+#![allow(unsafe_code)]
+
+pub(crate) mod errqueue;
+pub mod interrupt;
+pub(crate) mod mapping;
+pub(crate) mod mmsg;
+pub(crate) mod pipe;
+pub mod sctp;
+pub(crate) mod sealed;
+pub mod sockopt;
+pub mod tcp_info;
+pub(crate) mod tcp_zerocopy;
+pub mod vsock;
+pub(crate) mod vsock_zerocopy;
