@@ -150,20 +150,12 @@ fn our_server_notices_that_its_client_is_gone() {
         client.signal(case.signal);
         let client = client.finish(LIMIT);
 
-        let message = if case.signal == Signal::SIGKILL {
-            "the client has unexpectedly closed the connection"
-        } else {
-            "the client has terminated"
-        };
+        let message = format!("{}: {}\n", Peer::Ours.program_name(), leaving(case.signal));
         let mut f = Findings::new();
         let said = wait_for(Duration::from_secs(5), || {
-            server
-                .process
-                .stderr_so_far()
-                .contains(message)
-                .then_some(())
+            (server.process.stderr_so_far() == message).then_some(())
         });
-        f.holds(format!("the server says: {message}"), said.is_some());
+        f.holds(format!("the server reports: {message}"), said.is_some());
         if case.client == Peer::Ours && case.signal != Signal::SIGKILL {
             f.equal("the client's exit code", client.code(), Some(0));
             let why = format!(
@@ -185,6 +177,62 @@ fn our_server_notices_that_its_client_is_gone() {
         }
         f.holds("the server lives", server.process.is_alive());
         let server = server.stop();
+        f.into_result(format!("{client}{server}"))
+    });
+}
+
+/// How a server calls the end of a client.
+fn leaving(signal: Signal) -> &'static str {
+    match signal {
+        Signal::SIGKILL => "the client has unexpectedly closed the connection",
+        _ => "the client has terminated",
+    }
+}
+
+/// The `error` of a document, or the data of the line `error` of a stream.
+fn reported_error(output: &str) -> Option<String> {
+    let lines = json::documents(output);
+    let data = lines
+        .iter()
+        .find(|line| json::text(line, "/event") == Some("error"));
+    data.and_then(|line| json::text(line, "/data"))
+        .or_else(|| json::text(lines.first()?, "/error"))
+        .map(str::to_owned)
+}
+
+/// 3.22 is held to the same.
+#[test]
+fn a_client_that_leaves_is_reported_without_a_prefix_in_json_as_well() {
+    let mut cases = Vec::new();
+    for server in [Peer::Ours, Peer::New] {
+        for client in [Peer::Ours, Peer::New, Peer::Old] {
+            for format in ["-J", "--json-stream"] {
+                for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+                    cases.push((server, client, format, signal));
+                }
+            }
+        }
+    }
+    let cases: Vec<_> = cases
+        .into_iter()
+        .map(|(server, client, args, signal)| Case {
+            client,
+            server,
+            signal,
+            args,
+        })
+        .collect();
+    parallel::each(&cases, 12, |case| {
+        let server = Server::start(case.server, &["-1", case.args]);
+        let client = start_client(case.client, server.port(), "-t 8 -b 10M");
+        in_the_middle();
+        client.signal(case.signal);
+        let client = client.finish(LIMIT);
+        let error = wait_for(LIMIT, || reported_error(&server.process.stdout_so_far()));
+        let server = server.finish(LIMIT);
+        let mut f = Findings::new();
+        f.equal("error", error.as_deref(), Some(leaving(case.signal)));
+        f.equal("stderr", server.stderr.as_str(), "");
         f.into_result(format!("{client}{server}"))
     });
 }

@@ -136,15 +136,28 @@ pub enum FailureKind {
     Error,
     /// A signal asked for the end.
     Interrupt,
+    /// The client of a server has left. iperf3 reports it without a prefix: the server did nothing wrong.
+    ClientLeft,
 }
 
 /// Why a test failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Decides the prefix of the message: `error - ` or `interrupt - `.
+    /// Decides the prefix of the message.
     pub kind: FailureKind,
     /// The message, without a prefix.
     pub message: String,
+}
+
+impl Failure {
+    /// What iperf3 prints before the message.
+    pub fn prefix(&self) -> &'static str {
+        match self.kind {
+            FailureKind::Error => "error - ",
+            FailureKind::Interrupt => "interrupt - ",
+            FailureKind::ClientLeft => "",
+        }
+    }
 }
 
 /// Takes events and writes them somewhere.

@@ -85,6 +85,9 @@ impl TestError {
     pub(crate) fn failure(&self) -> Failure {
         let kind = match self {
             Self::Interrupted(_) => FailureKind::Interrupt,
+            Self::ClientTerminated | Self::Protocol(server::Failure::ClientClosed) => {
+                FailureKind::ClientLeft
+            }
             _ => FailureKind::Error,
         };
         Failure {

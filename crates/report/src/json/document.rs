@@ -120,9 +120,8 @@ impl Document {
     fn message(&self, failure: &Failure) -> String {
         let message = &failure.message;
         match failure.kind {
-            FailureKind::Interrupt => format!("interrupt - {message}"),
             FailureKind::Error if self.options.is_client => message.clone(),
-            FailureKind::Error => format!("error - {message}"),
+            _ => format!("{}{message}", failure.prefix()),
         }
     }
 

@@ -11,8 +11,8 @@ use std::io;
 use std::sync::Arc;
 
 use iperf_model::{
-    Carrier, Direction, Event, Failure, FailureKind, Interval, Limit, Peer, ServerOutput, Sink,
-    StreamInfo, Summary, TestBegan, TestConfig, TestStarted, Transport,
+    Carrier, Direction, Event, Failure, Interval, Limit, Peer, ServerOutput, Sink, StreamInfo,
+    Summary, TestBegan, TestConfig, TestStarted, Transport,
 };
 use serde_json::Value;
 
@@ -255,14 +255,10 @@ impl TextSink {
     fn failed(&mut self, failure: &Failure) -> io::Result<()> {
         self.test.outcome = Outcome::Failed;
         self.write_held()?;
-        let kind = match failure.kind {
-            FailureKind::Error => "error",
-            FailureKind::Interrupt => "interrupt",
-        };
         let (stamp, program) = (self.stamp.now(), &self.options.program);
-        let message = &failure.message;
+        let (prefix, message) = (failure.prefix(), &failure.message);
         self.output
-            .write_error(&format!("{stamp}{program}: {kind} - {message}\n"))
+            .write_error(&format!("{stamp}{program}: {prefix}{message}\n"))
     }
 
     fn test_finished(&mut self) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 use iperf_model::SocketName;
 
 use super::*;
+use iperf_model::FailureKind;
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
