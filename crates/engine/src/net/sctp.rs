@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use iperf_model::Buffers;
 use iperf_zc::{sctp, sockopt};
+use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
@@ -23,8 +24,8 @@ const SEGMENTS: std::ops::RangeInclusive<u16> = 512..=u16::MAX;
 /// How many associations may wait to be accepted. They come one after another.
 const BACKLOG: i32 = 128;
 
-/// What a kernel says that does not know the protocol: `EPROTONOSUPPORT`, `ESOCKTNOSUPPORT`.
-const UNKNOWN_PROTOCOL: [i32; 2] = [93, 94];
+/// What a kernel without the protocol answers.
+const UNKNOWN_PROTOCOL: [Errno; 2] = [Errno::EPROTONOSUPPORT, Errno::ESOCKTNOSUPPORT];
 
 /// Opens the client's end of a stream and writes `greeting` as its first bytes.
 pub(crate) fn connect(
@@ -82,7 +83,7 @@ pub fn adopt(socket: Socket, plan: &StreamPlan, role: StreamRole) -> Result<Stre
 fn open(address: SocketAddr) -> Result<Socket, EngineError> {
     let domain = Domain::for_address(address);
     Socket::new(domain, Type::STREAM, Some(Protocol::SCTP)).map_err(|source| {
-        match source.raw_os_error() {
+        match source.raw_os_error().map(Errno::from_raw) {
             Some(errno) if UNKNOWN_PROTOCOL.contains(&errno) => EngineError::NoSctp(source),
             _ => EngineError::system("open a socket")(source),
         }

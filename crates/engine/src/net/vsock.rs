@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use iperf_model::{Buffers, CID_ANY, MAX_STREAMS, SocketName, StreamInfo, Transport, VsockAddress};
 use iperf_zc::vsock;
+use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::EngineError;
@@ -186,37 +187,25 @@ fn open_vsock(
 /// What the kernel's answer means here.
 fn explain(address: VsockAddress, error: io::Error) -> io::Error {
     let VsockAddress { cid, port, .. } = address;
-    let hint = match (error.raw_os_error(), cid) {
-        (Some(ENODEV | EADDRNOTAVAIL), LOCAL) => {
+    let hint = match (error.raw_os_error().map(Errno::from_raw), cid) {
+        (Some(Errno::ENODEV | Errno::EADDRNOTAVAIL), LOCAL) => {
             "CID 1 needs the kernel module vsock_loopback".to_owned()
         }
-        (Some(ENODEV | EADDRNOTAVAIL | EAFNOSUPPORT), _) => {
+        (Some(Errno::ENODEV | Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT), _) => {
             "this machine has no vsock to that CID: a guest needs vmw_vsock_virtio_transport, a host vhost_vsock"
                 .to_owned()
         }
-        (Some(ECONNRESET), LOCAL) => format!("nothing listens on port {port} of this machine"),
-        (Some(ECONNRESET), HOST) => format!("nothing listens on port {port} of the host"),
-        (Some(ECONNRESET), _) => format!("nothing listens on port {port} in guest {cid}"),
-        (Some(ETIMEDOUT), HOST) => {
+        (Some(Errno::ECONNRESET), LOCAL) => format!("nothing listens on port {port} of this machine"),
+        (Some(Errno::ECONNRESET), HOST) => format!("nothing listens on port {port} of the host"),
+        (Some(Errno::ECONNRESET), _) => format!("nothing listens on port {port} in guest {cid}"),
+        (Some(Errno::ETIMEDOUT), HOST) => {
             format!("no answer from the host: does anything listen on port {port} there?")
         }
-        (Some(ETIMEDOUT), _) => format!("no answer from CID {cid}: is there such a guest?"),
+        (Some(Errno::ETIMEDOUT), _) => format!("no answer from CID {cid}: is there such a guest?"),
         _ => return error,
     };
     io::Error::new(error.kind(), hint)
 }
-
-// asm-generic/errno-base.h and errno.h
-const ENOENT: i32 = 2;
-const EAGAIN: i32 = 11;
-const EPIPE: i32 = 32;
-const EPROTOTYPE: i32 = 91;
-const ECONNREFUSED: i32 = 111;
-const ENODEV: i32 = 19;
-const EAFNOSUPPORT: i32 = 97;
-const EADDRNOTAVAIL: i32 = 99;
-const ECONNRESET: i32 = 104;
-const ETIMEDOUT: i32 = 110;
 
 /// Connects to a VMM's socket and asks for a port.
 fn open_hybrid(path: &Path, port: u32, deadline: Instant) -> Result<Connection, EngineError> {
@@ -264,13 +253,13 @@ fn through_unix(socket: Socket, host_port: u32, path: &Path, port: u32) -> Conne
 /// What the kernel's answer means for a socket file.
 fn unreachable(path: &Path, port: u32, error: io::Error) -> EngineError {
     let file = path.display();
-    let hint = match error.raw_os_error() {
-        Some(ENOENT) => Some(format!("{file} does not exist: is the VMM running?")),
-        Some(ECONNREFUSED) if !is_socket(path) => Some(format!("{file} is not a socket")),
-        Some(ECONNREFUSED) => Some(format!("nobody listens on {file}: is the VMM running?")),
-        Some(EPROTOTYPE) => Some(format!("{file} is not a stream socket")),
-        Some(EAGAIN) => Some(format!("{file} takes no connections: is the VMM stuck?")),
-        Some(ECONNRESET | EPIPE) => Some(format!("the VMM closed {file}")),
+    let hint = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOENT) => Some(format!("{file} does not exist: is the VMM running?")),
+        Some(Errno::ECONNREFUSED) if !is_socket(path) => Some(format!("{file} is not a socket")),
+        Some(Errno::ECONNREFUSED) => Some(format!("nobody listens on {file}: is the VMM running?")),
+        Some(Errno::EPROTOTYPE) => Some(format!("{file} is not a stream socket")),
+        Some(Errno::EAGAIN) => Some(format!("{file} takes no connections: is the VMM stuck?")),
+        Some(Errno::ECONNRESET | Errno::EPIPE) => Some(format!("the VMM closed {file}")),
         _ => None,
     };
     EngineError::Connect {

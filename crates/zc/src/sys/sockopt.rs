@@ -1,9 +1,14 @@
-//! Socket options and queries that no safe wrapper has.
+//! Socket options and queries, each by a name of its own: by nix where it has them, else by the calls below.
 
 use std::io;
 use std::mem::size_of;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{
+    RcvBuf, RcvBufForce, ReceiveTimestampns, SndBuf, SndBufForce, UdpGroSegment, UdpGsoSegment,
+};
 
 /// Sets an option whose value is plain old data.
 pub(crate) fn set<T: Copy>(
@@ -124,22 +129,17 @@ pub fn set_flow_label(socket: BorrowedFd<'_>, destination: Ipv6Addr, label: u32)
 
 /// Lets one call carry many datagrams of `bytes` bytes each (`UDP_SEGMENT`, Linux 4.18).
 pub fn set_udp_segment(socket: BorrowedFd<'_>, bytes: u16) -> io::Result<()> {
-    set(
-        socket,
-        libc::SOL_UDP,
-        libc::UDP_SEGMENT,
-        &libc::c_int::from(bytes),
-    )
+    Ok(setsockopt(&socket, UdpGsoSegment, &bytes.into())?)
 }
 
 /// Lets one call bring many datagrams (`UDP_GRO`, Linux 5.0).
 pub fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
-    set::<libc::c_int>(socket, libc::SOL_UDP, libc::UDP_GRO, &1)
+    Ok(setsockopt(&socket, UdpGroSegment, &true)?)
 }
 
 /// Lets each datagram come with the time at which the kernel got it (`SO_TIMESTAMPNS`, Linux 2.6.22).
 pub fn set_receive_times(socket: BorrowedFd<'_>) -> io::Result<()> {
-    set::<libc::c_int>(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1)
+    Ok(setsockopt(&socket, ReceiveTimestampns, &true)?)
 }
 
 /// Forbids the fragmentation of IPv4 datagrams (`IP_MTU_DISCOVER`); ones that are too long are then refused.
@@ -164,18 +164,21 @@ pub fn path_mtu(socket: BorrowedFd<'_>, v4: bool) -> io::Result<usize> {
     Ok(usize::try_from(mtu).unwrap_or(0))
 }
 
+/// The options of buffers are ints.
+const LARGEST_BUFFER: u32 = i32::MAX.cast_unsigned();
+
 /// Raises the receive buffer to `bytes`, beyond `net.core.rmem_max` where this process may (`SO_RCVBUFFORCE`).
 pub fn raise_receive_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
-    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes)
-        .or_else(|_| set(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes))
+    let bytes = bytes.min(LARGEST_BUFFER) as usize;
+    setsockopt(&socket, RcvBufForce, &bytes).or_else(|_| setsockopt(&socket, RcvBuf, &bytes))?;
+    Ok(())
 }
 
 /// Raises the send buffer to `bytes`, beyond `net.core.wmem_max` where this process may (`SO_SNDBUFFORCE`).
 pub fn raise_send_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
-    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &bytes)
-        .or_else(|_| set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes))
+    let bytes = bytes.min(LARGEST_BUFFER) as usize;
+    setsockopt(&socket, SndBufForce, &bytes).or_else(|_| setsockopt(&socket, SndBuf, &bytes))?;
+    Ok(())
 }
 
 /// Lets a blocking read sleep until `bytes` bytes are there (`SO_RCVLOWAT`); the kernel takes less than it is asked for
