@@ -4,6 +4,12 @@
 //! cargo bench -p iperf-tests --bench side_by_side -- --peer iperf3 --rounds 5 --case tcp
 //! ```
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool of the tests prints for those who run it"
+)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;

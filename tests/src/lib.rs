@@ -16,6 +16,12 @@
 //!
 //! Every wait has a deadline, every process that is started is also ended, and a failure shows what was run. The
 //! harness panics where a test should fail.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool of the tests prints for those who run it"
+)]
 #![allow(
     clippy::missing_panics_doc,
     reason = "a panic is how a harness fails a test"

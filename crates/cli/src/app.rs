@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iperf_cli::{Invocation, Job, OutputOptions, system_info, version};
 use iperf_client::{ClientError, Login};
@@ -16,9 +17,10 @@ use iperf_model::{
     ServerConfig, Sink, VERSION,
 };
 use iperf_proto::Code;
-use iperf_report::{Format, Output, ReportOptions, null_sink, sink};
+use iperf_report::{Format, Output, ReportOptions, Writer, null_sink, open_log, sink};
 use iperf_server::ServerError;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
 
 use crate::daemon::{self, Ready};
 use crate::logging;
@@ -26,6 +28,12 @@ use crate::pidfile::PidFile;
 
 /// How long threads that resolve names or connect may go on after the end: they can't be interrupted.
 const SHUTDOWN: Duration = Duration::from_millis(100);
+
+/// How long output may go on after a signal when nobody reads it. Without a signal it is waited for.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How often to look for a signal while output is waited for.
+const DRAIN_WATCH: Duration = Duration::from_millis(50);
 
 /// Runs what was asked for. `program` is the name in messages.
 pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
@@ -37,7 +45,7 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
             // Stdout is for the document alone.
             complain(notice);
         } else {
-            print(&format!("{notice}\n"));
+            print(program, &format!("{notice}\n"));
         }
     }
     let Invocation {
@@ -46,33 +54,23 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
         process,
         ..
     } = invocation;
-    logging::start(output.debug);
-    let is_client = !matches!(job, Job::Server(_));
-    let app = App {
+    let launch = Launch {
         program,
         output,
-        is_client,
+        is_client: !matches!(job, Job::Server(_)),
+        pidfile: process.pidfile,
     };
     let result = match job {
-        Job::Help(text) => print(&text),
-        Job::Version => print(&version()),
-        Job::Client(config) => app.guarded(process.pidfile.as_deref(), |app| app.client(&config)),
+        Job::Help(text) => print(program, &text),
+        Job::Version => print(program, &version()),
+        Job::Client(config) => launch.run(|app| app.client(&config)),
         Job::Server(config) if process.daemon => match daemon::start() {
             Ok(daemon::Part::Done { started }) => started,
-            Ok(daemon::Part::Serve(ready)) => app.guarded(process.pidfile.as_deref(), |app| {
-                app.server(config, Some(ready))
-            }),
-            Err(error) => {
-                app.fail(&Code::DAEMON.with_error(&error));
-                false
-            }
+            Ok(daemon::Part::Serve(ready)) => launch.run(|app| app.server(config, Some(ready))),
+            Err(error) => launch.fail(&Code::DAEMON.with_error(&error)),
         },
-        Job::Server(config) => {
-            app.guarded(process.pidfile.as_deref(), |app| app.server(config, None))
-        }
-        Job::Loopback(config) => {
-            app.guarded(process.pidfile.as_deref(), |app| app.loopback(config))
-        }
+        Job::Server(config) => launch.run(|app| app.server(config, None)),
+        Job::Loopback(config) => launch.run(|app| app.loopback(config)),
     };
     if result {
         ExitCode::SUCCESS
@@ -81,52 +79,85 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
     }
 }
 
-struct App<'a> {
+/// What every job needs before it starts.
+struct Launch<'a> {
     program: &'a str,
     output: OutputOptions,
     is_client: bool,
+    pidfile: Option<PathBuf>,
 }
 
-impl App<'_> {
-    /// Runs a job while its pid file lies there; true is success.
-    fn guarded(
-        &self,
-        pidfile: Option<&std::path::Path>,
-        job: impl FnOnce(&Self) -> io::Result<bool>,
-    ) -> bool {
-        let _pidfile = match pidfile.map(PidFile::create).transpose() {
+impl Launch<'_> {
+    /// Runs a job while its pid file is there; true is success.
+    fn run(self, job: impl FnOnce(&App<'_>) -> io::Result<bool>) -> bool {
+        let pidfile = self.pidfile.as_deref().map(PidFile::create).transpose();
+        let _pidfile = match pidfile {
             Ok(pidfile) => pidfile,
-            Err(error) => {
-                self.fail(&error);
-                return false;
-            }
+            Err(error) => return self.fail(&error),
         };
-        job(self).unwrap_or_else(|error| {
-            self.fail(&error);
-            false
-        })
+        let writer = match self.writer() {
+            Ok(writer) => writer,
+            Err(error) => return self.fail(&error),
+        };
+        logging::start(self.output.debug, writer.clone());
+        let app = App {
+            launch: &self,
+            writer,
+        };
+        match job(&app) {
+            // A client's output is what it was run for.
+            Ok(done) => done && (app.writer.is_intact() || !self.is_client),
+            Err(error) => {
+                app.writer.wait(DRAIN);
+                self.fail(&error)
+            }
+        }
     }
 
     /// Says why there is no test at all.
-    fn fail(&self, message: &dyn Display) {
+    fn fail(&self, message: &dyn Display) -> bool {
         complain(&format!("{}: error - {message}", self.program));
+        false
     }
 
-    fn sink(&self) -> io::Result<Box<dyn Sink>> {
-        let options = &self.output;
+    /// Starts the thread that writes.
+    fn writer(&self) -> io::Result<Writer> {
+        let (name, main): (_, Box<dyn Write + Send>) = match &self.output.logfile {
+            Some(path) => {
+                let file = open_log(path)
+                    .map_err(|error| io::Error::other(Code::LOG_FILE.with_error(&error)))?;
+                (path.display().to_string(), Box::new(file))
+            }
+            None => ("stdout".to_owned(), Box::new(io::stdout())),
+        };
+        Writer::start(self.program, &name, main, Box::new(io::stderr())).map_err(|error| {
+            let reason = reason(&error);
+            io::Error::other(format!("unable to start the output thread: {reason}"))
+        })
+    }
+}
+
+/// A job and where its output goes.
+struct App<'a> {
+    launch: &'a Launch<'a>,
+    writer: Writer,
+}
+
+impl App<'_> {
+    fn sink(&self) -> Box<dyn Sink> {
+        let options = &self.launch.output;
         let format = match (options.json_stream, options.json) {
             (true, _) => Format::JsonStream,
             (false, true) => Format::Json,
             (false, false) => Format::Text,
         };
-        let output = match &options.logfile {
-            Some(path) => Output::log(path)
-                .map_err(|error| io::Error::other(Code::LOG_FILE.with_error(&error)))?,
-            None => Output::stdio(),
+        let output = match options.logfile {
+            Some(_) => Output::log(self.writer.clone()),
+            None => Output::queued(self.writer.clone()),
         };
         let report = ReportOptions {
-            program: self.program.to_owned(),
-            is_client: self.is_client,
+            program: self.launch.program.to_owned(),
+            is_client: self.launch.is_client,
             version: format!("iperf {VERSION}"),
             system_info: system_info(),
             verbose: options.verbose,
@@ -135,44 +166,65 @@ impl App<'_> {
             flush: options.force_flush,
             json_full: options.json_stream_full,
         };
-        Ok(sink(format, report, output))
+        sink(format, report, output)
+    }
+
+    /// Waits until the output has reached its reader. A signal, also one that came before, sets a limit to that.
+    async fn drain(&self, stop: &mut Stop) {
+        let mut deadline = None;
+        while !self.writer.wait(DRAIN_WATCH) && deadline.is_none_or(|at| Instant::now() < at) {
+            tokio::select! {
+                biased;
+                _ = stop.wait(), if deadline.is_none() => deadline = Some(Instant::now() + DRAIN),
+                () = sleep(Duration::from_millis(1)) => {}
+            }
+        }
     }
 
     fn client(&self, config: &ClientConfig) -> io::Result<bool> {
         let login = login(config)?;
-        let mut sink = self.sink()?;
+        self.run_client(config, login.as_ref(), self.sink().as_mut())
+    }
+
+    fn run_client(
+        &self,
+        config: &ClientConfig,
+        login: Option<&Login>,
+        sink: &mut dyn Sink,
+    ) -> io::Result<bool> {
         let runtime = runtime()?;
         let result = runtime.block_on(async {
-            let stop = Stop::on_signals()?;
-            io::Result::Ok(iperf_client::run(config, login.as_ref(), sink.as_mut(), stop).await)
+            let mut stop = Stop::on_signals()?;
+            let result = iperf_client::run(config, login, sink, stop.clone()).await;
+            self.drain(&mut stop).await;
+            io::Result::Ok(result)
         })?;
         runtime.shutdown_timeout(SHUTDOWN);
         Ok(succeeded(&result))
     }
 
     fn server(&self, config: ServerConfig, daemon: Option<Ready>) -> io::Result<bool> {
-        let sink = self.sink()?;
+        let sink = self.sink();
         let runtime = runtime()?;
-        let result = runtime.block_on(async {
-            let stop = Stop::on_signals()?;
-            io::Result::Ok(iperf_server::run(config, sink, stop, |_| detach(daemon)).await)
+        let served = runtime.block_on(async {
+            let mut stop = Stop::on_signals()?;
+            let result = iperf_server::run(config, sink, stop.clone(), |_| detach(daemon)).await;
+            let served = matches!(result, Ok(()) | Err(ServerError::Interrupted(_)));
+            if !served && !self.launch.output.json {
+                self.writer
+                    .error_line(&format!("{}: exiting", self.launch.program));
+            }
+            self.drain(&mut stop).await;
+            io::Result::Ok(served)
         })?;
         runtime.shutdown_timeout(SHUTDOWN);
-        Ok(match result {
-            Ok(()) | Err(ServerError::Interrupted(_)) => true,
-            Err(_) => {
-                if !self.output.json {
-                    complain(&format!("{}: exiting", self.program));
-                }
-                false
-            }
-        })
+        Ok(served)
     }
 
     /// A server on the loopback interface, on a free port unless one was named, and a client against it: both real, both in this
     /// process, on a thread each.
     fn loopback(&self, config: ClientConfig) -> io::Result<bool> {
-        let mut sink = self.sink()?;
+        let mut sink = self.sink();
         let (stop_server, server_stop) = Stop::new();
         let (tell, address) = mpsc::channel();
         let host = if config.local.family == Family::V6 {
@@ -188,7 +240,7 @@ impl App<'_> {
             .name("iperf-server".to_owned())
             .spawn(move || serve_loopback(host, port, server_stop, tell))?;
         let result = match address.recv() {
-            Ok(address) => loopback_client(config, address, sink.as_mut())?,
+            Ok(address) => self.run_client(&at(config, address), None, sink.as_mut())?,
             // The server ended before it listened, and says why below.
             Err(_) => false,
         };
@@ -202,6 +254,7 @@ impl App<'_> {
                 };
                 sink.event(&Event::Failed(failure))?;
                 sink.event(&Event::TestFinished)?;
+                self.writer.wait(DRAIN);
                 Ok(false)
             }
             Err(_) => Err(io::Error::other("the server's thread panicked")),
@@ -219,22 +272,12 @@ fn login(config: &ClientConfig) -> io::Result<Option<Login>> {
         .map_err(io::Error::other)
 }
 
-fn loopback_client(
-    mut config: ClientConfig,
-    address: SocketAddr,
-    sink: &mut dyn Sink,
-) -> io::Result<bool> {
+fn at(mut config: ClientConfig, address: SocketAddr) -> ClientConfig {
     config.endpoint = Endpoint::Inet {
         host: address.ip().to_string(),
         port: address.port(),
     };
-    let runtime = runtime()?;
-    let result = runtime.block_on(async {
-        let stop = Stop::on_signals()?;
-        io::Result::Ok(iperf_client::run(&config, None, sink, stop).await)
-    })?;
-    runtime.shutdown_timeout(SHUTDOWN);
-    Ok(succeeded(&result))
+    config
 }
 
 /// Lets go of the terminal, now that the server listens.
@@ -301,8 +344,24 @@ fn reason(error: &io::Error) -> String {
         .to_owned()
 }
 
-fn print(text: &str) -> bool {
-    io::stdout().write_all(text.as_bytes()).is_ok()
+/// Prints what the job consists of.
+fn print(program: &str, text: &str) -> bool {
+    let mut stdout = io::stdout();
+    let printed = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    let Err(error) = printed else {
+        return true;
+    };
+    // Whoever closes a pipe early has read enough.
+    let is_enough = error.kind() == io::ErrorKind::BrokenPipe;
+    if !is_enough {
+        let reason = reason(&error);
+        complain(&format!(
+            "{program}: error - unable to write to stdout: {reason}"
+        ));
+    }
+    is_enough
 }
 
 fn complain(line: &str) {

@@ -1,21 +1,64 @@
-//! What the program does, told on stderr for those who ask (`-d`).
+//! What the program does, logged on stderr for those who ask (`-d`).
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
+use iperf_report::Writer;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// Starts logging at a level of `--debug`: 0 is warnings only, 1 to 4 tell more and more.
-pub(crate) fn start(level: u8) {
+pub(crate) fn start(level: u8, writer: Writer) {
     let filter = match level {
         0 => LevelFilter::WARN,
         1 | 2 => LevelFilter::INFO,
         3 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+    let started = tracing_subscriber::fmt()
+        .with_writer(Log(writer))
         .with_ansi(io::stderr().is_terminal())
         .with_max_level(filter)
         .with_target(false)
-        .init();
+        // It would print them with eprintln!, which panics where stderr can't be written.
+        .log_internal_errors(false)
+        .try_init();
+    // It fails only when somebody else logs in this process, and then that one has the lines.
+    drop(started);
+}
+
+/// Lines go through the thread that writes output: nobody waits for a reader, and nothing here can fail.
+struct Log(Writer);
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line {
+            text: Vec::new(),
+            writer: &self.0,
+        }
+    }
+}
+
+/// One line, written when it is complete.
+struct Line<'a> {
+    text: Vec<u8>,
+    writer: &'a Writer,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        self.writer.log(&self.text);
+    }
 }

@@ -19,6 +19,7 @@ mod stamp;
 mod stream;
 mod sums;
 mod text;
+mod writer;
 
 use std::io;
 
@@ -26,6 +27,7 @@ use iperf_model::{Event, Sink};
 
 pub use document::Document;
 pub use output::Output;
+pub use writer::{Writer, open_log};
 
 /// What decides how output looks, apart from the test itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

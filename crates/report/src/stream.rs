@@ -4,13 +4,15 @@
 //! start interval… error? server_output_json|server_output_text? end
 //! ```
 //!
+//! `{"event":"dropped","data":{"reports":N,"reason":TEXT}}` stands where lines are missing because nobody read in time.
+//!
 //! What a test ends with is held back until then, so that the order never depends on how it ended.
 
-use std::io;
+use std::io::{self, Write};
 
 use iperf_model::{Event, ServerOutput, Sink};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::json::{self, Document, compact};
 use crate::{Output, ReportOptions};
@@ -41,7 +43,7 @@ impl StreamSink {
     fn line(&mut self, event: &str, data: Value) -> io::Result<()> {
         let mut text = compact(&Line { event, data })?;
         text.push('\n');
-        self.output.write(&text)?;
+        self.output.write_text(&text)?;
         self.output.flush()
     }
 
@@ -66,6 +68,13 @@ impl StreamSink {
 
 impl Sink for StreamSink {
     fn event(&mut self, event: &Event) -> io::Result<()> {
+        let is_interval = matches!(event, Event::Interval(_));
+        if let Some(reports) = self.output.begin(is_interval) {
+            self.line(
+                "dropped",
+                json!({ "reports": reports, "reason": json::NOT_READ }),
+            )?;
+        }
         self.document.record(event);
         match event {
             Event::TestStarted(_) => self.line("start", self.document.start()),

@@ -13,7 +13,7 @@ use iperf_model::{
     Interval, Limit, Peer, ReceivedTotals, SentTotals, ServerOutput, SocketName, StreamInfo,
     StreamInterval, StreamSummary, Summary, TestBegan, TestConfig, TestStarted, Transport, WokenBy,
 };
-use iperf_report::{Format, Output, ReportOptions, null_sink, sink};
+use iperf_report::{Format, Output, ReportOptions, Writer, null_sink, open_log, sink};
 use serde_json::Value;
 use support::{Buffer, options, render};
 
@@ -665,18 +665,22 @@ fn a_log_file_takes_everything_but_breaks_no_json() {
     ] {
         let path = directory.path().join(format!("{format:?}"));
         std::fs::write(&path, "before\n").unwrap();
-        let mut sink = sink(format, options(true), Output::log(&path).unwrap());
+        let file = Box::new(open_log(&path).unwrap());
+        let writer = Writer::start("iperf3", "the log file", file, Box::new(io::sink())).unwrap();
+        let hang = Duration::from_secs(60);
+        let mut sink = sink(format, options(true), Output::log(writer.clone()));
         for event in &events {
             sink.event(event).unwrap();
         }
+        assert!(writer.wait(hang));
         // Written out after each event, while the sink still lives.
         assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
         sink.event(&Event::TestFinished).unwrap();
+        assert!(writer.wait(hang));
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with(expected));
         assert_eq!(text.ends_with("}\n"), format == Format::Json);
     }
-    assert!(Output::log(directory.path()).is_err());
 }
 
 #[test]

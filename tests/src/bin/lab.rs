@@ -5,6 +5,12 @@
 //! port and a number, it makes so many connections, says nothing over them, and holds them until it is killed; called `lab-measure`, it runs a case of
 //! the benchmark once.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool of the tests prints for those who run it"
+)]
+
 use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsStr;

@@ -9,6 +9,12 @@
 //! A round is two runs, directly one after the other; which goes first alternates. They differ in the receiver only. The
 //! ratio of a round is what counts: both runs see the same minute of the machine.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool of the tests prints for those who run it"
+)]
+
 use std::env;
 use std::fmt::Write as _;
 use std::process::{Command, ExitCode};

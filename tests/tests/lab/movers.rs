@@ -3,6 +3,10 @@
 //! This program runs once more inside the machine, where only the bodies run: they need vsock's loopback.
 
 #![allow(
+    clippy::print_stderr,
+    reason = "what the guests measured is for those who look at the log"
+)]
+#![allow(
     clippy::unwrap_used,
     reason = "what can't go on fails, inside the machine as well"
 )]

@@ -32,6 +32,12 @@ impl DocumentSink {
 
 impl Sink for DocumentSink {
     fn event(&mut self, event: &Event) -> io::Result<()> {
+        if matches!(event, Event::Warning(_) | Event::TestFinished)
+            && let Some(dropped) = self.output.begin(false)
+        {
+            let message = format!("{dropped} documents dropped: {NOT_READ}");
+            write_warning(&mut self.output, &message)?;
+        }
         self.document.record(event);
         match event {
             Event::Interval(interval) => self.document.keep_interval(interval),
@@ -51,6 +57,9 @@ impl Sink for DocumentSink {
     }
 }
 
+/// Why reports are missing.
+pub(crate) const NOT_READ: &str = "the output was read too slowly";
+
 /// Warnings stay out of JSON and its log file, which others parse.
 pub(crate) fn write_warning(output: &mut Output, message: &str) -> io::Result<()> {
     output.write_aside(&format!("warning: {message}\n"))
@@ -62,7 +71,7 @@ pub(crate) fn write_document(output: &mut Output, document: &Document) -> io::Re
         return Ok(());
     }
     // The document is written in many small pieces, and stdout would take each line on its own.
-    let mut writer = BufWriter::new(output.writer());
+    let mut writer = BufWriter::with_capacity(32 << 10, output);
     write_indented(&mut writer, document)?;
     writer.write_all(b"\n")?;
     writer.flush()

@@ -7,7 +7,7 @@ mod header;
 mod line;
 mod summary;
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use iperf_model::{
@@ -17,7 +17,7 @@ use iperf_model::{
 use serde_json::Value;
 
 use self::line::Lines;
-use crate::json::indented;
+use crate::json::{NOT_READ, indented};
 use crate::scaled::Unit;
 use crate::stamp::{self, Stamp};
 use crate::sums::IntervalGroup;
@@ -89,7 +89,7 @@ impl TextSink {
         if let Some(copy) = &mut self.test.copy {
             copy.push_str(&line);
         }
-        self.output.write(&line)
+        self.output.write_text(&line)
     }
 
     fn write_held(&mut self) -> io::Result<()> {
@@ -209,7 +209,7 @@ impl TextSink {
         } else if config.streams > 1 {
             self.line(header::SEPARATOR)?;
         }
-        self.test.has_header = true;
+        self.test.has_header |= !self.output.is_muted();
         for group in &groups {
             for row in &group.rows {
                 self.line(lines.interval(row, interval.omitted))?;
@@ -313,6 +313,10 @@ impl TextSink {
 
 impl Sink for TextSink {
     fn event(&mut self, event: &Event) -> io::Result<()> {
+        let is_interval = matches!(event, Event::Interval(_));
+        if let Some(reports) = self.output.begin(is_interval) {
+            self.line(format!("({reports} reports dropped: {NOT_READ})"))?;
+        }
         let opens = match event {
             Event::Listening { .. } => true,
             Event::TestFinished | Event::Warning(_) => false,
@@ -322,8 +326,7 @@ impl Sink for TextSink {
             self.introduce()?;
         }
         self.write(event)?;
-        let is_interval = matches!(event, Event::Interval(_));
-        if self.output.is_log() || (self.options.flush && is_interval) {
+        if self.options.flush && is_interval {
             self.output.flush()?;
         }
         Ok(())

@@ -4,6 +4,7 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::print_stderr,
     reason = "each test uses a part, and one that can't go on fails"
 )]
 
