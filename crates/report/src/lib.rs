@@ -1,15 +1,14 @@
 //! Output: sinks that turn a driver's events into what iperf3 3.22 prints.
 //!
 //! ```text
-//!                         ┌─► text ───────► lines
-//! Event ──► sums ─────────┼─► json ───────► one document per test, at its end
-//!           (rates, SUMs) └─► stream ─────► one object per line, as it happens
+//!                               ┌─► text ───────► lines
+//! Event ──► document (derive) ──┼─► json ───────► one document per test, at its end
+//!           rates, sums         └─► stream ─────► one object per line, as it happens
 //! ```
 //!
-//! Every derived value is computed in one place (`sums`); the sinks decide only how it looks. Nothing here reads a
-//! socket or a counter.
+//! Every derived value is computed in one place (`document::derive`); the sinks decide only how it looks. Nothing
+//! here reads a socket or a counter. [`Document`] is public, and what `-J` printed can be read back.
 
-mod copies;
 pub mod document;
 mod json;
 mod number;
@@ -17,7 +16,6 @@ mod output;
 mod scaled;
 mod stamp;
 mod stream;
-mod sums;
 mod text;
 mod writer;
 

@@ -26,9 +26,9 @@ pub(crate) fn json(value: f64) -> String {
         return "0".to_owned();
     }
     let short = general(value, 15);
-    let near = short
-        .parse()
-        .is_ok_and(|back: f64| (back - value).abs() <= back.abs().max(value.abs()) * f64::EPSILON);
+    let near = short.parse().is_ok_and(|back: f64| {
+        back.is_finite() && (back - value).abs() <= back.abs().max(value.abs()) * f64::EPSILON
+    });
     if near { short } else { general(value, 17) }
 }
 
@@ -80,6 +80,8 @@ mod tests {
             (1e15, "1e+15"),
             (1_234_567_890_123_456.0, "1234567890123456"),
             (1.5e300, "1.5e+300"),
+            // With 15 digits it would be beyond what a double can be.
+            (f64::MAX, "1.7976931348623157e+308"),
         ] {
             assert_eq!(json(value), text);
         }

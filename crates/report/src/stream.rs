@@ -11,56 +11,59 @@
 use std::io::{self, Write};
 
 use iperf_model::{Event, ServerOutput, Sink};
-use serde::Serialize;
-use serde_json::{Value, json};
 
-use crate::json::{self, Document, compact};
-use crate::{Output, ReportOptions};
+use crate::document::{Builder, Document, Dropped, Line};
+use crate::{Output, ReportOptions, json};
 
 /// Writes lines while it collects what they are made of.
 pub(crate) struct StreamSink {
-    document: Document,
+    test: Builder,
     output: Output,
     /// The whole document follows after the last line.
     full: bool,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    event: &'a str,
-    data: Value,
 }
 
 impl StreamSink {
     pub(crate) fn new(options: ReportOptions, output: Output) -> Self {
         Self {
             full: options.json_full,
-            document: Document::new(options),
+            test: Builder::new(options),
             output,
         }
     }
 
-    fn line(&mut self, event: &str, data: Value) -> io::Result<()> {
-        let mut text = compact(&Line { event, data })?;
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        let mut text = line.to_json()?;
         text.push('\n');
         self.output.write_text(&text)?;
         self.output.flush()
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        if !self.document.is_used() {
+    fn start(&mut self) -> io::Result<()> {
+        match self.test.document() {
+            Some(document) => self.line(&Line::Start(Box::new(document.start.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    fn interval(&mut self, interval: &iperf_model::Interval) -> io::Result<()> {
+        let Some(interval) = self.test.interval(interval) else {
             return Ok(());
+        };
+        if self.full || self.test.is_returned() {
+            self.test.keep_interval(interval.clone());
         }
-        if let Some(error) = self.document.error() {
-            let error = error.to_owned();
-            self.line("error", error.into())?;
+        self.line(&Line::Interval(Box::new(interval)))
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let document = self.test.document().into_iter();
+        let last: Vec<_> = document.flat_map(Document::last_lines).collect();
+        for line in &last {
+            self.line(line)?;
         }
-        if let Some((key, value)) = self.document.server_output() {
-            self.line(key, value)?;
-        }
-        self.line("end", self.document.end())?;
         if self.full {
-            json::write_document(&mut self.output, &self.document)?;
+            json::write_document(&mut self.output, &self.test)?;
         }
         Ok(())
     }
@@ -70,27 +73,19 @@ impl Sink for StreamSink {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let is_interval = matches!(event, Event::Interval(_));
         if let Some(reports) = self.output.begin(is_interval) {
-            self.line(
-                "dropped",
-                json!({ "reports": reports, "reason": json::NOT_READ }),
-            )?;
+            self.line(&Line::Dropped(Dropped {
+                reports,
+                reason: json::NOT_READ.to_owned(),
+            }))?;
         }
-        self.document.record(event);
+        self.test.record(event);
         match event {
-            Event::TestStarted(_) => self.line("start", self.document.start()),
-            Event::Interval(interval) => {
-                if self.full || self.document.is_to_be_returned() {
-                    self.document.keep_interval(interval);
-                }
-                match self.document.interval(interval) {
-                    Some(value) => self.line("interval", value),
-                    None => Ok(()),
-                }
-            }
+            Event::TestStarted(_) => self.start(),
+            Event::Interval(interval) => self.interval(interval),
             Event::Warning(message) => json::write_warning(&mut self.output, message),
             Event::TestFinished => {
                 let result = self.finish();
-                self.document.reset();
+                self.test.reset();
                 result
             }
             _ => Ok(()),
@@ -98,6 +93,6 @@ impl Sink for StreamSink {
     }
 
     fn server_output(&mut self) -> Option<ServerOutput> {
-        json::server_output(&self.document)
+        json::server_output(&self.test)
     }
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use iperf_model::{
     Batching, Carrier, CopyMode, CopyReport, Event, ReceiveMode, SendMode, WokenBy, ZeroCopy,
 };
-use iperf_report::Format;
+use iperf_report::{Document, Format};
 use serde_json::Value;
-use support::{from_json, is_client, options, render, sample, samples};
+use support::{from_json, is_client, keys, options, render, sample, samples};
 
 /// A row of the table.
 struct Row {
@@ -182,4 +182,32 @@ fn each_row_has_its_key() {
         assert_ne!(row.own, theirs.contains_key(&key), "{key}");
         assert!(ours.contains_key(&key), "{key} is never written");
     }
+}
+
+/// Keys that a type has because another object shares it, and that are never written.
+const SHARED: [&str; 6] = [
+    "intervals[].sum{,_bidir_reverse}.{socket,snd_cwnd,snd_wnd,rtt,rttvar,pmtu,reorder}",
+    "end.streams[].receiver.{retransmits,reorder,max_snd_cwnd,max_snd_wnd,max_rtt,min_rtt,mean_rtt}",
+    "end.streams[].sender.rcv_lowat",
+    "end.sum{,_bidir_reverse}.retransmits",
+    "end.sum_received{,_bidir_reverse}.retransmits",
+    "end.sum{,_bidir_reverse}.zerocopy.{requested,used,reason,bytes_not_copied,bytes_copied,calls,mappings,\
+     bytes_per_mapping,completions,completions_copied,cpu_seconds_per_gigabyte}",
+];
+
+#[test]
+fn the_table_is_the_type() {
+    let mut table: BTreeMap<_, _> = table()
+        .into_iter()
+        .map(|(key, row)| (key, row.kind))
+        .collect();
+    let mut keys = keys::of::<Document>();
+    for key in SHARED.into_iter().flat_map(expand) {
+        assert!(keys.remove(&key).is_some(), "{key} is no key of the type");
+        assert!(!table.contains_key(&key), "{key}");
+    }
+    for (key, kind) in keys {
+        assert_eq!(table.remove(&key).as_deref(), Some(kind), "{key}");
+    }
+    assert!(table.is_empty(), "no key of the type: {table:?}");
 }

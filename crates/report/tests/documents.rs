@@ -120,6 +120,18 @@ fn each_line_is_printed_as_it_was_read() {
 }
 
 #[test]
+fn a_line_that_stands_for_dropped_ones_is_read() {
+    let line = r#"{"event":"dropped","data":{"reports":3,"reason":"why"}}"#;
+    let read = Line::from_json(line).unwrap();
+    assert_eq!(read.to_json().unwrap(), line);
+    let text = format!("{line}\n{{\"event\":\"end\",\"data\":{{}}}}\n");
+    assert_eq!(
+        Document::from_json_lines(&text).unwrap(),
+        Document::default()
+    );
+}
+
+#[test]
 fn lines_amount_to_the_document() {
     let text = sample("tcp-json-stream-full-322.jsonl");
     let whole = &text[text.find("\n{\n").unwrap()..];

@@ -556,7 +556,8 @@ fn a_peers_absurd_counts_are_shown_and_do_no_harm() {
         assert_eq!(end["sum_sent"]["bytes"], u64::MAX);
         if transport == Transport::Udp {
             assert_eq!(end["sum_received"]["lost_packets"], i64::MIN);
-            assert_eq!(end["sum_received"]["jitter_ms"], Value::Null);
+            // The largest number there is, since JSON has no infinity and a reader expects a number.
+            assert_eq!(end["sum_received"]["jitter_ms"], f64::MAX);
         }
     }
 }

@@ -20,8 +20,20 @@ pub enum Line {
     ServerOutputJson(Value),
     /// The server's output, if it was text.
     ServerOutputText(String),
+    /// **Own**: lines are missing here.
+    Dropped(Dropped),
     /// The test is over: the document's `end`.
     End(Box<End>),
+}
+
+/// **Own**: why lines are missing, and how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dropped {
+    /// Lines of intervals.
+    pub reports: u64,
+    /// Why they were not printed.
+    pub reason: String,
 }
 
 impl Line {

@@ -11,6 +11,8 @@
 //! transports or ends have is an `Option`, or absent when its list is empty. A key that a document lacks reads as its
 //! default. Unknown keys are ignored, so that documents of later versions can be read; they are not printed again.
 
+mod builder;
+mod derive;
 mod end;
 mod interval;
 mod line;
@@ -20,13 +22,16 @@ mod start;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use end::{CpuUtilization, DiskFile, End, EndStream, EndSum, StreamSide, UdpCopies, UdpStream};
+pub use end::{
+    Copies, CpuUtilization, DiskFile, End, EndStream, EndSum, StreamSide, UdpCopies, UdpStream,
+};
 pub use interval::{Interval, IntervalRow};
-pub use line::Line;
+pub use line::{Dropped, Line};
 pub use read::ReadError;
 pub use start::{Connection, HostPort, Start, TestStart, Timestamp, Vsock};
 
-pub use self::end::Copies;
+pub(crate) use builder::Builder;
+pub(crate) use derive::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 
 /// One test, as one end saw it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -119,6 +124,8 @@ impl Document {
         match line {
             Line::Start(start) => self.start = *start,
             Line::Interval(interval) => self.intervals.push(*interval),
+            // The intervals themselves show where some are missing.
+            Line::Dropped(_) => {}
             Line::Error(message) => self.error = Some(message),
             Line::ServerOutputJson(value) => self.server_output_json = Some(value),
             Line::ServerOutputText(text) => self.server_output_text = Some(text),

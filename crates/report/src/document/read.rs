@@ -195,18 +195,22 @@ fn signed(number: &Number) -> Number {
     }
 }
 
-/// A float that is a whole number as what it is.
+/// A float that is a whole number as what it is, if an integer can hold it.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "what does not fit becomes the nearest number that does"
+    reason = "the number is whole and within the type"
 )]
 fn integer(value: f64) -> Option<Number> {
+    const END_OF_U64: f64 = 18_446_744_073_709_551_616.0;
+    const END_OF_I64: f64 = 9_223_372_036_854_775_808.0;
     if value.fract() != 0.0 {
         None
-    } else if value < 0.0 {
+    } else if (0.0..END_OF_U64).contains(&value) {
+        Some((value as u64).into())
+    } else if (-END_OF_I64..0.0).contains(&value) {
         Some((value as i64).into())
     } else {
-        Some((value as u64).into())
+        None
     }
 }

@@ -1,30 +1,26 @@
 //! `-J`: nothing while a test runs, one document when it is over.
 
-mod document;
-mod end;
 mod format;
-mod interval;
-mod start;
 
 use std::io::{self, BufWriter, Write};
 
 use iperf_model::{Event, ServerOutput, Sink};
 
-pub(crate) use document::{Document, Measured};
 pub(crate) use format::{compact, indented, write_indented};
 
+use crate::document::Builder;
 use crate::{Output, ReportOptions};
 
 /// Collects a test and writes its document at the end.
 pub(crate) struct DocumentSink {
-    document: Document,
+    test: Builder,
     output: Output,
 }
 
 impl DocumentSink {
     pub(crate) fn new(options: ReportOptions, output: Output) -> Self {
         Self {
-            document: Document::new(options),
+            test: Builder::new(options),
             output,
         }
     }
@@ -38,13 +34,17 @@ impl Sink for DocumentSink {
             let message = format!("{dropped} documents dropped: {NOT_READ}");
             write_warning(&mut self.output, &message)?;
         }
-        self.document.record(event);
+        self.test.record(event);
         match event {
-            Event::Interval(interval) => self.document.keep_interval(interval),
+            Event::Interval(interval) => {
+                if let Some(interval) = self.test.interval(interval) {
+                    self.test.keep_interval(interval);
+                }
+            }
             Event::Warning(message) => write_warning(&mut self.output, message)?,
             Event::TestFinished => {
-                let result = write_document(&mut self.output, &self.document);
-                self.document.reset();
+                let result = write_document(&mut self.output, &self.test);
+                self.test.reset();
                 return result;
             }
             _ => {}
@@ -53,7 +53,7 @@ impl Sink for DocumentSink {
     }
 
     fn server_output(&mut self) -> Option<ServerOutput> {
-        server_output(&self.document)
+        server_output(&self.test)
     }
 }
 
@@ -65,11 +65,11 @@ pub(crate) fn write_warning(output: &mut Output, message: &str) -> io::Result<()
     output.write_aside(&format!("warning: {message}\n"))
 }
 
-/// The indented document, if there is something to tell.
-pub(crate) fn write_document(output: &mut Output, document: &Document) -> io::Result<()> {
-    if !document.is_used() {
+/// The indented document, if there is anything to write.
+pub(crate) fn write_document(output: &mut Output, test: &Builder) -> io::Result<()> {
+    let Some(document) = test.document() else {
         return Ok(());
-    }
+    };
     // The document is written in many small pieces, and stdout would take each line on its own.
     let mut writer = BufWriter::with_capacity(32 << 10, output);
     write_indented(&mut writer, document)?;
@@ -78,9 +78,7 @@ pub(crate) fn write_document(output: &mut Output, document: &Document) -> io::Re
 }
 
 /// What a server returns to a client that asked for its output.
-pub(crate) fn server_output(document: &Document) -> Option<ServerOutput> {
-    if !document.is_to_be_returned() {
-        return None;
-    }
-    compact(&Measured(document)).ok().map(ServerOutput::Json)
+pub(crate) fn server_output(test: &Builder) -> Option<ServerOutput> {
+    let measured = test.returned()?;
+    compact(&measured).ok().map(ServerOutput::Json)
 }

@@ -2,7 +2,7 @@
 
 use iperf_model::{Buffers, Carrier, Direction, TestConfig, Transport};
 
-use crate::sums::{Detail, EndGroup, IntervalGroup};
+use crate::document::{EndGroup, Interval};
 
 /// Before a server's banner and after it.
 pub(crate) const RULE: &str = "-----------------------------------------------------------";
@@ -13,21 +13,18 @@ pub(crate) const SEPARATOR: &str = "- - - - - - - - - - - - - - - - - - - - - - 
 const JITTER: &str = "         Jitter    Lost/Total Datagrams";
 
 /// Above the first interval.
-pub(crate) fn of_intervals(config: &TestConfig, groups: &[IntervalGroup]) -> String {
+pub(crate) fn of_intervals(config: &TestConfig, interval: &Interval) -> String {
     let columns = if config.transport == Transport::Udp {
-        let only_sends = groups.iter().all(|group| group.sum.sending);
+        let only_sends = interval.sums().all(|sum| sum.sender);
         if only_sends {
             "         Total Datagrams"
         } else {
             JITTER
         }
+    } else if interval.sums().any(|sum| sum.retransmits.is_some()) {
+        "         Retr  Cwnd"
     } else {
-        let counts = |group: &IntervalGroup| group.sum.detail != Detail::Bytes;
-        if groups.iter().any(counts) {
-            "         Retr  Cwnd"
-        } else {
-            ""
-        }
+        ""
     };
     header(config, columns)
 }

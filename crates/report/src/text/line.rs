@@ -1,8 +1,8 @@
 //! The lines of numbers, column by column.
 
+use crate::document::{EndRow, EndTotals, FileRow, IntervalRow};
 use crate::number::general;
 use crate::scaled::{Unit, scaled};
-use crate::sums::{Detail, EndRow, EndTotals, FileRow, IntervalRow};
 
 /// What the lines of one test have in common.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Lines {
 
 /// The numbers that every line begins with.
 struct Common {
-    socket: Option<i32>,
+    socket: Option<i64>,
     sending: bool,
     start: f64,
     end: f64,
@@ -29,41 +29,39 @@ struct Common {
 
 impl Lines {
     /// One stream or sum of an interval.
-    pub(crate) fn interval(&self, row: &IntervalRow, omitted: bool) -> String {
+    pub(crate) fn interval(&self, row: &IntervalRow) -> String {
         let common = self.common(&Common {
             socket: row.socket,
-            sending: row.sending,
+            sending: row.sender,
             start: row.start,
             end: row.end,
             bytes: row.bytes,
             bits_per_second: row.bits_per_second,
         });
-        let tail = if omitted { "(omitted)" } else { "" };
-        match row.detail {
-            Detail::Bytes => received_bytes(&common, tail),
-            Detail::Tcp(sample) => {
-                let retransmits = sample.retransmits;
-                let cwnd = scaled(sample.snd_cwnd as f64, Unit::Bytes);
-                format!("{common}  {retransmits:>3}   {cwnd}s       {tail}")
-            }
-            Detail::Retransmits(retransmits) => sum_with_retransmits(&common, retransmits, tail),
-            Detail::Sent { packets } => {
+        let tail = if row.omitted { "(omitted)" } else { "" };
+        match (row.packets, row.retransmits, row.snd_cwnd) {
+            (Some(packets), ..) if row.sender => {
                 let pad = if self.bidirectional { "          " } else { "" };
                 format!("{common} {pad} {packets}  {tail}")
             }
-            Detail::Received {
-                jitter_ms,
-                lost,
-                packets,
-                lost_percent,
-            } => datagrams(&common, jitter_ms, Some(lost), packets, lost_percent, tail),
+            (Some(packets), ..) => {
+                let jitter = row.jitter_ms.unwrap_or(0.0);
+                let percent = row.lost_percent.unwrap_or(0.0);
+                datagrams(&common, jitter, row.lost_packets, packets, percent, tail)
+            }
+            (None, None, _) => received_bytes(&common, tail),
+            (None, Some(retransmits), None) => sum_with_retransmits(&common, retransmits, tail),
+            (None, Some(retransmits), Some(cwnd)) => {
+                let cwnd = scaled(cwnd as f64, Unit::Bytes);
+                format!("{common}  {retransmits:>3}   {cwnd}s       {tail}")
+            }
         }
     }
 
     /// What was sent in the whole test.
     pub(crate) fn sender(&self, row: &EndRow, totals: &EndTotals) -> String {
         let common = self.common(&Common {
-            socket: row.socket,
+            socket: row.socket.map(i64::from),
             sending: row.sending,
             start: 0.0,
             end: totals.sender_seconds,
@@ -85,7 +83,7 @@ impl Lines {
     pub(crate) fn receiver(&self, row: &EndRow, totals: &EndTotals) -> String {
         let received = &row.received;
         let common = self.common(&Common {
-            socket: row.socket,
+            socket: row.socket.map(i64::from),
             sending: row.sending,
             start: 0.0,
             end: totals.receiver_seconds,
@@ -123,7 +121,7 @@ impl Lines {
         format!("{id} {start:>6.2}-{end:<6.2} sec  {transfer}s  {rate}s/sec")
     }
 
-    fn id(&self, socket: Option<i32>, sending: bool) -> String {
+    fn id(&self, socket: Option<i64>, sending: bool) -> String {
         let socket = socket.map_or_else(|| "SUM".to_owned(), |socket| socket.to_string());
         if !self.bidirectional {
             return format!("[{socket:>3}]");

@@ -3,6 +3,7 @@
 //! Every line begins with the time (`--timestamps`) and, on a client, with the title (`-T`). A server adds what it
 //! prints to a copy for the client that asked for it (`--get-server-output`).
 
+mod copies;
 mod header;
 mod line;
 mod summary;
@@ -11,16 +12,16 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use iperf_model::{
-    Carrier, Direction, Event, Failure, Interval, Limit, Peer, ServerOutput, Sink, StreamInfo,
+    self as model, Carrier, Direction, Event, Failure, Limit, Peer, ServerOutput, Sink, StreamInfo,
     Summary, TestBegan, TestConfig, TestStarted, Transport,
 };
 use serde_json::Value;
 
 use self::line::Lines;
+use crate::document::Interval;
 use crate::json::{NOT_READ, indented};
 use crate::scaled::Unit;
 use crate::stamp::{self, Stamp};
-use crate::sums::IntervalGroup;
 use crate::{Output, ReportOptions};
 
 /// Writes lines as things happen.
@@ -201,21 +202,22 @@ impl TextSink {
         ))
     }
 
-    fn interval(&mut self, config: &TestConfig, interval: &Interval) -> io::Result<()> {
+    fn interval(&mut self, config: &TestConfig, interval: &model::Interval) -> io::Result<()> {
         let lines = self.lines(config);
-        let groups = IntervalGroup::all(config, self.options.is_client, interval);
+        let interval = Interval::of(config, self.options.is_client, interval);
         if !self.test.has_header {
-            self.line(header::of_intervals(config, &groups))?;
+            self.line(header::of_intervals(config, &interval))?;
         } else if config.streams > 1 {
             self.line(header::SEPARATOR)?;
         }
         self.test.has_header |= !self.output.is_muted();
-        for group in &groups {
-            for row in &group.rows {
-                self.line(lines.interval(row, interval.omitted))?;
+        for sum in interval.sums() {
+            let rows = interval.streams.iter();
+            for row in rows.filter(|row| row.sender == sum.sender) {
+                self.line(lines.interval(row))?;
             }
             if config.streams > 1 {
-                self.line(lines.interval(&group.sum, interval.omitted))?;
+                self.line(lines.interval(sum))?;
             }
         }
         Ok(())

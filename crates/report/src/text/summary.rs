@@ -5,10 +5,9 @@
 
 use iperf_model::{CpuUsage, Summary, TestConfig};
 
-use super::header;
 use super::line::{self, Lines};
-use crate::copies;
-use crate::sums::{Copies, EndGroup, EndRow, EndTotals};
+use super::{copies, header};
+use crate::document::{CopyReports, EndGroup, EndRow, EndTotals};
 
 /// All lines from the separator on.
 pub(crate) fn lines(
@@ -35,7 +34,7 @@ pub(crate) fn lines(
         if config.streams > 1 {
             page.sum(&group.sum, &mut out);
         }
-        let Copies { sender, receiver } = &group.sum.copies;
+        let CopyReports { sender, receiver } = &group.sum.copies;
         for (way, report) in [("tx", sender), ("rx", receiver)] {
             out.extend(report.as_ref().and_then(|report| copies::line(way, report)));
         }

@@ -15,6 +15,7 @@
 
 pub mod from_json;
 pub mod from_text;
+pub mod keys;
 
 use std::fs;
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iperf_model::{Event, ServerOutput};
+use iperf_report::document::{Document, Line};
 use iperf_report::{Format, Output, ReportOptions, sink};
 
 /// A directory of real outputs of iperf3 3.22.
@@ -84,11 +86,33 @@ pub fn render(format: Format, options: ReportOptions, events: &[Event]) -> Writt
         }
         sink.event(event).unwrap();
     }
+    match format {
+        Format::Text => {}
+        Format::Json => documents_are_read_back(&out.text()),
+        Format::JsonStream => lines_are_read_back(&out.text()),
+    }
     Written {
         out: out.text(),
         err: err.text(),
         server_output,
     }
+}
+
+/// Whatever is printed can be read, and printed again it is the same.
+fn documents_are_read_back(out: &str) {
+    for document in out.split_inclusive("\n}\n") {
+        let read = Document::from_json(document).unwrap();
+        assert_eq!(read.to_json().unwrap(), document);
+    }
+}
+
+fn lines_are_read_back(out: &str) {
+    let (lines, rest) = out.split_at(out.find("\n{\n").map_or(out.len(), |at| at + 1));
+    for line in lines.lines() {
+        let read = Line::from_json(line).unwrap();
+        assert_eq!(read.to_json().unwrap(), line);
+    }
+    documents_are_read_back(rest);
 }
 
 /// A writer that remembers.

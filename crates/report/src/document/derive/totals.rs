@@ -5,7 +5,7 @@ use iperf_model::{
     ZeroCopy,
 };
 
-use super::{mean, percent, rate, roles, seconds, total, total_lost};
+use super::{mean, milliseconds, percent, rate, roles, seconds, total, total_lost};
 
 /// A whole test.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,12 +58,12 @@ pub(crate) struct EndRow {
     /// How much of a file went through. Always `None` in a sum.
     pub(crate) file: Option<FileRow>,
     /// How the bytes went through the sending and the receiving end, if the test asked for zero-copy.
-    pub(crate) copies: Copies,
+    pub(crate) copies: CopyReports,
 }
 
 /// How the bytes went through both ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Copies {
+pub(crate) struct CopyReports {
     pub(crate) sender: Option<CopyReport>,
     pub(crate) receiver: Option<CopyReport>,
 }
@@ -179,7 +179,7 @@ impl EndRow {
                 bits_per_second: rate(received.bytes, receiver_seconds),
                 packets: received.packets,
                 lost: stream.received.map_or(Some(0), |received| received.lost),
-                jitter_ms: received.jitter * 1000.0,
+                jitter_ms: milliseconds(received.jitter),
                 out_of_order: received.out_of_order,
                 socket_drops: received.socket_drops,
                 woken_by: received.woken_by,
@@ -196,13 +196,13 @@ impl EndRow {
                 .file
                 .as_ref()
                 .map(|file| FileRow::new(file, stream.sending, sent.bytes, received.bytes)),
-            copies: Copies::default(),
+            copies: CopyReports::default(),
         }
     }
 
     fn with_copies(mut self, config: &TestConfig, stream: &StreamSummary) -> Self {
         if config.zerocopy != ZeroCopy::default() {
-            self.copies = Copies {
+            self.copies = CopyReports {
                 sender: stream.sender_copies.clone(),
                 receiver: stream.receiver_copies.clone(),
             };
@@ -241,7 +241,7 @@ impl EndRow {
             tcp: None,
             batching: None,
             file: None,
-            copies: Copies {
+            copies: CopyReports {
                 sender: sum_of_copies(rows.iter().map(|row| row.copies.sender.as_ref())),
                 receiver: sum_of_copies(rows.iter().map(|row| row.copies.receiver.as_ref())),
             },

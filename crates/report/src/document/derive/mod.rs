@@ -1,4 +1,5 @@
-//! Derived values: rates, sums over streams, and who is whose sender. Text and JSON both show these.
+//! From events to the members of a document: rates, sums over streams, and who is whose sender. Every derived number
+//! is computed here, once; text and JSON show what comes of it.
 //!
 //! A test has one or two *groups* of streams, one per direction of data. On both ends the group that carries the
 //! client's data comes first:
@@ -10,15 +11,16 @@
 //! bidir       [sends] [rec.]   [receives] [sends]
 //! ```
 
+mod end;
 mod interval;
-mod summary;
+mod start;
+mod totals;
 
 use std::time::Duration;
 
 use iperf_model::{Direction, TestConfig};
 
-pub(crate) use interval::{Detail, IntervalGroup, IntervalRow};
-pub(crate) use summary::{Copies, EndGroup, EndRow, EndTotals, FileRow};
+pub(crate) use totals::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 
 /// Seconds with the resolution of output, a microsecond.
 pub(crate) fn seconds(time: Duration) -> f64 {
@@ -54,11 +56,16 @@ fn total_lost(counts: impl Iterator<Item = i64>) -> i64 {
     counts.fold(0, i64::saturating_add)
 }
 
+/// A jitter in milliseconds. A peer's can be any number, and JSON has none beyond the largest one.
+fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1000.0).clamp(f64::MIN, f64::MAX)
+}
+
 /// The mean of some jitters; 0 when there are none.
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len();
     if count > 0 {
-        values.sum::<f64>() / count as f64
+        (values.sum::<f64>() / count as f64).clamp(f64::MIN, f64::MAX)
     } else {
         0.0
     }
@@ -83,6 +90,14 @@ mod tests {
         assert_eq!(rate(100, 0.0).to_bits(), 0);
         assert_eq!(percent(-3, 0).to_bits(), 0);
         assert_eq!(mean([].into_iter()).to_bits(), 0);
+    }
+
+    #[test]
+    fn no_jitter_is_infinite() {
+        for jitter in [f64::MAX, f64::MIN] {
+            assert_eq!(milliseconds(jitter).to_bits(), jitter.to_bits());
+            assert_eq!(mean([jitter; 2].into_iter()).to_bits(), jitter.to_bits());
+        }
     }
 
     #[test]

@@ -1,27 +1,6 @@
-//! How bytes went through, in JSON and in text: the object `zerocopy`, our own, and the line that begins with it.
+//! How bytes went through: the line that begins with `zerocopy`.
 
 use iperf_model::{CopyMode, CopyReport};
-use serde_json::{Value, json};
-
-/// The object of one stream and direction, or of a sum.
-pub(crate) fn json(report: &CopyReport) -> Value {
-    let mut members = json!({
-        "requested": report.requested.name(),
-        "used": report.used.name(),
-        "bytes_not_copied": report.uncopied,
-        "bytes_copied": report.copied,
-        "calls": report.calls,
-        "mappings": report.mappings,
-        "bytes_per_mapping": report.mean_mapping().unwrap_or(0),
-        "completions": report.completions,
-        "completions_copied": report.copied_completions,
-        "cpu_seconds_per_gigabyte": report.cpu_per_gigabyte().unwrap_or(0.0),
-    });
-    if let Some(reason) = &report.reason {
-        members["reason"] = json!(reason);
-    }
-    members
-}
 
 /// The line of a direction: `zerocopy: rx mmap 98.7 % mapped, 1.3 % copied`. Nothing for an end that was not asked.
 pub(crate) fn line(way: &'static str, report: &CopyReport) -> Option<String> {
@@ -101,14 +80,5 @@ mod tests {
             ..report(CopyMode::Copy, 0, 5)
         };
         assert_eq!(line("tx", &report), None);
-    }
-
-    #[test]
-    fn an_object_has_the_means() {
-        let members = json(&report(CopyMode::Mmap, 8000, 2000));
-        assert_eq!(members["bytes_per_mapping"], 2000);
-        assert_eq!(members["bytes_copied"], 2000);
-        assert_eq!(members["cpu_seconds_per_gigabyte"], 10_000.0);
-        assert_eq!(members.get("reason"), None);
     }
 }

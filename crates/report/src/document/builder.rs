@@ -1,0 +1,152 @@
+//! Collects the events of one test into its document.
+
+use std::sync::Arc;
+
+use iperf_model::{self as model, Event, Failure, FailureKind, ServerOutput, TestConfig};
+use serde::Serialize;
+
+use super::{Document, End, Interval, Line, Start};
+use crate::ReportOptions;
+
+/// A test's document as far as the test has come.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Builder {
+    options: ReportOptions,
+    document: Document,
+    config: Option<Arc<TestConfig>>,
+    /// Whether anything has come that is worth a document.
+    used: bool,
+}
+
+/// Without what the server itself adds at the end: the part of a document that travels to the client.
+#[derive(Serialize)]
+pub(crate) struct Measured<'a> {
+    start: &'a Start,
+    intervals: &'a [Interval],
+    end: &'a End,
+}
+
+impl Builder {
+    /// Of a test of which nothing is known yet.
+    pub(crate) fn new(options: ReportOptions) -> Self {
+        let mut document = Document::default();
+        document.start.version.clone_from(&options.version);
+        document.start.system_info.clone_from(&options.system_info);
+        Self {
+            // A client that was started has a result; a server's idle time is none.
+            used: options.is_client,
+            options,
+            document,
+            config: None,
+        }
+    }
+
+    /// Takes one event. Intervals are left to [`interval`](Self::interval) and
+    /// [`keep_interval`](Self::keep_interval).
+    pub(crate) fn record(&mut self, event: &Event) {
+        let transport = self.config.as_ref().map(|config| config.transport);
+        let start = &mut self.document.start;
+        match event {
+            Event::Listening { .. } | Event::Warning(_) | Event::TestFinished => return,
+            Event::TestBegan(began) => {
+                start.began(began);
+                self.configure(&began.config);
+            }
+            Event::StreamOpened(stream) => start.opened(stream),
+            Event::CarriedBy(carrier) => start.carried_by(carrier, transport),
+            Event::BuffersKept(buffers) => start.buffers(*buffers, transport),
+            Event::TestStarted(started) => {
+                start.started(started);
+                self.configure(&started.config);
+            }
+            Event::Summary(summary) => {
+                if let Some(config) = &self.config {
+                    self.document.end = End::of(config, self.options.is_client, summary);
+                }
+            }
+            Event::ServerOutput(output) => self.keep_server_output(output),
+            Event::Failed(failure) => self.document.error = Some(self.message(failure)),
+            Event::ControlConnected { .. } | Event::Interval(_) | Event::OmitFinished => {}
+        }
+        self.used = true;
+    }
+
+    /// An element of `intervals`; nothing before the test is known.
+    pub(crate) fn interval(&self, interval: &model::Interval) -> Option<Interval> {
+        let config = self.config.as_ref()?;
+        Some(Interval::of(config, self.options.is_client, interval))
+    }
+
+    /// Adds an element to `intervals`.
+    pub(crate) fn keep_interval(&mut self, interval: Interval) {
+        self.document.intervals.push(interval);
+    }
+
+    /// Forgets everything, for the next test.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.options));
+    }
+
+    /// The document as it is now, if there is anything to write.
+    pub(crate) fn document(&self) -> Option<&Document> {
+        self.used.then_some(&self.document)
+    }
+
+    /// What a server returns to a client that asked for its output.
+    pub(crate) fn returned(&self) -> Option<Measured<'_>> {
+        let Document {
+            start,
+            intervals,
+            end,
+            ..
+        } = &self.document;
+        self.is_returned().then_some(Measured {
+            start,
+            intervals,
+            end,
+        })
+    }
+
+    /// Whether this end is a server that has to return its output.
+    pub(crate) fn is_returned(&self) -> bool {
+        let asked = |config: &Arc<TestConfig>| config.get_server_output;
+        !self.options.is_client && self.config.as_ref().is_some_and(asked)
+    }
+
+    fn configure(&mut self, config: &Arc<TestConfig>) {
+        self.document.title.clone_from(&config.title);
+        self.document.extra_data.clone_from(&config.extra_data);
+        self.config = Some(Arc::clone(config));
+    }
+
+    fn keep_server_output(&mut self, output: &ServerOutput) {
+        let document = &mut self.document;
+        match output {
+            ServerOutput::Text(text) => document.server_output_text = Some(text.clone()),
+            // What does not parse is still worth reading.
+            ServerOutput::Json(text) => match serde_json::from_str(text) {
+                Ok(value) => document.server_output_json = Some(value),
+                Err(_) => document.server_output_text = Some(text.clone()),
+            },
+        }
+    }
+
+    fn message(&self, failure: &Failure) -> String {
+        let message = &failure.message;
+        match failure.kind {
+            FailureKind::Error if self.options.is_client => message.clone(),
+            _ => format!("{}{message}", failure.prefix()),
+        }
+    }
+}
+
+impl Document {
+    /// The lines that a stream of lines ends with.
+    pub(crate) fn last_lines(&self) -> impl Iterator<Item = Line> {
+        let error = self.error.clone().map(Line::Error);
+        let json = self.server_output_json.clone().map(Line::ServerOutputJson);
+        let text = self.server_output_text.clone().map(Line::ServerOutputText);
+        let end = Line::End(Box::new(self.end.clone()));
+        [error, json, text, Some(end)].into_iter().flatten()
+    }
+}
