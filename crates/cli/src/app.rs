@@ -161,6 +161,7 @@ impl App<'_> {
             version: format!("iperf {VERSION}"),
             system_info: system_info(),
             verbose: options.verbose,
+            copies: options.copies,
             format: options.format,
             timestamps: options.timestamps.clone(),
             flush: options.force_flush,

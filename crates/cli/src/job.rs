@@ -62,6 +62,8 @@ pub struct OutputOptions {
     pub json_stream_full: bool,
     /// Say more (`-V`).
     pub verbose: bool,
+    /// Say how bytes were moved: a mode of zero-copy was chosen, or `--zerocopy-strict` or `--verify`.
+    pub copies: bool,
     /// The unit of rates (`-f`), one of `kmgtKMGT`; `None` takes what fits.
     pub format: Option<char>,
     /// The strftime format of the time at the start of each line (`--timestamps`).

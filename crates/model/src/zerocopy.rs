@@ -41,6 +41,18 @@ pub struct ZeroCopy {
     pub receive: ReceiveMode,
 }
 
+impl ZeroCopy {
+    /// Whether a mode was named that neither `-Z` alone nor iperf3's `--skip-rx-copy` means.
+    pub fn names_a_mode(self) -> bool {
+        let Self { send, receive } = self;
+        match receive {
+            ReceiveMode::Splice => true,
+            ReceiveMode::Mmap if send == SendMode::Copy => true,
+            _ => !matches!(send, SendMode::Copy | SendMode::Auto),
+        }
+    }
+}
+
 /// A way to move bytes in either direction, as reports name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CopyMode {

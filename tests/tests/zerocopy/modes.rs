@@ -192,7 +192,8 @@ fn a_line_of_text_tells_it() {
 #[test]
 fn a_line_of_text_gives_the_reason() {
     let outcome = Pair::new(Peer::Ours, Peer::Ours)
-        .client_args("-n 32M -Z")
+        .client_args("-n 32M -Z -V")
+        .server_args("-V")
         .run();
     let mut f = Findings::new();
     let tx = "zerocopy: tx splice 100.0 % not copied, 0.0 % copied";
@@ -203,6 +204,35 @@ fn a_line_of_text_gives_the_reason() {
     f.holds("rx", shown.get(1).is_some_and(|line| line.starts_with(rx)));
     f.equal("server", lines(&outcome.server.stdout), shown[1..].to_vec());
     f.assert_none(&outcome);
+}
+
+/// What iperf3 has as well prints what iperf3 prints; the lines are for those who chose a mode or a check.
+#[test]
+fn the_lines_appear_only_where_more_was_asked_for_than_iperf3_has() {
+    let table = [
+        ("-Z", 0, 0),
+        ("-Z -R", 0, 0),
+        ("--skip-rx-copy", 0, 0),
+        ("-Z --skip-rx-copy", 0, 0),
+        ("-Z -V", 2, 0),
+        ("-Z --zerocopy-rx=mmap", 2, 0),
+        ("--zerocopy-rx=mmap", 1, 1),
+        ("--zerocopy-rx=trunc", 1, 0),
+        ("--zerocopy=sendfile", 2, 1),
+        ("-Z --verify", 2, 1),
+        ("-Z --zerocopy-rx=off --zerocopy-strict", 1, 0),
+    ];
+    for (args, of_client, of_server) in table {
+        let outcome = Pair::new(Peer::Ours, Peer::Ours)
+            .client_args("-n 8M")
+            .client_args(args)
+            .run();
+        let mut f = Findings::new();
+        let shown = |stdout: &str| lines(stdout).len();
+        f.equal("client", shown(&outcome.client.stdout), of_client);
+        f.equal("server", shown(&outcome.server.stdout), of_server);
+        f.assert_none(&outcome);
+    }
 }
 
 /// One object in the last line, as in the one document.

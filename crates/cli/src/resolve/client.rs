@@ -220,6 +220,11 @@ impl ClientDraft {
         Ok(())
     }
 
+    /// Whether the lines of text say how bytes were moved.
+    pub(super) fn asks_about_copies(&self) -> bool {
+        self.zerocopy.asks_for_more()
+    }
+
     /// Settles how bytes are moved.
     pub(super) fn set_zerocopy(&mut self, local: &LocalDraft) -> Result<(), ParameterError> {
         if self.zerocopy.verify && local.options.file.is_some() {

@@ -135,7 +135,8 @@ impl Draft {
 
         let warnings = [notes, self.local.warnings()].concat();
         let notices = self.client.notices();
-        let output = self.local.output.clone();
+        let mut output = self.local.output.clone();
+        output.copies = self.client.asks_about_copies();
         let mut process = self.local.process.clone();
         let job = match (role, endpoint) {
             (Chosen::Client, Some(endpoint)) => {

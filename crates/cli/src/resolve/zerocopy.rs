@@ -42,6 +42,12 @@ impl ZeroCopyDraft {
         self.skip_rx_copy = true;
     }
 
+    /// Whether more was asked for than what iperf3 has, too (`-Z` and `--skip-rx-copy`).
+    pub(super) fn asks_for_more(&self) -> bool {
+        let named = !matches!(self.send, SendMode::Copy | SendMode::Auto);
+        named || self.receive.is_some() || self.strict || self.verify
+    }
+
     /// Settles the modes of a test. Who sends without copying wants to receive so too, where that can be done.
     pub(super) fn settle(&self, transport: Transport) -> Result<ZeroCopy, ParameterError> {
         let streams = match transport {

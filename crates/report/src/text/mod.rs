@@ -225,7 +225,13 @@ impl TextSink {
 
     fn summary(&mut self, config: &TestConfig, summary: &Summary) -> io::Result<()> {
         self.test.outcome = Outcome::Summarized;
-        summary::lines(config, self.lines(config), self.options.verbose, summary)
+        let options = &self.options;
+        let asked = options.copies || config.verify || config.zerocopy.names_a_mode();
+        let extras = summary::Extras {
+            verbose: options.verbose,
+            copies: asked || options.verbose,
+        };
+        summary::lines(config, self.lines(config), extras, summary)
             .into_iter()
             .try_for_each(|line| self.line(line))
     }

@@ -9,13 +9,23 @@ use super::line::{self, Lines};
 use super::{copies, header};
 use crate::document::{CopyReports, EndGroup, EndRow, EndTotals};
 
+/// What is shown beside the results.
+#[derive(Clone, Copy)]
+pub(crate) struct Extras {
+    /// The lines of `-V`.
+    pub(crate) verbose: bool,
+    /// How bytes were moved. iperf3 has no such lines.
+    pub(crate) copies: bool,
+}
+
 /// All lines from the separator on.
 pub(crate) fn lines(
     config: &TestConfig,
     lines: Lines,
-    verbose: bool,
+    extras: Extras,
     summary: &Summary,
 ) -> Vec<String> {
+    let Extras { verbose, copies } = extras;
     let totals = EndTotals::new(config, lines.is_client, summary);
     let page = Page {
         lines,
@@ -36,7 +46,8 @@ pub(crate) fn lines(
         }
         let CopyReports { sender, receiver } = &group.sum.copies;
         for (way, report) in [("tx", sender), ("rx", receiver)] {
-            out.extend(report.as_ref().and_then(|report| copies::line(way, report)));
+            let report = report.as_ref().filter(|_| copies);
+            out.extend(report.and_then(|report| copies::line(way, report)));
         }
         if verbose {
             page.remarks(group, summary, &mut out);

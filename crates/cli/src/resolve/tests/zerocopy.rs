@@ -2,7 +2,7 @@
 
 use iperf_model::{ReceiveMode, SendMode, ZeroCopy};
 
-use super::{client, refused, test};
+use super::{client, invocation, refused, test};
 
 #[test]
 fn who_sends_without_copying_wants_to_receive_so_too() {
@@ -35,6 +35,25 @@ fn who_sends_without_copying_wants_to_receive_so_too() {
             format!("-c h {line}")
         };
         assert_eq!(test(&line).zerocopy, ZeroCopy { send, receive }, "{line}");
+    }
+}
+
+#[test]
+fn text_says_how_bytes_were_moved_to_those_who_ask_for_more_than_iperf3_has() {
+    for (line, asks) in [
+        ("-t 1", false),
+        ("-Z", false),
+        ("--zerocopy", false),
+        ("--skip-rx-copy", false),
+        ("-Z --skip-rx-copy", false),
+        ("--zerocopy=splice", true),
+        ("--zerocopy-rx=off", true),
+        ("-Z --zerocopy-rx=mmap", true),
+        ("-Z --zerocopy-strict", true),
+        ("--verify", true),
+    ] {
+        let invocation = invocation(&format!("-c h {line}"));
+        assert_eq!(invocation.output.copies, asks, "{line}");
     }
 }
 
