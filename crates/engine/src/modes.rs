@@ -1,19 +1,17 @@
 //! How a stream was to move its bytes, and what is said of it at the end.
 
 use iperf_model::{CopyMode, CopyReport};
-use iperf_zc::account::{Account, Fallback};
+use iperf_zc::account::{Account, Report};
 
 use crate::run::cpu::CpuTime;
 
 /// What a worker had done when it stopped counting.
 #[derive(Clone, Debug)]
-pub(crate) struct Tally {
+pub(crate) struct WorkerReport {
     /// CPU time of its thread.
     pub(crate) cpu: CpuTime,
-    /// How the bytes went through.
-    pub(crate) account: Account,
-    /// Why more of them were copied than asked for.
-    pub(crate) fallback: Option<Fallback>,
+    /// How its mover moved the bytes.
+    pub(crate) report: Report,
 }
 
 /// How one end of a stream was to move its bytes.
@@ -43,9 +41,9 @@ impl Modes {
     }
 
     /// What became of it.
-    pub(crate) fn report(&self, tally: &Tally) -> CopyReport {
-        let fallback = tally.fallback.as_ref();
-        let account = tally.account;
+    pub(crate) fn report(&self, worker: &WorkerReport) -> CopyReport {
+        let fallback = worker.report.fallback.as_ref();
+        let account = worker.report.account;
         CopyReport {
             requested: self.requested,
             used: match fallback {
@@ -62,7 +60,7 @@ impl Modes {
             mappings: account.mappings,
             completions: account.completions,
             copied_completions: account.copied_completions,
-            cpu: tally.cpu.total(),
+            cpu: worker.cpu.total(),
         }
     }
 }

@@ -175,20 +175,17 @@ impl Place<'_> {
             return (SendMode::Copy, Some(reason.to_owned()));
         }
         let supports = |mode| probe::send_support(self.socket, mode);
-        if self.config.transport == Transport::Tcp && supports(probe::SendMode::Splice).is_ok() {
+        if self.config.transport == Transport::Tcp && supports(SendMode::Splice).is_ok() {
             return (SendMode::Splice, None);
         }
         if self.sends_messages() {
-            return match supports(probe::SendMode::Msg) {
+            return match supports(SendMode::Msg) {
                 Ok(()) => (SendMode::Msg, None),
                 Err(reason) => (SendMode::Copy, Some(reason.to_string())),
             };
         }
         // Where neither spares anything, iperf3's way is as good.
-        match (
-            supports(probe::SendMode::Sendfile),
-            supports(probe::SendMode::Msg),
-        ) {
+        match (supports(SendMode::Sendfile), supports(SendMode::Msg)) {
             (Err(_), Ok(())) => (SendMode::Msg, None),
             (Err(_), Err(reason)) if self.config.transport.is_vsock() => {
                 (SendMode::Copy, Some(reason.to_string()))

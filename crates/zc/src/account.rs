@@ -49,6 +49,15 @@ impl Account {
     }
 }
 
+/// What a mover did, and why that is less than it was asked to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The bytes that it moved.
+    pub account: Account,
+    /// Why more of them were copied than asked for.
+    pub fallback: Option<Fallback>,
+}
+
 /// Why bytes are copied although a mover was asked to spare the copy. The text is a reason that can stand behind a
 /// colon.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

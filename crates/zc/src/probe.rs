@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use iperf_model::SendMode;
 use socket2::SockRef;
 
 use crate::account::Fallback;
@@ -13,21 +14,7 @@ use crate::socket_kind::SocketKind;
 use crate::sys::vsock;
 use crate::sys::vsock_zerocopy::DEVICE;
 
-/// Ways to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SendMode {
-    /// [`CopySender`](crate::send::CopySender).
-    Copy,
-    /// [`SendfileSender`](crate::send::SendfileSender).
-    Sendfile,
-    /// [`SpliceSender`](crate::send::splice::SpliceSender).
-    Splice,
-    /// [`MsgSender`](crate::send::msg::MsgSender), and for datagrams
-    /// [`DatagramMsgSender`](crate::udp::msg::DatagramMsgSender).
-    Msg,
-}
-
-/// Says why a mode would spare no copy on this socket, if that is known beforehand. Whether the kernel copies after all
+/// Why a mode would avoid no copy on this socket, where that is known beforehand; nothing is known of `Auto`. Whether the kernel copies after all
 /// the account of the mover tells.
 ///
 /// To find out about [`SendMode::Msg`] the socket gets `SO_ZEROCOPY`, which alone changes nothing.
@@ -40,7 +27,7 @@ pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallba
         })
     };
     match (mode, kind) {
-        (SendMode::Copy, _) => Ok(()),
+        (SendMode::Copy | SendMode::Auto, _) => Ok(()),
         (SendMode::Msg, _) => msg::enable(socket),
         // Each datagram needs a header of its own.
         (SendMode::Sendfile, SocketKind::Udp) => datagrams("sendfile"),

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use common::{Done, Pair, Receiving, STREAM, Sending, in_time, send, tcp, tcp_v6, transfer, unix};
-use iperf_zc::account::Fallback;
+use iperf_zc::account::Report;
 use iperf_zc::interrupt;
 use iperf_zc::receive::ReceiveMover;
 use iperf_zc::sockopt;
@@ -59,12 +59,8 @@ impl ReceiveMover for Blocks {
         Ok(moved)
     }
 
-    fn account(&self) -> iperf_zc::account::Account {
-        self.mover.account()
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.mover.fallback()
+    fn report(&self) -> Report {
+        self.mover.report()
     }
 }
 
@@ -400,7 +396,7 @@ fn completions_that_do_not_come_are_given_up_in_time_and_count_as_copied() {
     let deadline = Instant::now() + Duration::from_millis(50);
     let error = mover.finish(from.as_fd(), deadline).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    let account = mover.account();
+    let account = mover.report().account;
     assert_eq!(account.copied, sent);
     assert!(account.completions < account.calls);
     // What is under way is sent all the same when its memory is given up.

@@ -20,7 +20,7 @@ use tracing::debug;
 use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::error::EngineError;
 use crate::modes::Modes;
-use crate::modes::Tally;
+use crate::modes::WorkerReport;
 use crate::movers::{self, Place};
 use crate::run::cpu::CpuTime;
 use crate::run::kernel_view;
@@ -48,7 +48,7 @@ pub(crate) struct RunningStream {
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<Ending>>,
     /// What the worker had done when it stopped counting.
-    tally: Arc<OnceLock<Tally>>,
+    report: Arc<OnceLock<WorkerReport>>,
     /// How it was to move its bytes.
     modes: Modes,
     /// Where what came was not what was sent.
@@ -104,7 +104,7 @@ impl RunningStream {
         let socket = Arc::new(socket);
         let counters = Arc::new(Counters::default());
         let done = Arc::new(AtomicBool::new(false));
-        let tally = Arc::new(OnceLock::new());
+        let report = Arc::new(OnceLock::new());
         let file = plan.local.file.as_deref();
         let file = file
             .map(|path| movers::open(path, info.sending))
@@ -120,7 +120,7 @@ impl RunningStream {
             counters: counters.clone(),
             quota,
             wake: plan.wake.clone(),
-            tally: tally.clone(),
+            report: report.clone(),
             datagrams: (is_udp && !info.sending).then(|| received.clone()),
         };
         let place = Place {
@@ -175,7 +175,7 @@ impl RunningStream {
             counters,
             done,
             thread: Some(thread),
-            tally,
+            report,
             modes,
             difference: None,
             last_bytes: 0,
@@ -274,7 +274,7 @@ impl RunningStream {
             out_of_order: last.out_of_order - base.out_of_order,
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
-            copies: self.tally.get().map(|tally| self.modes.report(tally)),
+            copies: self.report.get().map(|report| self.modes.report(report)),
             woken_by: self.woken_by(),
             batching: self.datagrams.as_ref().map(|d| batching(d.way.get())),
         }
@@ -311,12 +311,15 @@ impl RunningStream {
 
     /// What the worker used until it stopped counting.
     pub(crate) fn cpu(&self) -> CpuTime {
-        self.tally.get().map(|tally| tally.cpu).unwrap_or_default()
+        self.report
+            .get()
+            .map(|report| report.cpu)
+            .unwrap_or_default()
     }
 
     /// Whether the worker may still add to its counters.
     pub(crate) fn is_counting(&self) -> bool {
-        self.tally.get().is_none() && self.thread.is_some()
+        self.report.get().is_none() && self.thread.is_some()
     }
 
     /// The congestion control of the stream.

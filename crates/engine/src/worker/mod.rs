@@ -13,13 +13,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use iperf_zc::Moved;
-use iperf_zc::account::{Account, Fallback};
+use iperf_zc::account::Report;
 use iperf_zc::receive::ReceiveMover;
 use iperf_zc::send::SendMover;
 use socket2::Socket;
 
 use crate::datagrams::DatagramCounters;
-use crate::modes::Tally;
+use crate::modes::WorkerReport;
 use crate::run::cpu::CpuTime;
 use crate::sleep::sleep_until;
 use crate::waking::Waking;
@@ -52,7 +52,7 @@ pub(crate) struct Task {
     pub(crate) quota: Option<Arc<Quota>>,
     pub(crate) wake: Wake,
     /// Set when the worker stops counting.
-    pub(crate) tally: Arc<OnceLock<Tally>>,
+    pub(crate) report: Arc<OnceLock<WorkerReport>>,
     /// The counters of a stream that receives datagrams, which stop with the others.
     pub(crate) datagrams: Option<Arc<DatagramCounters>>,
 }
@@ -68,14 +68,13 @@ impl Task {
         }
     }
 
-    fn stop_counting(&self, account: Account, fallback: Option<&Fallback>) {
+    fn stop_counting(&self, report: Report) {
         if let Some(datagrams) = &self.datagrams {
             datagrams.freeze();
         }
-        self.tally.get_or_init(|| Tally {
+        self.report.get_or_init(|| WorkerReport {
             cpu: CpuTime::of_this_thread(),
-            account,
-            fallback: fallback.cloned(),
+            report,
         });
     }
 }
@@ -97,7 +96,7 @@ pub(crate) fn send(
 ) -> Ending {
     let ending = send_loop(task, mover, pacer, block);
     collect(task, mover, &ending);
-    task.stop_counting(mover.account(), mover.fallback());
+    task.stop_counting(mover.report());
     ending
 }
 
@@ -176,7 +175,7 @@ const UNPACED: u32 = 1 << 20;
 pub(crate) fn receive(task: &Task, mover: &mut dyn ReceiveMover, mut waking: Waking) -> Ending {
     let ending = receive_loop(task, mover, &mut waking);
     waking.end(&task.socket);
-    task.stop_counting(mover.account(), mover.fallback());
+    task.stop_counting(mover.report());
     ending
 }
 
@@ -184,7 +183,7 @@ fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover, waking: &mut Waking) 
     loop {
         match task.counters.phase() {
             Phase::Counting => {}
-            Phase::Discarding => task.stop_counting(mover.account(), mover.fallback()),
+            Phase::Discarding => task.stop_counting(mover.report()),
             Phase::Finishing => return drain(task, mover),
             Phase::Stopping => return Ending::Stopped,
         }
@@ -192,7 +191,7 @@ fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover, waking: &mut Waking) 
             Ok(Moved { bytes: 0, .. }) => return Ending::EndOfStream,
             Ok(moved) => {
                 // What came while the test ended is not counted once the worker said that it has stopped.
-                if task.tally.get().is_none() {
+                if task.report.get().is_none() {
                     task.count(moved);
                 }
                 if mover.obeys_low_water() {

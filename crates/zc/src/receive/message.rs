@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::Moved;
-use crate::account::{Account, Fallback};
+use crate::account::Report;
 use crate::receive::ReceiveMover;
 use crate::sys::sockopt;
 
@@ -35,11 +35,7 @@ impl ReceiveMover for MessageReceiver {
         self.inner.obeys_low_water()
     }
 
-    fn account(&self) -> Account {
-        self.inner.account()
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.inner.fallback()
+    fn report(&self) -> Report {
+        self.inner.report()
     }
 }

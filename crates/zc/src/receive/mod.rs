@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::sys::socket::{MsgFlags, recv};
 
 use crate::Moved;
-use crate::account::{Account, Fallback};
+use crate::account::{Fallback, Report};
 use crate::socket_kind::KnownSocketKind;
 use crate::sys::sockopt;
 use crate::verify::{self, Verifier};
@@ -32,18 +32,13 @@ pub trait ReceiveMover: Send {
         Ok(sockopt::readable(socket).unwrap_or(UNKNOWN_BACKLOG))
     }
 
-    /// What was done so far.
-    fn account(&self) -> Account;
+    /// What was done so far, and why less of it than asked for.
+    fn report(&self) -> Report;
 
     /// Whether a call that waits obeys the socket's low-water mark and its time-out (`SO_RCVLOWAT`, `SO_RCVTIMEO`), as
     /// `recv(2)` does. For one that does not, a mark would hold back bytes for long.
     fn obeys_low_water(&self) -> bool {
         true
-    }
-
-    /// Why less was done than asked for, once that is so.
-    fn fallback(&self) -> Option<&Fallback> {
-        None
     }
 }
 
@@ -82,7 +77,7 @@ impl BlockCount {
 pub struct CopyReceiver {
     buffer: Vec<u8>,
     count: BlockCount,
-    account: Account,
+    report: Report,
     verifier: Option<Verifier>,
 }
 
@@ -92,7 +87,7 @@ impl CopyReceiver {
         Self {
             buffer: vec![0; block],
             count: BlockCount::new(block),
-            account: Account::default(),
+            report: Report::default(),
             verifier: None,
         }
     }
@@ -114,13 +109,13 @@ impl CopyReceiver {
 impl ReceiveMover for CopyReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
         let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags(wait))?;
-        self.account.copy(bytes);
+        self.report.account.copy(bytes);
         verify::check(&mut self.verifier, &self.buffer[..bytes])?;
         Ok(self.count.add(bytes))
     }
 
-    fn account(&self) -> Account {
-        self.account
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }
 
@@ -129,9 +124,8 @@ pub struct TruncReceiver {
     /// TCP does not write to it; the call wants one as long as what it may drop.
     buffer: Vec<u8>,
     count: BlockCount,
-    account: Account,
+    report: Report,
     kind: KnownSocketKind,
-    fallback: Option<Fallback>,
 }
 
 impl TruncReceiver {
@@ -140,9 +134,8 @@ impl TruncReceiver {
         Self {
             buffer: vec![0; block],
             count: BlockCount::new(block),
-            account: Account::default(),
+            report: Report::default(),
             kind: KnownSocketKind::default(),
-            fallback: None,
         }
     }
 
@@ -157,24 +150,20 @@ impl TruncReceiver {
 impl ReceiveMover for TruncReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
         let kind = self.kind.of(socket)?;
-        if !kind.truncates() && self.fallback.is_none() {
-            self.fallback = Some(Fallback::CopiedInside {
+        if !kind.truncates() && self.report.fallback.is_none() {
+            self.report.fallback = Some(Fallback::CopiedInside {
                 call: "MSG_TRUNC",
                 kind: kind.name(),
             });
         }
         let flags = flags(wait) | MsgFlags::MSG_TRUNC;
         let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags)?;
-        self.account.pass(bytes, !kind.truncates());
+        self.report.account.pass(bytes, !kind.truncates());
         Ok(self.count.add(bytes))
     }
 
-    fn account(&self) -> Account {
-        self.account
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.fallback.as_ref()
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }
 
@@ -208,8 +197,8 @@ impl ReceiveMover for FileReceiver {
         Ok(moved)
     }
 
-    fn account(&self) -> Account {
-        self.inner.account()
+    fn report(&self) -> Report {
+        self.inner.report()
     }
 }
 

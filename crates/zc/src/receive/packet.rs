@@ -7,14 +7,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::sys::socket::{MsgFlags, recv};
 
 use crate::Moved;
-use crate::account::Account;
+use crate::account::Report;
 use crate::receive::{ReceiveMover, flags};
 use crate::verify::{self, Verifier};
 
 /// Reads a message per call into a buffer of one block.
 pub struct PacketReceiver {
     buffer: Vec<u8>,
-    account: Account,
+    report: Report,
     verifier: Option<Verifier>,
     file: Option<File>,
 }
@@ -24,7 +24,7 @@ impl PacketReceiver {
     pub fn new(block: usize) -> Self {
         Self {
             buffer: vec![0; block],
-            account: Account::default(),
+            report: Report::default(),
             verifier: None,
             file: None,
         }
@@ -53,7 +53,7 @@ impl ReceiveMover for PacketReceiver {
             let text = format!("a message of {bytes} bytes came, and a block has {block}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         };
-        self.account.copy(bytes);
+        self.report.account.copy(bytes);
         verify::check(&mut self.verifier, message)?;
         if let Some(file) = &mut self.file {
             file.write_all(message)?;
@@ -62,8 +62,8 @@ impl ReceiveMover for PacketReceiver {
         Ok(Moved { bytes, blocks })
     }
 
-    fn account(&self) -> Account {
-        self.account
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
         }
         let end = mover.receive(there.as_fd(), true).unwrap();
         assert_eq!((end.bytes, end.blocks), (0, 0));
-        assert_eq!(mover.account().copied, 200);
+        assert_eq!(mover.report().account.copied, 200);
     }
 
     #[test]

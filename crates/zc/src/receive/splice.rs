@@ -14,7 +14,7 @@ use nix::fcntl::{SpliceFFlags, splice};
 use nix::sys::socket::{MsgFlags, recv};
 
 use crate::Moved;
-use crate::account::{Account, Fallback};
+use crate::account::Report;
 use crate::receive::{BlockCount, ReceiveMover};
 use crate::send::splice::copied_inside;
 use crate::socket_kind::KnownSocketKind;
@@ -29,8 +29,7 @@ pub struct SpliceReceiver {
     null: File,
     count: BlockCount,
     kind: KnownSocketKind,
-    account: Account,
-    fallback: Option<Fallback>,
+    report: Report,
 }
 
 impl SpliceReceiver {
@@ -42,8 +41,7 @@ impl SpliceReceiver {
             null: pipe::null()?,
             count: BlockCount::new(block),
             kind: KnownSocketKind::default(),
-            account: Account::default(),
-            fallback: None,
+            report: Report::default(),
         })
     }
 
@@ -66,8 +64,8 @@ fn ready(socket: BorrowedFd<'_>) -> io::Result<()> {
 impl ReceiveMover for SpliceReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
         let kind = self.kind.of(socket)?;
-        if !kind.splices() && self.fallback.is_none() {
-            self.fallback = Some(copied_inside(kind));
+        if !kind.splices() && self.report.fallback.is_none() {
+            self.report.fallback = Some(copied_inside(kind));
         }
         // A signal may have left something from the call before, which counted it.
         self.empty_pipe()?;
@@ -78,18 +76,14 @@ impl ReceiveMover for SpliceReceiver {
         let room = self.pipe.capacity();
         let bytes = splice(socket, None, self.pipe.write_end(), None, room, flags)?;
         self.pipe.add(bytes);
-        self.account.pass(bytes, !kind.splices());
+        self.report.account.pass(bytes, !kind.splices());
         match self.empty_pipe() {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(self.count.add(bytes)),
         }
     }
 
-    fn account(&self) -> Account {
-        self.account
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.fallback.as_ref()
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }

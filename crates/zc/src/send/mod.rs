@@ -15,7 +15,7 @@ use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{MsgFlags, send};
 
 use crate::Moved;
-use crate::account::{Account, Fallback};
+use crate::account::{Fallback, Report};
 use crate::socket_kind::{KnownSocketKind, SocketKind};
 use crate::source::{Cursor, Source};
 
@@ -32,13 +32,8 @@ pub trait SendMover: Send {
         Ok(())
     }
 
-    /// What was done so far. Bytes whose completion has not come are in none of the two sums.
-    fn account(&self) -> Account;
-
-    /// Why less was done than asked for, once that is so.
-    fn fallback(&self) -> Option<&Fallback> {
-        None
-    }
+    /// What was done so far, and why less of it than asked for.
+    fn report(&self) -> Report;
 }
 
 /// nix has no name for it.
@@ -49,7 +44,7 @@ pub struct CopySender {
     source: Source,
     cursor: Cursor,
     joins: bool,
-    account: Account,
+    report: Report,
 }
 
 impl CopySender {
@@ -60,7 +55,7 @@ impl CopySender {
             source,
             cursor,
             joins: false,
-            account: Account::default(),
+            report: Report::default(),
         }
     }
 
@@ -79,12 +74,12 @@ impl SendMover for CopySender {
         let mut flags = MsgFlags::MSG_NOSIGNAL;
         flags.set(MSG_MORE, self.joins && budget > 1);
         let bytes = send(socket.as_raw_fd(), rest, flags)?;
-        self.account.copy(bytes);
+        self.report.account.copy(bytes);
         Ok(self.cursor.advance(bytes))
     }
 
-    fn account(&self) -> Account {
-        self.account
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }
 
@@ -93,15 +88,14 @@ impl SendMover for CopySender {
 #[derive(Default)]
 struct FileCalls {
     kind: KnownSocketKind,
-    account: Account,
-    fallback: Option<Fallback>,
+    report: Report,
 }
 
 impl FileCalls {
     fn copies(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
         let kind = self.kind.of(socket)?;
-        if !kind.splices() && self.fallback.is_none() {
-            self.fallback = Some(copied_inside(kind));
+        if !kind.splices() && self.report.fallback.is_none() {
+            self.report.fallback = Some(copied_inside(kind));
         }
         Ok(!kind.splices())
     }
@@ -140,16 +134,12 @@ impl SendMover for SendfileSender {
         let mut offset = libc::off_t::try_from(self.cursor.position()).map_err(io::Error::other)?;
         let rest = self.cursor.rest();
         let bytes = sendfile(socket, self.source.file(), Some(&mut offset), rest)?;
-        self.calls.account.pass(bytes, copies);
+        self.calls.report.account.pass(bytes, copies);
         Ok(self.cursor.advance(bytes))
     }
 
-    fn account(&self) -> Account {
-        self.calls.account
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.calls.fallback.as_ref()
+    fn report(&self) -> Report {
+        self.calls.report.clone()
     }
 }
 
@@ -159,7 +149,7 @@ pub struct FileSender {
     buffer: Vec<u8>,
     /// What of `buffer` is read and not yet sent.
     pending: std::ops::Range<usize>,
-    account: Account,
+    report: Report,
 }
 
 impl FileSender {
@@ -169,7 +159,7 @@ impl FileSender {
             file,
             buffer: vec![0; block],
             pending: 0..0,
-            account: Account::default(),
+            report: Report::default(),
         }
     }
 }
@@ -189,15 +179,15 @@ impl SendMover for FileSender {
             MsgFlags::MSG_NOSIGNAL,
         )?;
         self.pending.start += bytes;
-        self.account.copy(bytes);
+        self.report.account.copy(bytes);
         Ok(Moved {
             bytes,
             blocks: u32::from(self.pending.is_empty()),
         })
     }
 
-    fn account(&self) -> Account {
-        self.account
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }
 
@@ -227,7 +217,7 @@ impl SendMover for FileSendfileSender {
     fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
         let copies = self.calls.copies(socket)?;
         let bytes = sendfile(socket, self.file.as_fd(), None, self.block - self.done)?;
-        self.calls.account.pass(bytes, copies);
+        self.calls.report.account.pass(bytes, copies);
         self.done += bytes;
         let whole = self.done == self.block
             || bytes > 0 && self.file.stream_position()? == self.file.metadata()?.len();
@@ -240,12 +230,8 @@ impl SendMover for FileSendfileSender {
         })
     }
 
-    fn account(&self) -> Account {
-        self.calls.account
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.calls.fallback.as_ref()
+    fn report(&self) -> Report {
+        self.calls.report.clone()
     }
 }
 
@@ -275,10 +261,13 @@ mod tests {
         let source = || Source::repeat(&payload).unwrap();
         let mut copy = CopySender::new(source());
         assert_eq!(received(&mut copy, 2), expected);
-        assert_eq!((copy.account().copied, copy.account().uncopied), (200, 0));
+        assert_eq!(
+            (copy.report().account.copied, copy.report().account.uncopied),
+            (200, 0)
+        );
         let mut sendfile = SendfileSender::new(source());
         assert_eq!(received(&mut sendfile, 2), expected);
-        let account = sendfile.account();
+        let account = sendfile.report().account;
         assert_eq!((account.copied, account.uncopied), (0, 200));
     }
 

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
 use crate::Moved;
-use crate::account::{Account, Fallback};
+use crate::account::{Account, Fallback, Report};
 use crate::send::SendMover;
 use crate::send::ledger::Ledger;
 use crate::socket_kind::SocketKind;
@@ -117,8 +117,7 @@ pub struct MsgSender {
     cursor: Cursor,
     completions: Completions,
     unreaped: u32,
-    account: Account,
-    fallback: Option<Fallback>,
+    report: Report,
     /// Without it everything goes by copy.
     enabled: bool,
 }
@@ -139,9 +138,11 @@ impl MsgSender {
             cursor,
             completions,
             unreaped: 0,
-            account: Account::default(),
             enabled: fallback.is_none(),
-            fallback,
+            report: Report {
+                account: Account::default(),
+                fallback,
+            },
         })
     }
 
@@ -157,7 +158,7 @@ impl MsgSender {
     }
 
     fn complete(&mut self, completion: &Completion) {
-        let account = &mut self.account;
+        let account = &mut self.report.account;
         let calls = match &mut self.completions {
             Completions::PerCall(ledger) => {
                 let completed = ledger.complete(completion);
@@ -206,7 +207,7 @@ impl MsgSender {
     fn copy(&mut self, socket: BorrowedFd<'_>) -> io::Result<Moved> {
         let rest = self.source.rest(&self.cursor);
         let bytes = send(socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL)?;
-        self.account.copy(bytes);
+        self.report.account.copy(bytes);
         Ok(self.cursor.advance(bytes))
     }
 
@@ -220,7 +221,7 @@ impl MsgSender {
                 completions.flagged - completions.uncopied
             }
         };
-        self.account.copied += bytes;
+        self.report.account.copied += bytes;
     }
 
     fn expects(&self) -> Expects {
@@ -228,7 +229,7 @@ impl MsgSender {
             Completions::PerCall(ledger) if ledger.outstanding() > 0 => Expects::Completion,
             Completions::PerCall(_) => Expects::Nothing,
             Completions::Vsock(completions) => {
-                completions.expects(self.account.copied_completions > 0)
+                completions.expects(self.report.account.copied_completions > 0)
             }
         }
     }
@@ -288,7 +289,7 @@ impl SendMover for MsgSender {
         let flags = MsgFlags::MSG_NOSIGNAL | MSG_ZEROCOPY;
         match send(socket.as_raw_fd(), rest, flags) {
             Ok(bytes) => {
-                self.account.calls += 1;
+                self.report.account.calls += 1;
                 self.unreaped += 1;
                 match &mut self.completions {
                     Completions::PerCall(ledger) => ledger.sent(bytes),
@@ -305,7 +306,7 @@ impl SendMover for MsgSender {
             }
             Err(Errno::ENOBUFS | Errno::ENOMEM) => {
                 // Others may use up the limit just now, so the next block tries again.
-                self.fallback.get_or_insert(Fallback::PinLimit);
+                self.report.fallback.get_or_insert(Fallback::PinLimit);
                 self.copy(socket)
             }
             Err(error) => Err(error.into()),
@@ -318,18 +319,15 @@ impl SendMover for MsgSender {
         }
         let collected = self.collect(socket, deadline);
         self.settle();
-        if matches!(self.completions, Completions::Vsock(_)) && self.account.copied_completions > 0
+        if matches!(self.completions, Completions::Vsock(_))
+            && self.report.account.copied_completions > 0
         {
-            self.fallback.get_or_insert(Fallback::Cut);
+            self.report.fallback.get_or_insert(Fallback::Cut);
         }
         collected
     }
 
-    fn account(&self) -> Account {
-        self.account
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.fallback.as_ref()
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }

@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use nix::fcntl::{SpliceFFlags, vmsplice};
 
 use crate::Moved;
-use crate::account::{Account, Fallback};
+use crate::account::{Fallback, Report};
 use crate::send::SendMover;
 use crate::socket_kind::{KnownSocketKind, SocketKind};
 use crate::source::{Cursor, Source};
@@ -34,8 +34,7 @@ pub struct SpliceSender {
     pipe: Pipe,
     joins: bool,
     kind: KnownSocketKind,
-    account: Account,
-    fallback: Option<Fallback>,
+    report: Report,
 }
 
 impl SpliceSender {
@@ -50,8 +49,7 @@ impl SpliceSender {
             pipe,
             joins: false,
             kind: KnownSocketKind::default(),
-            account: Account::default(),
-            fallback: None,
+            report: Report::default(),
         })
     }
 
@@ -67,8 +65,8 @@ impl SpliceSender {
 impl SendMover for SpliceSender {
     fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
         let kind = self.kind.of(socket)?;
-        if !kind.splices() && self.fallback.is_none() {
-            self.fallback = Some(copied_inside(kind));
+        if !kind.splices() && self.report.fallback.is_none() {
+            self.report.fallback = Some(copied_inside(kind));
         }
         if self.pipe.filled() == 0 {
             let rest = self.source.rest(&self.cursor);
@@ -79,15 +77,11 @@ impl SendMover for SpliceSender {
         }
         // A signal may come between the two, or cut this one short: the rest goes with the next call.
         let bytes = self.pipe.splice_to(socket, self.joins && budget > 1)?;
-        self.account.pass(bytes, !kind.splices());
+        self.report.account.pass(bytes, !kind.splices());
         Ok(self.cursor.advance(bytes))
     }
 
-    fn account(&self) -> Account {
-        self.account
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.fallback.as_ref()
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }

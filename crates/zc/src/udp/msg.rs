@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
 use crate::Moved;
-use crate::account::{Account, Fallback};
+use crate::account::{Account, Fallback, Report};
 use crate::send::SendMover;
 use crate::send::ledger::{Ledger, WINDOW};
 use crate::send::msg::{self, MSG_ZEROCOPY, unless_signal};
@@ -41,8 +41,7 @@ pub struct DatagramMsgSender<S> {
     sequence: u64,
     stamp: S,
     ledger: Ledger,
-    account: Account,
-    fallback: Option<Fallback>,
+    report: Report,
     enabled: bool,
 }
 
@@ -82,9 +81,11 @@ impl<S: Stamp> DatagramMsgSender<S> {
             sequence: 0,
             stamp,
             ledger: Ledger::new(),
-            account: Account::default(),
             enabled: fallback.is_none(),
-            fallback,
+            report: Report {
+                account: Account::default(),
+                fallback,
+            },
         })
     }
 
@@ -93,12 +94,12 @@ impl<S: Stamp> DatagramMsgSender<S> {
         while let Some(completion) = errqueue::next(socket)? {
             any = true;
             let completed = self.ledger.complete(&completion);
-            self.account.completions += completed.calls;
+            self.report.account.completions += completed.calls;
             if completion.copied {
-                self.account.copied += completed.bytes;
-                self.account.copied_completions += completed.calls;
+                self.report.account.copied += completed.bytes;
+                self.report.account.copied_completions += completed.calls;
             } else {
-                self.account.uncopied += completed.bytes;
+                self.report.account.uncopied += completed.bytes;
             }
         }
         Ok(any)
@@ -147,7 +148,7 @@ impl<S: Stamp> SendMover for DatagramMsgSender<S> {
             if self.ledger.outstanding() > 0 {
                 self.wait_for_place(socket)?;
             }
-            self.fallback.get_or_insert(Fallback::PinLimit);
+            self.report.fallback.get_or_insert(Fallback::PinLimit);
             let datagrams = self.ring.bytes_mut(offset, bytes);
             sent = send(socket.as_raw_fd(), datagrams, MsgFlags::MSG_NOSIGNAL);
             self.enabled = false;
@@ -156,10 +157,10 @@ impl<S: Stamp> SendMover for DatagramMsgSender<S> {
             Ok(bytes) => {
                 self.sequence = sequence;
                 if self.enabled {
-                    self.account.calls += 1;
+                    self.report.account.calls += 1;
                     self.ledger.sent(bytes);
                 } else {
-                    self.account.copy(bytes);
+                    self.report.account.copy(bytes);
                 }
                 Ok(Moved {
                     bytes,
@@ -180,7 +181,7 @@ impl<S: Stamp> SendMover for DatagramMsgSender<S> {
         while self.ledger.outstanding() > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                self.account.copied += self.ledger.abandon();
+                self.report.account.copied += self.ledger.abandon();
                 return Err(io::ErrorKind::TimedOut.into());
             }
             errqueue::wait(socket, left).or_else(unless_signal)?;
@@ -191,12 +192,8 @@ impl<S: Stamp> SendMover for DatagramMsgSender<S> {
         Ok(())
     }
 
-    fn account(&self) -> Account {
-        self.account
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.fallback.as_ref()
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }
 
@@ -247,7 +244,7 @@ mod tests {
         }
         let deadline = Instant::now() + Duration::from_secs(10);
         sender.finish(a.as_fd(), deadline).unwrap();
-        let account = sender.account();
+        let account = sender.report().account;
         assert_eq!(account.bytes(), sent * block as u64);
         (account, sender.places)
     }
@@ -284,6 +281,6 @@ mod tests {
         let deadline = Instant::now() + Duration::from_millis(10);
         let error = sender.finish(a.as_fd(), deadline).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(sender.account().copied, sender.places as u64);
+        assert_eq!(sender.report().account.copied, sender.places as u64);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Moved;
-use crate::account::Account;
+use crate::account::Report;
 use crate::receive::ReceiveMover;
 use crate::sys::mmsg::{self, Message, RECEIVE_AT_MOST};
 use crate::udp::arrival::Clocks;
@@ -62,7 +62,7 @@ pub struct DatagramReceiver<L> {
     messages: Vec<Message>,
     taken: Arc<WayTaken>,
     look: L,
-    account: Account,
+    report: Report,
 }
 
 impl<L: Look> DatagramReceiver<L> {
@@ -80,7 +80,7 @@ impl<L: Look> DatagramReceiver<L> {
             messages: vec![Message::default(); RECEIVE_AT_MOST],
             taken,
             look,
-            account: Account::default(),
+            report: Report::default(),
         }
     }
 
@@ -118,8 +118,8 @@ impl<L: Look> ReceiveMover for DatagramReceiver<L> {
             let mut count = |bytes: &[u8], length: usize| {
                 if let Some(blocks) = self.look.look(socket, bytes, length, arrival) {
                     // What there is no room for is dropped unread.
-                    self.account.copied += bytes.len() as u64;
-                    self.account.uncopied += (length - bytes.len()) as u64;
+                    self.report.account.copied += bytes.len() as u64;
+                    self.report.account.uncopied += (length - bytes.len()) as u64;
                     moved.bytes += length;
                     moved.blocks += blocks;
                 }
@@ -136,7 +136,7 @@ impl<L: Look> ReceiveMover for DatagramReceiver<L> {
             }
         }
         self.note_way(count, joined);
-        self.account.calls += 1;
+        self.report.account.calls += 1;
         self.look.pause()?;
         if moved.bytes == 0 {
             // No bytes would mean the end of the stream, and this is none.
@@ -149,8 +149,8 @@ impl<L: Look> ReceiveMover for DatagramReceiver<L> {
         Ok(MAX_BACKLOG)
     }
 
-    fn account(&self) -> Account {
-        self.account
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }
 

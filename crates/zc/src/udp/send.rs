@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
 use crate::Moved;
-use crate::account::Account;
+use crate::account::Report;
 use crate::send::SendMover;
 use crate::sys::mmsg::{self, SEND_AT_MOST};
 use crate::sys::sockopt;
@@ -47,7 +47,7 @@ pub struct DatagramSender<S> {
     pace: Duration,
     sequence: u64,
     stamp: S,
-    account: Account,
+    report: Report,
 }
 
 impl<S: Stamp> DatagramSender<S> {
@@ -79,7 +79,7 @@ impl<S: Stamp> DatagramSender<S> {
             pace: Duration::ZERO,
             sequence: 0,
             stamp,
-            account: Account::default(),
+            report: Report::default(),
         }
     }
 
@@ -163,7 +163,7 @@ impl<S: Stamp> SendMover for DatagramSender<S> {
         match sent {
             Ok(sent) => {
                 self.sequence += sent as u64;
-                self.account.copy(sent * self.block);
+                self.report.account.copy(sent * self.block);
                 Ok(Moved {
                     bytes: sent * self.block,
                     blocks: u32::try_from(sent).unwrap_or(u32::MAX),
@@ -181,8 +181,8 @@ impl<S: Stamp> SendMover for DatagramSender<S> {
         }
     }
 
-    fn account(&self) -> Account {
-        self.account
+    fn report(&self) -> Report {
+        self.report.clone()
     }
 }
 

@@ -142,11 +142,12 @@ pub fn send(mut mover: Box<dyn SendMover>, socket: OwnedFd, blocks: u64) -> io::
     let socket = socket2::Socket::from(socket);
     socket.shutdown(std::net::Shutdown::Write)?;
     mover.finish(socket.as_fd(), Instant::now() + HANG)?;
+    let report = mover.report();
     Ok(Done {
         bytes,
         blocks: sent,
-        account: mover.account(),
-        fallback: mover.fallback().cloned(),
+        account: report.account,
+        fallback: report.fallback,
     })
 }
 
@@ -164,11 +165,12 @@ pub fn receive(mover: &mut dyn ReceiveMover, socket: &OwnedFd) -> io::Result<Don
             Err(error) => return Err(error),
         }
     }
+    let report = mover.report();
     Ok(Done {
         bytes,
         blocks,
-        account: mover.account(),
-        fallback: mover.fallback().cloned(),
+        account: report.account,
+        fallback: report.fallback,
     })
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 
-use crate::account::{Account, Fallback};
+use crate::account::{Account, Fallback, Report};
 use crate::receive::map::MapOptions;
 use crate::verify::{self, Verifier};
 
@@ -26,10 +26,9 @@ pub(crate) fn wait_readable(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Reading by copy what cannot be mapped, and accounting for both ways.
 pub(crate) struct CopyFallback {
     buffer: Vec<u8>,
-    pub(crate) account: Account,
+    pub(crate) report: Report,
     verifier: Option<Verifier>,
     map_yield: MapYield,
-    pub(crate) fallback: Option<Fallback>,
     /// The error of a call that had bytes to deliver first.
     failed: Option<io::Error>,
 }
@@ -38,17 +37,16 @@ impl CopyFallback {
     pub(crate) fn new(options: &MapOptions, verifier: Option<Verifier>) -> Self {
         Self {
             buffer: vec![0; options.room],
-            account: Account::default(),
+            report: Report::default(),
             verifier,
             map_yield: MapYield::default(),
-            fallback: None,
             failed: None,
         }
     }
 
     /// Goes on by copy alone.
     pub(crate) fn stop_mapping(&mut self, why: Fallback) {
-        self.fallback = Some(why);
+        self.report.fallback = Some(why);
     }
 
     /// Fails if a call before should have.
@@ -74,7 +72,7 @@ impl CopyFallback {
     ) -> io::Result<usize> {
         let limit = limit.min(self.buffer.len());
         let bytes = recv(socket.as_raw_fd(), &mut self.buffer[..limit], flags)?;
-        self.account.copy(bytes);
+        self.report.account.copy(bytes);
         verify::check(&mut self.verifier, &self.buffer[..bytes])?;
         Ok(bytes)
     }
@@ -99,7 +97,7 @@ impl CopyFallback {
 
     /// The share that was mapped, in percent, of a stretch that is now complete, if it is too small to go on.
     pub(crate) fn too_little_mapped(&mut self) -> Option<u64> {
-        self.map_yield.update(&self.account)
+        self.map_yield.update(&self.report.account)
     }
 }
 

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 
 use crate::Moved;
-use crate::account::{Account, Fallback, errno};
+use crate::account::{Fallback, Report, errno};
 use crate::receive::map::MapOptions;
 use crate::receive::map::fallback::{CopyFallback, wait_readable};
 use crate::receive::{BlockCount, ReceiveMover, flags};
@@ -138,7 +138,7 @@ impl TcpMapReceiver {
         if let Some(error) = reply.error {
             self.copying.fail_next(error.into());
         }
-        let account = &mut self.copying.account;
+        let account = &mut self.copying.report.account;
         account.calls += 1;
         account.mappings += u64::from(mapped > 0);
         account.uncopied += mapped as u64;
@@ -230,11 +230,7 @@ impl ReceiveMover for TcpMapReceiver {
         self.mapping.is_none()
     }
 
-    fn account(&self) -> Account {
-        self.copying.account
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.copying.fallback.as_ref()
+    fn report(&self) -> Report {
+        self.copying.report.clone()
     }
 }

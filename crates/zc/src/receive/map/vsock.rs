@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::Moved;
-use crate::account::{Account, Fallback, errno};
+use crate::account::{Fallback, Report, errno};
 use crate::receive::map::MapOptions;
 use crate::receive::map::fallback::{CopyFallback, wait_readable};
 use crate::receive::{BlockCount, ReceiveMover, flags};
@@ -74,7 +74,7 @@ impl VsockMapReceiver {
         if bytes == 0 {
             return Ok(None);
         }
-        let account = &mut self.copying.account;
+        let account = &mut self.copying.report.account;
         account.calls += 1;
         account.mappings += u64::from(copied < bytes);
         account.uncopied += (bytes - copied) as u64;
@@ -87,7 +87,7 @@ impl VsockMapReceiver {
 
     /// A packet with one copied page counts as copied, unless the module says how many bytes it really copied.
     fn refine(&mut self, socket: BorrowedFd<'_>) {
-        let account = &mut self.copying.account;
+        let account = &mut self.copying.report.account;
         let through_mapping = account.bytes() - self.read;
         if let Some((mapped, copied)) = vsock_zerocopy::statistics(socket)
             && mapped.checked_add(copied) == Some(through_mapping)
@@ -185,12 +185,8 @@ impl ReceiveMover for VsockMapReceiver {
         self.mapping.is_none()
     }
 
-    fn account(&self) -> Account {
-        self.copying.account
-    }
-
-    fn fallback(&self) -> Option<&Fallback> {
-        self.copying.fallback.as_ref()
+    fn report(&self) -> Report {
+        self.copying.report.clone()
     }
 }
 
@@ -205,7 +201,7 @@ mod tests {
         let options = MapOptions::new(1000);
         let device = Path::new("/dev/there-is-no-such-device");
         let mover = VsockMapReceiver::new(socket.as_fd(), &options, None, device);
-        mover.fallback().unwrap().clone()
+        mover.report().fallback.unwrap()
     }
 
     #[test]
