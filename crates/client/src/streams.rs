@@ -76,12 +76,16 @@ fn nth_port(first: SocketAddr, index: usize) -> SocketAddr {
         (0, _) | (_, Err(_)) => 0,
         (port, Ok(index)) => port.wrapping_add(index),
     };
-    SocketAddr::new(first.ip(), port)
+    // Only the port changes: a link-local address means nothing without its scope.
+    let mut address = first;
+    address.set_port(port);
+    address
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddrV6;
 
     #[test]
     fn ports_count_up_from_cport() {
@@ -89,5 +93,12 @@ mod tests {
         assert_eq!(nth_port(first, 3).port(), 6003);
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         assert_eq!(nth_port(any, 3).port(), 0);
+    }
+
+    #[test]
+    fn a_link_local_address_keeps_its_scope() {
+        let first = SocketAddrV6::new("fe80::1".parse().unwrap(), 6000, 5, 7);
+        let second = SocketAddrV6::new("fe80::1".parse().unwrap(), 6001, 5, 7);
+        assert_eq!(nth_port(first.into(), 1), second.into());
     }
 }

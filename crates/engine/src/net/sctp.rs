@@ -114,7 +114,8 @@ fn local_addresses(plan: &StreamPlan, peer: SocketAddr) -> Result<Vec<SocketAddr
     }
     for name in &plan.sctp.bind {
         for address in resolve(name, port, peer)? {
-            if !addresses.iter().any(|known| known.ip() == address.ip()) {
+            // With its scope: two links may have the same link-local address.
+            if !addresses.contains(&address) {
                 addresses.push(address);
             }
         }
