@@ -71,7 +71,7 @@ pub enum Failure {
     #[error("unable to read which extensions the server grants: {0}")]
     GrantedUnreadable(String),
     /// A byte that is no state.
-    #[error("{text} ({0})", text = Code::UNKNOWN_MESSAGE)]
+    #[error("{text}: {0}", text = Code::UNKNOWN_MESSAGE)]
     UnknownMessage(i8),
     /// A state at a time at which it makes no sense.
     #[error("received an unexpected control message: {state} {phase}")]

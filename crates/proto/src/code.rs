@@ -87,7 +87,7 @@ codes! {
     CONTROL_WRITE = 107, System, "unable to write to the control socket";
     CONTROL_READ = 108, System, "unable to read from the control socket";
     CONTROL_CLOSED = 109, Own, "control socket has closed unexpectedly";
-    UNKNOWN_MESSAGE = 110, Own, "received an unknown control message";
+    UNKNOWN_MESSAGE = 110, Own, "received an unknown control message (ensure other side is iperf3 and not iperf)";
     SEND_MESSAGE = 111, System, "unable to send control message";
     RECV_MESSAGE = 112, System, "unable to receive control message";
     SEND_PARAMS = 113, System, "unable to send parameters";

@@ -51,7 +51,7 @@ pub enum Failure {
     #[error("the client has unexpectedly closed the connection")]
     ClientClosed,
     /// A byte that is no state.
-    #[error("{text} ({0})", text = Code::UNKNOWN_MESSAGE)]
+    #[error("{text}: {0}", text = Code::UNKNOWN_MESSAGE)]
     UnknownMessage(i8),
     /// A state at a time at which it makes no sense.
     #[error("received an unexpected control message: {state} {phase}")]
