@@ -1,7 +1,8 @@
 //! Tests that cannot begin: what the client says about it, on which stream, and with which exit code.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use iperf_cli::DIFFERENCES;
@@ -72,6 +73,81 @@ fn nobody_listens() {
     let want = include_str!("../data/samples/error-refused-json-stream-322.jsonl");
     assert_eq!(end.stdout, want, "{end}");
     assert_eq!((end.code(), end.stderr.as_str()), (Some(1), ""), "{end}");
+}
+
+/// A refused connection is tried again for a while, but the time limit does not turn that into a time-out.
+#[test]
+fn nobody_listens_whatever_the_time_limit() {
+    let port = Port::reserve();
+    for limit in [100, 1000] {
+        let args = format!(
+            "-c 127.0.0.1 -p {} --connect-timeout {limit}",
+            port.number()
+        );
+        let end = run(Peer::Ours, &args);
+        let mut f = Findings::new();
+        fails_in_text(&mut f, &end, REFUSED);
+        f.assert_none(end);
+    }
+}
+
+/// What is wrong on this machine is not blamed on the server or on a firewall.
+#[test]
+fn a_local_address_device_or_family_that_cannot_be_used_is_named() {
+    let port = Port::reserve();
+    for (args, message) in [
+        (
+            "-B 1.2.3.4",
+            "can't bind to 1.2.3.4 (-B): Cannot assign requested address",
+        ),
+        (
+            "-u -B 1.2.3.4",
+            "can't bind to 1.2.3.4 (-B): Cannot assign requested address",
+        ),
+        ("-B ::1", "'::1' has no IPv4 address (-B)"),
+        (
+            "--bind-dev nosuch0",
+            "can't bind to the device 'nosuch0': No such device",
+        ),
+        (
+            "-B 127.0.0.1%nosuch0",
+            "can't bind to the device 'nosuch0': No such device",
+        ),
+        ("-6", "'127.0.0.1' has no IPv6 address (-6)"),
+    ] {
+        let args = format!("-c 127.0.0.1 -p {} {args}", port.number());
+        let end = run(Peer::Ours, &args);
+        let mut f = Findings::new();
+        fails_in_text(
+            &mut f,
+            &end,
+            &format!("unable to connect to server: {message}"),
+        );
+        f.assert_none(end);
+    }
+    let end = run(Peer::Ours, "-c 127.0.0.1 -B nosuch.invalid");
+    let message = "unable to connect to server: can't resolve 'nosuch.invalid' (-B): ";
+    assert!(end.stderr.contains(message), "{end}");
+}
+
+#[test]
+fn a_server_of_another_kind_is_suspected() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 37]).unwrap();
+        stream.write_all(&[104]).unwrap();
+        // Until the client has had enough.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let end = run(Peer::Ours, &format!("-c 127.0.0.1 -p {port}"));
+    let mut f = Findings::new();
+    let message =
+        "received an unknown control message (ensure other side is iperf3 and not iperf): 104";
+    fails_in_text(&mut f, &end, message);
+    f.assert_none(end);
+    other.join().unwrap();
 }
 
 /// What the resolver says depends on the machine, so a real client is asked, too.

@@ -159,6 +159,12 @@ pub const DIFFERENCES: &[Difference] = &[
         why: "with -J, stdout holds the document alone",
     },
     Difference {
+        args: &["-c host -B 1.2.3.4", "-c host --bind-dev nosuch0"],
+        iperf3: Accepted("an error that suspects the server and a firewall"),
+        here: Accepted("an error that names the address, device or family that can't be used"),
+        why: "the server was never asked",
+    },
+    Difference {
         args: &["-c host -A 1025", "-c host -A abc"],
         iperf3: Refused("parameter error - unable to set CPU affinity: "),
         here: Refused("parameter error - unable to set CPU affinity"),

@@ -2,25 +2,108 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use iperf_control::Wire;
 use iperf_engine::EngineError;
 use iperf_engine::net::{Target, vsock};
 use iperf_model::{ClientConfig, Endpoint, Family, LocalOptions};
+use iperf_proto::Code;
 use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tokio::time::{Instant, timeout_at};
+
+use crate::race;
 
 /// How long a connection may take when nobody says otherwise; the kernel would try a little longer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(120);
 
-/// iperf3's server opens its listening socket anew between two tests. A refused connection is tried again for as
-/// long as that takes.
-const REFUSED_RETRIES: u32 = 3;
-const REFUSED_PAUSE: Duration = Duration::from_millis(40);
+/// Why there is no connection. Only what may be about the server or the way there has iperf3's text, which suspects
+/// them; the rest keeps its beginning, by which scripts know it.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The server does not answer, or its name has no address.
+    #[error("{}", Code::CONNECT.with_error(.0))]
+    Server(#[source] io::Error),
+    /// The server's name was not resolved in time.
+    #[error("unable to connect to server: the address of '{0}' was not found in time")]
+    Slow(String),
+    /// No address is left to be tried.
+    #[error("unable to connect to server: there is no address to connect to")]
+    NoAddress,
+    /// The host, or the one of `-B`, has no address of the family that is needed.
+    #[error("unable to connect to server: '{host}' has no {} address ({why})", family_name(*.family))]
+    Family {
+        /// The name or address as it was given.
+        host: String,
+        /// What is needed.
+        family: Family,
+        /// The option that needs it.
+        why: &'static str,
+    },
+    /// The host of `-B` has no address.
+    #[error("unable to connect to server: can't resolve '{host}' (-B): {}", plain(.source))]
+    BindName {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The address of `-B` is none of this machine's, or its port is taken.
+    #[error("unable to connect to server: can't bind to {address} (-B): {}", plain(.source))]
+    Bind {
+        /// The local address.
+        address: IpAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The device can't be used.
+    #[error("unable to connect to server: can't bind to the device '{device}': {}", plain(.source))]
+    Device {
+        /// Its name.
+        device: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl ConnectError {
+    /// Whether nobody listens where the server should.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Server(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
+    /// What the kernel would have said, had it been asked to wait as long.
+    pub(crate) fn timed_out() -> Self {
+        Self::Server(io::Error::from_raw_os_error(TIMED_OUT))
+    }
+}
+
+/// `ETIMEDOUT`
+const TIMED_OUT: i32 = 110;
+
+fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::Any => "internet",
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    }
+}
+
+/// What the system or the resolver said, without what the standard library puts around it.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text
+        .strip_prefix("failed to lookup address information: ")
+        .unwrap_or(&text);
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
 
 /// A control connection, and where the data connections go.
 pub(crate) struct Connected {
@@ -29,12 +112,12 @@ pub(crate) struct Connected {
 }
 
 /// Connects to the server.
-pub(crate) async fn connect(config: &ClientConfig) -> io::Result<Connected> {
+pub(crate) async fn connect(config: &ClientConfig) -> Result<Connected, ConnectError> {
     let limit = config.connect_timeout.unwrap_or(CONNECT_LIMIT);
     let target = match &config.endpoint {
         Endpoint::Inet { host, port } => {
-            let control = connect_inet(config, host, *port, limit).await?;
-            let target = Target::Inet(control.peer_addr()?);
+            let control = connect_inet(config, host, *port, Instant::now() + limit).await?;
+            let target = Target::Inet(control.peer_addr().map_err(ConnectError::Server)?);
             return Ok(Connected {
                 control: Wire::Tcp(control),
                 target,
@@ -50,7 +133,15 @@ pub(crate) async fn connect(config: &ClientConfig) -> io::Result<Connected> {
             port: *port,
         },
     };
-    let deadline = Instant::now() + limit;
+    let control = connect_vsock(&target, limit).await;
+    Ok(Connected {
+        control: control.map_err(ConnectError::Server)?,
+        target,
+    })
+}
+
+async fn connect_vsock(target: &Target, limit: Duration) -> io::Result<Wire> {
+    let deadline = std::time::Instant::now() + limit;
     let goal = target.clone();
     let open = spawn_blocking(move || vsock::open(&goal, deadline));
     let socket = open
@@ -58,11 +149,10 @@ pub(crate) async fn connect(config: &ClientConfig) -> io::Result<Connected> {
         .map_err(io::Error::other)?
         .map_err(EngineError::into_io)?
         .socket;
-    let control = match target {
-        Target::Hybrid { .. } | Target::Unix { .. } => Wire::unix(socket)?,
-        _ => Wire::vsock(socket)?,
-    };
-    Ok(Connected { control, target })
+    match target {
+        Target::Hybrid { .. } | Target::Unix { .. } => Wire::unix(socket),
+        _ => Wire::vsock(socket),
+    }
 }
 
 /// Connects to the first address of the server that answers.
@@ -70,91 +160,85 @@ async fn connect_inet(
     config: &ClientConfig,
     host: &str,
     port: u16,
-    limit: Duration,
-) -> io::Result<TcpStream> {
-    timeout(limit, connect_any(config, host, port))
+    deadline: Instant,
+) -> Result<TcpStream, ConnectError> {
+    let targets = timeout_at(deadline, resolve(host, port))
         .await
-        .unwrap_or_else(|_| Err(io::Error::from_raw_os_error(TIMED_OUT)))
-}
-
-/// `ETIMEDOUT`: what the kernel would have said, had it been asked to wait as long.
-const TIMED_OUT: i32 = 110;
-
-async fn connect_any(config: &ClientConfig, host: &str, port: u16) -> io::Result<TcpStream> {
-    let targets = resolve(host, port, config.local.family).await?;
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for target in targets {
-        let local = local_address(&config.local, 0, target).await?;
-        match connect_patiently(&config.local, local, target).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => {
-                debug!(%target, %error, "can't connect");
-                last = error;
-            }
-        }
-    }
-    Err(last)
-}
-
-async fn connect_patiently(
-    options: &LocalOptions,
-    local: Option<SocketAddr>,
-    target: SocketAddr,
-) -> io::Result<TcpStream> {
-    let mut refused = 0;
-    loop {
-        match connect_one(options, local, target).await {
-            Err(error)
-                if error.kind() == io::ErrorKind::ConnectionRefused
-                    && refused < REFUSED_RETRIES =>
-            {
-                refused += 1;
-                sleep(REFUSED_PAUSE).await;
-            }
-            result => return result,
-        }
-    }
+        .map_err(|_| ConnectError::Slow(host.to_owned()))?
+        .map_err(ConnectError::Server)?;
+    let (family, why) = match config.local.family {
+        Family::V6 => (Family::V6, "-6"),
+        family => (family, "-4"),
+    };
+    let targets = of_family(targets, family, host, why)?;
+    let options = Arc::new(config.local.clone());
+    race::first(targets, deadline, move |target| {
+        connect_one(options.clone(), target)
+    })
+    .await
 }
 
 async fn connect_one(
-    options: &LocalOptions,
-    local: Option<SocketAddr>,
+    options: Arc<LocalOptions>,
     target: SocketAddr,
-) -> io::Result<TcpStream> {
+) -> Result<TcpStream, ConnectError> {
+    let local = local_address(&options, 0, target).await?;
     let socket = Socket::new(
         Domain::for_address(target),
         Type::STREAM,
         Some(Protocol::TCP),
-    )?;
+    )
+    .map_err(ConnectError::Server)?;
     if let Some(device) = &options.bind_dev {
-        socket.bind_device(Some(device.as_bytes()))?;
+        socket
+            .bind_device(Some(device.as_bytes()))
+            .map_err(|source| ConnectError::Device {
+                device: device.clone(),
+                source,
+            })?;
     }
     if let Some(local) = local {
-        socket.bind(&local.into())?;
+        socket
+            .bind(&local.into())
+            .map_err(|source| ConnectError::Bind {
+                address: local.ip(),
+                source,
+            })?;
     }
-    socket.set_nonblocking(true)?;
-    TcpSocket::from_std_stream(socket.into())
-        .connect(target)
-        .await
+    let connect = async {
+        socket.set_nonblocking(true)?;
+        TcpSocket::from_std_stream(socket.into())
+            .connect(target)
+            .await
+    };
+    connect.await.map_err(ConnectError::Server)
 }
 
-/// All addresses of a host that the chosen IP version allows.
-async fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
-    let addresses = lookup_host((host, port)).await?;
-    let fitting: Vec<_> = addresses
-        .filter(|address| match family {
-            Family::Any => true,
-            Family::V4 => address.is_ipv4(),
-            Family::V6 => address.is_ipv6(),
-        })
-        .collect();
-    if fitting.is_empty() {
-        // What the resolver says when it is asked for the wrong family only.
-        return Err(io::Error::other(
-            "Address family for hostname not supported",
-        ));
+/// All addresses of a host, with their scopes.
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(lookup_host((host, port)).await?.collect())
+}
+
+/// The addresses that are of a family; `why` is the option that asks for it.
+fn of_family(
+    mut addresses: Vec<SocketAddr>,
+    family: Family,
+    host: &str,
+    why: &'static str,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    addresses.retain(|address| match family {
+        Family::Any => true,
+        Family::V4 => address.is_ipv4(),
+        Family::V6 => address.is_ipv6(),
+    });
+    if addresses.is_empty() {
+        return Err(ConnectError::Family {
+            host: host.to_owned(),
+            family,
+            why,
+        });
     }
-    Ok(fitting)
+    Ok(addresses)
 }
 
 /// The local address of `-B` and `--cport` for a socket that goes to `target`; `None` leaves it to the kernel.
@@ -162,7 +246,7 @@ pub(crate) async fn local_address(
     options: &LocalOptions,
     port: u16,
     target: SocketAddr,
-) -> io::Result<Option<SocketAddr>> {
+) -> Result<Option<SocketAddr>, ConnectError> {
     let Some(host) = &options.bind else {
         let any: IpAddr = if target.is_ipv4() {
             Ipv4Addr::UNSPECIFIED.into()
@@ -171,10 +255,17 @@ pub(crate) async fn local_address(
         };
         return Ok((port != 0).then(|| SocketAddr::new(any, port)));
     };
+    let found = resolve(host, port)
+        .await
+        .map_err(|source| ConnectError::BindName {
+            host: host.clone(),
+            source,
+        })?;
     let family = if target.is_ipv4() {
         Family::V4
     } else {
         Family::V6
     };
-    Ok(resolve(host, port, family).await?.first().copied())
+    let fitting = of_family(found, family, host, "-B")?;
+    Ok(fitting.first().copied())
 }

@@ -49,7 +49,7 @@ pub(crate) async fn run(
 ) -> Result<(), ClientError> {
     let connecting = connect::connect(config);
     let stream = tokio::select! {
-        stream = connecting => stream.map_err(ClientError::Connect)?,
+        stream = connecting => stream?,
         reason = stop.wait() => return Err(ClientError::Interrupted(reason)),
     };
     let _affinity = config
@@ -58,7 +58,7 @@ pub(crate) async fn run(
         .map(pin)
         .transpose()
         .map_err(ClientError::Affinity)?;
-    let control = Control::new(stream.control).map_err(ClientError::Connect)?;
+    let control = Control::new(stream.control).map_err(ClientError::Control)?;
     let mut driver = Driver::new(config, login, control, stream.target, output).await?;
     let result = driver.drive(&mut stop).await;
     driver.leave(&result).await;
@@ -117,7 +117,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         let meter = CpuMeter::start();
         control
             .configure(&config.local)
-            .map_err(ClientError::Connect)?;
+            .map_err(ClientError::Control)?;
         let mut random = [0; 36];
         rand::rng().fill(&mut random);
         let cookie = Cookie::from_random(random);
@@ -293,8 +293,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         let local = match self.target {
             Target::Inet(address) => {
                 let cport = self.config.cport.unwrap_or(0);
-                let local = connect::local_address(&self.config.local, cport, address).await;
-                local.map_err(ClientError::Connect)?
+                connect::local_address(&self.config.local, cport, address).await?
             }
             Target::Vsock(_) | Target::Hybrid { .. } | Target::Unix { .. } => None,
         };

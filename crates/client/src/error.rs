@@ -9,12 +9,17 @@ use iperf_proto::client;
 use iperf_proto::code::Code;
 use thiserror::Error;
 
+use crate::connect::{ConnectError, plain};
+
 /// Why a test failed. The display text is what output shows, without a prefix.
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The control connection was not made.
-    #[error("{}", Code::CONNECT.with_error(.0))]
-    Connect(#[source] io::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// An option of the control connection was refused (`--cntl-ka`, `--snd-timeout`).
+    #[error("unable to set up the control connection: {}", plain(.0))]
+    Control(#[source] io::Error),
     /// The server, or what the server said.
     #[error(transparent)]
     Protocol(#[from] client::Failure),
@@ -83,9 +88,12 @@ fn stream_message(error: &EngineError) -> String {
             option: "IPV6_FLOWLABEL",
             ..
         } => Code::FLOW_LABEL,
-        EngineError::Connect { source, .. } | EngineError::Bind { source, .. } => {
-            return Code::STREAM_CONNECT.with_error(source);
-        }
+        EngineError::Option {
+            option: "TCP_MAXSEG",
+            ..
+        } => Code::SET_MSS,
+        EngineError::Connect { source, .. } => return Code::STREAM_CONNECT.with_error(source),
+        EngineError::Bind { .. } => Code::STREAM_CONNECT,
         EngineError::Buffer { .. } => Code::BUFFER_NOT_KEPT,
         EngineError::File { .. } => Code::FILE,
         EngineError::NoSctp(_) => Code::NO_SCTP,

@@ -12,11 +12,13 @@ mod driver;
 mod error;
 mod login;
 mod quota;
+mod race;
 mod streams;
 
 use iperf_control::{Output, Stop};
 use iperf_model::{ClientConfig, Event, Sink};
 
+pub use connect::ConnectError;
 pub use error::ClientError;
 pub use login::Login;
 
