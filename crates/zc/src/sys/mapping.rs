@@ -48,9 +48,10 @@ impl Mapping {
         Ok(Self { start, length })
     }
 
-    /// Where it starts, as system calls want it.
+    /// Where it starts, for system calls that take an address as a number. The pointer's provenance is exposed: through
+    /// that number the kernel changes memory that this program then reads.
     pub(crate) fn address(&self) -> u64 {
-        self.start.addr().get() as u64
+        self.start.as_ptr().expose_provenance() as u64
     }
 
     /// Bytes of address space.
