@@ -273,7 +273,7 @@ pub fn framed(text: &str) -> Vec<u8> {
 }
 
 /// 36 letters of the protocol's alphabet and a NUL, different each time.
-fn new_cookie() -> [u8; COOKIE] {
+pub fn new_cookie() -> [u8; COOKIE] {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -54,6 +54,9 @@ pub(crate) enum TestError {
         wanted: usize,
         seconds: u64,
     },
+    /// The client came to no test in the time of a whole handshake.
+    #[error("the handshake was not over after {0} s")]
+    HandshakeTooLong(u64),
     /// A data stream ended in the middle of the test.
     #[error("{}", lost_message(*.sending, .source.as_ref()))]
     StreamLost {
@@ -102,7 +105,7 @@ impl TestError {
             Self::Refused(code) => Some(*code),
             Self::Denied(_) => Some(Code::AUTHORIZATION),
             Self::Streams(error) => Some(stream_code(error)),
-            Self::StreamsMissing { .. } => Some(Code::STREAM_ACCEPT),
+            Self::StreamsMissing { .. } | Self::HandshakeTooLong(_) => Some(Code::STREAM_ACCEPT),
             Self::StreamLost { sending: true, .. } | Self::Stalled(_) => Some(Code::STREAM_WRITE),
             Self::StreamLost { sending: false, .. } => Some(Code::STREAM_READ),
             Self::Silence | Self::Mute(_) => Some(Code::NO_DATA),

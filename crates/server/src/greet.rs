@@ -1,17 +1,22 @@
 //! The first bytes of a connection: the cookie, which tells whose it is.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iperf_control::Wire;
 use iperf_proto::cookie::Cookie;
 use iperf_proto::state::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
 /// How long a peer may take to send its cookie.
 const COOKIE_LIMIT: Duration = Duration::from_secs(4);
+
+/// Refused peers that are waited for at the same time.
+const MAX_REFUSALS: usize = 128;
 
 /// How long a refused peer may take to close its side.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
@@ -26,10 +31,26 @@ pub(crate) struct Greeted {
     pub(crate) order: u64,
 }
 
-/// Reads the cookie of a fresh connection. A peer that does not send one is refused.
-pub(crate) async fn read_cookie(mut stream: Wire, order: u64) -> Option<Greeted> {
+/// Reads the cookie of a fresh connection. A peer that does not send one is refused, and so is one whose entry in the
+/// table of connections is dropped (then `displaced` resolves) before its cookie has arrived.
+pub(crate) async fn read_cookie(
+    mut stream: Wire,
+    order: u64,
+    displaced: oneshot::Receiver<()>,
+    refusals: Refusals,
+) -> Option<Greeted> {
     let mut bytes = [0; Cookie::LEN];
-    match timeout(COOKIE_LIMIT, stream.read_exact(&mut bytes)).await {
+    let read = tokio::select! {
+        // What has arrived already counts.
+        biased;
+        read = timeout(COOKIE_LIMIT, stream.read_exact(&mut bytes)) => read,
+        _ = displaced => {
+            debug!("too many connections without a cookie");
+            refusals.refuse(stream);
+            return None;
+        }
+    };
+    match read {
         Ok(Ok(_)) => Some(Greeted {
             cookie: Cookie::from_wire(bytes),
             stream,
@@ -41,9 +62,37 @@ pub(crate) async fn read_cookie(mut stream: Wire, order: u64) -> Option<Greeted>
         }
         Err(_) => {
             debug!("no cookie within {} s", COOKIE_LIMIT.as_secs());
-            refuse(stream).await;
+            refusals.refuse(stream);
             None
         }
+    }
+}
+
+/// Turns peers away, a bounded number at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusals(Arc<Semaphore>);
+
+impl Refusals {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_REFUSALS)))
+    }
+
+    /// Tells a peer that there is no place for it. In a flood of peers the connection is closed at once: the answer is
+    /// sent if there is room for it, and may be lost.
+    pub(crate) fn refuse(&self, stream: Wire) {
+        if let Ok(permit) = self.0.clone().try_acquire_owned() {
+            tokio::spawn(async move {
+                refuse(stream).await;
+                drop(permit);
+            });
+        } else if let Err(error) = stream.socket().send(&[State::AccessDenied.to_byte()]) {
+            debug!(%error, "can't turn a peer away");
+        }
+    }
+
+    /// Whether there is time for a farewell. What it returns is kept meanwhile.
+    pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().try_acquire_owned().ok()
     }
 }
 
@@ -51,7 +100,7 @@ pub(crate) async fn read_cookie(mut stream: Wire, order: u64) -> Option<Greeted>
 ///
 /// What it has sent is read before the connection is closed: with bytes unread the kernel would send a reset, which
 /// can overtake the answer.
-pub(crate) async fn refuse(mut stream: Wire) {
+async fn refuse(mut stream: Wire) {
     let goodbye = async {
         stream.write_all(&[State::AccessDenied.to_byte()]).await?;
         stream.shutdown().await?;

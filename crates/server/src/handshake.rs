@@ -9,27 +9,30 @@ use iperf_control::{Control, Machine, Stop, Wire};
 use iperf_engine::net::{StreamPlan, StreamRole, sctp, tcp, vsock};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{
-    Buffers, CID_ANY, Direction, Limit, Listen, ServerConfig, SocketName, TestConfig, Transport,
-    stream_number,
+    Buffers, CID_ANY, Listen, ServerConfig, SocketName, TestConfig, Transport, stream_number,
 };
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
 use iperf_proto::extensions::Granted;
-use iperf_proto::params::Params;
 use iperf_proto::server::{Action, Failure, Server};
 use iperf_proto::stream_id::stream_id;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
-use tracing::info;
 
 use crate::error::TestError;
-use crate::greet::{self, Greeted};
+use crate::greet::{Greeted, Refusals};
+use crate::port_permit::{Contention, PortPermit, PortPermits};
 use crate::side_door::SideDoor;
+use crate::terms;
 use crate::udp_door::UdpDoor;
 
 /// How long the next data connection may take.
 const STREAM_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long a handshake may take as a whole, from the cookie to the last data connection: the 256 streams of the largest
+/// test over a round trip of 200 ms.
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A test that has all it needs, and wants to run.
 pub(crate) struct Candidate {
@@ -53,10 +56,16 @@ pub(crate) struct Guest {
     pub(crate) config: Arc<ServerConfig>,
     /// Buffers of the listening socket, which accepted sockets begin with, where that says something.
     pub(crate) listener: Option<Buffers>,
-    /// Whose turn it is to open streams on a socket beside the listening one.
-    pub(crate) door_turn: Arc<Semaphore>,
+    /// Who may open streams on a socket beside the listening one.
+    pub(crate) port_permits: PortPermits,
+    /// Turns away connections that nobody waits for.
+    pub(crate) refusals: Refusals,
     /// Who may run tests; `None` is everybody.
     pub(crate) authorizer: Option<Arc<Authorizer>>,
+    /// How long the handshake may take as a whole.
+    pub(crate) limit: Duration,
+    /// Called once when the parameters have been accepted.
+    pub(crate) on_accepted: Box<dyn FnOnce() + Send>,
 }
 
 /// How a handshake ended without a test.
@@ -82,15 +91,19 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         config: guest.config,
         connections: guest.connections,
         arrived: Vec::new(),
-        door_turn: guest.door_turn,
+        port_permits: guest.port_permits,
+        contention: None,
+        refusals: guest.refusals,
         authorizer: guest.authorizer,
+        on_accepted: Some(guest.on_accepted),
         udp: None,
         side: None,
         test: None,
         streams: Vec::new(),
         deadline: None,
     };
-    match handshake.drive(stop).await {
+    let driven = timeout(guest.limit, handshake.drive(stop)).await;
+    match driven.unwrap_or_else(|_| Err(handshake.too_long(guest.limit))) {
         Ok(Proceed::Ready(test, began)) => {
             let first = handshake.streams.first().map(|stream| stream.buffers);
             let buffers = match test.socket.window {
@@ -110,7 +123,13 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         }
         Ok(Proceed::Busy) => {
             handshake.machine.deny();
-            handshake.leave().await;
+            // Displaced by a flood of others, it is not waited for unless there is time.
+            match handshake.refusals.permit() {
+                Some(_permit) => handshake.leave().await,
+                None => {
+                    let _ = handshake.control.flush(&mut handshake.machine).await;
+                }
+            }
             Err(Dropped {
                 error: None,
                 had_params: false,
@@ -118,7 +137,10 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         }
         Err(error) => {
             let had_params = handshake.test.is_some()
-                || matches!(error, TestError::Refused(_) | TestError::Denied(_));
+                || match &error {
+                    TestError::Refused(code) => *code != Code::BUSY,
+                    other => matches!(other, TestError::Denied(_)),
+                };
             match &error {
                 TestError::Interrupted(_) => handshake.machine.terminate(),
                 other => {
@@ -154,8 +176,12 @@ struct Handshake {
     connections: mpsc::Receiver<Greeted>,
     /// Data connections that have come, in any order.
     arrived: Vec<Greeted>,
-    door_turn: Arc<Semaphore>,
+    port_permits: PortPermits,
+    /// While this handshake has the port for streams: who else wants it.
+    contention: Option<Contention>,
+    refusals: Refusals,
     authorizer: Option<Arc<Authorizer>>,
+    on_accepted: Option<Box<dyn FnOnce() + Send>>,
     /// Where the next UDP stream comes in.
     udp: Option<UdpDoor>,
     /// Where streams come in that are of another kind than the control connection.
@@ -186,7 +212,8 @@ impl Handshake {
                 .await
                 .map_err(TestError::Control)?;
             let machine = Machine::poll_timeout(&self.machine);
-            let deadline = [machine, self.deadline].into_iter().flatten().min();
+            let port = self.port_deadline();
+            let deadline = [machine, self.deadline, port].into_iter().flatten().min();
             tokio::select! {
                 reason = stop.wait() => return Err(TestError::Interrupted(reason)),
                 input = self.control.read() => self.control.feed(&input, &mut self.machine),
@@ -198,6 +225,7 @@ impl Handshake {
                 hello = next_hello(self.udp.as_mut(), self.streams.last()) => {
                     self.admit(hello.map_err(TestError::Control)?)?;
                 }
+                () = Contention::changed(self.contention.as_mut()) => {}
                 () = wait_until(deadline) => self.expire()?,
             }
         }
@@ -206,10 +234,10 @@ impl Handshake {
     async fn obey(&mut self, action: Action) -> Result<(), TestError> {
         match action {
             Action::Params(params) => {
-                self.authorize(&params).await?;
-                let test = self.check(&params).map_err(TestError::Refused)?;
+                terms::authorize(&params, self.authorizer.as_ref()).await?;
+                let test = terms::check(&params, &self.config).map_err(TestError::Refused)?;
                 match test.transport {
-                    Transport::Udp => self.udp = Some(self.open_udp_door().await?),
+                    Transport::Udp => self.udp = Some(self.open_udp_door(&test).await?),
                     Transport::Sctp => self.side = Some(self.open_sctp_door(&test).await?),
                     _ => {}
                 }
@@ -226,6 +254,9 @@ impl Handshake {
                 self.test = Some((Arc::new(test), SystemTime::now()));
                 self.deadline = Some(Instant::now() + STREAM_LIMIT);
                 self.machine.accept(granted.as_ref(), Instant::now());
+                if let Some(on_accepted) = self.on_accepted.take() {
+                    on_accepted();
+                }
                 Ok(())
             }
             Action::ClientTerminated => Err(TestError::ClientTerminated),
@@ -237,64 +268,6 @@ impl Handshake {
         }
     }
 
-    /// Checks the login, on a thread where an RSA operation keeps nobody waiting.
-    async fn authorize(&self, params: &Params) -> Result<(), TestError> {
-        let Some(authorizer) = self.authorizer.clone() else {
-            return Ok(());
-        };
-        let token = params.auth_token().map(str::to_owned);
-        let check = move || authorizer.check(token.as_deref(), SystemTime::now());
-        match tokio::task::spawn_blocking(check).await {
-            Ok(Ok(user)) => {
-                info!(user, "logged in");
-                Ok(())
-            }
-            Ok(Err(denied)) => Err(TestError::Denied(denied)),
-            Err(_) => Err(TestError::Refused(Code::AUTHORIZATION)),
-        }
-    }
-
-    /// Understands the parameters and compares them with what this server allows.
-    fn check(&self, params: &Params) -> Result<TestConfig, Code> {
-        let test = params.to_test()?;
-        let inet = matches!(self.config.listen, Listen::Inet { .. });
-        match test.transport {
-            // What the control connection travels over, the streams do.
-            transport if inet == transport.is_vsock() => {
-                return Err(Code::NOT_IMPLEMENTED);
-            }
-            // VMMs carry byte streams.
-            Transport::VsockSeqpacket if !matches!(self.config.listen, Listen::Vsock { .. }) => {
-                return Err(Code::NOT_IMPLEMENTED);
-            }
-            Transport::Udp if self.config.local.file.is_some() => return Err(Code::UDP_FILE),
-            _ => {}
-        }
-        if let Some(limit) = self.config.rate_limit {
-            let directions = if test.direction == Direction::Bidirectional {
-                2
-            } else {
-                1
-            };
-            let streams = u64::from(test.streams) * directions;
-            let rates = [test.pacing.rate, test.pacing.fq_rate];
-            let highest = rates.into_iter().flatten().max().unwrap_or(0);
-            if highest.saturating_mul(streams) > limit.rate {
-                return Err(Code::TOTAL_RATE);
-            }
-        }
-        if let Some(longest) = self.config.max_duration {
-            let asked = match test.limit {
-                Limit::Seconds(seconds) => Some(seconds.saturating_add(test.omit)),
-                _ => None,
-            };
-            if asked.is_none_or(|asked| asked > longest) {
-                return Err(Code::MAX_DURATION);
-            }
-        }
-        Ok(test)
-    }
-
     /// Takes a data connection of the kind of the control connection.
     fn take(&mut self, connection: Greeted) -> Result<(), TestError> {
         let expected = self
@@ -304,7 +277,7 @@ impl Handshake {
         if expected {
             return self.arrive(connection);
         }
-        tokio::spawn(greet::refuse(connection.stream));
+        self.refusals.refuse(connection.stream);
         Ok(())
     }
 
@@ -353,33 +326,44 @@ impl Handshake {
         Ok(())
     }
 
-    /// Waits until nobody else has a door open: a port has room for one, and a hello must not be taken for another
+    /// Waits until nobody else listens for streams: a port has room for one, and a hello must not be taken for another
     /// test's.
-    async fn take_turn(&self) -> Result<OwnedSemaphorePermit, TestError> {
-        let turn = timeout(STREAM_LIMIT, self.door_turn.clone().acquire_owned()).await;
-        // The semaphore is never closed.
-        let Ok(Ok(turn)) = turn else {
-            return Err(TestError::Refused(Code::BUSY));
+    async fn take_turn(&mut self, test: &TestConfig) -> Result<PortPermit, TestError> {
+        let permits = self.port_permits.clone();
+        let mut permit = std::pin::pin!(permits.acquire());
+        let permit = loop {
+            tokio::select! {
+                permit = &mut permit => break permit,
+                connection = self.connections.recv() => match connection {
+                    Some(connection) => self.refusals.refuse(connection.stream),
+                    // Another test has begun.
+                    None => break None,
+                },
+            }
         };
-        Ok(turn)
+        let permit = permit.ok_or(TestError::Refused(Code::BUSY))?;
+        let round_trip = tcp::round_trip(&*self.control.socket());
+        self.contention = Some(permits.contention(test.total_streams(), round_trip));
+        Ok(permit)
     }
 
-    async fn open_udp_door(&self) -> Result<UdpDoor, TestError> {
-        let turn = self.take_turn().await?;
+    async fn open_udp_door(&mut self, test: &TestConfig) -> Result<UdpDoor, TestError> {
+        let turn = self.take_turn(test).await?;
         let local = self.control.local().map_err(TestError::Control)?;
         let peer = self.control.peer().map_err(TestError::Control)?;
         let device = self.config.local.bind_dev.clone();
         UdpDoor::open(local, peer, device, turn).map_err(TestError::Streams)
     }
 
-    async fn open_sctp_door(&self, test: &TestConfig) -> Result<SideDoor, TestError> {
-        let turn = self.take_turn().await?;
+    async fn open_sctp_door(&mut self, test: &TestConfig) -> Result<SideDoor, TestError> {
+        let turn = self.take_turn(test).await?;
         let local = self.control.local().map_err(TestError::Control)?;
         let plan = StreamPlan {
             bind_dev: self.config.local.bind_dev.clone(),
             ..StreamPlan::new(test, &self.config.local)
         };
-        let door = SideDoor::for_sctp(local, self.cookie.clone(), plan, turn).await;
+        let (cookie, refusals) = (self.cookie.clone(), self.refusals.clone());
+        let door = SideDoor::for_sctp(local, cookie, plan, turn, refusals).await;
         door.map_err(|error| match error {
             EngineError::NoSctp(_) => TestError::Refused(Code::NO_SCTP),
             other => TestError::Streams(other),
@@ -393,8 +377,9 @@ impl Handshake {
             _ => CID_ANY,
         };
         let plan = StreamPlan::new(test, &self.config.local);
+        let (cookie, refusals) = (self.cookie.clone(), self.refusals.clone());
         let (door, port) =
-            SideDoor::for_messages(cid, self.cookie.clone(), &plan).map_err(TestError::Streams)?;
+            SideDoor::for_messages(cid, cookie, &plan, refusals).map_err(TestError::Streams)?;
         self.side = Some(door);
         Ok(port)
     }
@@ -434,21 +419,41 @@ impl Handshake {
         self.deadline = Some(Instant::now() + STREAM_LIMIT);
     }
 
+    /// When others wait for the port: until when this handshake may keep it.
+    fn port_deadline(&mut self) -> Option<Instant> {
+        self.contention.as_mut()?.deadline(Instant::now())
+    }
+
     fn expire(&mut self) -> Result<(), TestError> {
         let now = Instant::now();
-        if let Some((test, _)) = &self.test
-            && self.deadline.is_some_and(|deadline| deadline <= now)
-        {
-            return Err(TestError::StreamsMissing {
-                opened: self.streams.len() + self.arrived.len(),
-                wanted: test.total_streams(),
-                seconds: STREAM_LIMIT.as_secs(),
-            });
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(self.streams_missing(STREAM_LIMIT));
+        }
+        if self.port_deadline().is_some_and(|deadline| deadline <= now) {
+            let since = self.contention.as_ref().map(Contention::since);
+            return Err(self.streams_missing(since.map_or(STREAM_LIMIT, |since| now - since)));
         }
         if Machine::poll_timeout(&self.machine).is_some_and(|deadline| deadline <= now) {
             self.machine.handle_timeout(now);
         }
         Ok(())
+    }
+
+    fn streams_missing(&self, within: Duration) -> TestError {
+        let wanted = self.test.as_ref().map(|(test, _)| test.total_streams());
+        TestError::StreamsMissing {
+            opened: self.streams.len() + self.arrived.len(),
+            wanted: wanted.unwrap_or(0),
+            seconds: within.as_secs(),
+        }
+    }
+
+    /// The error of a handshake that did not end in time.
+    fn too_long(&self, limit: Duration) -> TestError {
+        match self.test {
+            Some(_) => self.streams_missing(limit),
+            None => TestError::HandshakeTooLong(limit.as_secs()),
+        }
     }
 
     async fn leave(mut self) {
@@ -489,3 +494,6 @@ async fn wait_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! The host: knows who is at the door, who is in the hall and who has the floor.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,21 +12,21 @@ use iperf_model::{
 };
 use iperf_proto::cookie::Cookie;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use crate::error::TestError;
-use crate::greet::{self, Greeted};
+use crate::greet::{self, Greeted, Refusals};
 use crate::handshake::{self, Candidate, Dropped, Guest};
 use crate::listen::Listener;
+use crate::port_permit::PortPermits;
+use crate::waiting::{Origin, Waiting};
 use crate::{ServerError, listen, session};
 
-/// Connections whose cookie is awaited. More wait in the backlog, for not longer than a cookie may take.
-const MAX_GREETINGS: usize = 512;
-
-/// Handshakes side by side. More are told that the server is busy.
-const MAX_GUESTS: usize = 64;
+/// Connections whose cookie is awaited, handshakes whose parameters are, and handshakes whose data connections are: so
+/// many of each.
+const MAX_WAITING: usize = 512;
 
 /// How long a test that is told to stop may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -35,7 +34,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// What the tasks tell the host.
 enum Knock {
     /// A connection's cookie, or `None` when none came.
-    Greeted(Option<Greeted>, SocketName),
+    Greeted(Option<Greeted>, SocketName, u64),
+    /// A handshake has got parameters that this server accepts.
+    Accepted(Cookie),
     /// A handshake ended.
     Handshake(Cookie, Result<Box<Candidate>, Dropped>),
     /// The running test ended.
@@ -51,15 +52,20 @@ pub(crate) struct Host {
     buffers: Option<Buffers>,
     /// Here while no test runs.
     sink: Option<Box<dyn Sink>>,
-    /// Handshakes by cookie, with the way to hand them their data connections.
-    guests: HashMap<Cookie, mpsc::Sender<Greeted>>,
-    greetings: usize,
+    /// Connections without a cookie, by number. They are closed when what is kept here is dropped.
+    greetings: Waiting<u64, oneshot::Sender<()>>,
+    /// Handshakes without parameters, with the way to hand them their data connections. They end when it is dropped.
+    asked: Waiting<Cookie, mpsc::Sender<Greeted>>,
+    /// Handshakes with parameters, which open their data connections.
+    opening: Waiting<Cookie, mpsc::Sender<Greeted>>,
+    refusals: Refusals,
     /// Connections accepted so far.
     accepted: u64,
-    door_turn: Arc<Semaphore>,
+    port_permits: PortPermits,
     authorizer: Option<Arc<Authorizer>>,
     tests: u64,
-    knocks: (mpsc::Sender<Knock>, mpsc::Receiver<Knock>),
+    /// Unbounded, so that no task waits with what it has to tell; each tells a thing or two, and their number is bounded.
+    knocks: (mpsc::UnboundedSender<Knock>, mpsc::UnboundedReceiver<Knock>),
     _affinity: Option<Affinity>,
 }
 
@@ -80,13 +86,15 @@ impl Host {
             listener,
             buffers,
             sink: None,
-            guests: HashMap::new(),
-            greetings: 0,
+            greetings: Waiting::new(MAX_WAITING),
+            asked: Waiting::new(MAX_WAITING),
+            opening: Waiting::new(MAX_WAITING),
+            refusals: Refusals::new(),
             accepted: 0,
-            door_turn: Arc::new(Semaphore::new(1)),
+            port_permits: PortPermits::new(),
             authorizer: authorizer.map(Arc::new),
             tests: 0,
-            knocks: mpsc::channel(64),
+            knocks: mpsc::unbounded_channel(),
             _affinity: affinity,
         })
     }
@@ -104,19 +112,21 @@ impl Host {
             let idle = self.config.idle_timeout.filter(|_| self.sink.is_some());
             let idle = idle.map(|limit| Instant::now() + limit);
             tokio::select! {
+                // In this order: what has been read is seen before a newcomer displaces it.
+                biased;
                 reason = stop.wait() => return Err(self.farewell(reason).await),
-                accepted = self.listener.accept(), if self.greetings < MAX_GREETINGS => {
+                Some(knock) = self.knocks.1.recv() => {
+                    if self.answer(knock, &stop)? {
+                        return Ok(());
+                    }
+                }
+                accepted = self.listener.accept() => {
                     match accepted {
                         Ok((stream, peer)) => self.greet(stream, peer),
                         Err(error) => {
                             warn!(%error, "can't accept a connection");
                             sleep(Duration::from_millis(100)).await;
                         }
-                    }
-                }
-                Some(knock) = self.knocks.1.recv() => {
-                    if self.answer(knock, &stop)? {
-                        return Ok(());
                     }
                 }
                 () = idle_until(idle) => {
@@ -149,28 +159,36 @@ impl Host {
     }
 
     fn greet(&mut self, stream: Wire, peer: SocketName) {
-        self.greetings += 1;
         self.accepted += 1;
         let order = self.accepted;
-        let knocks = self.knocks.0.clone();
+        let (entry, displaced) = oneshot::channel();
+        self.greetings.insert(order, Origin::of(&peer), entry);
+        let (knocks, refusals) = (self.knocks.0.clone(), self.refusals.clone());
         tokio::spawn(async move {
-            let greeted = greet::read_cookie(stream, order).await;
-            let _ = knocks.send(Knock::Greeted(greeted, peer)).await;
+            let greeted = greet::read_cookie(stream, order, displaced, refusals).await;
+            let _ = knocks.send(Knock::Greeted(greeted, peer, order));
         });
     }
 
     /// Reacts to what a task tells; true when the server is done.
     fn answer(&mut self, knock: Knock, stop: &Stop) -> Result<bool, ServerError> {
         Ok(match knock {
-            Knock::Greeted(greeted, peer) => {
-                self.greetings -= 1;
+            Knock::Greeted(greeted, peer, order) => {
+                self.greetings.remove(&order);
                 if let Some(greeted) = greeted {
                     self.seat(greeted, peer, stop);
                 }
                 false
             }
+            Knock::Accepted(cookie) => {
+                if let Some((origin, connections)) = self.asked.remove(&cookie) {
+                    self.opening.insert(cookie, origin, connections);
+                }
+                false
+            }
             Knock::Handshake(cookie, outcome) => {
-                self.guests.remove(&cookie);
+                self.asked.remove(&cookie);
+                self.opening.remove(&cookie);
                 match outcome {
                     Ok(candidate) => {
                         self.begin(candidate, stop);
@@ -194,19 +212,22 @@ impl Host {
 
     /// Finds the place of a connection: with its handshake, as a new one, or outside.
     fn seat(&mut self, greeted: Greeted, peer: SocketName, stop: &Stop) {
-        if let Some(connections) = self.guests.get(&greeted.cookie) {
+        let known = self.opening.get(&greeted.cookie);
+        if let Some(connections) = known.or_else(|| self.asked.get(&greeted.cookie)) {
             if let Err(error) = connections.try_send(greeted) {
-                tokio::spawn(greet::refuse(error.into_inner().stream));
+                self.refusals.refuse(error.into_inner().stream);
             }
             return;
         }
         let Greeted { cookie, stream, .. } = greeted;
-        if self.sink.is_none() || self.guests.len() >= MAX_GUESTS {
-            tokio::spawn(greet::refuse(stream));
+        if self.sink.is_none() {
+            self.refusals.refuse(stream);
             return;
         }
         let (sender, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_STREAMS));
-        self.guests.insert(cookie.clone(), sender);
+        self.asked.insert(cookie.clone(), Origin::of(&peer), sender);
+        let (knocks, stop) = (self.knocks.0.clone(), stop.clone());
+        let (accepted, accepted_cookie) = (knocks.clone(), cookie.clone());
         let guest = Guest {
             cookie: cookie.clone(),
             stream,
@@ -214,13 +235,17 @@ impl Host {
             connections,
             config: self.config.clone(),
             listener: self.buffers,
-            door_turn: self.door_turn.clone(),
+            port_permits: self.port_permits.clone(),
+            refusals: self.refusals.clone(),
             authorizer: self.authorizer.clone(),
+            limit: handshake::HANDSHAKE_LIMIT,
+            on_accepted: Box::new(move || {
+                let _ = accepted.send(Knock::Accepted(accepted_cookie));
+            }),
         };
-        let (knocks, stop) = (self.knocks.0.clone(), stop.clone());
         tokio::spawn(async move {
             let outcome = handshake::run(guest, stop).await;
-            let _ = knocks.send(Knock::Handshake(cookie, outcome)).await;
+            let _ = knocks.send(Knock::Handshake(cookie, outcome));
         });
     }
 
@@ -240,7 +265,8 @@ impl Host {
             return;
         };
         // The others learn that the server is busy when their channel closes.
-        self.guests.clear();
+        self.asked.clear();
+        self.opening.clear();
         let (config, knocks) = (self.config.clone(), self.knocks.0.clone());
         let stop = stop.clone();
         let test = tokio::spawn(async move { session::run(candidate, sink, &config, stop).await });
@@ -249,7 +275,7 @@ impl Host {
                 Ok((sink, result)) => Knock::Session(sink, result),
                 Err(_) => Knock::Lost,
             };
-            let _ = knocks.send(knock).await;
+            let _ = knocks.send(knock);
         });
     }
 

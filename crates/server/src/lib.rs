@@ -5,8 +5,9 @@
 //!                              └─ known cookie ──► the handshake that it belongs to
 //! ```
 //!
-//! Greetings and handshakes go side by side, so that a peer that stalls in one keeps nobody else waiting. What
-//! makes a test the one that runs is that it holds the [`Sink`]: there is only one.
+//! Greetings and handshakes go side by side, so that a peer that stalls in one keeps nobody else waiting; when there are
+//! too many, old ones make way for new ones (`waiting`). What makes a test the one that runs is that it holds the
+//! [`Sink`]: there is only one.
 
 mod error;
 mod greet;
@@ -14,10 +15,13 @@ mod handshake;
 mod host;
 mod hybrid;
 mod listen;
+mod port_permit;
 mod rate_watch;
 mod session;
 mod side_door;
+mod terms;
 mod udp_door;
+mod waiting;
 
 use std::net::SocketAddr;
 

@@ -13,16 +13,18 @@ use iperf_engine::EngineError;
 use iperf_engine::net::{StreamPlan, sctp, vsock};
 use iperf_proto::cookie::Cookie;
 use tokio::net::TcpListener;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::oneshot;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 use tokio_vsock::VsockListener;
 use tracing::{debug, warn};
 
-use crate::greet::{self, Greeted};
+use crate::greet::{self, Greeted, Refusals};
 use crate::listen::Listener;
+use crate::port_permit::PortPermit;
+use crate::waiting::{Origin, Waiting};
 
-/// Streams whose cookie is awaited. More wait in the backlog.
+/// Streams whose cookie is awaited.
 const MAX_GREETINGS: usize = 64;
 
 /// How long to leave a listening socket alone that gave an error.
@@ -32,10 +34,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct SideDoor {
     listener: Listener,
     cookie: Cookie,
-    greetings: JoinSet<Option<Greeted>>,
+    /// Streams without a cookie, by number. They are closed when what is kept here is dropped.
+    waiting: Waiting<u64, oneshot::Sender<()>>,
+    greetings: JoinSet<(u64, Option<Greeted>)>,
+    refusals: Refusals,
     accepted: u64,
     /// A port that there is only one of is taken while this is held.
-    _turn: Option<OwnedSemaphorePermit>,
+    _turn: Option<PortPermit>,
 }
 
 impl SideDoor {
@@ -44,7 +49,8 @@ impl SideDoor {
         address: SocketAddr,
         cookie: Cookie,
         plan: StreamPlan,
-        turn: OwnedSemaphorePermit,
+        turn: PortPermit,
+        refusals: Refusals,
     ) -> Result<Self, EngineError> {
         let watch = EngineError::system("watch the socket");
         // The names of -X may have to be looked up.
@@ -56,7 +62,12 @@ impl SideDoor {
             .set_nonblocking(true)
             .and_then(|()| TcpListener::from_std(socket.into()))
             .map_err(watch)?;
-        Ok(Self::new(Listener::Tcp(listener), cookie, Some(turn)))
+        Ok(Self::new(
+            Listener::Tcp(listener),
+            cookie,
+            Some(turn),
+            refusals,
+        ))
     }
 
     /// Opens a door for messages over vsock, and says at which port.
@@ -64,17 +75,26 @@ impl SideDoor {
         cid: u32,
         cookie: Cookie,
         plan: &StreamPlan,
+        refusals: Refusals,
     ) -> Result<(Self, u32), EngineError> {
         let (socket, port) = vsock::listen_for_messages(cid, plan)?;
         let listener = VsockListener::from(OwnedFd::from(socket));
-        Ok((Self::new(Listener::Vsock(listener), cookie, None), port))
+        let listener = Listener::Vsock(listener);
+        Ok((Self::new(listener, cookie, None, refusals), port))
     }
 
-    fn new(listener: Listener, cookie: Cookie, turn: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(
+        listener: Listener,
+        cookie: Cookie,
+        turn: Option<PortPermit>,
+        refusals: Refusals,
+    ) -> Self {
         Self {
             listener,
             cookie,
+            waiting: Waiting::new(MAX_GREETINGS),
             greetings: JoinSet::new(),
+            refusals,
             accepted: 0,
             _turn: turn,
         }
@@ -85,26 +105,38 @@ impl SideDoor {
     pub(crate) async fn next(&mut self) -> Greeted {
         loop {
             tokio::select! {
-                accepted = self.listener.accept(), if self.greetings.len() < MAX_GREETINGS => {
-                    match accepted {
-                        Ok((stream, _)) => {
-                            self.accepted += 1;
-                            let greeting = greet::read_cookie(stream, self.accepted);
-                            self.greetings.spawn(greeting);
+                // In this order: what has been read is seen before a newcomer displaces it.
+                biased;
+                Some(greeted) = self.greetings.join_next() => {
+                    let Ok((number, greeted)) = greeted else {
+                        continue;
+                    };
+                    self.waiting.remove(&number);
+                    match greeted {
+                        Some(greeted) if greeted.cookie == self.cookie => return greeted,
+                        Some(greeted) => {
+                            debug!("a stream with another cookie");
+                            self.refusals.refuse(greeted.stream);
                         }
-                        Err(error) => {
-                            warn!(%error, "can't accept a stream");
-                            sleep(ACCEPT_PAUSE).await;
-                        }
+                        None => {}
                     }
                 }
-                Some(greeted) = self.greetings.join_next() => match greeted {
-                    Ok(Some(greeted)) if greeted.cookie == self.cookie => return greeted,
-                    Ok(Some(greeted)) => {
-                        debug!("a stream with another cookie");
-                        tokio::spawn(greet::refuse(greeted.stream));
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        self.accepted += 1;
+                        let number = self.accepted;
+                        let (entry, displaced) = oneshot::channel();
+                        self.waiting.insert(number, Origin::of(&peer), entry);
+                        let refusals = self.refusals.clone();
+                        self.greetings.spawn(async move {
+                            let greeted = greet::read_cookie(stream, number, displaced, refusals);
+                            (number, greeted.await)
+                        });
                     }
-                    Ok(None) | Err(_) => {}
+                    Err(error) => {
+                        warn!(%error, "can't accept a stream");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             }
         }
@@ -114,11 +146,10 @@ impl SideDoor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::port_permit::PortPermits;
     use iperf_model::{LocalOptions, TestConfig, Transport};
     use socket2::{Domain, Protocol, Socket, Type};
     use std::io::{Read, Write};
-    use std::sync::Arc;
-    use tokio::sync::Semaphore;
 
     fn cookie(byte: u8) -> [u8; Cookie::LEN] {
         let mut bytes = [byte; Cookie::LEN];
@@ -139,12 +170,12 @@ mod tests {
     /// Where the kernel has SCTP; elsewhere that the door says so.
     #[tokio::test]
     async fn only_those_who_know_the_cookie_come_in() {
-        let turn = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let turn = PortPermits::new().acquire().await.unwrap();
         let config = TestConfig::new(Transport::Sctp);
         let plan = StreamPlan::new(&config, &LocalOptions::default());
         let local = "127.0.0.1:0".parse().unwrap();
         let ours = Cookie::from_wire(cookie(b'a'));
-        let mut door = match SideDoor::for_sctp(local, ours, plan, turn).await {
+        let mut door = match SideDoor::for_sctp(local, ours, plan, turn, Refusals::new()).await {
             Ok(door) => door,
             Err(error) => {
                 assert!(matches!(error, EngineError::NoSctp(_)), "{error}");

@@ -13,9 +13,10 @@ use iperf_engine::net::{StreamPlan, StreamRole};
 use iperf_engine::{EngineError, Stream};
 use socket2::Socket;
 use tokio::net::UdpSocket;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
+
+use crate::port_permit::PortPermit;
 
 /// How often to look whether the client of the last stream says hello again.
 const REPEAT_CHECK: Duration = Duration::from_millis(100);
@@ -26,7 +27,7 @@ pub(crate) struct UdpDoor {
     address: SocketAddr,
     peer: IpAddr,
     device: Option<String>,
-    turn: OwnedSemaphorePermit,
+    turn: PortPermit,
 }
 
 impl UdpDoor {
@@ -35,7 +36,7 @@ impl UdpDoor {
         address: SocketAddr,
         peer: SocketAddr,
         device: Option<String>,
-        turn: OwnedSemaphorePermit,
+        turn: PortPermit,
     ) -> Result<Self, EngineError> {
         let socket = bind(address, device.as_deref())?;
         Ok(Self {

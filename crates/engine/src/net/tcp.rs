@@ -5,9 +5,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use iperf_model::{Buffers, Transport};
+use iperf_zc::tcp_info::TcpInfo;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
@@ -15,6 +17,12 @@ use crate::error::EngineError;
 use crate::net::options::{self, congestion, left, set, write_all};
 use crate::net::{StreamPlan, StreamRole};
 use crate::stream::Stream;
+
+/// The round trip of a connection, as the kernel has measured it so far; 0 where it measures none.
+pub fn round_trip(socket: impl AsFd) -> Duration {
+    let info = TcpInfo::read(socket.as_fd()).unwrap_or_default();
+    Duration::from_micros(info.rtt.into())
+}
 
 /// Opens the client's end of a stream and writes `greeting` as its first bytes.
 pub(crate) fn connect(
