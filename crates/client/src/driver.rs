@@ -36,6 +36,9 @@ const WATCH: Duration = Duration::from_millis(500);
 /// say so, because that is the better message.
 const LOST_STREAM_GRACE: Duration = Duration::from_secs(1);
 
+/// How long a server with closed windows may take nothing; one that is slow keeps its windows open.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+
 /// After `-n` or `-k` the peer's kernel has everything; its program gets this long to read it, since iperf3's
 /// servers stop counting the moment they are told that the test is over.
 const QUOTA_GRACE: Duration = Duration::from_millis(5);
@@ -378,6 +381,12 @@ impl<'a, 'o> Driver<'a, 'o> {
             .is_some_and(|silence| silence >= limit)
         {
             return Err(ClientError::Silence);
+        }
+        if run
+            .send_stall(now)
+            .is_some_and(|stall| stall >= STALL_LIMIT)
+        {
+            return Err(ClientError::Stalled(STALL_LIMIT.as_secs()));
         }
         if over && self.flush.done(measurement.run(), now) {
             return self.end().await;

@@ -18,6 +18,16 @@ const WRITE_LIMIT: Duration = Duration::from_secs(4);
 /// How long to wait, at the end, for the peer to close its side too.
 const CLOSE_LIMIT: Duration = Duration::from_millis(250);
 
+/// How long sent bytes may stay unacknowledged.
+const PEER_LIMIT: Duration = Duration::from_secs(40);
+
+/// How an idle connection is probed: a peer that is gone is noticed after as long.
+const KEEPALIVE: Keepalive = Keepalive {
+    idle: Some(10),
+    interval: Some(10),
+    count: Some(3),
+};
+
 /// A control connection.
 #[derive(Debug)]
 pub struct Control {
@@ -67,17 +77,14 @@ impl Control {
         Ok(address)
     }
 
-    /// Sets what the options of this end ask for (`--snd-timeout`, `--cntl-ka`), where it is TCP.
+    /// Makes the kernel notice a peer that is gone without a word, where it is TCP: as the options of this end ask for
+    /// (`--snd-timeout`, `--cntl-ka`), or within [`PEER_LIMIT`].
     pub fn configure(&self, options: &LocalOptions) -> io::Result<()> {
         if !matches!(self.stream, Wire::Tcp(_)) {
             return Ok(());
         }
-        if let Some(limit) = options.snd_timeout {
-            self.set_user_timeout(limit)?;
-        }
-        options
-            .keepalive
-            .map_or(Ok(()), |keepalive| self.set_keepalive(keepalive))
+        self.set_user_timeout(options.snd_timeout.unwrap_or(PEER_LIMIT))?;
+        self.set_keepalive(options.keepalive.unwrap_or(KEEPALIVE))
     }
 
     /// Gives the connection up when sent data stay unacknowledged for so long (`TCP_USER_TIMEOUT`).

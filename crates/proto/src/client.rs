@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::alive::{self, Alive, Due};
 use crate::extensions::{self, Granted, MAX_GRANTED};
 use crate::framing::{FrameReader, MAX_RESULTS, MAX_RESULTS_WITH_OUTPUT};
 use crate::link::Link;
@@ -81,6 +82,9 @@ pub enum Failure {
         /// What this end was doing.
         phase: &'static str,
     },
+    /// The server gives no sign of life any more.
+    #[error("the server has given no sign of life for {} s", alive::SILENCE.as_secs())]
+    Silent,
     /// The server fell silent.
     #[error("timed out {waiting_for}")]
     TimedOut {
@@ -107,7 +111,7 @@ impl Failure {
             Self::ServerTerminated => Code::SERVER_TERMINATED,
             Self::ServerError { code, .. } | Self::TimedOut { code, .. } => *code,
             Self::ControlClosed => Code::CONTROL_CLOSED,
-            Self::GrantedUnreadable(_) => Code::RECV_MESSAGE,
+            Self::GrantedUnreadable(_) | Self::Silent => Code::RECV_MESSAGE,
             Self::ResultsUnreadable(_) => Code::RECV_RESULTS,
             Self::UnknownMessage(_) | Self::Unexpected { .. } => Code::UNKNOWN_MESSAGE,
         }
@@ -132,12 +136,15 @@ pub struct Client {
     deadlines: Deadlines,
     /// Whether the server is this program and grants extensions.
     extended: bool,
+    /// Whether both ends give signs of life, and those of the running test.
+    lively: bool,
+    alive: Option<Alive>,
 }
 
 #[derive(Debug)]
 enum Phase {
     ParamExchange,
-    /// Before `CREATE_STREAMS`, what the server grants may come: once, and only if something was asked for.
+    /// Before `CREATE_STREAMS`, what the server grants may come, once.
     CreateStreams {
         may_grant: bool,
     },
@@ -268,6 +275,8 @@ impl Client {
             params,
             deadlines,
             extended: false,
+            lively: false,
+            alive: None,
         }
     }
 
@@ -288,6 +297,9 @@ impl Client {
 
     /// Takes bytes from the control connection, in pieces of any size.
     pub fn handle_input(&mut self, mut bytes: &[u8], now: Instant) {
+        if let Some(alive) = &mut self.alive {
+            alive.hear(now);
+        }
         while !bytes.is_empty() {
             match &mut self.phase {
                 Phase::Results(reader) if !reader.is_untouched() || !breaks_off(bytes[0]) => {
@@ -314,6 +326,8 @@ impl Client {
                     }
                 }
                 Phase::Closed | Phase::Shown => return,
+                // One may cross the end of the test.
+                _ if self.lively && bytes[0] == alive::SIGN => bytes = &bytes[1..],
                 _ => {
                     self.on_state(State::from_byte(bytes[0]), now);
                     bytes = &bytes[1..];
@@ -337,6 +351,11 @@ impl Client {
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        match self.alive.as_mut().and_then(|alive| alive.poll(now)) {
+            Some(Due::Sign) => self.link.send_bytes(&[alive::SIGN]),
+            Some(Due::End) => return self.fail(Failure::Silent),
+            None => {}
+        }
         if !self.link.is_late(now) {
             return;
         }
@@ -366,7 +385,8 @@ impl Client {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.link.deadline()
+        let alive = self.alive.as_ref().map(Alive::deadline);
+        [self.link.deadline(), alive].into_iter().flatten().min()
     }
 
     /// All data streams stand.
@@ -387,6 +407,7 @@ impl Client {
     pub fn end_test(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Test | Phase::Running) {
             self.link.send_state(State::TestEnd);
+            self.alive = None;
             self.link.wait(now, self.deadlines.results);
             self.phase = Phase::Exchange;
         }
@@ -425,8 +446,7 @@ impl Client {
             Answer::SendParams => {
                 self.link.send_json(&self.params.to_json());
                 self.link.act(Action::ParamsSent);
-                let may_grant = self.params.extensions.is_some();
-                self.await_state(Phase::CreateStreams { may_grant }, now);
+                self.await_state(Phase::CreateStreams { may_grant: true }, now);
             }
             Answer::ReadGranted => {
                 self.phase = Phase::Extensions(FrameReader::new(MAX_GRANTED));
@@ -446,6 +466,7 @@ impl Client {
                 self.link.wait_for_ever();
                 self.link.act(Action::Run);
                 self.phase = Phase::Test;
+                self.alive = self.lively.then(|| Alive::new(now));
             }
             Answer::AskForResults => {
                 self.link.wait_for_ever();
@@ -482,6 +503,7 @@ impl Client {
             Ok(None) => {}
             Ok(Some(granted)) => {
                 self.extended = true;
+                self.lively = granted.alive;
                 self.link.act(Action::Granted(Box::new(granted)));
                 self.await_state(Phase::CreateStreams { may_grant: false }, now);
             }
@@ -552,6 +574,7 @@ impl Client {
             self.link.send_state(state);
         }
         self.link.wait_for_ever();
+        self.alive = None;
         self.phase = Phase::Closed;
     }
 }

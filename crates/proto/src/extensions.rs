@@ -11,7 +11,8 @@
 //!
 //! A server that must abort such a test sends, behind the error code, what it has to say about it: `{"error":…}`.
 //!
-//! Who asks for nothing special sends and gets exactly what iperf3 would.
+//! Who asks for nothing special sends exactly what iperf3 would; the server knows a client of this program by its
+//! `client_version`, and grants it what needs no asking.
 
 use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, Transport, VERSION, ZeroCopy};
 use serde_json::{Map, Value, json};
@@ -130,6 +131,8 @@ pub struct Granted {
     pub verify: bool,
     /// The port on which it waits for data streams that are `SOCK_SEQPACKET` sockets.
     pub seqpacket: Option<u32>,
+    /// It gives signs of life, and wants them ([`crate::alive`]).
+    pub alive: bool,
 }
 
 impl Granted {
@@ -141,6 +144,7 @@ impl Granted {
             version: VERSION.to_owned(),
             verify: test.verify && looks && !file,
             seqpacket: None,
+            alive: true,
         }
     }
 
@@ -154,12 +158,16 @@ impl Granted {
             seqpacket: fields
                 .integer("seqpacket")
                 .and_then(|port| u32::try_from(port).ok()),
+            alive: fields.truth("alive"),
         })
     }
 
     /// The answer for the client.
     pub fn to_json(&self) -> String {
         let mut members = json!({ "version": self.version, "verify": self.verify });
+        if self.alive {
+            members["alive"] = true.into();
+        }
         if let Some(port) = self.seqpacket {
             members["seqpacket"] = Value::from(port);
         }

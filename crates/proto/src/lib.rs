@@ -35,6 +35,7 @@
 //! [`summary`]).
 #![forbid(unsafe_code)]
 
+pub mod alive;
 pub mod client;
 pub mod code;
 pub mod cookie;

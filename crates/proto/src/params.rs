@@ -94,7 +94,7 @@ pub struct Params {
     pub skip_rx_copy: Option<i64>,
     /// What only two ends of this program can do. Our own key: iperf3 looks past it.
     pub extensions: Option<Extensions>,
-    /// What the client calls itself. Nothing depends on it, and what is sent is always this program's own version.
+    /// What the client calls itself. What is sent is always this program's own version.
     pub client_version: Option<String>,
 }
 
@@ -339,6 +339,13 @@ impl Params {
         test.extra_data.clone_from(&self.extra_data);
         test.get_server_output = self.get_server_output;
         Ok(test)
+    }
+
+    /// Whether the client is this program, of whatever version: then it takes a server's word about extensions even if it
+    /// asked for none.
+    pub fn is_ours(&self) -> bool {
+        let version = self.client_version.as_deref();
+        self.extensions.is_some() || version.is_some_and(|text| text.contains("(iperf-rs "))
     }
 
     /// The client's encrypted credentials.

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use thiserror::Error;
 
+use crate::alive::{self, Alive, Due};
 use crate::extensions::{self, Granted};
 use crate::framing::{FrameReader, MAX_PARAMS, MAX_RESULTS};
 use crate::link::Link;
@@ -61,6 +62,9 @@ pub enum Failure {
         /// What this end was doing.
         phase: &'static str,
     },
+    /// The client gives no sign of life any more.
+    #[error("the client has given no sign of life for {} s", alive::SILENCE.as_secs())]
+    Silent,
     /// The client fell silent.
     #[error("timed out {waiting_for}")]
     TimedOut {
@@ -77,7 +81,7 @@ impl Failure {
             Self::ResultsUnreadable(_) => Code::RECV_RESULTS,
             Self::ClientClosed => Code::CONTROL_CLOSED,
             Self::UnknownMessage(_) | Self::Unexpected { .. } => Code::UNKNOWN_MESSAGE,
-            Self::TimedOut { .. } => Code::RECV_MESSAGE,
+            Self::Silent | Self::TimedOut { .. } => Code::RECV_MESSAGE,
         }
     }
 }
@@ -99,6 +103,9 @@ pub struct Server {
     deadlines: Deadlines,
     /// Whether the client was granted extensions.
     extended: bool,
+    /// Whether both ends give signs of life, and those of the running test.
+    lively: bool,
+    alive: Option<Alive>,
 }
 
 #[derive(Debug)]
@@ -176,6 +183,8 @@ impl Server {
             phase: Phase::Params(FrameReader::new(MAX_PARAMS)),
             deadlines,
             extended: false,
+            lively: false,
+            alive: None,
         }
     }
 
@@ -190,7 +199,10 @@ impl Server {
     }
 
     /// Takes bytes from the control connection, in pieces of any size.
-    pub fn handle_input(&mut self, mut bytes: &[u8], _now: Instant) {
+    pub fn handle_input(&mut self, mut bytes: &[u8], now: Instant) {
+        if let Some(alive) = &mut self.alive {
+            alive.hear(now);
+        }
         while !bytes.is_empty() {
             match &mut self.phase {
                 Phase::Params(reader) => {
@@ -202,6 +214,7 @@ impl Server {
                     self.on_results(message.map_err(|e| e.to_string()));
                 }
                 Phase::Closed => return,
+                Phase::Test if self.lively && bytes[0] == alive::SIGN => bytes = &bytes[1..],
                 _ => {
                     self.on_state(State::from_byte(bytes[0]));
                     bytes = &bytes[1..];
@@ -226,6 +239,11 @@ impl Server {
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        match self.alive.as_mut().and_then(|alive| alive.poll(now)) {
+            Some(Due::Sign) => self.link.send_bytes(&[alive::SIGN]),
+            Some(Due::End) => return self.fail(Failure::Silent, true),
+            None => {}
+        }
         if !self.link.is_late(now) {
             return;
         }
@@ -254,7 +272,8 @@ impl Server {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.link.deadline()
+        let alive = self.alive.as_ref().map(Alive::deadline);
+        [self.link.deadline(), alive].into_iter().flatten().min()
     }
 
     /// The parameters are fine and data streams can be accepted: tells the client to open them. A client that asked for
@@ -262,6 +281,7 @@ impl Server {
     pub fn accept(&mut self, granted: Option<&Granted>, _now: Instant) {
         if matches!(self.phase, Phase::Deciding) {
             self.extended = granted.is_some();
+            self.lively = granted.is_some_and(|granted| granted.alive);
             if let Some(granted) = granted {
                 self.link.send_state(State::Extensions);
                 self.link.send_json(&granted.to_json());
@@ -290,10 +310,11 @@ impl Server {
     }
 
     /// All data streams stand: starts the test.
-    pub fn streams_ready(&mut self, _now: Instant) {
+    pub fn streams_ready(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Opening) {
             self.link.send_state(State::TestStart);
             self.link.send_state(State::TestRunning);
+            self.alive = self.lively.then(|| Alive::new(now));
             self.phase = Phase::Test;
         }
     }
@@ -326,6 +347,7 @@ impl Server {
         match self.phase.answer(state) {
             Answer::EndTest => {
                 self.link.act(Action::EndTest);
+                self.alive = None;
                 self.phase = Phase::Ended;
             }
             Answer::Done => self.end_with(Action::Done),
@@ -397,6 +419,7 @@ impl Server {
 
     fn close(&mut self) {
         self.link.wait_for_ever();
+        self.alive = None;
         self.phase = Phase::Closed;
     }
 }

@@ -241,7 +241,7 @@ impl Handshake {
                     Transport::Sctp => self.side = Some(self.open_sctp_door(&test).await?),
                     _ => {}
                 }
-                let extended = params.extensions.is_some();
+                let extended = params.is_ours();
                 let file = self.config.local.file.is_some();
                 let mut granted = extended.then(|| Granted::for_test(&test, file));
                 if test.transport == Transport::VsockSeqpacket {

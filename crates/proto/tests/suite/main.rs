@@ -2,6 +2,7 @@
 //! processes, and each against everything that a peer might say.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod alive;
 mod endings;
 mod modes;
 mod pair;
