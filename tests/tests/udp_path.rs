@@ -100,7 +100,7 @@ fn the_default_length_fills_a_packet_and_goes_together_without_being_asked() {
     let ends = wire(1500);
     for family in [V4, V6] {
         let before = ends[0].counter(family.counter);
-        let (client, server, story) = run(&ends, family.server, "-u -n 4M -b 200M");
+        let (client, server, story) = run(&ends, family.server, "-u -n 4M -b 600M");
         let sent = |key: &str| int(&client, &format!("/end/sum_sent/{key}"));
         let received = |key: &str| int(&server, &format!("/end/sum_received/{key}"));
         let mut f = Findings::new();

@@ -13,6 +13,7 @@ use iperf_zc::verify::{Difference, Verifier};
 use socket2::SockRef;
 
 use crate::net::udp::is_hello;
+use crate::worker::quantum::BlockKind;
 
 /// How the datagrams of a stream are to go through the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) struct Passage {
     pub(crate) way: Way,
     /// How many of them a sender may hand over at once.
     pub(crate) together: usize,
+    /// What its pacing takes them for.
+    pub(crate) kind: BlockKind,
     /// What a receiver takes of each.
     pub(crate) take: Take,
 }
@@ -30,6 +33,7 @@ impl Default for Passage {
         Self {
             way: Way::Single,
             together: 1,
+            kind: BlockKind::LoneDatagram,
             take: Take::Whole,
         }
     }

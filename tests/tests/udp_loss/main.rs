@@ -54,12 +54,12 @@ const COUNTED: [&str; 15] = [
 
 /// How the sender of such a test must have moved its datagrams.
 fn sent_by(args: &str) -> &'static str {
-    let together = args.contains('/');
-    let forbidden = args.contains("--no-gso") || args.contains("-l 32760");
-    match (together, forbidden) {
-        (true, false) => "gso",
-        (true, true) => "sendmmsg",
-        (false, _) => "send",
+    if !args.contains('/') || args.contains("--no-gso") {
+        "send"
+    } else if args.contains("-l 32760") {
+        "sendmmsg"
+    } else {
+        "gso"
     }
 }
 

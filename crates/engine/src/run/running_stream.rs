@@ -34,6 +34,7 @@ use crate::waking::low_water::LowWater;
 use crate::worker::counters::{Counters, Phase};
 use crate::worker::gate::Gate;
 use crate::worker::pacer::Pacer;
+use crate::worker::quantum::BlockKind;
 use crate::worker::quota::Quota;
 use crate::worker::{self, Ending, Task, Wake};
 
@@ -139,9 +140,14 @@ impl RunningStream {
             }
             let mut chosen = place.sender()?;
             let pacing = plan.config.pacing;
+            let kind = if is_udp {
+                passage.kind
+            } else {
+                BlockKind::Bytes
+            };
             let modes = chosen.modes;
             let work: Work = Box::new(move |start| {
-                let pacer = Pacer::new(start, pacing.rate, pacing.burst, block);
+                let pacer = Pacer::new(start, pacing.rate, pacing.burst, block, kind);
                 worker::send(&task, chosen.mover.as_mut(), pacer, u64::from(block))
             });
             (work, modes)

@@ -5,6 +5,7 @@ pub(crate) mod counters;
 pub(crate) mod gate;
 pub(crate) mod pacer;
 pub(crate) mod payload;
+pub(crate) mod quantum;
 pub(crate) mod quota;
 
 use std::io;

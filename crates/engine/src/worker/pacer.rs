@@ -1,23 +1,37 @@
 //! Application pacing (`-b`): when how many blocks may go. Time is an argument.
 //!
 //! The schedule is iperf3's: a stream may send while what it has sent since the start is below what the rate allows,
-//! so the average is kept however late a thread wakes, and nothing drifts. Blocks go in *quanta*: one block at low
-//! rates, so that the thread sleeps between any two; a quarter of a millisecond's worth at high ones, where a sleep
-//! for each block would cost more than the sending. A large block is a burst already, and two milliseconds' worth of
-//! them go together: half of what a block costs at 1 Gbit/s is falling asleep and waking two processes. A stream that fell behind makes up for it at twice its rate, so
-//! that no burst is ever longer than a quantum.
+//! so the average is kept however late a thread wakes, and nothing drifts. Blocks go in [quanta](crate::worker::quantum).
+//!
+//! A thread that wakes late sends what is due at once, because the next wake-up may be as late: on a busy machine, or
+//! when a quota of processor time is used up, sleeping between the parts of a backlog would add a delay for each part
+//! and never catch up. Two limits keep a long stall from ending in a flood:
+//!
+//! ```text
+//! at once      what is due in 100 ms (the usual period of a CPU quota), but no more than the larger of 2 MiB and
+//!              20 ms' worth: our receivers have room for 4 MiB, and for more at rates above 3 Gbit/s
+//! the rest     at four times the rate, until the average is what it should be; nothing is forgiven
+//! ```
+//!
+//! So a stop of 2 s is made up for within 0.7 s. Four times, because a process that gets a quarter of a processor
+//! by a quota has to send what is due in a period in a quarter of it.
 
 use std::time::{Duration, Instant};
 
-/// The time that a quantum covers at high rates.
-const QUANTUM: Duration = Duration::from_micros(250);
-
-/// The same for blocks of at least [`LARGE`] bytes, which no datagram has.
-const LARGE_QUANTUM: Duration = Duration::from_millis(2);
-const LARGE: u32 = 64 * 1024;
+use crate::worker::quantum::{BlockKind, quantum};
 
 /// Longer than any test.
 const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// How much of a backlog goes at once: what is due in this time,
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// but no more bytes than this,
+const AT_ONCE_BYTES: u64 = 2 * 1024 * 1024;
+/// unless they are due in this time.
+const AT_ONCE_LEAST: Duration = Duration::from_millis(20);
+
+/// The rest of a backlog goes at the rate times this.
+const CATCH_UP: u128 = 4;
 
 /// What may be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,24 +55,10 @@ pub(crate) struct Pacer {
     /// Blocks that the schedule must allow before a quantum goes: all of it, or the first with `-b rate/burst`.
     needed: u32,
     bits: u128,
-    /// When the last quantum went.
-    last: Option<Instant>,
-}
-
-/// How many blocks of `block` bytes go together at `rate` bits per second.
-pub(crate) fn quantum(rate: u64, burst: Option<u16>, block: u32) -> u32 {
-    if let Some(burst) = burst {
-        return u32::from(burst.max(1));
-    }
-    let bits = |time: Duration| u128::from(rate) * time.as_nanos() / 1_000_000_000;
-    let each = 8 * u128::from(block.max(1));
-    let blocks = if block < LARGE {
-        bits(QUANTUM) / each
-    } else {
-        // To the nearest number: 128 KiB at 1 Gbit/s are a little more than a millisecond's worth.
-        (bits(LARGE_QUANTUM) + each / 2) / each
-    };
-    u32::try_from(blocks).unwrap_or(u32::MAX).max(1)
+    /// What may go at once, as the time that it takes at the rate of catching up.
+    allowance: Duration,
+    /// When all of the allowance is there again.
+    whole_at: Instant,
 }
 
 impl Pacer {
@@ -69,20 +69,23 @@ impl Pacer {
         rate: Option<u64>,
         burst: Option<u16>,
         block: u32,
+        kind: BlockKind,
     ) -> Option<Self> {
         let rate = rate.filter(|rate| *rate > 0)?;
-        let quantum = quantum(rate, burst, block);
-        let needed = if burst.is_some() { 1 } else { quantum };
-        let block = 8 * u64::from(block.max(1));
-        Some(Self {
+        let quantum = quantum(rate, burst, block, kind);
+        let mut pacer = Self {
             start,
             rate,
-            block,
+            block: 8 * u64::from(block.max(1)),
             quantum,
-            needed,
+            needed: if burst.is_some() { 1 } else { quantum },
             bits: 0,
-            last: None,
-        })
+            allowance: Duration::ZERO,
+            whole_at: start,
+        };
+        let bits = at_once(rate).max(pacer.length(quantum));
+        pacer.allowance = pacer.catch_up(bits);
+        Some(pacer)
     }
 
     /// What may be done at `now`.
@@ -91,14 +94,17 @@ impl Pacer {
             // Nothing is to be gained by waiting before the first block.
             self.start
         } else {
-            self.at(self.bits + u128::from(self.block) * u128::from(self.needed - 1))
+            self.at(self.bits + self.length(self.needed - 1))
         };
-        let spacing = self.last.map(|last| last + self.length(self.quantum) / 2);
-        let due = spacing.map_or(scheduled, |spacing| scheduled.max(spacing));
-        if now < due {
-            return Grant::Wait(due);
+        if now < scheduled {
+            return Grant::Wait(scheduled);
         }
-        self.last = Some(now);
+        self.whole_at = self.whole_at.max(now);
+        let after = self.whole_at + self.catch_up(self.length(self.quantum));
+        let missing = after.saturating_duration_since(now + self.allowance);
+        if missing > Duration::ZERO {
+            return Grant::Wait(now + missing);
+        }
         Grant::Blocks(if self.bits == 0 {
             self.quantum.min(self.first())
         } else {
@@ -108,7 +114,9 @@ impl Pacer {
 
     /// Takes note of what was sent.
     pub(crate) fn sent(&mut self, bytes: usize) {
-        self.bits += 8 * bytes as u128;
+        let bits = 8 * bytes as u128;
+        self.bits += bits;
+        self.whole_at += self.catch_up(bits);
     }
 
     /// Blocks of the first quantum: a burst is wanted at once, but a schedule begins with one block.
@@ -118,144 +126,246 @@ impl Pacer {
 
     /// When the schedule allows the bit after `bits`.
     fn at(&self, bits: u128) -> Instant {
-        self.start
-            .checked_add(self.time(bits))
-            .unwrap_or(self.start + FAR)
+        self.start + time(bits, self.rate.into())
     }
 
-    /// The time that blocks take at the rate.
-    fn length(&self, blocks: u32) -> Duration {
-        self.time(u128::from(self.block) * u128::from(blocks))
-            .min(FAR)
+    /// Bits of so many blocks.
+    fn length(&self, blocks: u32) -> u128 {
+        u128::from(self.block) * u128::from(blocks)
     }
 
-    fn time(&self, bits: u128) -> Duration {
-        let rate = u128::from(self.rate);
-        let nanos = u32::try_from(bits % rate * 1_000_000_000 / rate).unwrap_or(0);
-        Duration::new(u64::try_from(bits / rate).unwrap_or(u64::MAX), nanos)
+    /// The time that bits take at the rate of catching up.
+    fn catch_up(&self, bits: u128) -> Duration {
+        time(bits, CATCH_UP * u128::from(self.rate))
     }
+}
+
+/// How many bits of a backlog go at once.
+fn at_once(rate: u64) -> u128 {
+    let worth = |time: Duration| u128::from(rate) * time.as_millis() / 1000;
+    worth(AT_ONCE).min(worth(AT_ONCE_LEAST).max(8 * u128::from(AT_ONCE_BYTES)))
+}
+
+/// The time that bits take at a rate, or [`FAR`].
+fn time(bits: u128, rate: u128) -> Duration {
+    let nanos = u32::try_from(bits % rate * 1_000_000_000 / rate).unwrap_or(0);
+    let time = u64::try_from(bits / rate).map_or(FAR, |seconds| Duration::new(seconds, nanos));
+    time.min(FAR)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Sent {
-        bytes: u64,
-        longest_burst: u32,
+    const RATES: [u64; 6] = [
+        10_000,
+        1_000_000,
+        20_000_000,
+        90_000_000,
+        500_000_000,
+        1_000_000_000,
+    ];
+    const BLOCKS: [u32; 5] = [64, 1400, 4096, 32_768, 131_072];
+    const KINDS: [BlockKind; 3] = [
+        BlockKind::Bytes,
+        BlockKind::Datagram,
+        BlockKind::LoneDatagram,
+    ];
+
+    /// A sender in virtual time, which sends whenever it may.
+    struct Sender {
+        pacer: Pacer,
+        now: Instant,
+        /// How long a block takes to send.
+        cost: Duration,
         sleeps: u32,
+        /// The most blocks between two sleeps.
+        longest_burst: u64,
     }
 
-    /// Sends whenever it may, waking `late` after each due time; a block takes `cost` to send.
-    fn send(
-        mut pacer: Pacer,
-        block: u32,
-        seconds: u64,
-        late: impl Fn(u32) -> Duration,
-        cost: Duration,
-    ) -> Sent {
-        let end = pacer.start + Duration::from_secs(seconds);
-        let mut now = pacer.start;
-        let mut sent = Sent {
-            bytes: 0,
-            longest_burst: 0,
-            sleeps: 0,
-        };
-        while now < end {
-            match pacer.grant(now) {
-                Grant::Wait(due) => {
-                    sent.sleeps += 1;
-                    now = due + late(sent.sleeps);
-                }
-                Grant::Blocks(blocks) => {
-                    sent.longest_burst = sent.longest_burst.max(blocks);
-                    for _ in 0..blocks {
-                        pacer.sent(block as usize);
-                        sent.bytes += u64::from(block);
-                        now += cost;
+    impl Sender {
+        fn new(rate: u64, burst: Option<u16>, block: u32, kind: BlockKind) -> Self {
+            let now = Instant::now();
+            Self {
+                pacer: Pacer::new(now, Some(rate), burst, block, kind).unwrap(),
+                now,
+                cost: Duration::ZERO,
+                sleeps: 0,
+                longest_burst: 0,
+            }
+        }
+
+        /// Sends until `time` after the start, waking `late` after each due time, then waits for the next.
+        fn run(&mut self, time: Duration, late: impl Fn(u32) -> Duration) {
+            let end = self.pacer.start + time;
+            let mut burst = 0;
+            loop {
+                match self.pacer.grant(self.now) {
+                    Grant::Wait(_) if self.now >= end => return,
+                    Grant::Wait(due) => {
+                        assert!(due > self.now, "a wait that is over");
+                        burst = 0;
+                        self.sleeps += 1;
+                        self.now = due + late(self.sleeps);
+                    }
+                    Grant::Blocks(blocks) => {
+                        let bytes = usize::try_from(self.pacer.block / 8).unwrap();
+                        (0..blocks).for_each(|_| self.pacer.sent(bytes));
+                        self.now += self.cost * blocks;
+                        burst += u64::from(blocks);
+                        self.longest_burst = self.longest_burst.max(burst);
                     }
                 }
             }
         }
-        sent
-    }
 
-    fn pacer(rate: u64, burst: Option<u16>, block: u32) -> Pacer {
-        Pacer::new(Instant::now(), Some(rate), burst, block).unwrap()
+        /// What the rate allows until now, in bits.
+        fn allowed(&self) -> u128 {
+            u128::from(self.pacer.rate) * (self.now - self.pacer.start).as_nanos() / 1_000_000_000
+        }
+
+        /// Bits that are missing, and bits that are too many. Times are whole nanoseconds, in which a bit comes due.
+        fn off(&self) -> (u128, u128) {
+            let nanosecond = u128::from(self.pacer.rate).div_ceil(1_000_000_000);
+            let (sent, allowed) = (self.pacer.bits, self.allowed() + nanosecond);
+            (allowed.saturating_sub(sent), sent.saturating_sub(allowed))
+        }
+
+        /// The most that goes at once, in blocks, by the rule in the header and with a quantum that is under way.
+        fn most_at_once(&self) -> u64 {
+            let worth = |millis: u64| self.pacer.rate / 8 * millis / 1000;
+            let bytes = worth(100).min(worth(20).max(2 << 20));
+            bytes * 8 / self.pacer.block + u64::from(self.pacer.quantum) + 1
+        }
     }
 
     #[test]
-    fn the_average_is_within_a_thousandth_from_1_mbit_to_5_gbit() {
-        for rate in [1_000_000_u64, 30_000_000, 1_000_000_000, 5_000_000_000] {
-            for block in [64, 1448, 131_072] {
-                // Woken late each time, and very late now and then.
-                let late =
-                    |n: u32| Duration::from_micros(if n.is_multiple_of(97) { 3000 } else { 70 });
-                let cost = Duration::from_nanos(u64::from(block) / 10);
-                let bytes = send(pacer(rate, None, block), block, 5, late, cost).bytes;
-                let wanted = 5 * rate / 8;
-                let allowed = wanted / 1000 + u64::from(block);
+    fn the_average_is_exact_however_late_each_wake_up_is() {
+        for (rate, block, kind) in every_stream() {
+            for micros in [0, 50, 250, 1_000, 3_000, 10_000] {
+                let mut sender = Sender::new(rate, None, block, kind);
+                // As long as 20 blocks of slow streams, or half a second.
+                let block_time = time(u128::from(sender.pacer.block), rate.into());
+                let long = (20 * block_time).max(Duration::from_millis(500));
+                let late = Duration::from_micros(micros);
+                sender.run(long, |_| late);
+                let what = format!("{rate} bit/s of {block}, {kind:?}, {micros} µs late");
+                let quantum = sender.pacer.length(sender.pacer.quantum);
+                let (missing, extra) = sender.off();
                 assert!(
-                    wanted.abs_diff(bytes) <= allowed,
-                    "{rate} bit/s of {block}: {bytes}"
+                    missing <= quantum && extra <= quantum,
+                    "{what}: {missing}, {extra}"
+                );
+                // What came due while it slept, and not more.
+                let due = u128::from(rate) * late.as_nanos() / 1_000_000_000;
+                let burst = u128::from(sender.longest_burst) * u128::from(sender.pacer.block);
+                assert!(
+                    burst <= due + quantum + u128::from(sender.pacer.block),
+                    "{what}: {burst}"
                 );
             }
         }
     }
 
-    #[test]
-    fn large_blocks_go_by_twos_at_a_gigabit() {
-        let blocks =
-            [1, 10, 100, 1_000, 10_000].map(|mbits| quantum(mbits * 1_000_000, None, 131_072));
-        assert_eq!(blocks, [1, 1, 1, 2, 19]);
-        assert_eq!(quantum(1_000_000_000, Some(7), 131_072), 7);
+    /// Every stream that a thread can keep up with: less than 100,000 quanta a second.
+    fn every_stream() -> impl Iterator<Item = (u64, u32, BlockKind)> {
+        let streams = RATES.into_iter().flat_map(|rate| {
+            BLOCKS
+                .into_iter()
+                .flat_map(move |block| KINDS.map(move |kind| (rate, block, kind)))
+        });
+        streams.filter(|&(rate, block, kind)| {
+            let bytes = u64::from(block) * u64::from(quantum(rate, None, block, kind));
+            rate / 8 / bytes < 100_000
+        })
     }
 
     #[test]
-    fn no_burst_is_longer_than_a_quantum_even_after_a_long_stop() {
-        let stop = |n: u32| {
-            if n == 500 {
-                Duration::from_secs(1)
-            } else {
-                Duration::ZERO
+    fn a_stop_of_two_seconds_is_made_up_for_without_a_flood() {
+        let stop = Duration::from_secs(2);
+        for (rate, block, kind) in every_stream() {
+            let mut sender = Sender::new(rate, None, block, kind);
+            let before = sender.now + Duration::from_millis(100);
+            sender.run(before - sender.now, |_| Duration::ZERO);
+            sender.now += stop;
+            sender.longest_burst = 0;
+            let most = sender.most_at_once();
+            // At four times the rate two seconds take two thirds of a second, and a block may be slower than that.
+            sender.run(Duration::from_millis(2_800), |_| Duration::ZERO);
+            let what = format!("{rate} bit/s of {block}, {kind:?}");
+            assert!(
+                sender.longest_burst <= most,
+                "{what}: {} of {most}",
+                sender.longest_burst
+            );
+            let quantum = sender.pacer.length(sender.pacer.quantum);
+            assert!(sender.off().0 < quantum, "{what}: {:?}", sender.off());
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_long_backlog_goes_at_four_times_the_rate() {
+        let mut sender = Sender::new(1_000_000_000, None, 1400, BlockKind::Datagram);
+        sender.now += Duration::from_secs(2);
+        sender.run(Duration::from_secs(2), |_| Duration::ZERO);
+        let at_once = sender.pacer.bits;
+        assert!(at_once.abs_diff(20_000_000) < 300_000, "{at_once}");
+        sender.run(Duration::from_millis(2_100), |_| Duration::ZERO);
+        let next = sender.pacer.bits - at_once;
+        assert!(next.abs_diff(400_000_000) < 4_000_000, "{next}");
+    }
+
+    #[test]
+    fn a_quota_of_processor_time_does_not_cost_the_average() {
+        // Runs for a quarter of each 100 ms.
+        for rate in [20_000_000, 100_000_000, 500_000_000, 1_000_000_000] {
+            let mut sender = Sender::new(rate, None, 1400, BlockKind::Datagram);
+            for period in 0..20 {
+                let begin = sender.pacer.start + Duration::from_millis(100 * period);
+                sender.now = sender.now.max(begin + Duration::from_millis(75));
+                sender.run(Duration::from_millis(100 * period + 99), |_| {
+                    Duration::from_micros(60)
+                });
             }
-        };
-        let sent = send(
-            pacer(1_000_000_000, None, 1448),
-            1448,
-            5,
-            stop,
-            Duration::ZERO,
-        );
-        assert_eq!(
-            sent.longest_burst, 21,
-            "a quarter of a millisecond at 1 Gbit/s"
-        );
-        assert!(
-            (625_000_000_u64).abs_diff(sent.bytes) < 625_000,
-            "{}",
-            sent.bytes
-        );
-        // Making up for the stop takes sleeps of half a quantum, not one long burst.
-        assert!(sent.sleeps > 15_000, "{}", sent.sleeps);
+            let (missing, extra) = sender.off();
+            let allowed = sender.allowed();
+            assert!(
+                missing + extra < allowed / 500,
+                "{rate}: {missing}, {extra} of {allowed}"
+            );
+        }
     }
 
     #[test]
-    fn at_low_rates_the_thread_sleeps_before_each_block() {
-        let sent = send(
-            pacer(1_000_000, None, 1448),
-            1448,
-            5,
-            |_| Duration::ZERO,
-            Duration::ZERO,
-        );
-        assert_eq!(sent.longest_burst, 1);
-        assert_eq!(u64::from(sent.sleeps), sent.bytes / 1448);
+    fn sending_takes_time_and_the_average_is_kept_all_the_same() {
+        for (rate, block, kind) in every_stream() {
+            let mut sender = Sender::new(rate, None, block, kind);
+            // As long as half of the block takes at the rate.
+            sender.cost = time(u128::from(sender.pacer.block), 2 * u128::from(rate));
+            sender.run(Duration::from_millis(500), |n| {
+                Duration::from_micros(if n.is_multiple_of(97) { 3_000 } else { 70 })
+            });
+            let quantum = sender.pacer.length(sender.pacer.quantum);
+            let (missing, extra) = sender.off();
+            assert!(
+                missing <= quantum && extra <= quantum,
+                "{rate} of {block}: {missing}, {extra}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_on_time_never_sends_more_than_a_quantum() {
+        for (rate, block, kind) in every_stream() {
+            let mut sender = Sender::new(rate, None, block, kind);
+            sender.run(Duration::from_millis(200), |_| Duration::ZERO);
+            assert!(sender.longest_burst <= sender.pacer.quantum.into());
+        }
     }
 
     #[test]
     fn a_burst_goes_as_soon_as_its_first_block_may() {
-        let mut pacer = pacer(8000, Some(3), 1000);
+        let mut pacer = Sender::new(8000, Some(3), 1000, BlockKind::Datagram).pacer;
         let start = pacer.start;
         assert_eq!(pacer.grant(start), Grant::Blocks(3));
         (0..3).for_each(|_| pacer.sent(1000));
@@ -270,25 +380,44 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_that_is_longer_than_what_goes_at_once_is_not_cut() {
+        let mut sender = Sender::new(1_000_000, Some(1000), 1400, BlockKind::Datagram);
+        sender.run(Duration::from_secs(30), |_| Duration::ZERO);
+        assert_eq!(sender.longest_burst, 1000);
+        assert!(sender.off().0 == 0);
+    }
+
+    #[test]
     fn the_first_block_goes_at_once_and_alone() {
-        let mut pacer = pacer(1_000_000_000, None, 1448);
+        let mut pacer = Sender::new(1_000_000_000, None, 1448, BlockKind::Bytes).pacer;
         assert_eq!(pacer.grant(pacer.start), Grant::Blocks(1));
     }
 
     #[test]
     fn an_absurdly_low_rate_does_not_overflow() {
-        let mut pacer = pacer(1, None, u32::MAX);
+        let mut pacer = Sender::new(1, None, u32::MAX, BlockKind::Bytes).pacer;
         pacer.sent(usize::MAX / 16);
         let Grant::Wait(due) = pacer.grant(pacer.start) else {
             panic!("it may not go yet")
         };
         assert!(due > pacer.start);
+        pacer.sent(usize::MAX / 16);
+        assert!(matches!(pacer.grant(due), Grant::Wait(_)));
+    }
+
+    #[test]
+    fn an_absurdly_high_rate_does_not_overflow() {
+        let mut sender = Sender::new(u64::MAX, None, 1, BlockKind::Bytes);
+        assert_eq!(sender.pacer.grant(sender.now), Grant::Blocks(1));
+        sender.pacer.sent(1);
+        sender.now += Duration::from_secs(1);
+        assert!(matches!(sender.pacer.grant(sender.now), Grant::Blocks(_)));
     }
 
     #[test]
     fn no_rate_no_schedule() {
         let start = Instant::now();
-        assert!(Pacer::new(start, None, None, 1).is_none());
-        assert!(Pacer::new(start, Some(0), None, 1).is_none());
+        assert!(Pacer::new(start, None, None, 1, BlockKind::Bytes).is_none());
+        assert!(Pacer::new(start, Some(0), None, 1, BlockKind::Bytes).is_none());
     }
 }

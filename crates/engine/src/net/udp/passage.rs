@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use crate::datagrams::Passage;
 use crate::net::{StreamPlan, StreamRole};
-use crate::worker::pacer;
+use crate::worker::quantum::{BlockKind, LEAST_TOGETHER, quantum};
 
 /// Bytes of the headers of a datagram over IPv4, without options, and over IPv6.
 const HEADERS_V4: usize = 20 + 8;
@@ -39,8 +39,9 @@ pub(super) fn choose_passage(
         }
     };
     if role.sending {
+        let kind = kind(plan);
         let together = together(plan);
-        let wanted = plan.gsro || together > 1 && !plan.no_gso;
+        let wanted = plan.gsro || together > 1;
         let possible =
             2 * plan.block as usize <= udp::MAX_BYTES && fits_path(socket, plan.block, peer);
         let way = if wanted && possible && offloads() {
@@ -53,6 +54,7 @@ pub(super) fn choose_passage(
         Passage {
             way,
             together,
+            kind,
             ..Passage::default()
         }
     } else {
@@ -81,17 +83,34 @@ fn turn_on_offload(socket: &Socket, plan: &StreamPlan, role: StreamRole) -> io::
     }
 }
 
+/// Whether datagrams may go together.
+fn kind(plan: &StreamPlan) -> BlockKind {
+    if plan.no_gso && !plan.gsro {
+        BlockKind::LoneDatagram
+    } else {
+        BlockKind::Datagram
+    }
+}
+
 /// How many datagrams a sender may hand over at once, so that no burst is longer than those of its pacing.
 pub(super) fn together(plan: &StreamPlan) -> usize {
+    let kind = kind(plan);
+    if kind == BlockKind::LoneDatagram {
+        return 1;
+    }
     let paced = plan
         .rate
-        .map(|rate| pacer::quantum(rate, plan.burst, plan.block));
+        .map(|rate| quantum(rate, plan.burst, plan.block, kind));
     // The system spreads packets, and one with many segments is one packet.
     let by_system = plan
         .fq_rate
-        .map(|rate| pacer::quantum(rate, None, plan.block));
+        .map(|rate| quantum(rate, None, plan.block, kind));
     let least = paced.into_iter().chain(by_system).min();
-    least.map_or(usize::MAX, |blocks| blocks as usize)
+    match least {
+        Some(blocks) if blocks < LEAST_TOGETHER => 1,
+        Some(blocks) => blocks as usize,
+        None => usize::MAX,
+    }
 }
 
 /// Whether a datagram fits into one packet, as far as the kernel knows the path.
@@ -129,7 +148,11 @@ mod tests {
         assert_eq!(of(Some(10_000_000), None, None), 1);
         assert_eq!(of(Some(10_000_000), Some(7), None), 7);
         assert_eq!(of(None, None, Some(1_000_000_000)), 21);
-        assert_eq!(of(Some(1_000_000_000), None, Some(100_000_000)), 2);
+        assert_eq!(of(Some(1_000_000_000), None, Some(100_000_000)), 1);
+        assert_eq!(of(Some(2_000_000_000), None, Some(1_000_000_000)), 21);
+        // Two or three that go together spare little, and a short queue drops them.
+        assert_eq!(of(Some(10_000_000), Some(3), None), 1);
+        assert_eq!(of(Some(500_000_000), None, None), 1);
     }
 
     /// The passage of a stream to a socket on loopback.
@@ -151,7 +174,12 @@ mod tests {
     fn many_datagrams_that_go_together_are_one_packet_unless_forbidden() {
         let way = |change: fn(&mut StreamPlan)| passage(true, change).way;
         assert_eq!(way(|_| ()), Way::Offload);
-        assert_eq!(way(|plan| plan.no_gso = true), Way::Batch);
+        assert_eq!(way(|plan| plan.no_gso = true), Way::Single);
+        let paced = |plan: &mut StreamPlan| {
+            plan.rate = Some(1_000_000_000);
+            plan.no_gso = true;
+        };
+        assert_eq!(way(paced), Way::Single);
         assert_eq!(way(|plan| plan.rate = Some(10_000_000)), Way::Single);
         let asked = |plan: &mut StreamPlan| {
             plan.rate = Some(10_000_000);

@@ -1,0 +1,118 @@
+//! How many blocks of a paced stream go together.
+//!
+//! A sleep for each block costs more than the sending once blocks are short beside a wake-up, so some go at once:
+//!
+//! ```text
+//! bytes, blocks below 64 KiB      what is due in 250 µs
+//! bytes, larger blocks            what is due in 2 ms: half of what a block costs at 1 Gbit/s is waking two processes
+//! datagrams, up to 500 Mbit/s     what is due in 50 µs; timers are not more exact than that
+//! datagrams, above                what is due in 250 µs
+//! datagrams with --no-gso         one
+//! ```
+//!
+//! Datagrams that go together arrive together at the narrowest queue on their way, and a short queue drops them where it
+//! would have taken them one by one. So fewer than [`LEAST_TOGETHER`] are not worth it and go one by one.
+
+use std::time::Duration;
+
+/// What goes together.
+const SHORT: Duration = Duration::from_micros(50);
+const QUANTUM: Duration = Duration::from_micros(250);
+/// The same for blocks of at least [`LARGE`] bytes, which no datagram has.
+const LARGE_QUANTUM: Duration = Duration::from_millis(2);
+const LARGE: u32 = 64 * 1024;
+
+/// The highest rate, in bits per second, at which datagrams go as if one by one, as far as timers allow.
+const GENTLE: u64 = 500_000_000;
+
+/// The least number of datagrams that go together unless the user says how many.
+pub(crate) const LEAST_TOGETHER: u32 = 4;
+
+/// What a block is to the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BlockKind {
+    /// A part of a stream of bytes, or a message: the transport decides what becomes of it.
+    Bytes,
+    /// A datagram, which may go together with others.
+    Datagram,
+    /// A datagram that goes by itself.
+    LoneDatagram,
+}
+
+/// How many blocks of `block` bytes go together at `rate` bits per second.
+pub(crate) fn quantum(rate: u64, burst: Option<u16>, block: u32, kind: BlockKind) -> u32 {
+    if let Some(burst) = burst {
+        return u32::from(burst.max(1));
+    }
+    let bits = |time: Duration| u128::from(rate) * time.as_nanos() / 1_000_000_000;
+    let each = 8 * u128::from(block.max(1));
+    let blocks = match kind {
+        BlockKind::LoneDatagram => 1,
+        BlockKind::Datagram if rate <= GENTLE => bits(SHORT) / each,
+        BlockKind::Bytes if block >= LARGE => {
+            // To the nearest number: 128 KiB at 1 Gbit/s are a little more than a millisecond's worth.
+            (bits(LARGE_QUANTUM) + each / 2) / each
+        }
+        BlockKind::Bytes | BlockKind::Datagram => bits(QUANTUM) / each,
+    };
+    let blocks = u32::try_from(blocks).unwrap_or(u32::MAX).max(1);
+    if kind != BlockKind::Bytes && blocks < LEAST_TOGETHER {
+        1
+    } else {
+        blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MBIT: u64 = 1_000_000;
+
+    #[test]
+    fn large_blocks_go_by_twos_at_a_gigabit() {
+        let of = |rate| quantum(rate * MBIT, None, 131_072, BlockKind::Bytes);
+        assert_eq!([1, 10, 100, 1_000, 10_000].map(of), [1, 1, 1, 2, 19]);
+    }
+
+    #[test]
+    fn short_blocks_of_a_byte_stream_go_for_a_quarter_of_a_millisecond() {
+        let of = |rate| quantum(rate * MBIT, None, 1448, BlockKind::Bytes);
+        assert_eq!([10, 100, 200, 1_000].map(of), [1, 2, 4, 21]);
+    }
+
+    #[test]
+    fn datagrams_go_one_by_one_up_to_500_mbit() {
+        let of = |rate| quantum(rate * MBIT, None, 1448, BlockKind::Datagram);
+        assert_eq!([10, 94, 200, 500, 501, 1_000].map(of), [1, 1, 1, 1, 10, 21]);
+    }
+
+    #[test]
+    fn datagrams_go_together_from_four_on() {
+        let of = |rate, block| quantum(rate * MBIT, None, block, BlockKind::Datagram);
+        // 3.9 and 4.9 datagrams of 64 bytes in 50 µs.
+        assert_eq!([of(40, 64), of(50, 64), of(400, 64)], [1, 4, 39]);
+        // 3.9 datagrams of 8000 bytes in 250 µs.
+        assert_eq!([of(1_000, 8_000), of(2_000, 8_000)], [1, 7]);
+    }
+
+    #[test]
+    fn lone_datagrams_go_alone_at_every_rate() {
+        for rate in [1, 100, 1_000, 100_000] {
+            let of = quantum(rate * MBIT, None, 64, BlockKind::LoneDatagram);
+            assert_eq!(of, 1, "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_burst_is_what_the_user_says() {
+        for kind in [
+            BlockKind::Bytes,
+            BlockKind::Datagram,
+            BlockKind::LoneDatagram,
+        ] {
+            assert_eq!(quantum(1_000 * MBIT, Some(3), 1448, kind), 3);
+            assert_eq!(quantum(1, Some(0), 1448, kind), 1);
+        }
+    }
+}
