@@ -1,4 +1,5 @@
-//! The control connection: a protocol machine driven over tokio, and the signals that end a test.
+//! The control connection: a protocol machine driven over tokio, the signals that end a test, and the files that a
+//! process leaves nowhere.
 //!
 //! ```text
 //! peer ◄──── Control::flush ◄──── machine.poll_transmit
@@ -10,11 +11,13 @@
 mod connection;
 mod machine;
 mod output;
+mod own_file;
 mod stop;
 mod wire;
 
 pub use connection::{Control, Input};
 pub use machine::Machine;
 pub use output::Output;
+pub use own_file::{FileId, OwnFile};
 pub use stop::{Stop, StopHandle, StopReason};
 pub use wire::Wire;

@@ -4,18 +4,20 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use iperf_control::{FileId, OwnFile};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
-/// A listening socket file, which is removed when this value is dropped.
+/// A listening socket, whose file is removed when this value is dropped, unless it is another's by then.
 #[derive(Debug)]
 pub(crate) struct HybridListener {
+    /// Before the listener, which keeps the file's inode in use: fields are dropped in this order.
+    _file: OwnFile,
     pub(crate) listener: UnixListener,
     /// By which connections are named: the VMM's own socket file, where it has one.
     pub(crate) path: PathBuf,
-    file: PathBuf,
 }
 
 impl HybridListener {
@@ -23,18 +25,12 @@ impl HybridListener {
     pub(crate) fn open(file: PathBuf, path: PathBuf) -> io::Result<Self> {
         make_way(&file)?;
         let listener = UnixListener::bind(&file)?;
+        let id = FileId::at(&file)?;
         Ok(Self {
+            _file: OwnFile::new(file, id),
             listener,
             path,
-            file,
         })
-    }
-}
-
-impl Drop for HybridListener {
-    fn drop(&mut self) {
-        // Somebody else may have removed it.
-        let _ = fs::remove_file(&self.file);
     }
 }
 
@@ -47,13 +43,20 @@ fn make_way(file: &Path) -> io::Result<()> {
         let text = format!("{} exists and is not a socket", file.display());
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
-    match UnixStream::connect(file) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(file),
-        _ => {
-            let text = format!("another program listens on {}", file.display());
-            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
-        }
+    if is_stale(file)? {
+        FileId::of(&metadata).remove(file)?;
+        return Ok(());
     }
+    let text = format!("another program listens on {}", file.display());
+    Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+}
+
+/// Whether nobody listens on a socket file. Listeners whose backlog is full are not waited for.
+fn is_stale(file: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let refused = socket.connect(&SockAddr::unix(file)?).err();
+    Ok(refused.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 #[cfg(test)]
@@ -75,6 +78,31 @@ mod tests {
         assert!(file.exists(), "the first one still listens there");
         drop(listener);
         assert!(!file.exists());
+    }
+
+    #[tokio::test]
+    async fn an_old_server_leaves_its_successors_file_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("vm.vsock_5201");
+        let old = open(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        let successor = open(&file).unwrap();
+        drop(old);
+        assert!(file.exists());
+        drop(successor);
+        assert!(!file.exists());
+    }
+
+    #[tokio::test]
+    async fn a_listener_with_a_full_backlog_is_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("vm.vsock_1");
+        let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        busy.bind(&SockAddr::unix(&file).unwrap()).unwrap();
+        busy.listen(0).unwrap();
+        let _waiting = std::os::unix::net::UnixStream::connect(&file).unwrap();
+        let error = open(&file).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
     }
 
     #[tokio::test]
