@@ -9,8 +9,8 @@ use iperf_engine::{
     CpuMeter, Due, Ending, EngineError, Measurement, Prepared, Run, RunPlan, Stream, pin,
 };
 use iperf_model::{
-    ClientConfig, CopyMode, CopyReport, Event, Peer, RunTotals, Summary, TestBegan, TestConfig,
-    TestStarted, Transport,
+    ClientConfig, CopyMode, CopyReport, Event, Peer, RunTotals, StreamOutcome, Summary, TestBegan,
+    TestConfig, TestStarted, Transport,
 };
 use iperf_proto::Deadlines;
 use iperf_proto::client::{Action, Client, Failure};
@@ -446,7 +446,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             return Ok(());
         };
         self.part(measurement);
-        let summary = summarize(&totals, &self.test, true, Some(results))
+        let summary = summarize(&totals, &self.test, Some(results))
             .map_err(|code| ClientError::from(Failure::ResultsUnreadable(code.text().into())))?;
         let shortfall = self.shortfall(&summary);
         self.output.event(&Event::Summary(summary));
@@ -466,9 +466,10 @@ impl<'a, 'o> Driver<'a, 'o> {
         let sender = CopyMode::from(asked.send);
         let receiver = CopyMode::from(asked.receive);
         let sides = summary.streams.iter().flat_map(|stream| {
+            let copies = |side: Option<&StreamOutcome>| side?.copies.clone();
+            let (sent, received) = (copies(stream.sent()), copies(stream.received()));
             // A sender that may choose may copy for a receiver that maps.
-            let receiver_maps = stream
-                .receiver_copies
+            let receiver_maps = received
                 .as_ref()
                 .is_some_and(|report| report.requested == CopyMode::Mmap && !report.falls_short());
             let sender = match sender {
@@ -476,10 +477,7 @@ impl<'a, 'o> Driver<'a, 'o> {
                 other => other,
             };
             // A sender may have copied only because the receiver was to map.
-            [
-                ("receiver", receiver, &stream.receiver_copies),
-                ("sender", sender, &stream.sender_copies),
-            ]
+            [("receiver", receiver, received), ("sender", sender, sent)]
         });
         let mut short = sides.filter(|(_, asked, report)| {
             *asked != CopyMode::Copy && report.as_ref().is_none_or(CopyReport::falls_short)
@@ -488,7 +486,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         Some(ClientError::Copied {
             side,
             requested,
-            report: report.clone().map(Box::new),
+            report: report.map(Box::new),
         })
     }
 
@@ -507,7 +505,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             return;
         };
         self.part(measurement);
-        if let Ok(summary) = summarize(&totals, &self.test, true, None) {
+        if let Ok(summary) = summarize(&totals, &self.test, None) {
             self.output.event(&Event::Summary(summary));
         }
     }

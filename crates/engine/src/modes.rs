@@ -55,11 +55,11 @@ impl Modes {
                 .or(self.reason.clone())
                 .or(copied_after_all(&account)),
             calls: account.calls,
-            uncopied: account.uncopied,
-            copied: account.copied,
+            bytes_not_copied: account.uncopied,
+            bytes_copied: account.copied,
             mappings: account.mappings,
             completions: account.completions,
-            copied_completions: account.copied_completions,
+            completions_copied: account.copied_completions,
             cpu: worker.cpu.total(),
         }
     }

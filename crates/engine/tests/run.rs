@@ -227,6 +227,14 @@ fn senders_tell_what_the_kernel_says_of_their_connection() {
     assert!(sample.snd_cwnd > 0 && sample.pmtu > 0);
     assert!(receiver.sample(Instant::now()).streams[0].tcp.is_none());
     let totals = sender.totals(Instant::now(), &CpuMeter::start());
-    assert!(totals.streams[0].tcp.unwrap().max_snd_cwnd >= sample.snd_cwnd);
+    assert!(
+        totals.streams[0]
+            .byte_totals()
+            .unwrap()
+            .tcp
+            .unwrap()
+            .max_snd_cwnd
+            >= sample.snd_cwnd
+    );
     assert!(totals.congestion.is_some());
 }

@@ -12,9 +12,9 @@
 mod config;
 mod endpoint;
 mod event;
+mod result;
 mod sample;
 mod stream_number;
-mod summary;
 mod test;
 pub mod units;
 mod zerocopy;
@@ -28,12 +28,12 @@ pub use event::{
     Buffers, Event, Failure, FailureKind, Peer, ServerOutput, Sink, StreamInfo, TestBegan,
     TestStarted,
 };
+pub use result::{
+    Batching, ByteTotals, CpuUsage, DatagramTotals, Detail, FileProgress, RunTotals, StreamOutcome,
+    StreamSummary, Summary, TcpTotals,
+};
 pub use sample::{DatagramSample, Interval, StreamInterval, TcpSample};
 pub use stream_number::stream_number;
-pub use summary::{
-    Batching, CpuUsage, FileProgress, ReceivedTotals, RunTotals, SentTotals, StreamSummary,
-    StreamTotals, Summary, TcpTotals, WokenBy,
-};
 pub use test::{
     Direction, Limit, Pacing, Payload, SocketOptions, TestConfig, Transport, UdpOptions,
 };

@@ -167,15 +167,15 @@ pub struct CopyReport {
     /// System calls that moved bytes.
     pub calls: u64,
     /// Bytes that were not copied: sent by reference, mapped, or dropped inside the kernel.
-    pub uncopied: u64,
+    pub bytes_not_copied: u64,
     /// Bytes that were copied between this program and the kernel, or by the kernel on the way.
-    pub copied: u64,
+    pub bytes_copied: u64,
     /// Calls that mapped something.
     pub mappings: u64,
     /// Sends whose completion came (`MSG_ZEROCOPY`).
     pub completions: u64,
     /// Those of them that the kernel copied after all.
-    pub copied_completions: u64,
+    pub completions_copied: u64,
     /// CPU time of the stream's thread.
     pub cpu: Duration,
 }
@@ -183,18 +183,18 @@ pub struct CopyReport {
 impl CopyReport {
     /// All bytes that went through.
     pub fn bytes(&self) -> u64 {
-        self.uncopied.saturating_add(self.copied)
+        self.bytes_not_copied.saturating_add(self.bytes_copied)
     }
 
     /// The part of the bytes that was not copied, 0 to 1; `None` when there were no bytes.
     pub fn uncopied_share(&self) -> Option<f64> {
         let bytes = self.bytes();
-        (bytes > 0).then(|| self.uncopied as f64 / bytes as f64)
+        (bytes > 0).then(|| self.bytes_not_copied as f64 / bytes as f64)
     }
 
     /// Bytes per mapping; `None` when nothing was mapped.
     pub fn mean_mapping(&self) -> Option<u64> {
-        self.uncopied.checked_div(self.mappings)
+        self.bytes_not_copied.checked_div(self.mappings)
     }
 
     /// Seconds of CPU time per 10⁹ bytes; `None` when there were no bytes.
@@ -232,13 +232,13 @@ impl CopyReport {
             used: worse.used,
             reason: worse.reason.clone().or_else(|| better.reason.clone()),
             calls: self.calls.saturating_add(other.calls),
-            uncopied: self.uncopied.saturating_add(other.uncopied),
-            copied: self.copied.saturating_add(other.copied),
+            bytes_not_copied: self.bytes_not_copied.saturating_add(other.bytes_not_copied),
+            bytes_copied: self.bytes_copied.saturating_add(other.bytes_copied),
             mappings: self.mappings.saturating_add(other.mappings),
             completions: self.completions.saturating_add(other.completions),
-            copied_completions: self
-                .copied_completions
-                .saturating_add(other.copied_completions),
+            completions_copied: self
+                .completions_copied
+                .saturating_add(other.completions_copied),
             cpu: self.cpu.saturating_add(other.cpu),
         }
     }
@@ -248,17 +248,17 @@ impl CopyReport {
 mod tests {
     use super::*;
 
-    fn report(used: CopyMode, uncopied: u64, copied: u64) -> CopyReport {
+    fn report(used: CopyMode, bytes_not_copied: u64, bytes_copied: u64) -> CopyReport {
         CopyReport {
             requested: CopyMode::Mmap,
             used,
             reason: None,
             calls: 2,
-            uncopied,
-            copied,
+            bytes_not_copied,
+            bytes_copied,
             mappings: 4,
             completions: 0,
-            copied_completions: 0,
+            completions_copied: 0,
             cpu: Duration::from_millis(500),
         }
     }
@@ -318,7 +318,10 @@ mod tests {
                 (sum.used, sum.reason.as_deref()),
                 (CopyMode::Copy, Some("why"))
             );
-            assert_eq!((sum.uncopied, sum.copied, sum.calls), (100, 100, 4));
+            assert_eq!(
+                (sum.bytes_not_copied, sum.bytes_copied, sum.calls),
+                (100, 100, 4)
+            );
         }
         let partly = CopyReport {
             reason: Some("something else".to_owned()),

@@ -18,11 +18,11 @@ pub(crate) fn to_json(report: &CopyReport) -> Value {
         "requested": report.requested.name(),
         "used": report.used.name(),
         "calls": report.calls,
-        "uncopied": report.uncopied,
-        "copied": report.copied,
+        "bytes_not_copied": report.bytes_not_copied,
+        "bytes_copied": report.bytes_copied,
         "mappings": report.mappings,
         "completions": report.completions,
-        "copied_completions": report.copied_completions,
+        "completions_copied": report.completions_copied,
         "cpu": report.cpu.as_secs_f64(),
     });
     if let Some(reason) = &report.reason {
@@ -35,8 +35,10 @@ pub(crate) fn to_json(report: &CopyReport) -> Value {
 pub(crate) fn parse(fields: &Fields<'_>) -> Option<CopyReport> {
     let mode = |key| CopyMode::from_name(&fields.string(key)?);
     let count = |key| {
-        let count = fields.integer(key).unwrap_or(0);
-        u64::try_from(count).unwrap_or(0)
+        let count = fields
+            .integer(key)
+            .or_else(|| fields.integer(old_name(key)?));
+        u64::try_from(count.unwrap_or(0)).unwrap_or(0)
     };
     let cpu = fields.number("cpu").unwrap_or(0.0).clamp(0.0, MAX_CPU);
     Some(CopyReport {
@@ -44,13 +46,23 @@ pub(crate) fn parse(fields: &Fields<'_>) -> Option<CopyReport> {
         used: mode("used")?,
         reason: fields.string("reason").map(|reason| printable(&reason)),
         calls: count("calls"),
-        uncopied: count("uncopied"),
-        copied: count("copied"),
+        bytes_not_copied: count("bytes_not_copied"),
+        bytes_copied: count("bytes_copied"),
         mappings: count("mappings"),
         completions: count("completions"),
-        copied_completions: count("copied_completions"),
+        completions_copied: count("completions_copied"),
         cpu: Duration::try_from_secs_f64(cpu).unwrap_or_default(),
     })
+}
+
+/// What the first versions of this program call a count.
+fn old_name(key: &str) -> Option<&'static str> {
+    match key {
+        "bytes_not_copied" => Some("uncopied"),
+        "bytes_copied" => Some("copied"),
+        "completions_copied" => Some("copied_completions"),
+        _ => None,
+    }
 }
 
 fn printable(reason: &str) -> String {
@@ -68,11 +80,11 @@ mod tests {
             used: CopyMode::Copy,
             reason: Some("pages are compound".to_owned()),
             calls: 1,
-            uncopied: 2,
-            copied: 3,
+            bytes_not_copied: 2,
+            bytes_copied: 3,
             mappings: 4,
             completions: 5,
-            copied_completions: 6,
+            completions_copied: 6,
             cpu: Duration::from_millis(1250),
         }
     }
@@ -93,15 +105,22 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_the_first_versions_are_read() {
+        let old = r#"{"requested":"mmap","used":"copy","calls":1,"uncopied":2,"copied":3,"mappings":4,"completions":5,
+            "copied_completions":6,"cpu":1.25,"reason":"pages are compound"}"#;
+        assert_eq!(read(old), Some(report()));
+    }
+
+    #[test]
     fn nonsense_is_no_report_or_nothing() {
         assert_eq!(read(r#"{"requested":"mmap","used":"telepathy"}"#), None);
         assert_eq!(read(r#"{"used":"mmap"}"#), None);
         let odd = read(
-            r#"{"requested":"mmap","used":"mmap","cpu":1e300,"calls":-4,"copied":"x","reason":"a\u001b[31m\nb"}"#,
+            r#"{"requested":"mmap","used":"mmap","cpu":1e300,"calls":-4,"bytes_copied":"x","reason":"a\u001b[31m\nb"}"#,
         );
         let odd = odd.unwrap();
         assert_eq!(
-            (odd.calls, odd.copied, odd.cpu.as_secs()),
+            (odd.calls, odd.bytes_copied, odd.cpu.as_secs()),
             (0, 0, 1_000_000)
         );
         assert_eq!(odd.reason.as_deref(), Some("a[31mb"));

@@ -1,7 +1,7 @@
 //! The results: what one end counted, told to the other after the test. The client's come first.
 
 use iperf_model::{
-    CopyReport, CpuUsage, RunTotals, ServerOutput, StreamTotals, TestConfig, ZeroCopy,
+    CopyReport, CpuUsage, Detail, RunTotals, ServerOutput, StreamOutcome, TestConfig, ZeroCopy,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -64,7 +64,7 @@ impl Results {
         let mut senders = totals.streams.iter().filter(|s| s.sending).peekable();
         let sender_has_retransmits = match senders.peek() {
             None => -1,
-            Some(_) => senders.any(|s| s.tcp.is_some()).into(),
+            Some(_) => senders.any(counts_retransmits).into(),
         };
         let congestion = totals.congestion.clone();
         // Real ends tell times in whole microseconds.
@@ -81,7 +81,7 @@ impl Results {
                 .iter()
                 .map(|s| StreamResult {
                     copies: s.copies.clone().filter(|_| zero_copy),
-                    ..StreamResult::from_totals(s, end_time)
+                    ..StreamResult::from_outcome(s, end_time)
                 })
                 .collect(),
         }
@@ -140,23 +140,33 @@ impl Results {
 }
 
 impl StreamResult {
-    fn from_totals(stream: &StreamTotals, end_time: f64) -> Self {
-        let tcp = stream.tcp.filter(|_| stream.sending);
+    fn from_outcome(stream: &StreamOutcome, end_time: f64) -> Self {
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        Self {
+        let mut result = Self {
             id: stream.id.into(),
             bytes: stream.bytes,
-            retransmits: tcp.map_or(-1, |tcp| signed(tcp.retransmits)),
-            jitter: if stream.sending { 0.0 } else { stream.jitter },
-            errors: stream.lost,
-            omitted_errors: Some(stream.omitted_lost),
-            packets: signed(stream.packets),
-            omitted_packets: Some(signed(stream.omitted_packets)),
-            socket_drops: stream.socket_drops.map(signed),
-            copies: None,
+            retransmits: -1,
+            omitted_errors: Some(0),
+            omitted_packets: Some(0),
             start_time: Some(0.0),
             end_time: Some(end_time),
+            ..Self::default()
+        };
+        match &stream.detail {
+            Detail::Bytes(totals) => {
+                let tcp = totals.tcp.filter(|_| stream.sending);
+                result.retransmits = tcp.map_or(-1, |tcp| signed(tcp.retransmits));
+            }
+            Detail::Datagrams(totals) => {
+                result.jitter = if stream.sending { 0.0 } else { totals.jitter };
+                result.errors = totals.lost;
+                result.omitted_errors = Some(totals.omitted_lost.unwrap_or(0));
+                result.packets = signed(totals.packets);
+                result.omitted_packets = Some(signed(totals.omitted_packets));
+                result.socket_drops = totals.socket_drops.map(signed);
+            }
         }
+        result
     }
 
     fn parse(fields: &Fields<'_>) -> Result<Self, ParseError> {
@@ -184,6 +194,12 @@ impl StreamResult {
             Err(ParseError::HalfOmitted)
         }
     }
+}
+
+fn counts_retransmits(stream: &StreamOutcome) -> bool {
+    stream
+        .byte_totals()
+        .is_some_and(|bytes| bytes.tcp.is_some())
 }
 
 fn required(fields: &Fields<'_>, key: &'static str) -> Result<i64, ParseError> {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iperf_model::{
-    Batching, Carrier, CopyMode, CopyReport, Event, ReceiveMode, SendMode, WokenBy, ZeroCopy,
+    Batching, Carrier, CopyMode, CopyReport, Detail, Event, ReceiveMode, SendMode, StreamOutcome,
+    ZeroCopy,
 };
 use iperf_report::{Document, Format};
 use serde_json::Value;
@@ -124,22 +125,21 @@ fn tell_everything(events: &mut Vec<Event>) {
         }
         if let Event::Summary(summary) = event {
             for stream in &mut summary.streams {
-                stream.sender_copies = Some(copies());
-                stream.receiver_copies = Some(copies());
-                stream.batching = Some(Batching::Packets);
+                tell_all_of(&mut stream.own);
+                stream.peer.iter_mut().for_each(tell_all_of);
             }
-            for received in summary
-                .streams
-                .iter_mut()
-                .filter_map(|s| s.received.as_mut())
-            {
-                received.socket_drops = Some(3);
-                received.woken_by = Some(if received.packets > 0 {
-                    WokenBy::Nap(Duration::ZERO)
-                } else {
-                    WokenBy::LowWater(0)
-                });
-            }
+        }
+    }
+}
+
+fn tell_all_of(side: &mut StreamOutcome) {
+    side.copies = Some(copies());
+    match &mut side.detail {
+        Detail::Bytes(totals) => totals.low_water = (!side.sending).then_some(0),
+        Detail::Datagrams(totals) => {
+            totals.batching = Some(Batching::Packets);
+            totals.socket_drops = Some(3);
+            totals.nap = Some(Duration::ZERO);
         }
     }
 }
@@ -150,11 +150,11 @@ fn copies() -> CopyReport {
         used: CopyMode::Copy,
         reason: Some("why".to_owned()),
         calls: 1,
-        uncopied: 2,
-        copied: 3,
+        bytes_not_copied: 2,
+        bytes_copied: 3,
         mappings: 4,
         completions: 5,
-        copied_completions: 6,
+        completions_copied: 6,
         cpu: Duration::from_millis(1),
     }
 }

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
-    Batching, Buffers, Carrier, CpuUsage, DatagramSample, Direction, Event, Failure, FailureKind,
-    Interval, Limit, Peer, ReceivedTotals, SentTotals, ServerOutput, SocketName, StreamInfo,
-    StreamInterval, StreamSummary, Summary, TestBegan, TestConfig, TestStarted, Transport, WokenBy,
+    Batching, Buffers, ByteTotals, Carrier, CpuUsage, DatagramSample, DatagramTotals, Detail,
+    Direction, Event, Failure, FailureKind, Interval, Limit, Peer, ServerOutput, SocketName,
+    StreamInfo, StreamInterval, StreamOutcome, Summary, TcpTotals, TestBegan, TestConfig,
+    TestStarted, Transport,
 };
 use iperf_report::{Format, Output, ReportOptions, Writer, null_sink, open_log, sink};
 use serde_json::Value;
+use support::outcomes::{self, counted};
 use support::{Buffer, options, render};
 
 /// A test of one second with one interval.
@@ -91,20 +93,9 @@ impl Case {
         })
     }
 
-    fn summary(&self, sent: Option<SentTotals>, received: Option<ReceivedTotals>) -> Event {
+    fn summary(&self, sent: Option<StreamOutcome>, received: Option<StreamOutcome>) -> Event {
         Event::Summary(Summary {
-            streams: vec![StreamSummary {
-                socket: 4,
-                sending: self.is_client,
-                sent,
-                received,
-                retransmits: None,
-                tcp: None,
-                batching: None,
-                file: None,
-                sender_copies: None,
-                receiver_copies: None,
-            }],
+            streams: vec![outcomes::stream(4, self.is_client, sent, received)],
             duration: Duration::from_secs(1),
             remote_duration: None,
             cpu: CpuUsage::default(),
@@ -140,8 +131,8 @@ fn listening(test_number: u64) -> Event {
     }
 }
 
-fn sent(bytes: u64, packets: u64) -> SentTotals {
-    SentTotals { bytes, packets }
+fn bytes(bytes: u64) -> StreamOutcome {
+    outcomes::bytes(bytes, ByteTotals::default())
 }
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -166,7 +157,7 @@ fn an_interrupted_client_is_not_done() {
     let case = Case::new(Transport::Tcp, true);
     let mut events = case.started();
     events.push(case.interval(1 << 20, None));
-    events.push(case.summary(Some(sent(1 << 20, 0)), None));
+    events.push(case.summary(Some(bytes(1 << 20)), None));
     events.push(failed(FailureKind::Interrupt, "stopped"));
     events.push(Event::TestFinished);
     let written = render(Format::Text, case.options(), &events);
@@ -267,7 +258,7 @@ fn vsock_has_nothing_that_belongs_to_tcp() {
     let case = Case::new(Transport::Vsock, true);
     let mut events = case.started();
     events.push(case.interval(1 << 20, None));
-    events.push(case.summary(Some(sent(1 << 20, 0)), Some(ReceivedTotals::default())));
+    events.push(case.summary(Some(bytes(1 << 20)), Some(bytes(0))));
     events.push(Event::TestFinished);
     let document = case.document(&events);
     let start = &document["start"];
@@ -372,7 +363,10 @@ fn how_datagrams_moved_is_told_in_the_systems_words() {
         let mut events = case.started();
         let mut summary = case.summary(None, None);
         if let Event::Summary(summary) = &mut summary {
-            summary.streams[0].batching = batching;
+            summary.streams[0].own.detail = Detail::Datagrams(DatagramTotals {
+                batching,
+                ..counted(0, Some(0))
+            });
         }
         events.extend([summary, Event::TestFinished]);
         case.document(&events)["end"]["streams"][0]["udp"]["moved_by"].clone()
@@ -390,13 +384,9 @@ fn how_datagrams_moved_is_told_in_the_systems_words() {
 
 #[test]
 fn how_a_receiver_was_woken_is_told_where_it_is_known() {
-    let told = |transport, woken_by| {
+    let told = |transport, received: StreamOutcome| {
         let case = Case::new(transport, false);
         let mut events = case.started();
-        let received = ReceivedTotals {
-            woken_by,
-            ..ReceivedTotals::default()
-        };
         events.extend([case.summary(None, Some(received)), Event::TestFinished]);
         let stream = &case.document(&events)["end"]["streams"][0];
         match transport {
@@ -404,29 +394,35 @@ fn how_a_receiver_was_woken_is_told_where_it_is_known() {
             _ => stream["receiver"]["rcv_lowat"].clone(),
         }
     };
-    let nap = |micros| Some(WokenBy::Nap(Duration::from_micros(micros)));
-    assert_eq!(told(Transport::Udp, nap(500)), 500);
-    assert_eq!(told(Transport::Udp, nap(0)), 0);
-    assert_eq!(
-        told(Transport::Tcp, Some(WokenBy::LowWater(65_536))),
-        65_536
-    );
-    assert!(told(Transport::Udp, None).is_null() && told(Transport::Tcp, None).is_null());
+    let nap = |micros: Option<u64>| {
+        let totals = DatagramTotals {
+            nap: micros.map(Duration::from_micros),
+            ..counted(0, Some(0))
+        };
+        told(Transport::Udp, outcomes::datagrams(0, totals))
+    };
+    let low_water = |low_water| {
+        let tcp = None;
+        let totals = ByteTotals { tcp, low_water };
+        told(Transport::Tcp, outcomes::bytes(0, totals))
+    };
+    assert_eq!(nap(Some(500)), 500);
+    assert_eq!(nap(Some(0)), 0);
+    assert_eq!(low_water(Some(65_536)), 65_536);
+    assert!(nap(None).is_null() && low_water(None).is_null());
 }
 
 #[test]
 fn losses_of_udp() {
     let case = Case::new(Transport::Udp, false);
     let received = |lost| {
-        Some(ReceivedTotals {
-            bytes: 1000,
-            packets: 1100,
-            lost,
+        let totals = DatagramTotals {
             out_of_order: 7,
             socket_drops: Some(3),
-            woken_by: None,
             jitter: 0.012_345_6,
-        })
+            ..counted(1100, lost)
+        };
+        Some(outcomes::datagrams(1000, totals))
     };
     let datagrams = DatagramSample {
         packets: 40,
@@ -476,21 +472,10 @@ fn a_sum_of_unknown_losses_is_unknown() {
     let mut case = Case::new(Transport::Udp, true);
     case.config.streams = 2;
     case.config.direction = Direction::Forward;
-    let stream = |socket, lost| StreamSummary {
-        socket,
-        sending: true,
-        sent: Some(sent(1000, 2)),
-        received: Some(ReceivedTotals {
-            packets: 2,
-            lost,
-            ..ReceivedTotals::default()
-        }),
-        retransmits: None,
-        tcp: None,
-        batching: None,
-        file: None,
-        sender_copies: None,
-        receiver_copies: None,
+    let stream = |socket, lost| {
+        let sent = outcomes::datagrams(1000, counted(2, Some(0)));
+        let received = outcomes::datagrams(0, counted(2, lost));
+        outcomes::stream(socket, true, Some(sent), Some(received))
     };
     let Event::Summary(mut summary) = case.summary(None, None) else {
         unreachable!()
@@ -515,6 +500,26 @@ fn a_sum_of_unknown_losses_is_unknown() {
     );
 }
 
+fn absurd(transport: Transport) -> StreamOutcome {
+    if transport == Transport::Udp {
+        let totals = DatagramTotals {
+            out_of_order: u64::MAX,
+            jitter: f64::MAX,
+            ..counted(u64::MAX, Some(i64::MIN))
+        };
+        return outcomes::datagrams(u64::MAX, totals);
+    }
+    let tcp = TcpTotals {
+        retransmits: u64::MAX,
+        ..TcpTotals::default()
+    };
+    let totals = ByteTotals {
+        tcp: Some(tcp),
+        low_water: Some(u64::MAX),
+    };
+    outcomes::bytes(u64::MAX, totals)
+}
+
 #[test]
 fn a_peers_absurd_counts_are_shown_and_do_no_harm() {
     for transport in [Transport::Udp, Transport::Tcp] {
@@ -523,26 +528,8 @@ fn a_peers_absurd_counts_are_shown_and_do_no_harm() {
         let Event::Summary(mut summary) = case.summary(None, None) else {
             unreachable!()
         };
-        let stream = StreamSummary {
-            socket: 4,
-            sending: true,
-            sent: Some(sent(u64::MAX, u64::MAX)),
-            received: Some(ReceivedTotals {
-                bytes: u64::MAX,
-                packets: u64::MAX,
-                lost: Some(i64::MIN),
-                out_of_order: u64::MAX,
-                socket_drops: None,
-                woken_by: Some(WokenBy::LowWater(u64::MAX)),
-                jitter: f64::MAX,
-            }),
-            retransmits: Some(u64::MAX),
-            tcp: None,
-            batching: None,
-            file: None,
-            sender_copies: None,
-            receiver_copies: None,
-        };
+        let side = || Some(absurd(transport));
+        let stream = outcomes::stream(4, true, side(), side());
         summary.streams = vec![stream.clone(), stream];
         summary.remote_duration = Some(Duration::MAX);
         let events = [

@@ -366,7 +366,7 @@ impl Session<'_> {
             self.output.event(&Event::Interval(interval));
         }
         // Without the peer's results there is nothing in them that could be wrong.
-        if let Ok(summary) = summarize(&totals, &self.test, false, None) {
+        if let Ok(summary) = summarize(&totals, &self.test, None) {
             self.output.event(&Event::Summary(summary));
         }
         self.phase = Phase::Ended(totals);

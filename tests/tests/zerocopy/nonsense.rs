@@ -471,7 +471,7 @@ impl fmt::Display for Tale {
 
 #[test]
 fn a_report_that_cannot_be_true_harms_nobody() {
-    const MAX: &str = r#"{"requested":"mmap","used":"mmap","calls":9223372036854775807,"uncopied":9223372036854775807,"copied":9223372036854775807,"mappings":9223372036854775807,"completions":9223372036854775807,"copied_completions":9223372036854775807,"cpu":1e308}"#;
+    const MAX: &str = r#"{"requested":"mmap","used":"mmap","calls":9223372036854775807,"bytes_not_copied":9223372036854775807,"bytes_copied":9223372036854775807,"mappings":9223372036854775807,"completions":9223372036854775807,"completions_copied":9223372036854775807,"cpu":1e308}"#;
     let tales = [
         Tale {
             name: "a number",
@@ -495,12 +495,12 @@ fn a_report_that_cannot_be_true_harms_nobody() {
         },
         Tale {
             name: "wrong types",
-            zerocopy: r#"{"requested":"mmap","used":"mmap","calls":"x","uncopied":[],"cpu":{},"reason":5}"#,
+            zerocopy: r#"{"requested":"mmap","used":"mmap","calls":"x","bytes_not_copied":[],"cpu":{},"reason":5}"#,
             shown: true,
         },
         Tale {
             name: "below zero",
-            zerocopy: r#"{"requested":"mmap","used":"copy","calls":-1,"uncopied":-5,"copied":-9223372036854775808,"cpu":-1}"#,
+            zerocopy: r#"{"requested":"mmap","used":"copy","calls":-1,"bytes_not_copied":-5,"bytes_copied":-9223372036854775808,"cpu":-1}"#,
             shown: true,
         },
         Tale {

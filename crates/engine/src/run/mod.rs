@@ -303,7 +303,7 @@ impl Run {
                 .last()
                 .and_then(RunningStream::congestion)
                 .map(str::to_owned),
-            streams: self.streams.iter().map(RunningStream::totals).collect(),
+            streams: self.streams.iter().map(RunningStream::outcome).collect(),
         }
     }
 

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use iperf_model::{
-    Batching, DatagramSample, FileProgress, StreamInfo, StreamInterval, StreamTotals, TcpSample,
-    Transport, WokenBy,
+    Batching, ByteTotals, DatagramSample, DatagramTotals, Detail, FileProgress, StreamInfo,
+    StreamInterval, StreamOutcome, TcpSample, Transport,
 };
 use iperf_zc::udp::{Way, WayTaken};
 use iperf_zc::verify::Difference;
@@ -257,44 +257,45 @@ impl RunningStream {
     }
 
     /// What was counted from the restart to the last sample.
-    pub(crate) fn totals(&self) -> StreamTotals {
-        let (base, last) = self
-            .datagrams
-            .as_ref()
-            .map_or_else(Default::default, |d| (d.base, d.last));
-        StreamTotals {
+    pub(crate) fn outcome(&self) -> StreamOutcome {
+        StreamOutcome {
             id: self.info.id,
             socket: self.info.socket,
             sending: self.info.sending,
             bytes: self.last_bytes - self.base_bytes,
-            tcp: self.tcp.as_ref().map(TcpStats::totals),
+            detail: match &self.datagrams {
+                Some(datagrams) => Detail::Datagrams(self.datagram_totals(datagrams)),
+                None => Detail::Bytes(self.byte_totals()),
+            },
             file: self.file.as_ref().map(|(file, name)| FileProgress {
                 name: name.clone(),
                 size: file.metadata().map_or(0, |data| data.len()),
                 moved: self.last_bytes,
             }),
-            packets: last.packets,
-            omitted_packets: base.packets,
-            lost: last.lost,
-            omitted_lost: base.lost,
-            out_of_order: last.out_of_order - base.out_of_order,
-            jitter: last.jitter,
-            socket_drops: self.socket_drops(),
             copies: self.report.get().map(|report| self.modes.report(report)),
-            woken_by: self.woken_by(),
-            batching: self.datagrams.as_ref().map(|d| batching(d.way.get())),
         }
     }
 
-    /// How a receiver was woken.
-    fn woken_by(&self) -> Option<WokenBy> {
-        let receives = !self.info.sending;
-        if receives && self.datagrams.is_some() {
-            Some(WokenBy::Nap(self.counters.nap()))
-        } else if receives && movers::brings_bytes(self.transport) {
-            Some(WokenBy::LowWater(self.counters.low_water()))
-        } else {
-            None
+    fn byte_totals(&self) -> ByteTotals {
+        let receives = !self.info.sending && movers::brings_bytes(self.transport);
+        ByteTotals {
+            tcp: self.tcp.as_ref().map(TcpStats::totals),
+            low_water: receives.then(|| self.counters.low_water()),
+        }
+    }
+
+    fn datagram_totals(&self, datagrams: &Datagrams) -> DatagramTotals {
+        let (base, last) = (datagrams.base, datagrams.last);
+        DatagramTotals {
+            packets: last.packets,
+            omitted_packets: base.packets,
+            lost: last.lost,
+            omitted_lost: Some(base.lost),
+            out_of_order: last.out_of_order - base.out_of_order,
+            jitter: last.jitter,
+            socket_drops: self.socket_drops(),
+            nap: (!self.info.sending).then(|| self.counters.nap()),
+            batching: Some(batching(datagrams.way.get())),
         }
     }
 

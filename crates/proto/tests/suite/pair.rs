@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use iperf_model::{
-    CpuUsage, RunTotals, ServerOutput, StreamTotals, Summary, TcpTotals, TestConfig, Transport,
+    ByteTotals, CpuUsage, DatagramTotals, Detail, RunTotals, ServerOutput, StreamOutcome, Summary,
+    TcpTotals, TestConfig, Transport,
 };
 use iperf_proto::alive::PERIOD;
 use iperf_proto::{
@@ -160,7 +161,7 @@ impl Pair {
             }
             client::Action::ShowResults(results) => {
                 let totals = totals(&self.test, true);
-                let summary = summarize(&totals, &self.test, true, Some(&results)).unwrap();
+                let summary = summarize(&totals, &self.test, Some(&results)).unwrap();
                 self.client_summary = Some(summary);
                 self.peer_results = Some(*results);
                 self.client.finish();
@@ -194,7 +195,7 @@ impl Pair {
             server::Action::PeerResults(results) => {
                 let test = self.server_test.clone().unwrap();
                 let totals = totals(&test, false);
-                let summary = summarize(&totals, &test, false, Some(&results)).unwrap();
+                let summary = summarize(&totals, &test, Some(&results)).unwrap();
                 self.server_summary = Some(summary);
                 let results = Results::from_totals(&totals, &test, self.server_output.clone());
                 self.server.send_results(&results, self.now);
@@ -254,33 +255,43 @@ pub(crate) fn totals(test: &TestConfig, is_client: bool) -> RunTotals {
     }
 }
 
-fn stream_totals(test: &TestConfig, is_client: bool, index: usize) -> StreamTotals {
+fn stream_totals(test: &TestConfig, is_client: bool, index: usize) -> StreamOutcome {
     let n = index as u64;
     let sending = test.sends_on(index, is_client);
-    let mut totals = StreamTotals {
+    StreamOutcome {
         id: stream_id(index),
         socket: 5 + 2 * i32::try_from(index).unwrap(),
         sending,
         bytes: 1_000_000 * (n + 1) - if sending { 0 } else { 999 },
-        ..StreamTotals::default()
-    };
-    if test.transport.is_tcp() && sending {
-        totals.tcp = Some(TcpTotals {
-            retransmits: 7 + n,
-            reorder: 1,
-            ..TcpTotals::default()
-        });
+        detail: if test.transport == Transport::Udp {
+            Detail::Datagrams(datagram_totals(test.omit > 0, sending, n))
+        } else {
+            Detail::Bytes(ByteTotals {
+                tcp: (test.transport.is_tcp() && sending).then(|| TcpTotals {
+                    retransmits: 7 + n,
+                    reorder: 1,
+                    ..TcpTotals::default()
+                }),
+                low_water: None,
+            })
+        },
+        file: None,
+        copies: None,
     }
-    if test.transport == Transport::Udp {
-        let omitted = test.omit > 0;
-        totals.packets = 1000 + n - if sending { 0 } else { 2 };
-        totals.omitted_packets = if omitted { 100 } else { 0 };
-        if !sending {
-            totals.lost = 5;
-            totals.omitted_lost = if omitted { 2 } else { 0 };
-            totals.out_of_order = 3;
-            totals.jitter = 0.001 * (n + 1) as f64;
-        }
+}
+
+fn datagram_totals(omitted: bool, sending: bool, n: u64) -> DatagramTotals {
+    let mut totals = DatagramTotals {
+        packets: 1000 + n - if sending { 0 } else { 2 },
+        omitted_packets: if omitted { 100 } else { 0 },
+        omitted_lost: Some(0),
+        ..DatagramTotals::default()
+    };
+    if !sending {
+        totals.lost = 5;
+        totals.omitted_lost = Some(if omitted { 2 } else { 0 });
+        totals.out_of_order = 3;
+        totals.jitter = 0.001 * (n + 1) as f64;
     }
     totals
 }

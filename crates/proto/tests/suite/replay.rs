@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use iperf_model::{
-    Direction, Limit, Payload, ReceiveMode, RunTotals, SendMode, StreamTotals, TcpTotals,
-    TestConfig, Transport, ZeroCopy,
+    ByteTotals, DatagramTotals, Detail, Direction, Limit, Payload, ReceiveMode, RunTotals,
+    SendMode, StreamOutcome, TcpTotals, TestConfig, Transport, ZeroCopy,
 };
 use iperf_proto::udp::{self, DatagramHeader};
 use iperf_proto::{
@@ -501,22 +501,32 @@ fn ids_of_streams_are_those_of_real_peers() {
 /// Counters that lead to recorded results.
 fn totals_of(results: &Results, test: &TestConfig, is_client: bool) -> RunTotals {
     let count = |n: i64| u64::try_from(n).unwrap();
-    let stream = |(index, stream): (usize, &iperf_proto::StreamResult)| StreamTotals {
+    let stream = |(index, stream): (usize, &iperf_proto::StreamResult)| StreamOutcome {
         id: u32::try_from(stream.id).unwrap(),
+        socket: 0,
         sending: test.sends_on(index, is_client),
         bytes: stream.bytes,
-        tcp: u64::try_from(stream.retransmits)
-            .ok()
-            .map(|retransmits| TcpTotals {
-                retransmits,
-                ..TcpTotals::default()
-            }),
-        packets: count(stream.packets),
-        omitted_packets: count(stream.omitted_packets.unwrap_or(0)),
-        lost: stream.errors,
-        omitted_lost: stream.omitted_errors.unwrap_or(0),
-        jitter: stream.jitter,
-        ..StreamTotals::default()
+        detail: if test.transport == Transport::Udp {
+            Detail::Datagrams(DatagramTotals {
+                packets: count(stream.packets),
+                omitted_packets: count(stream.omitted_packets.unwrap_or(0)),
+                lost: stream.errors,
+                omitted_lost: Some(stream.omitted_errors.unwrap_or(0)),
+                jitter: stream.jitter,
+                ..DatagramTotals::default()
+            })
+        } else {
+            let retransmits = u64::try_from(stream.retransmits).ok();
+            Detail::Bytes(ByteTotals {
+                tcp: retransmits.map(|retransmits| TcpTotals {
+                    retransmits,
+                    ..TcpTotals::default()
+                }),
+                low_water: None,
+            })
+        },
+        file: None,
+        copies: None,
     };
     RunTotals {
         duration: Duration::from_secs_f64(results.streams[0].end_time.unwrap()),
@@ -563,15 +573,21 @@ fn the_summary_of_a_recorded_udp_test_leaves_out_what_was_omitted() {
         let recording = Recording::named(name);
         let test = recording.params().unwrap().to_test().unwrap();
         let mut totals = totals_of(&recording.results(true).unwrap(), &test, true);
-        totals.streams[0].omitted_packets = 4;
+        let Detail::Datagrams(own) = &mut totals.streams[0].detail else {
+            panic!("{name}");
+        };
+        own.omitted_packets = 4;
+        let sent = own.packets - 4;
         let peer = recording.results(false);
-        let summary = summarize(&totals, &test, true, peer.as_ref()).unwrap();
+        let summary = summarize(&totals, &test, peer.as_ref()).unwrap();
         let stream = &summary.streams[0];
-        assert_eq!(stream.sent.unwrap().packets, totals.streams[0].packets - 4);
-        let received = stream.received.unwrap();
+        let datagrams = |side: Option<&StreamOutcome>| *side.unwrap().datagram_totals().unwrap();
+        assert_eq!(datagrams(stream.sent()).counted_packets(), sent);
+        let received = datagrams(stream.received());
         let peer = &peer.unwrap().streams[0];
-        assert_eq!(received.packets, u64::try_from(peer.packets).unwrap() - 4);
-        assert_eq!(received.lost, lost, "{name}");
+        let packets = u64::try_from(peer.packets).unwrap() - 4;
+        assert_eq!(received.counted_packets(), packets);
+        assert_eq!(received.counted_lost(), lost, "{name}");
     }
 }
 

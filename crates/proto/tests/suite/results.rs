@@ -1,6 +1,6 @@
 //! What an end makes of its peer's results, and what it writes.
 
-use iperf_model::{ServerOutput, TestConfig, Transport};
+use iperf_model::{Detail, ServerOutput, TestConfig, Transport};
 use iperf_proto::{ParseError, Results};
 use serde_json::{Value, json};
 
@@ -175,17 +175,21 @@ fn retransmits_are_told_by_who_counts_them() {
 
 #[test]
 fn each_side_tells_only_what_it_can_know() {
-    let test = TestConfig::new(Transport::Tcp);
-    let mut totals = totals(&test, true);
-    totals.streams[0].jitter = 0.5;
-    let mut told = |sending| {
+    let told = |transport, sending| {
+        let test = TestConfig::new(transport);
+        let mut totals = totals(&test, true);
         totals.streams[0].sending = sending;
+        if let Detail::Datagrams(datagrams) = &mut totals.streams[0].detail {
+            datagrams.jitter = 0.5;
+        }
         let results = Results::from_totals(&totals, &test, None);
         let stream = &results.streams[0];
         (stream.jitter > 0.0, stream.retransmits)
     };
-    assert_eq!(told(true), (false, 7));
-    assert_eq!(told(false), (true, -1));
+    assert_eq!(told(Transport::Tcp, true), (false, 7));
+    assert_eq!(told(Transport::Tcp, false), (false, -1));
+    assert_eq!(told(Transport::Udp, true), (false, -1));
+    assert_eq!(told(Transport::Udp, false), (true, -1));
 }
 
 #[test]

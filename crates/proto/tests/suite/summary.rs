@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iperf_model::{Direction, TestConfig, Transport};
+use iperf_model::{DatagramTotals, Direction, Summary, TestConfig, Transport};
 use iperf_proto::{Code, Results, summarize};
 
 use crate::pair::totals;
@@ -16,6 +16,19 @@ fn udp(direction: Direction, omit: u32) -> TestConfig {
 
 fn server_results(test: &TestConfig) -> Results {
     Results::from_totals(&totals(test, false), test, None)
+}
+
+fn sent(summary: &Summary) -> DatagramTotals {
+    *summary.streams[0]
+        .sent()
+        .unwrap()
+        .datagram_totals()
+        .unwrap()
+}
+
+fn received(summary: &Summary) -> DatagramTotals {
+    let received = summary.streams[0].received().unwrap();
+    *received.datagram_totals().unwrap()
 }
 
 /// As 3.13 and before.
@@ -32,12 +45,12 @@ fn losses_are_unknown_when_an_old_receiver_omitted_some() {
     for (omit, lost) in [(0, Some(5)), (3, None)] {
         let test = udp(Direction::Forward, omit);
         let peer = forget_omitted(server_results(&test));
-        let summary = summarize(&totals(&test, true), &test, true, Some(&peer)).unwrap();
-        let received = summary.streams[0].received.unwrap();
-        assert_eq!(received.lost, lost);
+        let summary = summarize(&totals(&test, true), &test, Some(&peer)).unwrap();
+        let received = received(&summary);
+        assert_eq!(received.counted_lost(), lost);
         // It is taken to have omitted as many as this end did.
         let omitted = if omit == 0 { 0 } else { 100 };
-        assert_eq!(received.packets, 998 - omitted);
+        assert_eq!(received.counted_packets(), 998 - omitted);
     }
 }
 
@@ -45,9 +58,9 @@ fn losses_are_unknown_when_an_old_receiver_omitted_some() {
 fn packets_of_an_old_sender_lack_what_this_end_omitted() {
     let test = udp(Direction::Reverse, 3);
     let peer = forget_omitted(server_results(&test));
-    let summary = summarize(&totals(&test, true), &test, true, Some(&peer)).unwrap();
-    assert_eq!(summary.streams[0].sent.unwrap().packets, 900);
-    assert_eq!(summary.streams[0].received.unwrap().lost, Some(3));
+    let summary = summarize(&totals(&test, true), &test, Some(&peer)).unwrap();
+    assert_eq!(sent(&summary).counted_packets(), 900);
+    assert_eq!(received(&summary).counted_lost(), Some(3));
 }
 
 #[test]
@@ -56,7 +69,7 @@ fn an_unknown_stream_id_is_an_error() {
     for id in [2, 0, -1, i64::MAX, (1 << 32) + 1] {
         let mut peer = server_results(&test);
         peer.streams[0].id = id;
-        let summary = summarize(&totals(&test, true), &test, true, Some(&peer));
+        let summary = summarize(&totals(&test, true), &test, Some(&peer));
         assert_eq!(summary, Err(Code(208)), "{id}");
     }
 }
@@ -67,24 +80,24 @@ fn a_peer_may_list_fewer_streams() {
     test.streams = 2;
     let mut peer = server_results(&test);
     peer.streams.remove(0);
-    let summary = summarize(&totals(&test, true), &test, true, Some(&peer)).unwrap();
+    let summary = summarize(&totals(&test, true), &test, Some(&peer)).unwrap();
     assert_eq!(summary.streams.len(), 4);
-    assert!(summary.streams[0].sent.is_some() && summary.streams[0].received.is_none());
-    assert!(summary.streams[1].received.is_some());
+    assert!(summary.streams[0].sent().is_some() && summary.streams[0].received().is_none());
+    assert!(summary.streams[1].received().is_some());
     assert_eq!(summary.remote_duration, None, "the first stream tells it");
 
     peer.streams.clear();
-    let summary = summarize(&totals(&test, true), &test, true, Some(&peer)).unwrap();
-    assert!(summary.streams[3].received.is_some() && summary.streams[3].sent.is_none());
+    let summary = summarize(&totals(&test, true), &test, Some(&peer)).unwrap();
+    assert!(summary.streams[3].received().is_some() && summary.streams[3].sent().is_none());
     assert!(summary.remote_cpu.is_some());
 }
 
 #[test]
 fn a_server_knows_only_its_own_side_before_the_exchange() {
     let test = udp(Direction::Forward, 0);
-    let summary = summarize(&totals(&test, false), &test, false, None).unwrap();
-    assert!(summary.streams[0].sent.is_none());
-    assert_eq!(summary.streams[0].received.unwrap().lost, Some(5));
+    let summary = summarize(&totals(&test, false), &test, None).unwrap();
+    assert!(summary.streams[0].sent().is_none());
+    assert_eq!(received(&summary).counted_lost(), Some(5));
     assert_eq!(summary.remote_cpu, None);
     assert_eq!(summary.remote_duration, None);
 }
@@ -94,8 +107,9 @@ fn a_sender_without_counters_has_no_retransmits() {
     let mut test = TestConfig::new(Transport::Tcp);
     test.direction = Direction::Reverse;
     let summary = |peer: &Results| {
-        let summary = summarize(&totals(&test, true), &test, true, Some(peer)).unwrap();
-        summary.streams[0].retransmits
+        let summary = summarize(&totals(&test, true), &test, Some(peer)).unwrap();
+        let bytes = summary.streams[0].sent().unwrap().byte_totals().unwrap();
+        bytes.tcp.map(|tcp| tcp.retransmits)
     };
     let mut peer = server_results(&test);
     assert_eq!(summary(&peer), Some(7));
@@ -117,12 +131,12 @@ fn nonsense_of_a_peer_does_no_harm() {
     stream.omitted_errors = Some(i64::MAX);
     stream.start_time = Some(5.0);
     stream.end_time = Some(-1e300);
-    let result = summarize(&totals(&test, true), &test, true, Some(&peer)).unwrap();
-    assert_eq!(result.streams[0].sent.unwrap().packets, 0);
+    let result = summarize(&totals(&test, true), &test, Some(&peer)).unwrap();
+    assert_eq!(sent(&result).counted_packets(), 0);
     assert_eq!(result.remote_duration, None);
 
     let test = udp(Direction::Forward, 3);
-    let result = summarize(&totals(&test, true), &test, true, Some(&peer)).unwrap();
-    assert_eq!(result.streams[0].received.unwrap().lost, Some(i64::MIN));
+    let result = summarize(&totals(&test, true), &test, Some(&peer)).unwrap();
+    assert_eq!(received(&result).counted_lost(), Some(i64::MIN));
     assert_eq!(result.duration, Duration::from_micros(10_000_123));
 }

@@ -10,7 +10,7 @@ pub(crate) fn line(way: &'static str, report: &CopyReport) -> Option<String> {
     let used = report.used.name();
     let mut line = match report.uncopied_share() {
         None => format!("zerocopy: {way} {used} no data"),
-        Some(share) if report.used == CopyMode::Copy && report.uncopied == 0 => {
+        Some(share) if report.used == CopyMode::Copy && report.bytes_not_copied == 0 => {
             debug_assert!(share == 0.0);
             format!("zerocopy: {way} copy 100.0 % copied")
         }
@@ -36,17 +36,17 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn report(used: CopyMode, uncopied: u64, copied: u64) -> CopyReport {
+    fn report(used: CopyMode, bytes_not_copied: u64, bytes_copied: u64) -> CopyReport {
         CopyReport {
             requested: CopyMode::Mmap,
             used,
             reason: None,
             calls: 10,
-            uncopied,
-            copied,
+            bytes_not_copied,
+            bytes_copied,
             mappings: 4,
             completions: 0,
-            copied_completions: 0,
+            completions_copied: 0,
             cpu: Duration::from_millis(100),
         }
     }

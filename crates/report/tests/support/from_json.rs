@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
-    Buffers, CpuUsage, DatagramSample, Direction, Event, Failure, FailureKind, FileProgress,
-    Interval, Limit, Peer, ReceivedTotals, SentTotals, ServerOutput, SocketName, StreamInfo,
+    Buffers, ByteTotals, CpuUsage, DatagramSample, DatagramTotals, Direction, Event, Failure,
+    FailureKind, FileProgress, Interval, Limit, Peer, ServerOutput, SocketName, StreamInfo,
     StreamInterval, StreamSummary, Summary, TcpSample, TcpTotals, TestBegan, TestConfig,
     TestStarted, Transport,
 };
 use serde_json::{Value, json};
 
 use super::micros;
+use super::outcomes::{self, counted};
 
 /// The lines of a stream of objects as the document that they amount to.
 pub fn document_of_lines(text: &str) -> Value {
@@ -252,65 +253,67 @@ fn summary(document: &Value, config: &TestConfig, is_client: bool) -> Summary {
 fn stream_summary(stream: &Value, sending: bool, is_client: bool) -> StreamSummary {
     let (sender, receiver) = (&stream["sender"], &stream["receiver"]);
     let number = |key: &str| sender[key].as_u64().unwrap();
-    let counts = sender["retransmits"].is_u64();
-    StreamSummary {
-        socket: number("socket") as i32,
+    let sent = outcomes::bytes(
+        number("bytes"),
+        ByteTotals {
+            tcp: sender["retransmits"].is_u64().then(|| TcpTotals {
+                retransmits: number("retransmits"),
+                ..if sending {
+                    tcp_totals(sender)
+                } else {
+                    TcpTotals::default()
+                }
+            }),
+            low_water: None,
+        },
+    );
+    let received = receiver["bytes"].as_u64().unwrap();
+    let received = outcomes::bytes(received, ByteTotals::default());
+    let mut summary = outcomes::stream(
+        number("socket") as i32,
         sending,
-        sent: (is_client || sending).then(|| SentTotals {
-            bytes: number("bytes"),
-            packets: 0,
-        }),
-        received: (is_client || !sending).then(|| ReceivedTotals {
-            bytes: receiver["bytes"].as_u64().unwrap(),
-            ..ReceivedTotals::default()
-        }),
-        retransmits: counts.then(|| number("retransmits")),
-        tcp: (counts && sending).then(|| TcpTotals {
-            retransmits: number("retransmits"),
-            reorder: number("reorder") as u32,
-            max_snd_cwnd: number("max_snd_cwnd"),
-            max_snd_wnd: number("max_snd_wnd"),
-            max_rtt: number("max_rtt") as u32,
-            min_rtt: number("min_rtt") as u32,
-            mean_rtt: number("mean_rtt") as u32,
-        }),
-        batching: None,
-        file: stream["diskfile"].is_object().then(|| {
-            let file = &stream["diskfile"];
-            let moved = if sending { "sent" } else { "received" };
-            FileProgress {
-                name: file["filename"].as_str().unwrap().into(),
-                size: file["size"].as_u64().unwrap(),
-                moved: file[moved].as_u64().unwrap(),
-            }
-        }),
-        sender_copies: None,
-        receiver_copies: None,
+        (is_client || sending).then_some(sent),
+        (is_client || !sending).then_some(received),
+    );
+    summary.own.file = stream["diskfile"].is_object().then(|| {
+        let file = &stream["diskfile"];
+        let moved = if sending { "sent" } else { "received" };
+        FileProgress {
+            name: file["filename"].as_str().unwrap().into(),
+            size: file["size"].as_u64().unwrap(),
+            moved: file[moved].as_u64().unwrap(),
+        }
+    });
+    summary
+}
+
+fn tcp_totals(sender: &Value) -> TcpTotals {
+    let number = |key: &str| sender[key].as_u64().unwrap();
+    TcpTotals {
+        retransmits: number("retransmits"),
+        reorder: number("reorder") as u32,
+        max_snd_cwnd: number("max_snd_cwnd"),
+        max_snd_wnd: number("max_snd_wnd"),
+        max_rtt: number("max_rtt") as u32,
+        min_rtt: number("min_rtt") as u32,
+        mean_rtt: number("mean_rtt") as u32,
     }
 }
 
 fn udp_summary(udp: &Value, received: &Value, sending: bool, is_client: bool) -> StreamSummary {
-    StreamSummary {
-        socket: udp["socket"].as_i64().unwrap() as i32,
+    let number = |value: &Value, key: &str| value[key].as_u64().unwrap();
+    let sent = counted(number(udp, "packets"), Some(0));
+    let sent = outcomes::datagrams(number(udp, "bytes"), sent);
+    let totals = DatagramTotals {
+        out_of_order: number(udp, "out_of_order"),
+        jitter: seconds_of(udp["jitter_ms"].as_f64().unwrap()),
+        ..counted(number(received, "packets"), udp["lost_packets"].as_i64())
+    };
+    let received = outcomes::datagrams(number(received, "bytes"), totals);
+    outcomes::stream(
+        udp["socket"].as_i64().unwrap() as i32,
         sending,
-        sent: (is_client || sending).then(|| SentTotals {
-            bytes: udp["bytes"].as_u64().unwrap(),
-            packets: udp["packets"].as_u64().unwrap(),
-        }),
-        received: (is_client || !sending).then(|| ReceivedTotals {
-            bytes: received["bytes"].as_u64().unwrap(),
-            packets: received["packets"].as_u64().unwrap(),
-            lost: udp["lost_packets"].as_i64(),
-            out_of_order: udp["out_of_order"].as_u64().unwrap(),
-            jitter: seconds_of(udp["jitter_ms"].as_f64().unwrap()),
-            socket_drops: None,
-            woken_by: None,
-        }),
-        retransmits: None,
-        tcp: None,
-        batching: None,
-        file: None,
-        sender_copies: None,
-        receiver_copies: None,
-    }
+        (is_client || sending).then_some(sent),
+        (is_client || !sending).then_some(received),
+    )
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
-    CpuUsage, DatagramSample, Direction, Event, FileProgress, Interval, Limit, Peer,
-    ReceivedTotals, SentTotals, ServerOutput, SocketName, StreamInfo, StreamInterval,
-    StreamSummary, Summary, TcpSample, TestBegan, TestConfig, TestStarted, Transport,
+    ByteTotals, CpuUsage, DatagramSample, DatagramTotals, Direction, Event, FileProgress, Interval,
+    Limit, Peer, ServerOutput, SocketName, StreamInfo, StreamInterval, Summary, TcpSample,
+    TcpTotals, TestBegan, TestConfig, TestStarted, Transport,
 };
 use iperf_report::ReportOptions;
 use serde_json::Value;
 
+use super::outcomes::{self, counted};
 use super::{micros, options, sample};
 
 /// What was asked for in a run, from the command lines in the samples' index.
@@ -431,29 +432,29 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
         let sending = config.sends_on(index, is_client);
         let seconds = |duration: Option<f64>| duration.unwrap();
         let tcp = config.transport == Transport::Tcp;
-        StreamSummary {
+        let side = |row: &Row, bytes: u64| {
+            if tcp {
+                let tcp = row.retransmits.map(|retransmits| TcpTotals {
+                    retransmits,
+                    ..TcpTotals::default()
+                });
+                let low_water = None;
+                return outcomes::bytes(bytes, ByteTotals { tcp, low_water });
+            }
+            let totals = DatagramTotals {
+                jitter: row.jitter,
+                ..counted(row.packets, Some(row.lost))
+            };
+            outcomes::datagrams(bytes, totals)
+        };
+        let mut summary = outcomes::stream(
             socket,
             sending,
-            sent: sent.map(|row| SentTotals {
-                bytes: row.bytes(config, seconds(sender)),
-                packets: row.packets,
-            }),
-            received: received.map(|row| ReceivedTotals {
-                socket_drops: None,
-                woken_by: None,
-                bytes: row.bytes(config, seconds(receiver)),
-                packets: row.packets,
-                lost: Some(row.lost),
-                out_of_order: 0,
-                jitter: row.jitter,
-            }),
-            retransmits: sent.and_then(|row| row.retransmits).filter(|_| tcp),
-            tcp: None,
-            batching: None,
-            file: find("        Sent ").map(file),
-            sender_copies: None,
-            receiver_copies: None,
-        }
+            sent.map(|row| side(row, row.bytes(config, seconds(sender)))),
+            received.map(|row| side(row, row.bytes(config, seconds(receiver)))),
+        );
+        summary.own.file = find("        Sent ").map(file);
+        summary
     });
     let cpu = find("CPU Utilization: ").map(|text| {
         let percents = text.split(['%', ' ', '(', '/']);

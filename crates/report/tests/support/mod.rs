@@ -16,6 +16,7 @@
 pub mod from_json;
 pub mod from_text;
 pub mod keys;
+pub mod outcomes;
 
 use std::fs;
 use std::io::{self, Write};

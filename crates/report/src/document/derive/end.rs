@@ -1,6 +1,6 @@
 //! The member `end` from a summary.
 
-use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig, Transport, WokenBy};
+use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig, Transport};
 
 use super::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 use crate::document::{
@@ -93,10 +93,7 @@ fn stream(row: &EndRow, totals: &EndTotals) -> EndStream {
         seconds: totals.local_seconds,
         bytes: row.received.bytes,
         bits_per_second: row.received.bits_per_second,
-        rcv_lowat: match row.received.woken_by {
-            Some(WokenBy::LowWater(bytes)) => Some(bytes),
-            _ => None,
-        },
+        rcv_lowat: row.received.low_water,
         zerocopy: row.copies.receiver.as_ref().map(Copies::of),
         ..side
     };
@@ -137,10 +134,7 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> UdpStream {
         out_of_order: Some(received.out_of_order),
         socket_drops: received.socket_drops,
         moved_by: row.batching.map(|by| moved_by(by, row.sending).to_owned()),
-        rcv_nap_us: match received.woken_by {
-            Some(WokenBy::Nap(nap)) => u64::try_from(nap.as_micros()).ok(),
-            _ => None,
-        },
+        rcv_nap_us: received.nap.and_then(|nap| nap.as_micros().try_into().ok()),
         sender: row.sending,
         zerocopy: (sender.is_some() || receiver.is_some()).then(|| UdpCopies {
             sender: sender.as_ref().map(Copies::of),
@@ -233,13 +227,13 @@ impl Copies {
         Self {
             requested: report.requested.name().to_owned(),
             used: report.used.name().to_owned(),
-            bytes_not_copied: report.uncopied,
-            bytes_copied: report.copied,
+            bytes_not_copied: report.bytes_not_copied,
+            bytes_copied: report.bytes_copied,
             calls: report.calls,
             mappings: report.mappings,
             bytes_per_mapping: report.mean_mapping().unwrap_or(0),
             completions: report.completions,
-            completions_copied: report.copied_completions,
+            completions_copied: report.completions_copied,
             cpu_seconds_per_gigabyte: report.cpu_per_gigabyte().unwrap_or(0.0),
             reason: report.reason.clone(),
         }
@@ -261,11 +255,11 @@ mod tests {
             used: CopyMode::Mmap,
             reason: None,
             calls: 10,
-            uncopied: 8000,
-            copied: 2000,
+            bytes_not_copied: 8000,
+            bytes_copied: 2000,
             mappings: 4,
             completions: 0,
-            copied_completions: 0,
+            completions_copied: 0,
             cpu: Duration::from_millis(100),
         });
         assert_eq!(

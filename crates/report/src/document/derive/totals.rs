@@ -1,8 +1,10 @@
 //! The rows of a summary: each stream as both ends saw it, and the sum of each group.
 
+use std::time::Duration;
+
 use iperf_model::{
-    Batching, CopyReport, FileProgress, StreamSummary, Summary, TcpTotals, TestConfig, WokenBy,
-    ZeroCopy,
+    Batching, CopyReport, DatagramTotals, FileProgress, StreamOutcome, StreamSummary, Summary,
+    TcpTotals, TestConfig, ZeroCopy,
 };
 
 use super::{mean, milliseconds, percent, rate, roles, seconds, total, total_lost};
@@ -88,8 +90,10 @@ pub(crate) struct ReceivedRow {
     pub(crate) out_of_order: u64,
     /// Datagrams that found no room in the receiver's socket.
     pub(crate) socket_drops: Option<u64>,
-    /// How the receiver was woken.
-    pub(crate) woken_by: Option<WokenBy>,
+    /// The largest low-water mark of the receiver's socket in bytes.
+    pub(crate) low_water: Option<u64>,
+    /// The longest time for which the receiver slept to let datagrams gather.
+    pub(crate) nap: Option<Duration>,
 }
 
 /// How much of a file went through, seen from both ends.
@@ -120,7 +124,7 @@ impl EndTotals {
                 let rows: Vec<_> = summary
                     .streams
                     .iter()
-                    .filter(|stream| stream.sending == sending)
+                    .filter(|stream| stream.own.sending == sending)
                     .map(|stream| {
                         let row = EndRow::of_stream(stream, sender_seconds, receiver_seconds);
                         row.with_copies(config, stream)
@@ -162,49 +166,79 @@ fn congestion(
     }
 }
 
+/// One side of a stream in all its figures; those of the other kind of stream, and of a side of which nothing is
+/// known, are 0.
+struct Side {
+    bytes: u64,
+    tcp: Option<TcpTotals>,
+    low_water: Option<u64>,
+    datagrams: DatagramTotals,
+}
+
+impl Side {
+    fn of(side: Option<&StreamOutcome>) -> Self {
+        let bytes = side.and_then(StreamOutcome::byte_totals).copied();
+        let bytes = bytes.unwrap_or_default();
+        let datagrams = side.and_then(StreamOutcome::datagram_totals).copied();
+        Self {
+            bytes: side.map_or(0, |side| side.bytes),
+            tcp: bytes.tcp,
+            low_water: bytes.low_water,
+            datagrams: datagrams.unwrap_or(DatagramTotals {
+                omitted_lost: Some(0),
+                ..DatagramTotals::default()
+            }),
+        }
+    }
+}
+
 impl EndRow {
     fn of_stream(stream: &StreamSummary, sender_seconds: f64, receiver_seconds: f64) -> Self {
-        let sent = stream.sent.unwrap_or_default();
-        let received = stream.received.unwrap_or_default();
+        let own = &stream.own;
+        let (sent, received) = (Side::of(stream.sent()), Side::of(stream.received()));
+        let packets = sent.datagrams.counted_packets();
+        let received_packets = received.datagrams.counted_packets();
         Self {
-            socket: Some(stream.socket),
-            sending: stream.sending,
+            socket: Some(own.socket),
+            sending: own.sending,
             sent: SentRow {
                 bytes: sent.bytes,
                 bits_per_second: rate(sent.bytes, sender_seconds),
-                packets: sent.packets,
+                packets,
             },
             received: ReceivedRow {
                 bytes: received.bytes,
                 bits_per_second: rate(received.bytes, receiver_seconds),
-                packets: received.packets,
-                lost: stream.received.map_or(Some(0), |received| received.lost),
-                jitter_ms: milliseconds(received.jitter),
-                out_of_order: received.out_of_order,
-                socket_drops: received.socket_drops,
-                woken_by: received.woken_by,
+                packets: received_packets,
+                lost: received.datagrams.counted_lost(),
+                jitter_ms: milliseconds(received.datagrams.jitter),
+                out_of_order: received.datagrams.out_of_order,
+                socket_drops: received.datagrams.socket_drops,
+                low_water: received.low_water,
+                nap: received.datagrams.nap,
             },
-            packets: if sent.packets > 0 {
-                sent.packets
+            packets: if packets > 0 {
+                packets
             } else {
-                received.packets
+                received_packets
             },
-            retransmits: stream.retransmits,
-            tcp: stream.tcp,
-            batching: stream.batching,
-            file: stream
+            retransmits: sent.tcp.map(|tcp| tcp.retransmits),
+            tcp: sent.tcp,
+            batching: own.datagram_totals().and_then(|totals| totals.batching),
+            file: own
                 .file
                 .as_ref()
-                .map(|file| FileRow::new(file, stream.sending, sent.bytes, received.bytes)),
+                .map(|file| FileRow::new(file, own.sending, sent.bytes, received.bytes)),
             copies: CopyReports::default(),
         }
     }
 
     fn with_copies(mut self, config: &TestConfig, stream: &StreamSummary) -> Self {
         if config.zerocopy != ZeroCopy::default() {
+            let copies = |side: Option<&StreamOutcome>| side?.copies.clone();
             self.copies = CopyReports {
-                sender: stream.sender_copies.clone(),
-                receiver: stream.receiver_copies.clone(),
+                sender: copies(stream.sent()),
+                receiver: copies(stream.received()),
             };
         }
         self
@@ -231,7 +265,8 @@ impl EndRow {
                 jitter_ms: mean(rows.iter().map(|row| row.received.jitter_ms)),
                 out_of_order: total(rows.iter().map(|row| row.received.out_of_order)),
                 socket_drops: None,
-                woken_by: None,
+                low_water: None,
+                nap: None,
             },
             packets: total(rows.iter().map(|row| row.packets)),
             retransmits: rows

@@ -1,0 +1,77 @@
+//! What a whole test came to: first as one end counted it, then with what the peer counted.
+
+use std::time::Duration;
+
+use super::StreamOutcome;
+
+/// CPU time of a process in percent of one CPU, over a test.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CpuUsage {
+    /// User and system time.
+    pub total: f64,
+    /// User time.
+    pub user: f64,
+    /// System time.
+    pub system: f64,
+}
+
+/// What one end counted. The omitted period is left out unless a field says otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunTotals {
+    /// From the local start (or the end of the omitted period) to the local end.
+    pub duration: Duration,
+    /// CPU time of this process.
+    pub cpu: CpuUsage,
+    /// Congestion control read back from the last TCP data socket.
+    pub congestion: Option<String>,
+    /// One element per stream, in order of creation.
+    pub streams: Vec<StreamOutcome>,
+}
+
+/// A whole test as both ends saw it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// One element per stream, in order of creation.
+    pub streams: Vec<StreamSummary>,
+    /// Length of the test on this end.
+    pub duration: Duration,
+    /// Length of the test on the peer's end, if it said so.
+    pub remote_duration: Option<Duration>,
+    /// CPU time of this process.
+    pub cpu: CpuUsage,
+    /// CPU time of the peer, if it said so.
+    pub remote_cpu: Option<CpuUsage>,
+    /// Congestion control of this end's TCP sockets.
+    pub congestion: Option<String>,
+    /// Congestion control of the peer's TCP sockets.
+    pub remote_congestion: Option<String>,
+}
+
+/// One stream as both ends saw it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamSummary {
+    /// What this end counted.
+    pub own: StreamOutcome,
+    /// What the peer counted, if it said so.
+    pub peer: Option<StreamOutcome>,
+}
+
+impl StreamSummary {
+    /// What the sending side counted.
+    pub fn sent(&self) -> Option<&StreamOutcome> {
+        if self.own.sending {
+            Some(&self.own)
+        } else {
+            self.peer.as_ref()
+        }
+    }
+
+    /// What the receiving side counted.
+    pub fn received(&self) -> Option<&StreamOutcome> {
+        if self.own.sending {
+            self.peer.as_ref()
+        } else {
+            Some(&self.own)
+        }
+    }
+}
