@@ -1,0 +1,24 @@
+//! Results of network benchmarks, whichever tool printed them, as one [`Record`] a run.
+//!
+//! ```text
+//!  file, directory, stdin ──► input ──► tool (by content) ──► readers::* ──► Record
+//! ```
+//!
+//! A reader knows one format and its traps. It corrects what can be corrected (half round trips, binary units under
+//! decimal names, rates diluted by set-up) and notes it in the record; it refuses, with the reason, what cannot be
+//! trusted. Inputs are read once, front to back, in bounded memory; every error names file and line.
+
+mod error;
+mod figures;
+mod input;
+mod metric;
+mod open;
+mod readers;
+mod record;
+mod tool;
+
+pub use error::{ReadError, ReadErrorKind};
+pub use metric::{Better, Metric, Unit, definition};
+pub use open::{ReadOptions, read_bytes, read_paths};
+pub use record::{Direction, MAX_SAMPLES, Parameters, Record, Sample, Source, TestKind};
+pub use tool::Tool;

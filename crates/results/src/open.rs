@@ -1,0 +1,119 @@
+//! Opening inputs: files, the files of directories, and stdin.
+
+use std::io::{BufRead, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{ReadError, ReadErrorKind};
+use crate::input::{Input, peek};
+use crate::readers;
+use crate::record::Record;
+use crate::tool::{Tool, format_of, recognise};
+
+/// Enough to tell a format: titles, warnings and debugging lines come first.
+const HEAD: u64 = 64 * 1024;
+/// More files than this in a directory are taken for a mistake.
+const MAX_FILES: usize = 10_000;
+
+/// How to read inputs.
+#[derive(Debug, Clone, Default)]
+pub struct ReadOptions {
+    /// The tool, instead of what the content says.
+    pub tool: Option<Tool>,
+    /// The bytes that each run moved, for tables of seconds.
+    pub bytes: Option<u64>,
+}
+
+/// Reads `paths` in order: files, directories (their files, by name), and `-` for stdin.
+pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<Vec<Record>, ReadError> {
+    let mut records = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            records.append(&mut read_stream(
+                "-",
+                &mut std::io::stdin().lock(),
+                options,
+            )?);
+        } else if path.is_dir() {
+            for file in files_of(path)? {
+                records.append(&mut read_file(&file, options)?);
+            }
+        } else {
+            records.append(&mut read_file(path, options)?);
+        }
+    }
+    Ok(records)
+}
+
+/// Reads `bytes` as if they were in `file`.
+pub fn read_bytes(
+    file: &str,
+    bytes: &[u8],
+    options: &ReadOptions,
+) -> Result<Vec<Record>, ReadError> {
+    read_stream(file, &mut &bytes[..], options)
+}
+
+fn read_file(path: &Path, options: &ReadOptions) -> Result<Vec<Record>, ReadError> {
+    let name = path.to_string_lossy();
+    let mut file = std::fs::File::open(path).map_err(|error| fault(&name, error.into()))?;
+    read_stream(&name, &mut file, options)
+}
+
+/// The files of a directory, without hidden ones and those of programs that were writing.
+fn files_of(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let name = directory.to_string_lossy();
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(|error| fault(&name, error.into()))? {
+        let path = entry.map_err(|error| fault(&name, error.into()))?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_file() && !hidden {
+            files.push(path);
+        }
+        if files.len() > MAX_FILES {
+            let reason = format!("more than {MAX_FILES} files in the directory");
+            return Err(fault(&name, ReadErrorKind::Refused(reason)));
+        }
+    }
+    if files.is_empty() {
+        return Err(fault(
+            &name,
+            ReadErrorKind::Refused("no file in the directory".into()),
+        ));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_stream(
+    name: &str,
+    reader: &mut dyn Read,
+    options: &ReadOptions,
+) -> Result<Vec<Record>, ReadError> {
+    let head = peek(reader, HEAD).map_err(|error| fault(name, error.into()))?;
+    let format = match options.tool {
+        Some(tool) => format_of(tool, &head),
+        None => {
+            recognise(&head).map_err(|reason| fault(name, ReadErrorKind::Unknown(reason.into())))?
+        }
+    };
+    let bytes: Box<dyn BufRead + '_> = Box::new(BufReader::new(Cursor::new(head).chain(reader)));
+    readers::read(
+        format,
+        Input {
+            file: Arc::from(name),
+            bytes,
+        },
+        options,
+    )
+}
+
+fn fault(file: &str, kind: ReadErrorKind) -> ReadError {
+    ReadError {
+        file: Arc::from(file),
+        line: None,
+        kind,
+    }
+}

@@ -1,0 +1,187 @@
+//! iperf3's JSON, of all versions and of the programs that print the same: documents, JSON lines, several in one file,
+//! with text around them.
+
+mod convert;
+mod objects;
+
+use std::collections::BTreeMap;
+
+use iperf_report::document::{Document, Line};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Outcome, push_record};
+use crate::error::ReadErrorKind;
+use crate::input::Input;
+use crate::record::{MAX_SAMPLES, Record};
+use objects::{Object, Objects};
+
+/// Reads every test of the input.
+pub(super) fn read(input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
+    let mut objects = Objects::new(input);
+    let mut pending: Option<Pending> = None;
+    let mut lines_of: Option<String> = None;
+    while let Some(object) = objects.next()? {
+        let Object { line, text } = &object;
+        let malformed = |error: String| objects.error(*line, ReadErrorKind::Malformed(error));
+        if !is_line(text) {
+            finish(&objects, out, pending.take())?;
+            let document =
+                Document::from_json(text).map_err(|error| malformed(error.to_string()))?;
+            // --json-stream-full-output ends with the document of the lines.
+            if document.start.cookie.is_some() && document.start.cookie == lines_of.take() {
+                continue;
+            }
+            let pending = Pending {
+                begin: *line,
+                document,
+                more: more(text),
+                dropped: false,
+                missing: 0,
+            };
+            finish(&objects, out, Some(pending))?;
+            continue;
+        }
+        let event = Line::from_json(text).map_err(|error| malformed(error.to_string()))?;
+        if matches!(event, Line::Start(_)) {
+            finish(&objects, out, pending.take())?;
+        }
+        let test = pending.get_or_insert_with(|| Pending {
+            begin: *line,
+            document: Document::default(),
+            more: More::default(),
+            dropped: false,
+            missing: 0,
+        });
+        if matches!(event, Line::Start(_)) {
+            test.more = serde_json::from_str::<StartLine>(text)
+                .map(|line| line.data)
+                .unwrap_or_default();
+        }
+        if test.add(event) {
+            lines_of.clone_from(&test.document.start.cookie);
+            finish(&objects, out, pending.take())?;
+        }
+    }
+    finish(&objects, out, pending)?;
+    if out.is_empty() {
+        return Err(objects.error(1, ReadErrorKind::Refused(objects.nothing())));
+    }
+    Ok(())
+}
+
+/// A test while its lines come.
+struct Pending {
+    begin: u64,
+    document: Document,
+    more: More,
+    dropped: bool,
+    /// Reports that the program could not print.
+    missing: u64,
+}
+
+impl Pending {
+    /// Takes a line. Returns whether it was the last of its test.
+    fn add(&mut self, line: Line) -> bool {
+        let document = &mut self.document;
+        match line {
+            Line::Start(start) => document.start = *start,
+            Line::Interval(interval) if document.intervals.len() < MAX_SAMPLES => {
+                document.intervals.push(*interval);
+            }
+            Line::Interval(_) => self.dropped = true,
+            Line::Error(message) => document.error = Some(message),
+            Line::Dropped(dropped) => self.missing = dropped.reports,
+            Line::ServerOutputJson(_) | Line::ServerOutputText(_) => {}
+            Line::End(end) => {
+                document.end = *end;
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn finish(objects: &Objects<'_>, out: &mut Vec<Record>, pending: Option<Pending>) -> Outcome {
+    let Some(pending) = pending else {
+        return Ok(());
+    };
+    let refuse = |reason: String| objects.error(pending.begin, ReadErrorKind::Refused(reason));
+    let mut record =
+        convert::record(&pending.document, objects.file(), pending.begin).map_err(refuse)?;
+    record.environment.extend(pending.more.flat());
+    record.pair = pending.more.pair;
+    if pending.missing > 0 {
+        record.note(format!("{} intervals were not printed", pending.missing));
+    }
+    if pending.dropped {
+        record.note(format!("only the first {MAX_SAMPLES} intervals are kept"));
+    }
+    push_record(out, record).map_err(|(line, kind)| objects.error(line, kind))
+}
+
+/// Whether an object is a line of `--json-stream`: `event` is its first member.
+fn is_line(text: &str) -> bool {
+    let members = text.trim_start().trim_start_matches('{').trim_start();
+    members.starts_with("\"event\"")
+}
+
+/// What the start of a test holds besides iperf3's own keys.
+#[derive(Default, Deserialize)]
+struct More {
+    #[serde(default)]
+    environment: BTreeMap<String, Value>,
+    /// The number of the pair of interleaved runs.
+    #[serde(default)]
+    pair: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct StartLine {
+    data: More,
+}
+
+#[derive(Deserialize)]
+struct StartMember {
+    start: More,
+}
+
+fn more(text: &str) -> More {
+    serde_json::from_str::<StartMember>(text)
+        .map(|document| document.start)
+        .unwrap_or_default()
+}
+
+impl More {
+    /// The environment as texts, `outer.inner` where objects are nested.
+    fn flat(&self) -> BTreeMap<String, String> {
+        let mut flat = BTreeMap::new();
+        for (name, value) in &self.environment {
+            flatten(name, value, &mut flat);
+        }
+        flat
+    }
+}
+
+fn flatten(name: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(members) => {
+            for (member, value) in members {
+                flatten(&format!("{name}.{member}"), value, flat);
+            }
+        }
+        Value::String(text) => drop(flat.insert(name.to_owned(), text.clone())),
+        Value::Null => {}
+        other => drop(flat.insert(name.to_owned(), other.to_string())),
+    }
+}
+
+impl Objects<'_> {
+    /// Why an input has no test.
+    fn nothing(&self) -> String {
+        match self.stray() {
+            Some(text) => format!("the run failed: {text}"),
+            None => "no result in it".into(),
+        }
+    }
+}

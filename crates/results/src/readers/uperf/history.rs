@@ -1,0 +1,71 @@
+//! uperf's `-X` file: five columns, pid, thread, type 0, end in ns since 1970, duration in ns. One line a flowop,
+//! without its name, so that connects are among them and write and read of a transaction apart.
+
+use super::super::{Outcome, push};
+use crate::figures::{amount, quantile};
+use crate::input::Lines;
+use crate::record::Record;
+use crate::tool::Tool;
+
+/// More durations than this are refused: they are kept to be sorted.
+const MAX_DURATIONS: usize = 4 << 20;
+
+/// Whether a line is one of a history.
+pub(crate) fn is_history(text: &str) -> bool {
+    parse(text).is_some_and(|(end, _)| end > 1e17)
+}
+
+pub(in crate::readers) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
+    let mut durations = Vec::new();
+    let mut record = Record::new(Tool::Uperf, lines.file(), 1);
+    while let Some(line) = lines.next()? {
+        if line.text.is_empty() {
+            continue;
+        }
+        let Some((end, duration)) = parse(&line.text) else {
+            return Err(lines.malformed(
+                line.number,
+                "not a line of a uperf history: five numbers, the third 0",
+            ));
+        };
+        if durations.len() == MAX_DURATIONS {
+            return Err(lines.refuse(line.number, format!("more than {MAX_DURATIONS} operations")));
+        }
+        record.started.get_or_insert((end - duration) / 1e9);
+        durations.push(duration / 1e9);
+    }
+    if durations.is_empty() {
+        return Err(lines.refuse(1, "no operation in the history"));
+    }
+    durations.sort_by(f64::total_cmp);
+    let count = durations.len();
+    record.set("latency.call.min", durations[0]);
+    record.set(
+        "latency.call.mean",
+        durations.iter().sum::<f64>() / count as f64,
+    );
+    record.set("latency.call.p50", quantile(&durations, 0.5));
+    record.set("latency.call.p99", quantile(&durations, 0.99));
+    record.set("latency.call.max", durations[count - 1]);
+    record.note("times of single operations, connects among them; a transaction is several");
+    push(lines, out, record)
+}
+
+fn parse(text: &str) -> Option<(f64, f64)> {
+    let mut words = text.split_whitespace();
+    let numbers = [
+        words.next()?,
+        words.next()?,
+        words.next()?,
+        words.next()?,
+        words.next()?,
+    ];
+    if words.next().is_some() || numbers[2] != "0" {
+        return None;
+    }
+    numbers
+        .iter()
+        .all(|word| word.bytes().all(|b| b.is_ascii_digit()))
+        .then_some(())?;
+    Some((amount(numbers[3])?, amount(numbers[4])?))
+}

@@ -1,0 +1,243 @@
+//! One run of one tool.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::metric::{Metric, definition, order};
+use crate::tool::Tool;
+
+/// At most this many samples are kept of a run; a note counts the others.
+pub const MAX_SAMPLES: usize = 100_000;
+
+/// One run: what was asked for, where it ran, and what it measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Record {
+    /// Where it was read.
+    pub source: Source,
+    /// The tool that ran it.
+    pub tool: Tool,
+    /// The tool's version, as it names it itself.
+    pub version: Option<String>,
+    /// What was asked for.
+    pub parameters: Parameters,
+    /// Facts of the machines: `kernel`, `cpu`, `governor`, `mtu`…
+    pub environment: BTreeMap<String, String>,
+    /// The figures, in the order of reports.
+    pub metrics: Vec<Metric>,
+    /// The figures over time, where there are any.
+    pub samples: Vec<Sample>,
+    /// What was corrected, and what limits the figures.
+    pub notes: Vec<String>,
+    /// When the run began, in seconds since 1970.
+    pub started: Option<f64>,
+    /// The number of the pair, for runs that were interleaved with runs of another side.
+    pub pair: Option<u64>,
+}
+
+/// Where a record was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// The file, `-` for stdin.
+    pub file: Arc<str>,
+    /// The line in which the run begins, from 1.
+    pub line: u64,
+}
+
+/// What a run was asked to do. What the output does not say is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Parameters {
+    /// Bulk data, or requests and responses.
+    pub kind: Option<TestKind>,
+    /// `tcp`, `udp`, `sctp`, `mptcp`, `vsock`, `unix`.
+    pub transport: Option<String>,
+    /// Which way the data went, as the client sees it.
+    pub direction: Option<Direction>,
+    /// Bytes of a block, datagram or request.
+    pub block: Option<u64>,
+    /// Bytes of a response.
+    pub response: Option<u64>,
+    /// Streams, flows or threads with a connection each.
+    pub parallel: Option<u64>,
+    /// The seconds asked for.
+    pub duration: Option<f64>,
+    /// The rate asked for, in bits per second.
+    pub rate: Option<f64>,
+    /// The way without copies that was asked for.
+    pub zerocopy: Option<String>,
+    /// Others, under the tool's own names.
+    pub other: BTreeMap<String, String>,
+}
+
+/// What a test does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestKind {
+    /// Bulk data.
+    Stream,
+    /// Requests and responses over a standing connection.
+    RequestResponse,
+    /// A connection per request.
+    ConnectRequestResponse,
+    /// Requests at a given rate, answered or not.
+    UnderLoad,
+}
+
+/// Which way the data went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From client to server.
+    Forward,
+    /// From server to client.
+    Reverse,
+    /// Both at once.
+    Bidirectional,
+}
+
+/// Figures of one interval.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Sample {
+    /// The stream, `None` for all together.
+    pub stream: Option<u64>,
+    /// Whether it belongs to the reverse half of a bidirectional test.
+    pub reverse: bool,
+    /// Seconds from the start of the test.
+    pub start: f64,
+    /// Seconds from the start of the test.
+    pub end: f64,
+    /// Bits per second.
+    pub throughput: Option<f64>,
+    /// Transactions per second.
+    pub transactions: Option<f64>,
+    /// Round-trip time in seconds.
+    pub rtt: Option<f64>,
+    /// Congestion window in bytes.
+    pub cwnd: Option<u64>,
+    /// Retransmitted segments.
+    pub retransmits: Option<u64>,
+    /// Lost datagrams over all.
+    pub loss: Option<f64>,
+    /// Jitter in seconds.
+    pub jitter: Option<f64>,
+    /// Latencies in seconds: `p50`, `p99`…
+    pub latency: Vec<(String, f64)>,
+}
+
+impl Record {
+    /// A record without figures.
+    pub(crate) fn new(tool: Tool, file: &Arc<str>, line: u64) -> Self {
+        Self {
+            source: Source {
+                file: Arc::clone(file),
+                line,
+            },
+            tool,
+            version: None,
+            parameters: Parameters::default(),
+            environment: BTreeMap::new(),
+            metrics: Vec::new(),
+            samples: Vec::new(),
+            notes: Vec::new(),
+            started: None,
+            pair: None,
+        }
+    }
+
+    /// The figure `name`.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.metrics
+            .iter()
+            .find(|metric| metric.name == name)
+            .map(|metric| metric.value)
+    }
+
+    /// Adds or replaces a figure. What is not a finite number was not measured and is left out.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<Option<f64>>) {
+        debug_assert!(definition(name).is_some(), "no metric {name}");
+        let Some(value) = value.into().filter(|value| value.is_finite()) else {
+            return;
+        };
+        match self.metrics.iter_mut().find(|metric| metric.name == name) {
+            Some(metric) => metric.value = value,
+            None => self.metrics.push(Metric {
+                name: name.to_owned(),
+                value,
+            }),
+        }
+    }
+
+    /// Adds a note once.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Adds a sample while there is room.
+    pub(crate) fn sample(&mut self, sample: Sample) {
+        if self.samples.len() < MAX_SAMPLES {
+            self.samples.push(sample);
+        } else if self.samples.len() == MAX_SAMPLES {
+            self.note(format!("only the first {MAX_SAMPLES} intervals are kept"));
+        }
+    }
+
+    /// Puts the figures in the order of reports.
+    pub(crate) fn sort(&mut self) {
+        self.metrics
+            .sort_by_cached_key(|metric| order(&metric.name));
+    }
+}
+
+impl TestKind {
+    /// The kind in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::RequestResponse => "rr",
+            Self::ConnectRequestResponse => "crr",
+            Self::UnderLoad => "under load",
+        }
+    }
+}
+
+impl Direction {
+    /// The direction in a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Reverse => "reverse",
+            Self::Bidirectional => "bidir",
+        }
+    }
+}
+
+impl Parameters {
+    /// The parameters as name and value, in the order of reports; what is unknown has no value.
+    pub fn named(&self) -> Vec<(&str, Option<String>)> {
+        let text = |value: Option<u64>| value.map(|value| value.to_string());
+        let mut named = vec![
+            ("kind", self.kind.map(|kind| kind.name().to_owned())),
+            ("transport", self.transport.clone()),
+            (
+                "direction",
+                self.direction.map(|direction| direction.name().to_owned()),
+            ),
+            ("block", text(self.block)),
+            ("response", text(self.response)),
+            ("parallel", text(self.parallel)),
+            ("duration", self.duration.map(|seconds| seconds.to_string())),
+            ("rate", self.rate.map(|rate| rate.to_string())),
+            ("zerocopy", self.zerocopy.clone()),
+        ];
+        named.extend(
+            self.other
+                .iter()
+                .map(|(name, value)| (name.as_str(), Some(value.clone()))),
+        );
+        named
+    }
+}
