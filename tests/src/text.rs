@@ -25,8 +25,8 @@ pattern!(
     r"^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4} "
 );
 pattern!(CLOCK, r"^\d\d:\d\d:\d\d ");
-pattern!(VERSION, r"^iperf 3\.\d.*$");
-pattern!(SYSTEM, r"^Linux .*$");
+pattern!(VERSION, r"iperf 3\.\d.*$");
+pattern!(SYSTEM, r"\bLinux .*$");
 pattern!(COOKIE, r"Cookie: [a-z2-7]{36}$");
 pattern!(
     DATE,
@@ -43,8 +43,16 @@ pattern!(FIGURE, r"\d+(\.\d+)*");
 
 /// The lines of an output with their figures masked and repeated intervals left out.
 pub fn mask(text: &str) -> Vec<String> {
-    let mut streams = Vec::new();
-    let lines = text.lines().map(|line| mask_line(line, &mut streams));
+    let (mut own, mut servers) = (Vec::new(), None);
+    let lines = text.lines().map(|line| {
+        // The numbers of the two ends have nothing to do with each other. An empty line ends the server's.
+        match line {
+            "Server output:" => servers = Some(Vec::new()),
+            "" => servers = None,
+            _ => {}
+        }
+        mask_line(line, servers.as_mut().unwrap_or(&mut own))
+    });
     collapse(lines.collect())
 }
 

@@ -97,8 +97,6 @@ struct Driver<'a, 'o> {
     output: &'a mut Output<'o>,
     phase: Phase,
     meter: Option<CpuMeter>,
-    /// Whether UDP segmentation and receive offload are used.
-    offload: (bool, bool),
     started: Instant,
     wake: Arc<Notify>,
     /// The quota is met, and the last bytes are on their way.
@@ -165,7 +163,6 @@ impl<'a, 'o> Driver<'a, 'o> {
             output,
             phase: Phase::Handshake,
             meter: Some(meter),
-            offload: (false, false),
             started: now,
             wake: Arc::new(Notify::new()),
             flush,
@@ -243,8 +240,8 @@ impl<'a, 'o> Driver<'a, 'o> {
                 self.output.event(&Event::TestStarted(TestStarted {
                     config: self.test.clone(),
                     interval: self.config.local.interval,
-                    gso: self.offload.0,
-                    gro: self.offload.1,
+                    gso: self.test.udp.gsro,
+                    gro: self.test.udp.gsro,
                 }));
             }
             Action::Run => self.start(),
@@ -320,10 +317,6 @@ impl<'a, 'o> Driver<'a, 'o> {
         if let Some(first) = streams.first() {
             self.output.event(&Event::BuffersKept(first.buffers));
         }
-        self.offload = (
-            streams.iter().any(|stream| stream.gso),
-            streams.iter().any(|stream| stream.gro),
-        );
         let meter = self.meter.take().unwrap_or_else(CpuMeter::start);
         let wake = self.wake.clone();
         let plan = RunPlan {
@@ -449,10 +442,12 @@ impl<'a, 'o> Driver<'a, 'o> {
         let summary = summarize(&totals, &self.test, Some(results))
             .map_err(|code| ClientError::from(Failure::ResultsUnreadable(code.text().into())))?;
         let shortfall = self.shortfall(&summary);
-        self.output.event(&Event::Summary(summary));
-        if let Some(text) = &results.server_output {
-            self.output.event(&Event::ServerOutput(text.clone()));
+        // A server may send it to a client that did not ask.
+        let asked = self.test.get_server_output;
+        if let Some(output) = results.server_output.as_ref().filter(|_| asked) {
+            self.output.event(&Event::ServerOutput(output.clone()));
         }
+        self.output.event(&Event::Summary(summary));
         self.machine.finish();
         shortfall.map_or(Ok(()), Err)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Listening? ControlConnected? TestBegan StreamOpened… CarriedBy? BuffersKept TestStarted
-//!     (Interval | OmitFinished)… Summary? ServerOutput? Failed? TestFinished
+//!     (Interval | OmitFinished)… ServerOutput? Summary? Failed? TestFinished
 //! ```
 //!
 //! A test may stop after any of these; `TestFinished` always comes last. `Listening` is the server's, and
@@ -114,9 +114,9 @@ pub struct TestStarted {
     pub config: Arc<TestConfig>,
     /// Time between reports on this end; `None` reports once, at the end.
     pub interval: Option<Duration>,
-    /// Whether segmentation offload is really used.
+    /// Whether segmentation offload was asked for (`--gsro`); `Batching` of a summary says what was used.
     pub gso: bool,
-    /// Whether receive offload is really used.
+    /// Whether receive offload was asked for.
     pub gro: bool,
 }
 

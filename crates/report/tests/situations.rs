@@ -593,8 +593,8 @@ fn a_servers_output_is_one_block_with_one_prefix() {
     let events = |output| {
         [
             case.began(),
-            case.summary(None, None),
             Event::ServerOutput(output),
+            case.summary(None, None),
             Event::TestFinished,
         ]
     };
@@ -622,8 +622,8 @@ fn a_servers_output_is_one_block_with_one_prefix() {
 fn a_stream_of_json_ends_in_one_order() {
     let case = Case::new(Transport::Tcp, true);
     let mut events = case.started();
-    events.push(case.summary(None, None));
     events.push(Event::ServerOutput(ServerOutput::Text("text".into())));
+    events.push(case.summary(None, None));
     events.push(Event::Warning("odd".into()));
     events.push(failed(FailureKind::Error, "late"));
     events.push(Event::TestFinished);

@@ -108,8 +108,8 @@ fn announce(candidate: &Candidate, config: &ServerConfig, output: &mut Output<'_
     output.event(&Event::TestStarted(TestStarted {
         config: candidate.test.clone(),
         interval: config.local.interval,
-        gso: candidate.streams.iter().any(|stream| stream.gso),
-        gro: candidate.streams.iter().any(|stream| stream.gro),
+        gso: candidate.test.udp.gsro,
+        gro: candidate.test.udp.gsro,
     }));
 }
 

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use iperf_tests::compare::compare;
-use iperf_tests::{Findings, Outcome, Pair, Peer, parallel};
+use iperf_tests::{Findings, Outcome, Pair, Peer, json, parallel};
 use samples::{LIVE, Sample, TCP, UDP, sample};
 
 const WORKERS: usize = 8;
@@ -105,4 +105,33 @@ fn ours_is_like_the_real_one() {
         );
         f.into_result(format!("{ours}\nand the real one:\n{real}"))
     });
+}
+
+/// As 3.22 has it: what was asked for, at both ends.
+#[test]
+fn gsro_is_reported_as_asked_for() {
+    for server in [Peer::Ours, Peer::New] {
+        for client in [Peer::Ours, Peer::New] {
+            for (args, want) in [("-u", 0), ("-u --gsro", 1), ("-u --gsro -R", 1)] {
+                let outcome = Pair::new(client, server)
+                    .client_args("-J -t 1 -b 1M -l 1000")
+                    .client_args(args)
+                    .server_args("-J")
+                    .run();
+                let mut f = Findings::new();
+                for document in [outcome.client_json(), outcome.server_json()] {
+                    let document = document.expect("a document");
+                    for key in ["gso", "gro"] {
+                        let value = json::int(&document, &format!("/start/test_start/{key}"));
+                        f.equal(
+                            format!("{client} to {server}, {args}, {key}"),
+                            value,
+                            Some(want),
+                        );
+                    }
+                }
+                f.assert_none(&outcome);
+            }
+        }
+    }
 }

@@ -292,7 +292,7 @@ pub(super) const UDP: [Sample; 15] = [
 ///
 /// With `-R` they run for two seconds: the only report of a one-second test comes after the results, and then the
 /// real client's header has columns that its lines do not have.
-pub(super) const LIVE: [(&str, &str); 30] = [
+pub(super) const LIVE: [(&str, &str); 39] = [
     ("-t 2 -R -P 2 -b 20M", ""),
     ("-t 2 -R -P 2 -b 20M -V", "-V"),
     ("-t 1 -P 2 -b 20M -V", "-V"),
@@ -332,4 +332,16 @@ pub(super) const LIVE: [(&str, &str); 30] = [
         "--json-stream",
     ),
     ("-m -t 1 -b 20M -J", "-J"),
+    ("-t 1 --bidir -b 20M --get-server-output", ""),
+    ("-t 1 --bidir -P 2 -b 20M -V --get-server-output", "-J"),
+    ("-u -t 1 --bidir -l 1000 --get-server-output", ""),
+    (
+        "-t 1 -b 20M -V -T 'my title' --timestamps=%H:%M:%S",
+        "-V --timestamps=%H:%M:%S",
+    ),
+    ("-u -t 1 -V -T 'my title'", ""),
+    ("-t 1 -b 20M -Z", ""),
+    ("-t 2 -R -P 2 -b 20M -Z", ""),
+    ("-t 1 -b 20M --skip-rx-copy", ""),
+    ("-t 2 -R -b 20M -Z --skip-rx-copy", ""),
 ];

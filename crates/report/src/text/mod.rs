@@ -38,8 +38,8 @@ struct Test {
     config: Option<Arc<TestConfig>>,
     /// What a vsock test travels over, until it is told.
     carrier: Option<Carrier>,
-    /// Verbose lines that a client has before it knows the title which they begin with: their stamps and texts.
-    held: Vec<(String, String)>,
+    /// Verbose lines that a client has before it knows the title which they begin with.
+    held: Vec<Held>,
     /// The lines of program and system are out.
     introduced: bool,
     /// An interval was shown, so the columns have their header.
@@ -47,8 +47,27 @@ struct Test {
     /// Reports come only at the end of the test.
     reports_once: bool,
     outcome: Outcome,
+    /// What a client's server printed, until the summary in which it is shown.
+    server_output: Option<ServerOutput>,
     /// A server's copy of its lines, while a client wants them.
     copy: Option<String>,
+}
+
+/// A line that waits for the title.
+struct Held {
+    stamp: String,
+    prefix: Prefix,
+    text: String,
+}
+
+/// How often time and title stand before a line.
+#[derive(Clone, Copy)]
+enum Prefix {
+    /// iperf3 prints a few lines past its own printf.
+    None,
+    Once,
+    /// And before the system's name it prints an empty text first.
+    Twice,
 }
 
 /// How a test ended, as far as it has.
@@ -71,22 +90,41 @@ impl TextSink {
     }
 
     fn line(&mut self, text: impl Into<String>) -> io::Result<()> {
-        let (stamp, text) = (self.stamp.now(), text.into());
-        if self.options.is_client && self.test.config.is_none() {
-            self.test.held.push((stamp, text));
-            return Ok(());
-        }
-        self.stamped_line(&stamp, &text)
+        self.prefixed(Prefix::Once, text.into())
     }
 
-    fn stamped_line(&mut self, stamp: &str, text: &str) -> io::Result<()> {
+    fn prefixed(&mut self, prefix: Prefix, text: String) -> io::Result<()> {
+        let stamp = self.stamp.now();
+        let line = Held {
+            stamp,
+            prefix,
+            text,
+        };
+        if self.options.is_client && self.test.config.is_none() {
+            self.test.held.push(line);
+            return Ok(());
+        }
+        self.stamped_line(&line)
+    }
+
+    fn stamped_line(&mut self, line: &Held) -> io::Result<()> {
+        let Held {
+            stamp,
+            prefix,
+            text,
+        } = line;
         let config = self.test.config.as_ref();
         let title = config
             .filter(|_| self.options.is_client)
             .and_then(|config| config.title.as_ref())
             .map(|title| format!("{title}:  "))
             .unwrap_or_default();
-        let line = format!("{stamp}{title}{text}\n");
+        let prefix = match prefix {
+            Prefix::None => String::new(),
+            Prefix::Once => format!("{stamp}{title}"),
+            Prefix::Twice => format!("{stamp}{title}{stamp}{title}"),
+        };
+        let line = format!("{prefix}{text}\n");
         if let Some(copy) = &mut self.test.copy {
             copy.push_str(&line);
         }
@@ -95,15 +133,14 @@ impl TextSink {
 
     fn write_held(&mut self) -> io::Result<()> {
         let held = std::mem::take(&mut self.test.held);
-        held.iter()
-            .try_for_each(|(stamp, text)| self.stamped_line(stamp, text))
+        held.iter().try_for_each(|line| self.stamped_line(line))
     }
 
     /// Program and system: what a client's verbose output begins with, and each banner of a server's.
     fn introduce(&mut self) -> io::Result<()> {
         if self.options.verbose && !self.test.introduced {
             self.line(self.options.version.clone())?;
-            self.line(self.options.system_info.clone())?;
+            self.prefixed(Prefix::Twice, self.options.system_info.clone())?;
         }
         self.test.introduced = true;
         Ok(())
@@ -120,10 +157,10 @@ impl TextSink {
             return Ok(());
         }
         if let Some(mss) = mss {
-            self.line(format!("Control connection MSS {mss}"))?;
+            self.prefixed(Prefix::None, format!("Control connection MSS {mss}"))?;
         }
         if let Some(block) = block {
-            self.line(format!("Setting UDP block size to {block}"))?;
+            self.prefixed(Prefix::None, format!("Setting UDP block size to {block}"))?;
         }
         Ok(())
     }
@@ -231,9 +268,14 @@ impl TextSink {
             verbose: options.verbose,
             copies: asked || options.verbose,
         };
-        summary::lines(config, self.lines(config), extras, summary)
-            .into_iter()
-            .try_for_each(|line| self.line(line))
+        for group in summary::lines(config, self.lines(config), extras, summary) {
+            for line in group {
+                self.line(line)?;
+            }
+            // As in iperf3, before the other direction of a bidirectional test.
+            self.server_output_of_peer()?;
+        }
+        Ok(())
     }
 
     fn lines(&self, config: &TestConfig) -> Lines {
@@ -246,15 +288,16 @@ impl TextSink {
     }
 
     /// One block with a prefix before its first, empty line only, as a whole and not line by line.
-    fn server_output_of_peer(&mut self, output: &ServerOutput) -> io::Result<()> {
-        match output {
-            ServerOutput::Text(text) => self.line(format!("\nServer output:\n{text}")),
-            ServerOutput::Json(text) => {
-                let document = serde_json::from_str::<Value>(text)
+    fn server_output_of_peer(&mut self) -> io::Result<()> {
+        match self.test.server_output.take() {
+            None => Ok(()),
+            Some(ServerOutput::Text(text)) => self.line(format!("\nServer output:\n{text}")),
+            Some(ServerOutput::Json(text)) => {
+                let document = serde_json::from_str::<Value>(&text)
                     .map_err(io::Error::from)
                     .and_then(|value| indented(&value));
                 // What does not parse is still worth reading.
-                let document = document.as_deref().unwrap_or(text);
+                let document = document.as_deref().unwrap_or(&text);
                 self.line(format!("\nServer JSON output:\n{document}"))
             }
         }
@@ -271,6 +314,7 @@ impl TextSink {
 
     fn test_finished(&mut self) -> io::Result<()> {
         self.write_held()?;
+        self.server_output_of_peer()?;
         if self.options.is_client && self.test.outcome == Outcome::Summarized {
             self.line("")?;
             self.line("iperf Done.")?;
@@ -311,7 +355,10 @@ impl TextSink {
                 Some(config) => self.summary(&config, summary),
                 None => Ok(()),
             },
-            Event::ServerOutput(output) => self.server_output_of_peer(output),
+            Event::ServerOutput(output) => {
+                self.test.server_output = Some(output.clone());
+                Ok(())
+            }
             Event::Warning(message) => self.output.write_error(&format!("warning: {message}\n")),
             Event::Failed(failure) => self.failed(failure),
             Event::TestFinished => self.test_finished(),

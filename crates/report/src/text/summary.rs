@@ -18,13 +18,13 @@ pub(crate) struct Extras {
     pub(crate) copies: bool,
 }
 
-/// All lines from the separator on.
+/// All lines from the separator on, by direction.
 pub(crate) fn lines(
     config: &TestConfig,
     lines: Lines,
     extras: Extras,
     summary: &Summary,
-) -> Vec<String> {
+) -> Vec<Vec<String>> {
     let Extras { verbose, copies } = extras;
     let totals = EndTotals::new(config, lines.is_client, summary);
     let page = Page {
@@ -37,6 +37,7 @@ pub(crate) fn lines(
         out.push("Test Complete. Summary Results:".to_owned());
     }
     out.push(header::of_summary(config, &totals.groups));
+    let mut groups = Vec::with_capacity(totals.groups.len());
     for group in &totals.groups {
         for row in &group.rows {
             page.stream(row, &mut out);
@@ -52,8 +53,9 @@ pub(crate) fn lines(
         if verbose {
             page.remarks(group, summary, &mut out);
         }
+        groups.push(std::mem::take(&mut out));
     }
-    out
+    groups
 }
 
 struct Page<'a> {

