@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use iperf_proto::shown;
 use thiserror::Error;
 
 use crate::key::PrivateKey;
@@ -60,7 +61,7 @@ impl Authorizer {
         Ok(Self { key, users, skew })
     }
 
-    /// Whose token this is, if that user may run a test now.
+    /// Whose token this is, as it may be shown, if that user may run a test now.
     ///
     /// Reads the users file and does one RSA operation, about a millisecond of work: in an async program, call it where
     /// blocking is allowed.
@@ -85,7 +86,7 @@ impl Authorizer {
         if !known {
             return Err(Denied::UnknownUserOrWrongPassword);
         }
-        Ok(String::from_utf8_lossy(login.user).into_owned())
+        Ok(shown::line(&String::from_utf8_lossy(login.user)))
     }
 }
 

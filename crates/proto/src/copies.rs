@@ -44,7 +44,7 @@ pub(crate) fn parse(fields: &Fields<'_>) -> Option<CopyReport> {
     Some(CopyReport {
         requested: mode("requested")?,
         used: mode("used")?,
-        reason: fields.string("reason").map(|reason| printable(&reason)),
+        reason: fields.string("reason").map(shortened),
         calls: count("calls"),
         bytes_not_copied: count("bytes_not_copied"),
         bytes_copied: count("bytes_copied"),
@@ -65,9 +65,11 @@ fn old_name(key: &str) -> Option<&'static str> {
     }
 }
 
-fn printable(reason: &str) -> String {
-    let shown = reason.chars().filter(|c| !c.is_control());
-    shown.take(MAX_REASON).collect()
+fn shortened(reason: String) -> String {
+    match reason.char_indices().nth(MAX_REASON) {
+        Some((end, _)) => reason[..end].to_owned(),
+        None => reason,
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +125,7 @@ mod tests {
             (odd.calls, odd.bytes_copied, odd.cpu.as_secs()),
             (0, 0, 1_000_000)
         );
-        assert_eq!(odd.reason.as_deref(), Some("a[31mb"));
+        assert_eq!(odd.reason.as_deref(), Some("a\u{fffd}[31m\u{fffd}b"));
         let long = format!(
             r#"{{"requested":"mmap","used":"mmap","reason":"{}"}}"#,
             "é".repeat(5000)

@@ -184,12 +184,12 @@ pub(crate) fn explain(text: &str) -> String {
     json!({ "error": text }).to_string()
 }
 
-/// Reads it. It is printed, so control characters are left out.
+/// Reads it.
 pub(crate) fn explanation(bytes: &[u8]) -> Option<String> {
     let text = text(bytes);
     let explanation = Fields::parse(&text).ok()?.string("error")?;
-    let shown = explanation.chars().filter(|c| !c.is_control());
-    Some(shown.take(MAX_EXPLANATION).collect()).filter(|text: &String| !text.is_empty())
+    Some(explanation.chars().take(MAX_EXPLANATION).collect())
+        .filter(|text: &String| !text.is_empty())
 }
 
 #[cfg(test)]

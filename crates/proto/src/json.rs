@@ -15,6 +15,8 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::shown;
+
 /// Why a JSON message can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
@@ -43,7 +45,8 @@ impl<'a> Fields<'a> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         // No check for the end of the text: the rest of it does not matter.
         Self::deserialize(&mut serde_json::Deserializer::from_str(text))
-            .map_err(|e| ParseError::Syntax(e.to_string()))
+            // It may quote the text.
+            .map_err(|e| ParseError::Syntax(shown::line(&e.to_string())))
     }
 
     fn raw(&self, key: &str) -> Option<&'a str> {
@@ -67,7 +70,18 @@ impl<'a> Fields<'a> {
         text.parse().ok().or_else(|| text.parse().ok().map(narrow))
     }
 
+    /// A text as it may be shown within a line.
     pub(crate) fn string(&self, key: &str) -> Option<String> {
+        self.secret(key).map(|text| shown::line(&text))
+    }
+
+    /// A text as it may be shown, of several lines.
+    pub(crate) fn block(&self, key: &str) -> Option<String> {
+        self.secret(key).map(|text| shown::block(&text))
+    }
+
+    /// A text that is never shown, as it is.
+    pub(crate) fn secret(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.raw(key)?).ok()
     }
 

@@ -47,6 +47,7 @@ mod link;
 pub mod params;
 pub mod results;
 pub mod server;
+pub mod shown;
 pub mod state;
 pub mod stream_id;
 pub mod summary;

@@ -190,15 +190,15 @@ impl Params {
             gro_bf_size: int("gro_bf_size"),
             tos: int("TOS"),
             flowlabel: int("flowlabel"),
-            title: fields.string("title"),
-            extra_data: fields.string("extra_data"),
+            title: fields.block("title"),
+            extra_data: fields.block("extra_data"),
             congestion: fields.string("congestion"),
             get_server_output: int("get_server_output").is_some(),
             udp_counters_64bit: int("udp_counters_64bit").is_some(),
             repeating_payload: int("repeating_payload").is_some(),
             zerocopy: int("zerocopy"),
             dont_fragment: int("dont_fragment"),
-            authtoken: fields.string("authtoken"),
+            authtoken: fields.secret("authtoken"),
             skip_rx_copy: int("skip_rx_copy"),
             extensions: fields
                 .member("extensions")

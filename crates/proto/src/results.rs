@@ -1,5 +1,7 @@
 //! The results: what one end counted, told to the other after the test. The client's come first.
 
+use std::borrow::Cow;
+
 use iperf_model::{
     CopyReport, CpuUsage, Detail, RunTotals, ServerOutput, StreamOutcome, TestConfig, ZeroCopy,
 };
@@ -8,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use crate::json::{Fields, text, wire_number};
-use crate::{ParseError, copies};
+use crate::{ParseError, copies, shown};
 
 /// What one end counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -207,11 +209,13 @@ fn required(fields: &Fields<'_>, key: &'static str) -> Result<i64, ParseError> {
 }
 
 fn server_output(fields: &Fields<'_>) -> Option<ServerOutput> {
-    let json = fields.object("server_output_json").map(str::to_owned);
-    json.map(ServerOutput::Json).or_else(|| {
-        let text = fields.string("server_output_text")?;
-        Some(ServerOutput::Text(text))
-    })
+    let json = fields.object("server_output_json").map(shown::json);
+    json.map(Cow::into_owned)
+        .map(ServerOutput::Json)
+        .or_else(|| {
+            let text = fields.block("server_output_text")?;
+            Some(ServerOutput::Text(text))
+        })
 }
 
 fn object(text: &str) -> Option<Box<RawValue>> {

@@ -236,7 +236,7 @@ fn a_full_test_survives_the_wire() {
     test.udp.counters_64bit = true;
     test.udp.gsro = true;
     test.server_affinity = Some(1024);
-    test.title = Some("a \"title\"\n\u{1}ü".to_owned());
+    test.title = Some("a \"title\"\n\tü".to_owned());
     test.extra_data = Some(String::new());
     test.get_server_output = true;
     let json = Params::from_test(&test).to_json();

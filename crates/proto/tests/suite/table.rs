@@ -260,7 +260,7 @@ fn an_unreadable_explanation_is_none() {
         &b"\xff\xff\xff\xff"[..],
         &frame("{"),
         &frame("{}"),
-        &frame(r#"{"error":"\n"}"#),
+        &frame(r#"{"error":""}"#),
     ] {
         let cookie = Cookie::from_random([1; 36]);
         let mut client = Client::new(cookie, Params::from_test(&test), Deadlines::client(), now);
