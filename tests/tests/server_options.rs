@@ -107,6 +107,35 @@ fn a_test_that_gets_too_fast_is_ended() {
     );
 }
 
+/// The window belongs to the server: it has room for two of these tests, each of which is far shorter.
+#[test]
+fn short_tests_add_up_to_the_limit_of_the_rate() {
+    for client in [Peer::Ours, Peer::New] {
+        let server = Server::start(Peer::Ours, &["--server-bitrate-limit", "10M/60"]);
+        let mut f = Findings::new();
+        for (test, refused) in [(1, false), (2, false), (3, true)] {
+            // A server that still says goodbye to the last client is busy.
+            let end = loop {
+                let end = start_client(client, server.port(), "-n 30M -J").finish(LIMIT);
+                if !complaint(&end).contains("busy") {
+                    break end;
+                }
+            };
+            let said = complaint(&end);
+            let cut = client != Peer::Ours && said.contains("unable to write to stream socket");
+            let as_expected = if refused {
+                said.contains(TOO_FAST) || cut
+            } else {
+                said.is_empty()
+            };
+            f.holds(format!("test {test} of {client}: {said:?}"), as_expected);
+        }
+        let end = server.stop();
+        f.holds("the server says why", end.stderr.contains(TOO_FAST));
+        f.assert_none(end);
+    }
+}
+
 #[test]
 fn tests_above_the_longest_are_refused() {
     let text = Some("client's requested duration exceeds the server's maximum permitted limit");

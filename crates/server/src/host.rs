@@ -10,7 +10,9 @@ use iperf_engine::{Affinity, pin};
 use iperf_model::{
     Buffers, Event, Failure, FailureKind, ServerAuth, ServerConfig, Sink, SocketName,
 };
+use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
+use iperf_proto::server::Server as Machine;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, timeout};
@@ -21,6 +23,7 @@ use crate::greet::{self, Greeted, Refusals};
 use crate::handshake::{self, Candidate, Dropped, Guest};
 use crate::listen::Listener;
 use crate::port_permit::PortPermits;
+use crate::rate_watch::SharedRateWatch;
 use crate::waiting::{Origin, Waiting};
 use crate::{ServerError, listen, session};
 
@@ -62,6 +65,7 @@ pub(crate) struct Host {
     /// Connections accepted so far.
     accepted: u64,
     port_permits: PortPermits,
+    rate: Option<SharedRateWatch>,
     authorizer: Option<Arc<Authorizer>>,
     tests: u64,
     /// Unbounded, so that no task waits with what it has to tell; each tells a thing or two, and their number is bounded.
@@ -81,7 +85,12 @@ impl Host {
         let authorizer = config.auth.as_ref().map(authorizer).transpose()?;
         let listener = listen::listen(&config).await.map_err(ServerError::Listen)?;
         let buffers = listener.buffers().map_err(ServerError::Listen)?;
+        let start = Instant::now();
+        let rate = config
+            .rate_limit
+            .map(|limit| SharedRateWatch::new(limit, start));
         Ok(Self {
+            rate,
             config: Arc::new(config),
             listener,
             buffers,
@@ -190,10 +199,10 @@ impl Host {
                 self.asked.remove(&cookie);
                 self.opening.remove(&cookie);
                 match outcome {
-                    Ok(candidate) => {
-                        self.begin(candidate, stop);
-                        false
-                    }
+                    Ok(candidate) => match self.begin(candidate, stop) {
+                        Ok(()) => false,
+                        Err(dropped) => self.dropped(dropped),
+                    },
                     Err(dropped) => self.dropped(dropped),
                 }
             }
@@ -249,27 +258,36 @@ impl Host {
         });
     }
 
-    /// Gives the floor to a test, or says that it is taken.
-    fn begin(&mut self, candidate: Box<Candidate>, stop: &Stop) {
-        let Some(sink) = self.sink.take() else {
-            tokio::spawn(async move {
-                let Candidate {
-                    mut control,
-                    mut machine,
-                    ..
-                } = *candidate;
-                machine.deny();
-                let _ = control.flush(&mut machine).await;
-                control.close().await;
+    /// Starts a test, or turns its client away: another one runs, or those before have used up the limit of the rate.
+    fn begin(&mut self, candidate: Box<Candidate>, stop: &Stop) -> Result<(), Dropped> {
+        let now = Instant::now();
+        if self
+            .rate
+            .as_ref()
+            .is_some_and(|rate| rate.look().used_up(now))
+        {
+            let error = TestError::Refused(Code::TOTAL_RATE);
+            let explanation = error.explanation();
+            turn_away(candidate, move |machine| {
+                machine.refuse(Code::TOTAL_RATE, 0, explanation.as_deref());
             });
-            return;
+            return Err(Dropped {
+                error: Some(error),
+                had_params: true,
+            });
+        }
+        let Some(sink) = self.sink.take() else {
+            turn_away(candidate, Machine::deny);
+            return Ok(());
         };
         // The others learn that the server is busy when their channel closes.
         self.asked.clear();
         self.opening.clear();
         let (config, knocks) = (self.config.clone(), self.knocks.0.clone());
         let stop = stop.clone();
-        let test = tokio::spawn(async move { session::run(candidate, sink, &config, stop).await });
+        let rate = self.rate.clone();
+        let test =
+            tokio::spawn(async move { session::run(candidate, sink, &config, rate, stop).await });
         tokio::spawn(async move {
             let knock = match test.await {
                 Ok((sink, result)) => Knock::Session(sink, result),
@@ -277,6 +295,7 @@ impl Host {
             };
             let _ = knocks.send(knock);
         });
+        Ok(())
     }
 
     /// Reports a handshake that came to nothing; true when it was the one test of `-1`.
@@ -319,6 +338,20 @@ impl Host {
         }
         ServerError::Interrupted(reason)
     }
+}
+
+/// Tells a client whose streams are open why there is no test.
+fn turn_away(candidate: Box<Candidate>, tell: impl FnOnce(&mut Machine) + Send + 'static) {
+    tokio::spawn(async move {
+        let Candidate {
+            mut control,
+            mut machine,
+            ..
+        } = *candidate;
+        tell(&mut machine);
+        let _ = control.flush(&mut machine).await;
+        control.close().await;
+    });
 }
 
 fn authorizer(auth: &ServerAuth) -> Result<Authorizer, ServerError> {

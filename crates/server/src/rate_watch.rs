@@ -1,49 +1,129 @@
-//! The limit of `--server-bitrate-limit` on a running test. Time is an argument.
+//! The limit of `--server-bitrate-limit` on what a server moves. Time is an argument.
+//!
+//! The window belongs to the server, not to a test: many short tests count as one long one does. The time between tests
+//! counts too, with nothing moved.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use iperf_model::RateLimit;
 
-/// Averages what a test moves over the time of the limit.
+/// A window of 0 is the whole of a test, from this time on.
+const LEAST_TIME: Duration = Duration::from_millis(100);
+
+/// Looks that follow each other sooner count as one, so that no peer can make the samples many.
+const LEAST_APART: Duration = Duration::from_millis(10);
+
+/// The one watch of a server, which the server and the running test look at.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedRateWatch(Arc<Mutex<RateWatch>>);
+
+impl SharedRateWatch {
+    /// Watches a server that starts at `start`.
+    pub(crate) fn new(limit: RateLimit, start: Instant) -> Self {
+        Self(Arc::new(Mutex::new(RateWatch::new(limit, start))))
+    }
+
+    /// The watch. Nobody holds it for longer than a look.
+    pub(crate) fn look(&self) -> MutexGuard<'_, RateWatch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Averages what a server moves over the time of the limit.
 #[derive(Debug)]
 pub(crate) struct RateWatch {
     limit: RateLimit,
-    /// Bytes moved by then, oldest first. The first is never younger than the window, once there is one that old.
+    /// Bytes that all tests had moved by then, oldest first. Only the first is as old as the window.
     samples: VecDeque<(Instant, u64)>,
+    /// Bytes that the tests before the running one moved.
+    before: u64,
 }
 
 impl RateWatch {
-    /// Watches a test that starts at `start`.
-    pub(crate) fn new(limit: RateLimit, start: Instant) -> Self {
+    /// Watches a server that starts at `start`.
+    fn new(limit: RateLimit, start: Instant) -> Self {
         Self {
             limit,
             samples: VecDeque::from([(start, 0)]),
+            before: 0,
         }
     }
 
-    /// Whether the average at `now`, when `bytes` have been moved in both directions, is above the limit. The first
-    /// full window must have passed; a window of 0 is the whole test.
+    /// A test starts.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.before = self.samples.back().map_or(0, |(_, total)| *total);
+        if self.limit.window.is_zero() {
+            self.samples.clear();
+        }
+        self.samples.push_back((now, self.before));
+    }
+
+    /// Whether the average at `now`, when the running test has moved `bytes` in both directions, is above the limit.
     pub(crate) fn exceeded(&mut self, now: Instant, bytes: u64) -> bool {
-        let window = self.limit.window;
-        self.samples.push_back((now, bytes));
-        if window.is_zero() {
-            self.samples.truncate(1);
-        } else {
-            let is_old = |sample: &(Instant, u64)| now.duration_since(sample.0) >= window;
-            while self.samples.get(1).is_some_and(is_old) {
-                self.samples.pop_front();
+        let sample = (now, self.before + bytes);
+        let mut latest = self.samples.iter_mut().rev();
+        match (latest.next(), latest.next()) {
+            (Some(last), Some(previous)) if last.0.duration_since(previous.0) < LEAST_APART => {
+                *last = sample;
             }
+            _ => self.samples.push_back(sample),
         }
-        let Some((since, before)) = self.samples.front() else {
-            return false;
+        self.is_above(now)
+    }
+
+    /// Whether the tests until `now` have used up the window, so that there is room for none.
+    pub(crate) fn used_up(&mut self, now: Instant) -> bool {
+        !self.limit.window.is_zero() && self.is_above(now)
+    }
+
+    fn is_above(&mut self, now: Instant) -> bool {
+        let window = self.limit.window;
+        let (bytes, time) = if window.is_zero() {
+            self.of_test(now)
+        } else {
+            (self.of_window(now), window)
         };
-        let elapsed = now.duration_since(*since);
-        if elapsed < window.max(Duration::from_millis(100)) {
-            return false;
+        8.0 * bytes > self.limit.rate as f64 * time.as_secs_f64()
+    }
+
+    /// Bytes of the running test, and its time.
+    fn of_test(&mut self, now: Instant) -> (f64, Duration) {
+        let last = self.samples.pop_back();
+        self.samples.truncate(1);
+        self.samples.extend(last);
+        let (Some((since, first)), Some((_, last))) = (self.samples.front(), self.samples.back())
+        else {
+            return (0.0, LEAST_TIME);
+        };
+        let time = now.duration_since(*since);
+        if time < LEAST_TIME {
+            return (0.0, LEAST_TIME);
         }
-        let bits = 8.0 * (bytes - before) as f64;
-        bits / elapsed.as_secs_f64() > self.limit.rate as f64
+        ((last - first) as f64, time)
+    }
+
+    /// Bytes of the window that ends at `now`. Between two samples they are taken to have come evenly.
+    fn of_window(&mut self, now: Instant) -> f64 {
+        let age = |sample: &(Instant, u64)| now.duration_since(sample.0);
+        let window = self.limit.window;
+        while self.samples.get(1).is_some_and(|next| age(next) >= window) {
+            self.samples.pop_front();
+        }
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
+            return 0.0;
+        };
+        let bytes = (last.1 - first.1) as f64;
+        let outside = age(first).saturating_sub(window);
+        match self.samples.get(1) {
+            Some(next) if !outside.is_zero() => {
+                let span = next.0.duration_since(first.0);
+                bytes - (next.1 - first.1) as f64 * outside.as_secs_f64() / span.as_secs_f64()
+            }
+            Some(_) => bytes,
+            None => 0.0,
+        }
     }
 }
 
@@ -51,14 +131,19 @@ impl RateWatch {
 mod tests {
     use super::*;
 
-    /// Seconds after which a test is stopped that moves so many bytes in each second.
-    fn stopped_after(window: u64, rates: &[u64]) -> Option<usize> {
+    fn watch(window: u64) -> (RateWatch, Instant) {
         let limit = RateLimit {
             rate: 8000,
             window: Duration::from_secs(window),
         };
         let start = Instant::now();
-        let mut watch = RateWatch::new(limit, start);
+        (RateWatch::new(limit, start), start)
+    }
+
+    /// Seconds after which a test is stopped that moves so many bytes in each second.
+    fn stopped_after(window: u64, rates: &[u64]) -> Option<usize> {
+        let (mut watch, start) = watch(window);
+        watch.begin(start);
         let mut bytes = 0;
         (1..).zip(rates).find_map(|(second, rate)| {
             bytes += rate;
@@ -80,6 +165,12 @@ mod tests {
     }
 
     #[test]
+    fn what_fills_the_window_sooner_is_stopped_sooner() {
+        assert_eq!(stopped_after(5, &[2501; 60]), Some(2));
+        assert_eq!(stopped_after(5, &[5001; 60]), Some(1));
+    }
+
+    #[test]
     fn a_peak_counts_as_part_of_its_window() {
         let mut rates = [900; 30];
         rates[10] = 1400;
@@ -95,5 +186,63 @@ mod tests {
         assert_eq!(stopped_after(0, &rates), Some(10));
         rates[9] = 5000;
         assert_eq!(stopped_after(0, &rates), None);
+    }
+
+    #[test]
+    fn without_a_window_each_test_counts_for_itself() {
+        let (mut watch, start) = watch(0);
+        watch.begin(start);
+        let second = Duration::from_secs(1);
+        assert!(watch.exceeded(start + second, 1001));
+        assert!(!watch.used_up(start + second));
+        watch.begin(start + 2 * second);
+        assert!(!watch.exceeded(start + 3 * second, 1000));
+        assert!(watch.exceeded(start + 4 * second, 2001));
+    }
+
+    /// The window holds 5000 bytes.
+    #[test]
+    fn short_tests_add_up() {
+        let (mut watch, start) = watch(5);
+        let second = Duration::from_secs(1);
+        let mut now = start;
+        for _ in 0..2 {
+            watch.begin(now);
+            now += second / 2;
+            assert!(!watch.exceeded(now, 2500), "5000 bytes have room");
+            assert!(!watch.used_up(now));
+        }
+        watch.begin(now);
+        assert!(watch.exceeded(now + second / 10, 1));
+        assert!(watch.used_up(now + second));
+        // The first test has left the window.
+        let later = now + 5 * second;
+        assert!(!watch.used_up(later));
+        watch.begin(later);
+        assert!(!watch.exceeded(later + second, 2499));
+    }
+
+    #[test]
+    fn a_long_pause_leaves_the_whole_window() {
+        let (mut watch, start) = watch(5);
+        let hour = Duration::from_secs(3600);
+        watch.begin(start + hour);
+        let end = start + hour + Duration::from_secs(1);
+        assert!(
+            !watch.exceeded(end, 5000),
+            "the pause does not count for more"
+        );
+        assert!(watch.exceeded(end, 5001));
+    }
+
+    #[test]
+    fn frequent_looks_keep_few_samples() {
+        let (mut watch, start) = watch(1);
+        watch.begin(start);
+        for millisecond in 0..3000 {
+            assert!(!watch.exceeded(start + Duration::from_millis(millisecond), millisecond));
+        }
+        assert!(watch.samples.len() < 200, "{}", watch.samples.len());
+        assert!(watch.exceeded(start + Duration::from_millis(3001), 3010));
     }
 }

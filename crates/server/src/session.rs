@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::error::TestError;
 use crate::handshake::Candidate;
-use crate::rate_watch::RateWatch;
+use crate::rate_watch::SharedRateWatch;
 
 /// How often a running test is looked at for peers that fell silent.
 const WATCH: Duration = Duration::from_millis(250);
@@ -46,6 +46,7 @@ pub(crate) async fn run(
     candidate: Box<Candidate>,
     mut sink: Box<dyn Sink>,
     config: &ServerConfig,
+    rate: Option<SharedRateWatch>,
     stop: Stop,
 ) -> (Box<dyn Sink>, Result<(), TestError>) {
     let mut output = Output::new(sink.as_mut());
@@ -68,7 +69,7 @@ pub(crate) async fn run(
         lost: None,
         wrong_data: None,
         overtime: None,
-        rate: None,
+        rate,
         parting: None,
     };
     let result = session.drive(streams, stop).await;
@@ -134,7 +135,7 @@ struct Session<'a> {
     wrong_data: Option<TestError>,
     /// When the test must have ended.
     overtime: Option<Instant>,
-    rate: Option<RateWatch>,
+    rate: Option<SharedRateWatch>,
     /// Waits until the client has closed the streams that end in order.
     parting: Option<JoinHandle<()>>,
 }
@@ -200,10 +201,9 @@ impl Session<'_> {
             .await
             .map_err(TestError::Control)?;
         self.phase = Phase::Running(Box::new(prepared.go(start)));
-        self.rate = self
-            .config
-            .rate_limit
-            .map(|limit| RateWatch::new(limit, start));
+        if let Some(rate) = &self.rate {
+            rate.look().begin(start);
+        }
         if let Limit::Seconds(seconds) = self.test.limit {
             let length = Duration::from_secs(u64::from(seconds) + u64::from(self.test.omit));
             self.overtime = Some(start + length + OVERTIME);
@@ -310,8 +310,8 @@ impl Session<'_> {
         }
         if self
             .rate
-            .as_mut()
-            .is_some_and(|rate| rate.exceeded(now, sent + received))
+            .as_ref()
+            .is_some_and(|rate| rate.look().exceeded(now, sent + received))
         {
             return Err(TestError::Refused(Code::TOTAL_RATE));
         }
@@ -357,6 +357,11 @@ impl Session<'_> {
             .complete_at(self.test.block)
             .filter(|_| one_way);
         let end = complete.unwrap_or(end);
+        if let Some(rate) = &self.rate {
+            let (sent, received) = measurement.run().bytes();
+            // What the last moments add counts for the tests to come.
+            let _ = rate.look().exceeded(Instant::now(), sent + received);
+        }
         let (last, totals) = measurement.finish(end);
         self.wrong_data = measurement.run().wrong_data().map(TestError::wrong_data);
         let parting = measurement.part();
