@@ -191,7 +191,8 @@ fn an_idle_server_of_many_tests_goes_on() {
     assert!(client.succeeded() && end.succeeded(), "{client}{end}");
 }
 
-/// A test that is refused is the one test; a handshake that breaks before anything was asked is none.
+/// A test that is refused is the one test, and so is one whose parameters can't be read; a handshake that breaks before
+/// anything was asked is none.
 #[test]
 fn what_counts_as_the_one_test() {
     let server = Server::start(Peer::Ours, &["-1", "--server-max-duration", "1"]);
@@ -204,10 +205,6 @@ fn what_counts_as_the_one_test() {
     drop(Raw::connect(server.port()));
     Raw::connect(server.port()).send(b"GET / HTTP/1.0\r\n\r\n");
     Raw::connect(server.port()).send(&[b'a'; 37]);
-    let mut client = RawClient::up_to_params(server.port());
-    client.control.send(&[0, 0, 0, 5]);
-    client.control.send(b"hello");
-    client.control.drain(LIMIT);
     drop(RawClient::up_to_params(server.port()));
     assert!(
         server.process.is_alive(),
@@ -217,6 +214,27 @@ fn what_counts_as_the_one_test() {
     serves(server.port(), Peer::New, LIMIT).unwrap();
     let end = server.finish(LIMIT);
     assert_eq!(end.code(), Some(0), "{end}");
+}
+
+#[test]
+fn unreadable_parameters_count_as_the_one_test() {
+    for unreadable in [
+        &b"\0\0\0\x05hello"[..],
+        b"\0\0\0\0",
+        b"\x7f\xff\xff\xff",
+        b"GET / HTTP/1.0\r\n\r\n",
+    ] {
+        let server = Server::start(Peer::Ours, &["-1"]);
+        let mut client = RawClient::up_to_params(server.port());
+        client.control.send(unreadable);
+        assert!(client.control.drain(LIMIT), "{unreadable:?}");
+        let end = server.finish(LIMIT);
+        assert_eq!(end.code(), Some(0), "{unreadable:?}\n{end}");
+        assert!(
+            end.stderr.contains("unable to receive parameters"),
+            "{unreadable:?}\n{end}"
+        );
+    }
 }
 
 /// A local port of data connections has no meaning for a server.

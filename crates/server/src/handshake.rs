@@ -72,7 +72,7 @@ pub(crate) struct Guest {
 pub(crate) struct Dropped {
     /// What to report; `None` when the client was only told that the server is busy.
     pub(crate) error: Option<TestError>,
-    /// Whether the client came as far as its parameters: then this counts as the one test of `-1`.
+    /// Whether the client sent parameters, readable or not: then this counts as the one test of `-1`.
     pub(crate) had_params: bool,
 }
 
@@ -139,7 +139,10 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
             let had_params = handshake.test.is_some()
                 || match &error {
                     TestError::Refused(code) => *code != Code::BUSY,
-                    other => matches!(other, TestError::Denied(_)),
+                    other => matches!(
+                        other,
+                        TestError::Denied(_) | TestError::Protocol(Failure::BadParams { .. })
+                    ),
                 };
             match &error {
                 TestError::Interrupted(_) => handshake.machine.terminate(),
