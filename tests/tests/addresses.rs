@@ -122,5 +122,4 @@ fn silent_addresses_share_one_time_limit() {
     let end = Running::start(ends[0].enter(&command)).finish(LIMIT);
     assert_eq!(end.code(), Some(1), "{end}");
     assert!(end.stderr.contains(": Connection timed out"), "{end}");
-    assert!(end.took < Duration::from_secs(10), "{end}");
 }

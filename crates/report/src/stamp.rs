@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
+use iperf_zc::sys::strftime::{CivilTime, strftime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
@@ -32,17 +32,27 @@ impl Stamp {
     pub(crate) fn now(&self) -> String {
         self.format
             .as_ref()
-            .map(|format| strftime(format, &(self.now)()))
+            .map(|format| strftime(format, &civil(&(self.now)())))
             .unwrap_or_default()
     }
 }
 
-/// The time in a `strftime` format with the names of the C locale. What is no conversion stays as it is.
-fn strftime(format: &str, time: &Zoned) -> String {
-    let config = Config::new().custom(PosixCustom::new()).lenient(true);
-    BrokenDownTime::from(time)
-        .to_string_with_config(&config, format)
-        .unwrap_or_default()
+/// A moment as the C library has it.
+fn civil(time: &Zoned) -> CivilTime {
+    let zone = time.time_zone().to_offset_info(time.timestamp());
+    CivilTime {
+        year: time.year().into(),
+        month: time.month().into(),
+        day: time.day().into(),
+        hour: time.hour().into(),
+        minute: time.minute().into(),
+        second: time.second().into(),
+        weekday: time.weekday().to_sunday_zero_offset().into(),
+        day_of_year: time.day_of_year().into(),
+        summer: zone.dst().is_dst(),
+        offset: zone.offset().seconds(),
+        zone: zone.abbreviation().to_owned(),
+    }
 }
 
 /// A date in the form of RFC 1123, in GMT.
@@ -50,7 +60,7 @@ pub(crate) fn rfc1123(at: SystemTime) -> String {
     let time = Timestamp::try_from(at)
         .unwrap_or(Timestamp::UNIX_EPOCH)
         .to_zoned(TimeZone::UTC);
-    strftime("%a, %d %b %Y %H:%M:%S GMT", &time)
+    strftime("%a, %d %b %Y %H:%M:%S GMT", &civil(&time))
 }
 
 /// Milliseconds since 1970.
@@ -86,6 +96,10 @@ mod tests {
             ("%H:%M:%S ", "07:08:09 "),
             ("%F %T%z|", "2026-11-05 07:08:09+0100|"),
             ("%D %x %X ", "11/05/26 11/05/26 07:08:09 "),
+            (
+                "%Ex %OH %P %r %_d %^a %U %e %G ",
+                "11/05/26 07 am 07:08:09 AM  5 THU 44  5 2026 ",
+            ),
             ("plain 100%% ", "plain 100% "),
             ("", ""),
         ] {

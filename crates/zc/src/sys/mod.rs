@@ -10,6 +10,7 @@ pub(crate) mod pipe;
 pub mod sctp;
 pub(crate) mod sealed;
 pub mod sockopt;
+pub mod strftime;
 pub mod tcp_info;
 pub(crate) mod tcp_zerocopy;
 pub mod vsock;
