@@ -21,9 +21,13 @@ struct Secrets(TempDir);
 
 impl Secrets {
     fn new() -> Self {
+        Self::with_bits("2048")
+    }
+
+    fn with_bits(bits: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let secrets = Self(dir);
-        secrets.openssl(&["genrsa", "-out", "private.pem", "2048"]);
+        secrets.openssl(&["genrsa", "-out", "private.pem", bits]);
         secrets.openssl(&["rsa", "-in", "private.pem", "-pubout", "-out", "public.pem"]);
         fs::write(secrets.path("salted"), format!("{{{USER}}}{PASSWORD}")).expect("a file");
         let digest = secrets.openssl(&["dgst", "-sha256", "-r", "salted"]);
@@ -275,6 +279,69 @@ fn logins_are_for_servers_that_ask() {
 }
 
 /// The token names the time of the client. So a token that somebody has seen is of no use for long.
+/// iperf3 takes small keys; here they come with a warning on either end.
+#[test]
+fn a_small_key_is_enough_and_both_ends_warn() {
+    let secrets = Secrets::with_bits("1024");
+    let cases: Vec<Case> = [
+        (Peer::Ours, Peer::Ours, false),
+        (Peer::Ours, Peer::Ours, true),
+        (Peer::Ours, Peer::New, false),
+        (Peer::Ours, Peer::Old, true),
+        (Peer::New, Peer::Ours, false),
+        (Peer::Old, Peer::Ours, true),
+    ]
+    .map(|(client, server, pkcs1)| Case::good(client, server, pkcs1))
+    .into();
+    parallel::each(&cases, 2, |case| case.check(&secrets));
+
+    let key = secrets.path("public.pem");
+    let case = Case::good(Peer::Ours, Peer::Ours, false);
+    let users = ["private.pem", "users.csv"].map(|name| secrets.path(name));
+    let args = [
+        "--rsa-private-key-path",
+        &users[0],
+        "--authorized-users-path",
+        &users[1],
+    ];
+    let server = Server::start(Peer::Ours, &args);
+    let client = case.client(&key, server.port());
+    let server = server.stop();
+    for end in [&client, &server] {
+        let warned = end
+            .stderr
+            .contains("an RSA key of 1024 bits is weak; use 2048 or more");
+        assert!(warned, "{end}");
+    }
+}
+
+/// A server reads a login up to the next white space. Nobody listens on the port, so a connection would be refused.
+#[test]
+fn a_login_that_cannot_be_sent_is_refused_before_connecting() {
+    let secrets = Secrets::new();
+    let port = iperf_tests::Port::reserve();
+    for password in ["two words", "tab\tbed", "line\n", "", &"x".repeat(300)] {
+        let mut command = Peer::Ours.command();
+        command
+            .args(["-c", "127.0.0.1", "-p", &port.number().to_string()])
+            .args([
+                "--username",
+                USER,
+                "--rsa-public-key-path",
+                &secrets.path("public.pem"),
+            ])
+            .env("IPERF3_PASSWORD", password);
+        let end = Running::start(command).finish(LIMIT);
+        let expected = if password.len() < 300 {
+            "the password must be neither empty nor contain white space"
+        } else {
+            "bytes of user name and password together"
+        };
+        assert_eq!((end.code(), end.stdout.as_str()), (Some(1), ""), "{end}");
+        assert!(end.stderr.contains(expected), "{password:?}\n{end}");
+    }
+}
+
 #[test]
 fn a_token_of_another_time_is_worth_nothing() {
     let secrets = Secrets::new();

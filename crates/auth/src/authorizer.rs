@@ -61,6 +61,11 @@ impl Authorizer {
         Ok(Self { key, users, skew })
     }
 
+    /// A warning, where the key is weak.
+    pub fn weakness(&self) -> Option<&str> {
+        self.key.weakness.as_deref()
+    }
+
     /// Whose token this is, as it may be shown, if that user may run a test now.
     ///
     /// Reads the users file and does one RSA operation, about a millisecond of work: in an async program, call it where

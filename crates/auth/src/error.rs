@@ -81,18 +81,33 @@ pub enum KeyProblem {
     /// The file can't be read.
     #[error("{}", reason(.0))]
     Unreadable(#[source] io::Error),
-    /// The file has dashes like PEM, but not its form.
+    /// The file has dashes like PEM, but not its form, or what is in it is no key.
     #[error("the PEM text is damaged")]
     Damaged,
-    /// The file is something else.
-    #[error("the file holds no {0} in PEM form")]
-    Missing(&'static str),
+    /// The file has no key of the kind that is needed.
+    #[error("the file holds no {wanted} in PEM form{}", instead(.found))]
+    Missing {
+        /// What is needed.
+        wanted: &'static str,
+        /// What the blocks of the file are called.
+        found: Vec<String>,
+    },
     /// The key is under a passphrase.
     #[error("the key is encrypted; a key without passphrase is needed")]
     Encrypted,
-    /// The key is of another kind, or its size is not allowed.
-    #[error("not an RSA key of 2048 to 8192 bits")]
-    Unusable,
+    /// The key is for another algorithm.
+    #[error("the key is {0}; an RSA key is needed")]
+    OtherKind(String),
+    /// The key has this many bits.
+    #[error("the RSA key has {0} bits; 1024 to 8192 are possible")]
+    Size(usize),
+}
+
+fn instead(found: &[String]) -> String {
+    match found {
+        [] => String::new(),
+        found => format!(", but {}", found.join(" and ")),
+    }
 }
 
 /// What the system says, without the number that Rust adds.

@@ -17,10 +17,12 @@
 //! Passwords are wiped from memory when they are no longer needed and appear in no message.
 
 mod authorizer;
+mod der;
 mod error;
 mod key;
 mod login;
 mod password;
+mod small;
 mod users;
 
 pub use authorizer::{Authorizer, Denied};

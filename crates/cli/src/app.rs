@@ -184,6 +184,9 @@ impl App<'_> {
 
     fn client(&self, config: &ClientConfig) -> io::Result<bool> {
         let login = login(config)?;
+        if let Some(weakness) = login.as_ref().and_then(Login::weakness) {
+            complain(&format!("warning: {weakness}"));
+        }
         self.run_client(config, login.as_ref(), self.sink().as_mut())
     }
 

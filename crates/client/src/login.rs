@@ -15,19 +15,27 @@ pub struct Login {
 }
 
 impl Login {
-    /// Reads the key, and takes the password from the environment or the terminal.
+    /// Reads the key, and takes the password from the environment or the terminal. What can't be sent, such as a
+    /// password with white space, is an error now and not when the server is connected.
     pub fn prepare(credentials: &Credentials) -> Result<Self, AuthError> {
         let padding = if credentials.pkcs1 {
             Padding::Pkcs1
         } else {
             Padding::Oaep
         };
-        Ok(Self {
+        let login = Self {
             key: PublicKey::load(&credentials.public_key)?,
             user: credentials.username.clone(),
             password: Password::from_env_or_prompt(&credentials.username)?,
             padding,
-        })
+        };
+        login.token()?;
+        Ok(login)
+    }
+
+    /// A warning, where the key is weak.
+    pub fn weakness(&self) -> Option<&str> {
+        self.key.weakness()
     }
 
     /// A token for right now: it names the time, and is worth something for some seconds only.

@@ -360,7 +360,12 @@ fn authorizer(auth: &ServerAuth) -> Result<Authorizer, ServerError> {
     } else {
         Padding::Oaep
     };
-    Authorizer::load(&auth.private_key, &auth.users, auth.skew, padding).map_err(ServerError::Login)
+    let authorizer = Authorizer::load(&auth.private_key, &auth.users, auth.skew, padding)
+        .map_err(ServerError::Login)?;
+    if let Some(weakness) = authorizer.weakness() {
+        warn!("{weakness}");
+    }
+    Ok(authorizer)
 }
 
 async fn idle_until(deadline: Option<Instant>) {
