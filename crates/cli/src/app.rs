@@ -1,6 +1,7 @@
 //! From an invocation to an exit code: opens the output, starts the runtime and runs the job in it.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +29,9 @@ use crate::pidfile::PidFile;
 
 /// How long threads that resolve names or connect may go on after the end: they can't be interrupted.
 const SHUTDOWN: Duration = Duration::from_millis(100);
+
+/// Descriptors that a runtime needs, and some for the start of a test.
+const RUNTIME_FILES: usize = 8;
 
 /// How long output may go on after a signal when nobody reads it. Without a signal it is waited for.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -330,7 +334,13 @@ fn serve_loopback(
 }
 
 /// An end of a test runs on one thread; data streams have threads of their own.
+///
+/// Tokio panics where it gets no descriptors for its signals, so as many are tried first.
 fn runtime() -> io::Result<Runtime> {
+    let spare: io::Result<Vec<File>> = (0..RUNTIME_FILES)
+        .map(|_| File::open("/dev/null"))
+        .collect();
+    drop(spare.map_err(|error| io::Error::other(format!("unable to start: {}", reason(&error))))?);
     Builder::new_current_thread().enable_all().build()
 }
 

@@ -5,15 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use iperf_control::Wire;
+use iperf_control::{Wire, lookup_host, spawn_blocking};
 use iperf_engine::EngineError;
 use iperf_engine::net::{Target, vsock};
 use iperf_model::{ClientConfig, Endpoint, Family, LocalOptions};
 use iperf_proto::Code;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio::task::spawn_blocking;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::race;
@@ -144,11 +143,7 @@ async fn connect_vsock(target: &Target, limit: Duration) -> io::Result<Wire> {
     let deadline = std::time::Instant::now() + limit;
     let goal = target.clone();
     let open = spawn_blocking(move || vsock::open(&goal, deadline));
-    let socket = open
-        .await
-        .map_err(io::Error::other)?
-        .map_err(EngineError::into_io)?
-        .socket;
+    let socket = open.await?.map_err(EngineError::into_io)?.socket;
     match target {
         Target::Hybrid { .. } | Target::Unix { .. } => Wire::unix(socket),
         _ => Wire::vsock(socket),
@@ -216,7 +211,7 @@ async fn connect_one(
 
 /// All addresses of a host, with their scopes.
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    Ok(lookup_host((host, port)).await?.collect())
+    lookup_host(host, port).await
 }
 
 /// The addresses that are of a family; `why` is the option that asks for it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use iperf_control::{Control, Machine, Output, Stop};
+use iperf_control::{Blocking, Control, Machine, Output, Stop, spawn_blocking};
 use iperf_engine::net::Target;
 use iperf_engine::{
     CpuMeter, Due, Ending, EngineError, Measurement, Prepared, Run, RunPlan, Stream, pin,
@@ -21,7 +21,6 @@ use iperf_proto::results::Results;
 use iperf_proto::summary::summarize;
 use rand::Rng;
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, sleep_until};
 use tracing::debug;
 
@@ -73,7 +72,7 @@ enum Phase {
     /// The protocol is at work.
     Handshake,
     /// Data streams are being opened.
-    Opening(JoinHandle<Result<Vec<Stream>, EngineError>>),
+    Opening(Blocking<Result<Vec<Stream>, EngineError>>),
     /// They stand, and their workers wait.
     Opened(Box<Prepared>),
     /// The clock is running, and data flows.
@@ -81,7 +80,7 @@ enum Phase {
     /// The test is over; receivers still empty their sockets.
     Ended(Measurement, RunTotals),
     /// The streams are closed, or those that end in order are waited for.
-    Closed(Option<JoinHandle<()>>),
+    Closed(Option<Blocking<()>>),
 }
 
 struct Driver<'a, 'o> {
@@ -542,7 +541,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         };
         let parted = async {
             if let Some(parting) = parting {
-                // It does not fail, and there would be nobody to tell.
+                // Without a thread the streams are closed at once.
                 let _ = parting.await;
             }
         };
@@ -561,11 +560,10 @@ fn wrong_data(run: &Run) -> Option<ClientError> {
 
 /// The end of the task that opens the streams.
 async fn join(
-    task: Option<&mut JoinHandle<Result<Vec<Stream>, EngineError>>>,
+    task: Option<&mut Blocking<Result<Vec<Stream>, EngineError>>>,
 ) -> Result<Vec<Stream>, EngineError> {
     match task {
-        Some(task) => task.await.unwrap_or_else(|panic| {
-            let source = std::io::Error::other(panic);
+        Some(task) => task.await.unwrap_or_else(|source| {
             Err(EngineError::System {
                 operation: "open the streams",
                 source,

@@ -8,6 +8,7 @@
 //!
 //! Both drivers, the client's and the server's, use it; it knows of the machines only what [`Machine`] says.
 
+mod blocking;
 mod connection;
 mod machine;
 mod output;
@@ -15,6 +16,7 @@ mod own_file;
 mod stop;
 mod wire;
 
+pub use blocking::{Blocking, lookup_host, spawn_blocking};
 pub use connection::{Control, Input};
 pub use machine::Machine;
 pub use output::Output;

@@ -21,9 +21,6 @@ pub enum ServerError {
     /// The CPU of `-A` can't be used.
     #[error("{}", Code::AFFINITY.with_error(.0))]
     Affinity(#[source] io::Error),
-    /// A defect of this program: the task of a test panicked, and took the output with it.
-    #[error("the running test ended in a panic")]
-    Panicked,
     /// The user ended it.
     #[error("{}{}", Code::SERVER_TERMINATED.text(), .0)]
     Interrupted(StopReason),
@@ -78,6 +75,12 @@ pub(crate) enum TestError {
     /// The control connection takes nothing, or broke.
     #[error("the control connection failed: {0}")]
     Control(#[source] io::Error),
+    /// A defect of this program.
+    #[error("the test ended in a panic of this program")]
+    Panicked,
+    /// The login can't be checked: the system gives no thread for it.
+    #[error("unable to check the login: {0}")]
+    LoginUnchecked(#[source] io::Error),
     /// The user ended the server.
     #[error("{}{}", Code::SERVER_TERMINATED.text(), .0)]
     Interrupted(StopReason),
@@ -103,7 +106,7 @@ impl TestError {
     pub(crate) fn code(&self) -> Option<Code> {
         match self {
             Self::Refused(code) => Some(*code),
-            Self::Denied(_) => Some(Code::AUTHORIZATION),
+            Self::Denied(_) | Self::LoginUnchecked(_) => Some(Code::AUTHORIZATION),
             Self::Streams(error) => Some(stream_code(error)),
             Self::StreamsMissing { .. } | Self::HandshakeTooLong(_) => Some(Code::STREAM_ACCEPT),
             Self::StreamLost { sending: true, .. } | Self::Stalled(_) => Some(Code::STREAM_WRITE),
@@ -112,6 +115,7 @@ impl TestError {
             Self::Overtime => Some(Code::SERVER_TIME_LIMIT),
             Self::Protocol(_)
             | Self::ClientTerminated
+            | Self::Panicked
             | Self::Control(_)
             | Self::Interrupted(_) => None,
         }

@@ -76,6 +76,16 @@ pub(crate) struct Dropped {
     pub(crate) had_params: bool,
 }
 
+impl Dropped {
+    /// The handshake's task panicked.
+    pub(crate) fn by_panic() -> Self {
+        Self {
+            error: Some(TestError::Panicked),
+            had_params: false,
+        }
+    }
+}
+
 /// Takes a client through the handshake.
 pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Dropped> {
     let control = Control::new(guest.stream)

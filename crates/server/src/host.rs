@@ -1,5 +1,6 @@
 //! The host: knows who is at the door, who is in the hall and who has the floor.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use iperf_proto::cookie::Cookie;
 use iperf_proto::server::Server as Machine;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 use tracing::{debug, warn};
 
 use crate::error::TestError;
@@ -25,11 +26,18 @@ use crate::listen::Listener;
 use crate::port_permit::PortPermits;
 use crate::rate_watch::SharedRateWatch;
 use crate::waiting::{Origin, Waiting};
+use crate::watch::{self, SharedSink};
 use crate::{ServerError, listen, session};
 
 /// Connections whose cookie is awaited, handshakes whose parameters are, and handshakes whose data connections are: so
 /// many of each.
 const MAX_WAITING: usize = 512;
+
+/// How often to log such an error.
+const WARN_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long to accept no connections after an error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a test that is told to stop may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -44,7 +52,7 @@ enum Knock {
     Handshake(Cookie, Result<Box<Candidate>, Dropped>),
     /// The running test ended.
     Session(Box<dyn Sink>, Result<(), TestError>),
-    /// The running test's task panicked, and the sink is gone with it.
+    /// The running test's task panicked.
     Lost,
 }
 
@@ -55,6 +63,8 @@ pub(crate) struct Host {
     buffers: Option<Buffers>,
     /// Here while no test runs.
     sink: Option<Box<dyn Sink>>,
+    /// The same, for the case that a test does not give it back.
+    spare: Option<SharedSink>,
     /// Connections without a cookie, by number. They are closed when what is kept here is dropped.
     greetings: Waiting<u64, oneshot::Sender<()>>,
     /// Handshakes without parameters, with the way to hand them their data connections. They end when it is dropped.
@@ -62,6 +72,10 @@ pub(crate) struct Host {
     /// Handshakes with parameters, which open their data connections.
     opening: Waiting<Cookie, mpsc::Sender<Greeted>>,
     refusals: Refusals,
+    /// When to accept connections again, after an error.
+    accept_again: Option<Instant>,
+    /// When that was last logged.
+    accept_warned: Option<Instant>,
     /// Connections accepted so far.
     accepted: u64,
     port_permits: PortPermits,
@@ -95,6 +109,9 @@ impl Host {
             listener,
             buffers,
             sink: None,
+            spare: None,
+            accept_again: None,
+            accept_warned: None,
             greetings: Waiting::new(MAX_WAITING),
             asked: Waiting::new(MAX_WAITING),
             opening: Waiting::new(MAX_WAITING),
@@ -114,7 +131,9 @@ impl Host {
         mut stop: Stop,
         ready: impl FnOnce(Option<SocketAddr>),
     ) -> Result<(), ServerError> {
-        self.sink = Some(sink);
+        let sink = SharedSink::new(sink);
+        self.spare = Some(sink.clone());
+        self.sink = Some(Box::new(sink));
         ready(self.listener.address());
         self.announce();
         loop {
@@ -125,24 +144,34 @@ impl Host {
                 biased;
                 reason = stop.wait() => return Err(self.farewell(reason).await),
                 Some(knock) = self.knocks.1.recv() => {
-                    if self.answer(knock, &stop)? {
+                    if self.answer(knock, &stop) {
                         return Ok(());
                     }
                 }
-                accepted = self.listener.accept() => {
-                    match accepted {
-                        Ok((stream, peer)) => self.greet(stream, peer),
-                        Err(error) => {
-                            warn!(%error, "can't accept a connection");
-                            sleep(Duration::from_millis(100)).await;
-                        }
-                    }
+                accepted = self.listener.accept(), if self.accept_again.is_none() => {
+                    self.accepted(accepted);
                 }
+                () = idle_until(self.accept_again) => self.accept_again = None,
                 () = idle_until(idle) => {
                     debug!("no test within the idle time-out");
                     if self.config.one_off {
                         return Ok(());
                     }
+                }
+            }
+        }
+    }
+
+    /// Takes a connection. An error is most often a lack of descriptors, which others may give back.
+    fn accepted(&mut self, accepted: io::Result<(Wire, SocketName)>) {
+        match accepted {
+            Ok((stream, peer)) => self.greet(stream, peer),
+            Err(error) => {
+                let now = Instant::now();
+                self.accept_again = Some(now + ACCEPT_PAUSE);
+                if self.accept_warned.is_none_or(|at| now - at >= WARN_PAUSE) {
+                    self.accept_warned = Some(now);
+                    warn!(%error, "can't accept connections");
                 }
             }
         }
@@ -173,15 +202,17 @@ impl Host {
         let (entry, displaced) = oneshot::channel();
         self.greetings.insert(order, Origin::of(&peer), entry);
         let (knocks, refusals) = (self.knocks.0.clone(), self.refusals.clone());
-        tokio::spawn(async move {
+        let name = peer.clone();
+        let lost = move || Knock::Greeted(None, name, order);
+        watch::spawn(knocks, lost, async move {
             let greeted = greet::read_cookie(stream, order, displaced, refusals).await;
-            let _ = knocks.send(Knock::Greeted(greeted, peer, order));
+            Knock::Greeted(greeted, peer, order)
         });
     }
 
     /// Reacts to what a task tells; true when the server is done.
-    fn answer(&mut self, knock: Knock, stop: &Stop) -> Result<bool, ServerError> {
-        Ok(match knock {
+    fn answer(&mut self, knock: Knock, stop: &Stop) -> bool {
+        match knock {
             Knock::Greeted(greeted, peer, order) => {
                 self.greetings.remove(&order);
                 if let Some(greeted) = greeted {
@@ -214,9 +245,19 @@ impl Host {
                 }
                 self.config.one_off
             }
-            // Better no server than one that is busy for ever.
-            Knock::Lost => return Err(ServerError::Panicked),
-        })
+            Knock::Lost => {
+                self.sink = self
+                    .spare
+                    .clone()
+                    .map(|sink| Box::new(sink) as Box<dyn Sink>);
+                self.tell(&Event::Failed(TestError::Panicked.failure()));
+                self.tell(&Event::TestFinished);
+                if !self.config.one_off {
+                    self.announce();
+                }
+                self.config.one_off
+            }
+        }
     }
 
     /// Finds the place of a connection: with its handshake, as a new one, or outside.
@@ -252,9 +293,11 @@ impl Host {
                 let _ = accepted.send(Knock::Accepted(accepted_cookie));
             }),
         };
-        tokio::spawn(async move {
+        let lost_cookie = cookie.clone();
+        let lost = move || Knock::Handshake(lost_cookie, Err(Dropped::by_panic()));
+        watch::spawn(knocks, lost, async move {
             let outcome = handshake::run(guest, stop).await;
-            let _ = knocks.send(Knock::Handshake(cookie, outcome));
+            Knock::Handshake(cookie, outcome)
         });
     }
 
@@ -286,14 +329,9 @@ impl Host {
         let (config, knocks) = (self.config.clone(), self.knocks.0.clone());
         let stop = stop.clone();
         let rate = self.rate.clone();
-        let test =
-            tokio::spawn(async move { session::run(candidate, sink, &config, rate, stop).await });
-        tokio::spawn(async move {
-            let knock = match test.await {
-                Ok((sink, result)) => Knock::Session(sink, result),
-                Err(_) => Knock::Lost,
-            };
-            let _ = knocks.send(knock);
+        watch::spawn(knocks, || Knock::Lost, async move {
+            let (sink, result) = session::run(candidate, sink, &config, rate, stop).await;
+            Knock::Session(sink, result)
         });
         Ok(())
     }

@@ -22,6 +22,7 @@ mod side_door;
 mod terms;
 mod udp_door;
 mod waiting;
+mod watch;
 
 use std::net::SocketAddr;
 

@@ -4,11 +4,11 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use iperf_control::Wire;
+use iperf_control::{Wire, lookup_host};
 use iperf_engine::net;
 use iperf_model::{Buffers, Family, Listen, ServerConfig, SocketName};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::TcpListener;
 use tokio_vsock::{VsockAddr, VsockListener};
 
 use crate::hybrid::HybridListener;
@@ -119,7 +119,7 @@ async fn addresses(config: &ServerConfig, port: u16) -> io::Result<Vec<(SocketAd
             Family::V6 => vec![v6(true)],
         });
     };
-    let found = lookup_host((host.as_str(), port)).await?;
+    let found = lookup_host(host, port).await?.into_iter();
     Ok(found
         .filter(|address| match config.local.family {
             Family::Any => true,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_control::{Control, Machine, Output, Stop};
+use iperf_control::{Blocking, Control, Machine, Output, Stop, spawn_blocking};
 use iperf_engine::{CpuMeter, Due, Measurement, Prepared, RunPlan, pin};
 use iperf_model::{
     Event, Limit, Peer, RunTotals, ServerConfig, Sink, TestBegan, TestConfig, TestStarted,
@@ -14,7 +14,6 @@ use iperf_proto::results::Results;
 use iperf_proto::server::{Action, Server};
 use iperf_proto::summary::summarize;
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, sleep_until};
 use tracing::{debug, warn};
 
@@ -137,7 +136,7 @@ struct Session<'a> {
     overtime: Option<Instant>,
     rate: Option<SharedRateWatch>,
     /// Waits until the client has closed the streams that end in order.
-    parting: Option<JoinHandle<()>>,
+    parting: Option<Blocking<()>>,
 }
 
 impl Session<'_> {
@@ -394,7 +393,7 @@ impl Session<'_> {
         }
         let parted = async {
             if let Some(parting) = parting {
-                // It does not fail, and there would be nobody to tell.
+                // Without a thread the streams are closed at once.
                 let _ = parting.await;
             }
         };

@@ -4,17 +4,17 @@
 //! They begin with the cookie, as a TCP connection does. The runtime has no types for them, but on SCTP sockets of the
 //! one-to-one style every call that its TCP types make does the same, and so it is with vsock's two types of sockets.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use iperf_control::spawn_blocking;
 use iperf_engine::EngineError;
 use iperf_engine::net::{StreamPlan, sctp, vsock};
 use iperf_proto::cookie::Cookie;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_vsock::VsockListener;
 use tracing::{debug, warn};
@@ -56,7 +56,7 @@ impl SideDoor {
         // The names of -X may have to be looked up.
         let socket = match spawn_blocking(move || sctp::listen(address, &plan)).await {
             Ok(socket) => socket?,
-            Err(panic) => return Err(watch(io::Error::other(panic))),
+            Err(error) => return Err(watch(error)),
         };
         let listener = socket
             .set_nonblocking(true)

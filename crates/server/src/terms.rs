@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use iperf_auth::Authorizer;
+use iperf_control::spawn_blocking;
 use iperf_model::{Direction, Limit, Listen, ServerConfig, TestConfig, Transport};
 use iperf_proto::code::Code;
 use iperf_proto::params::Params;
@@ -31,13 +32,13 @@ pub(crate) async fn authorize(
         drop(permit);
         result
     };
-    match tokio::task::spawn_blocking(check).await {
+    match spawn_blocking(check).await {
         Ok(Ok(user)) => {
             info!(user, "logged in");
             Ok(())
         }
         Ok(Err(denied)) => Err(TestError::Denied(denied)),
-        Err(_) => Err(TestError::Refused(Code::AUTHORIZATION)),
+        Err(error) => Err(TestError::LoginUnchecked(error)),
     }
 }
 

@@ -1,0 +1,83 @@
+//! Work that blocks, on a thread of its own. A thread that the system refuses is an error here, and a panic in
+//! `tokio::task::spawn_blocking`.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+/// The end of such work, to be awaited. Dropping it does not end the work.
+#[derive(Debug)]
+pub struct Blocking<T>(Result<oneshot::Receiver<T>, Option<io::Error>>);
+
+/// Runs `work` on a thread of its own, from now on.
+pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
+    let (sender, receiver) = oneshot::channel();
+    let thread = thread::Builder::new()
+        .name("iperf-blocking".to_owned())
+        .spawn(move || {
+            // Nobody may wait for it any more.
+            drop(sender.send(work()));
+        });
+    Blocking(
+        thread
+            .map(|_| receiver)
+            .map_err(|error| Some(refused(&error))),
+    )
+}
+
+fn refused(error: &io::Error) -> io::Error {
+    let text = error.to_string();
+    let reason = text.split(" (os error").next().unwrap_or_default();
+    io::Error::new(error.kind(), format!("unable to start a thread: {reason}"))
+}
+
+impl<T> Future for Blocking<T> {
+    type Output = io::Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let ended = || io::Error::other("a thread has panicked");
+        match &mut self.0 {
+            Ok(receiver) => Pin::new(receiver)
+                .poll(context)
+                .map(|result| result.map_err(|_| ended())),
+            Err(error) => Poll::Ready(Err(error.take().unwrap_or_else(ended))),
+        }
+    }
+}
+
+/// The addresses of a host. A name is looked up on a thread of its own, which may take any time.
+pub async fn lookup_host(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let host = host.to_owned();
+    spawn_blocking(move || Ok((host.as_str(), port).to_socket_addrs()?.collect())).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_work_is_done_and_a_panic_is_an_error() {
+        assert_eq!(spawn_blocking(|| 7).await.unwrap(), 7);
+        let error = spawn_blocking(|| panic!("as the test wants it"));
+        assert_eq!(
+            error.await.unwrap_err().to_string(),
+            "a thread has panicked"
+        );
+    }
+
+    #[tokio::test]
+    async fn addresses_and_names_have_addresses() {
+        let address = "192.0.2.1:7".parse().unwrap();
+        assert_eq!(lookup_host("192.0.2.1", 7).await.unwrap(), [address]);
+        assert!(!lookup_host("localhost", 7).await.unwrap().is_empty());
+        assert!(lookup_host("no.such.name.invalid", 7).await.is_err());
+    }
+}
