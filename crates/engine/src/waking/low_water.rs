@@ -12,6 +12,9 @@
 //! worth, so the mark is what comes in one millisecond, and at the most two milliseconds' worth is not counted yet.
 //! When the sender stops, no mark is ever reached; so a read with a mark has a time-out, which gives what is there
 //! and lowers the mark at once. Below 100 Mbit/s there is no mark and no time-out.
+//!
+//! What waits for a mark keeps TCP's window closed by as much. Where the window is what limits the stream, that would
+//! cost throughput, so there is no mark when what is on its way (rate × round trip) fills half of the window.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -153,7 +156,9 @@ impl LowWater {
         let Some(wanted) = mark.look(now) else {
             return;
         };
-        let wanted = wanted.min(self.room).min(buffer.half(socket));
+        let wanted = wanted
+            .min(self.room)
+            .min(buffer.most(socket, mark.rate.last()));
         if wanted != std::mem::replace(&mut mark.bytes, wanted) && !self.set(socket, wanted) {
             self.state = State::Off;
         }
@@ -197,25 +202,90 @@ impl Buffer {
         }
     }
 
+    /// The largest mark that leaves a sender of so many bytes per second what it needs.
+    fn most(self, socket: &Socket, rate: u64) -> usize {
+        match self {
+            Self::Tcp => TcpInfo::read(socket.as_fd()).map_or(NO_MARK, |info| beside(rate, &info)),
+            Self::Vsock | Self::Other => self.half(socket),
+        }
+    }
+
     /// Half of what it holds. The other half is what the sender goes on with meanwhile.
     fn half(self, socket: &Socket) -> usize {
         let half = match self {
             Self::Vsock => vsock::buffer_size(socket.as_fd())
                 .map_or(0, |bytes| usize::try_from(bytes / 2).unwrap_or(usize::MAX)),
-            // How much of `SO_RCVBUF` is for the kernel's own accounts changes with the segments that come.
-            Self::Tcp => {
-                TcpInfo::read(socket.as_fd()).map_or(0, |info| info.rcv_ssthresh as usize / 2)
-            }
             // Half of `SO_RCVBUF` is for the kernel's own accounts (socket(7)).
-            Self::Other => socket.recv_buffer_size().unwrap_or(0) / 4,
+            Self::Tcp | Self::Other => socket.recv_buffer_size().unwrap_or(0) / 4,
         };
         half.max(NO_MARK)
     }
 }
 
+/// The largest mark beside what is on its way to a TCP receiver at a rate in bytes per second: half of what is left of
+/// its window, if that is more than what is on its way. How much of `SO_RCVBUF` is for the kernel's own accounts
+/// changes with the segments that come, so the window is what the kernel is ready to open.
+fn beside(rate: u64, info: &TcpInfo) -> usize {
+    let window = u64::from(info.rcv_ssthresh);
+    let micros = info.min_rtt.unwrap_or(info.rtt);
+    let on_its_way = u128::from(rate) * u128::from(micros) / 1_000_000;
+    let on_its_way = u64::try_from(on_its_way).unwrap_or(u64::MAX);
+    if on_its_way > window / 2 {
+        return NO_MARK;
+    }
+    usize::try_from((window - on_its_way) / 2).map_or(NO_MARK, |most| most.max(NO_MARK))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the kernel says of a window in bytes and a round trip in microseconds.
+    fn path(window: u32, rtt: u32) -> TcpInfo {
+        TcpInfo {
+            rcv_ssthresh: window,
+            min_rtt: Some(rtt),
+            ..TcpInfo::default()
+        }
+    }
+
+    #[test]
+    fn there_is_no_mark_where_the_window_is_the_limit() {
+        for window in [64 << 10, 128 << 10, 256 << 10, 512 << 10, 6 << 20] {
+            for rtt in [2_000, 5_000, 10_000, 20_000] {
+                // As much as such a window lets through, and a tenth less.
+                let rate = u64::from(window) * 1_000_000 / u64::from(rtt);
+                for rate in [rate, rate * 9 / 10] {
+                    assert_eq!(beside(rate, &path(window, rtt)), NO_MARK, "{window} {rtt}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_open_wide_has_a_mark() {
+        // Loopback: next to nothing is on its way.
+        let most = beside(40 * GBIT, &path(3 << 20, 30));
+        assert!(most > 1 << 20, "{most}");
+        // The kernel lets a window grow to twice what comes in a round trip, and a little more.
+        let rtt = 20_000;
+        let window = 2 * GBIT * u64::from(rtt) / 1_000_000 + 16 * 1448;
+        let most = beside(GBIT, &path(u32::try_from(window).unwrap(), rtt));
+        assert!(most >= worth(GBIT), "{most}");
+    }
+
+    #[test]
+    fn a_mark_is_never_more_than_half_of_the_window() {
+        for window in [0, 1, 1000, 65_536, u32::MAX] {
+            for (rate, rtt) in [(0, 0), (GBIT, 30), (40 * GBIT, 30), (u64::MAX, u32::MAX)] {
+                let most = beside(rate, &path(window, rtt));
+                assert!(
+                    most <= (window as usize / 2).max(NO_MARK),
+                    "{window}: {most}"
+                );
+            }
+        }
+    }
 
     const GBIT: u64 = 125_000_000;
 

@@ -38,6 +38,8 @@ pub struct TcpInfo {
     pub bytes_received: Option<u64>,
     /// Bytes in the send queue that were never sent (Linux 4.6).
     pub notsent_bytes: Option<u32>,
+    /// Shortest round-trip time seen, in microseconds (Linux 4.6).
+    pub min_rtt: Option<u32>,
     /// Reordering events seen since the socket was opened (Linux 4.19).
     pub reord_seen: Option<u32>,
     /// Window that the peer advertises, in bytes (Linux 5.4).
@@ -74,6 +76,8 @@ impl TcpInfo {
             bytes_acked: u64_at(120),
             bytes_received: u64_at(128),
             notsent_bytes: u32_at(144),
+            // `~0` before the first measurement.
+            min_rtt: u32_at(148).filter(|rtt| *rtt != u32::MAX),
             reord_seen: u32_at(220),
             snd_wnd: u32_at(228),
         }
@@ -97,6 +101,7 @@ mod tests {
         let info = TcpInfo::read(server.as_fd()).unwrap();
         assert_eq!(info.bytes_received, Some(1000));
         assert!(info.snd_mss > 0 && info.pmtu > 0);
+        assert!(info.min_rtt.is_some_and(|rtt| rtt < 10_000_000));
     }
 
     #[test]
@@ -106,6 +111,8 @@ mod tests {
         let info = TcpInfo::parse(&bytes);
         assert_eq!(info.total_retrans, 9);
         assert_eq!((info.bytes_acked, info.snd_wnd), (None, None));
+        assert_eq!(info.min_rtt, None);
+        assert_eq!(TcpInfo::parse(&[0xff; 248]).min_rtt, None);
         assert_eq!(TcpInfo::parse(&[]), TcpInfo::default());
     }
 }
