@@ -6,7 +6,7 @@
 //! bytes, blocks below 64 KiB      what is due in 250 µs
 //! bytes, larger blocks            what is due in 2 ms: half of what a block costs at 1 Gbit/s is waking two processes
 //! datagrams, up to 500 Mbit/s     what is due in 50 µs; timers are not more exact than that
-//! datagrams, above                what is due in 250 µs
+//! datagrams, above                what is due in 125 µs: a late wake-up may double it, and queues of 250 µs take that
 //! datagrams with --no-gso         one
 //! ```
 //!
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 /// What goes together.
 const SHORT: Duration = Duration::from_micros(50);
+const DATAGRAMS: Duration = Duration::from_micros(125);
 const QUANTUM: Duration = Duration::from_micros(250);
 /// The same for blocks of at least [`LARGE`] bytes, which no datagram has.
 const LARGE_QUANTUM: Duration = Duration::from_millis(2);
@@ -53,7 +54,8 @@ pub(crate) fn quantum(rate: u64, burst: Option<u16>, block: u32, kind: BlockKind
             // To the nearest number: 128 KiB at 1 Gbit/s are a little more than a millisecond's worth.
             (bits(LARGE_QUANTUM) + each / 2) / each
         }
-        BlockKind::Bytes | BlockKind::Datagram => bits(QUANTUM) / each,
+        BlockKind::Datagram => bits(DATAGRAMS) / each,
+        BlockKind::Bytes => bits(QUANTUM) / each,
     };
     let blocks = u32::try_from(blocks).unwrap_or(u32::MAX).max(1);
     if kind != BlockKind::Bytes && blocks < LEAST_TOGETHER {
@@ -66,6 +68,8 @@ pub(crate) fn quantum(rate: u64, burst: Option<u16>, block: u32, kind: BlockKind
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::pacer::{Grant, Pacer};
+    use std::time::Instant;
 
     const MBIT: u64 = 1_000_000;
 
@@ -84,7 +88,7 @@ mod tests {
     #[test]
     fn datagrams_go_one_by_one_up_to_500_mbit() {
         let of = |rate| quantum(rate * MBIT, None, 1448, BlockKind::Datagram);
-        assert_eq!([10, 94, 200, 500, 501, 1_000].map(of), [1, 1, 1, 1, 10, 21]);
+        assert_eq!([10, 94, 200, 500, 501, 1_000].map(of), [1, 1, 1, 1, 5, 10]);
     }
 
     #[test]
@@ -92,8 +96,71 @@ mod tests {
         let of = |rate, block| quantum(rate * MBIT, None, block, BlockKind::Datagram);
         // 3.9 and 4.9 datagrams of 64 bytes in 50 µs.
         assert_eq!([of(40, 64), of(50, 64), of(400, 64)], [1, 4, 39]);
-        // 3.9 datagrams of 8000 bytes in 250 µs.
-        assert_eq!([of(1_000, 8_000), of(2_000, 8_000)], [1, 7]);
+        // 3.9 datagrams of 4000 bytes in 125 µs.
+        assert_eq!([of(1_000, 4_000), of(2_000, 4_000)], [1, 7]);
+    }
+
+    /// How late the wake-ups of a machine that is not idle are, in microseconds.
+    const LATE: [u64; 7] = [60, 20, 75, 60, 5, 60, 140];
+
+    /// How many of the datagrams of a second a drop-tail queue of so many loses before a link of `link` bits per second.
+    fn lost(link: u64, queue: u32, kind: BlockKind) -> u32 {
+        const BLOCK: u32 = 1448;
+        let rate = link / 100 * 94;
+        let start = Instant::now();
+        let mut pacer = Pacer::new(start, Some(rate), None, BLOCK, kind).unwrap();
+        // With the headers of UDP, IPv4 and Ethernet.
+        let wire_time = Duration::from_nanos(8 * (u64::from(BLOCK) + 42) * 1_000_000_000 / link);
+        let (mut now, mut wakes, mut lost) = (start, 0, 0);
+        // When the link has sent what it has.
+        let mut idle = start;
+        while now < start + Duration::from_secs(1) {
+            match pacer.grant(now) {
+                Grant::Wait(due) => {
+                    now = due + Duration::from_micros(LATE[wakes % LATE.len()]);
+                    wakes += 1;
+                }
+                Grant::Blocks(blocks) => {
+                    for _ in 0..blocks {
+                        pacer.sent(BLOCK as usize);
+                        // One is on the link, the others wait.
+                        if idle.saturating_duration_since(now) > wire_time * queue {
+                            lost += 1;
+                        } else {
+                            idle = idle.max(now) + wire_time;
+                        }
+                    }
+                }
+            }
+        }
+        lost
+    }
+
+    #[test]
+    fn short_queues_lose_no_more_than_of_datagrams_that_go_one_by_one() {
+        for link in [100, 200, 300, 500] {
+            for queue in [2, 3, 5, 10, 20, 50, 100] {
+                let of = |kind| lost(link * MBIT, queue, kind);
+                let (ours, one_by_one) = (of(BlockKind::Datagram), of(BlockKind::LoneDatagram));
+                assert!(
+                    ours <= one_by_one,
+                    "{link} Mbit/s, {queue}: {ours}, {one_by_one}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn queues_of_a_quarter_of_a_millisecond_lose_nothing() {
+        for (link, queue) in [(600, 13), (1_000, 21), (2_500, 53), (10_000, 210)] {
+            assert_eq!(
+                lost(link * MBIT, queue, BlockKind::Datagram),
+                0,
+                "{link} Mbit/s"
+            );
+        }
+        // The test can tell.
+        assert!(lost(1_000 * MBIT, 2, BlockKind::Datagram) > 1_000);
     }
 
     #[test]

@@ -144,12 +144,12 @@ mod tests {
             })
         };
         assert_eq!(of(None, None, None), usize::MAX);
-        assert_eq!(of(Some(1_000_000_000), None, None), 21);
+        assert_eq!(of(Some(1_000_000_000), None, None), 10);
         assert_eq!(of(Some(10_000_000), None, None), 1);
         assert_eq!(of(Some(10_000_000), Some(7), None), 7);
-        assert_eq!(of(None, None, Some(1_000_000_000)), 21);
+        assert_eq!(of(None, None, Some(1_000_000_000)), 10);
         assert_eq!(of(Some(1_000_000_000), None, Some(100_000_000)), 1);
-        assert_eq!(of(Some(2_000_000_000), None, Some(1_000_000_000)), 21);
+        assert_eq!(of(Some(2_000_000_000), None, Some(1_000_000_000)), 10);
         // Two or three that go together spare little, and a short queue drops them.
         assert_eq!(of(Some(10_000_000), Some(3), None), 1);
         assert_eq!(of(Some(500_000_000), None, None), 1);
