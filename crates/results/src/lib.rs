@@ -15,6 +15,7 @@ mod metric;
 mod open;
 mod readers;
 mod record;
+pub mod stats;
 mod tool;
 
 pub use error::{ReadError, ReadErrorKind};
