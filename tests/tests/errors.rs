@@ -130,6 +130,46 @@ fn a_local_address_device_or_family_that_cannot_be_used_is_named() {
     assert!(end.stderr.contains(message), "{end}");
 }
 
+/// A disk that is full, or a directory, is no matter of the socket.
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    const FULL: &str = "unable to write the file of -F: No space left on device";
+    let server = Server::start(Peer::Ours, &["-F", "/dev/full"]);
+    let end = start_client(Peer::Ours, server.port(), "-t 1").finish(LIMIT);
+    assert_eq!(end.code(), Some(1), "{end}");
+    let server = server.stop();
+    for end in [&end, &server] {
+        assert!(end.stderr.contains(FULL), "{end}");
+    }
+    let server = Server::start(Peer::Ours, &[]);
+    for (args, message) in [
+        ("-t 1 -R -F /dev/full", FULL),
+        (
+            "-t 1 -F /",
+            "unable to open the file of -F: /: is a directory",
+        ),
+    ] {
+        let end = start_client(Peer::Ours, server.port(), args).finish(LIMIT);
+        assert_eq!(end.code(), Some(1), "{end}");
+        assert!(end.stderr.contains(message), "{end}");
+    }
+}
+
+#[test]
+fn the_path_of_a_socket_that_is_too_long_is_named_with_its_length() {
+    let path = format!("/tmp/{}", "x".repeat(115));
+    let message = format!("the path {path} has 120 bytes, and that of a socket at most 107");
+    for args in [
+        format!("-c unix:{path}"),
+        format!("-c {path} --vsock"),
+        format!("-s --vsock -B unix:{path}"),
+    ] {
+        let end = run(Peer::Ours, &args);
+        assert_eq!(end.code(), Some(1), "{end}");
+        assert!(end.stderr.contains(&message), "{end}");
+    }
+}
+
 #[test]
 fn a_server_of_another_kind_is_suspected() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -80,7 +80,7 @@ pub const DIFFERENCES: &[Difference] = &[
         args: &["-c host -b 1e30"],
         iperf3: Accepted("any rate, or no limit"),
         here: Refused(
-            "parameter error - invalid value '1e30' for -b/--bitrate: must be from 0 to less than 2^63 bits per second",
+            "parameter error - invalid value '1e30' for -b/--bitrate: must be from 0 to 9223372036854775807 bits per second",
         ),
         why: HUGE,
     },
@@ -97,7 +97,7 @@ pub const DIFFERENCES: &[Difference] = &[
         args: &["-c host -b -5M"],
         iperf3: Accepted("no limit"),
         here: Refused(
-            "parameter error - invalid value '-5M' for -b/--bitrate: must be from 0 to less than 2^63 bits per second",
+            "parameter error - invalid value '-5M' for -b/--bitrate: must be from 0 to 9223372036854775807 bits per second",
         ),
         why: NEGATIVE,
     },
@@ -105,7 +105,7 @@ pub const DIFFERENCES: &[Difference] = &[
         args: &["-c host -n -5"],
         iperf3: Accepted("a huge number of bytes"),
         here: Refused(
-            "parameter error - invalid value '-5' for -n/--bytes: must be from 0 to less than 2^63",
+            "parameter error - invalid value '-5' for -n/--bytes: must be from 0 to 9223372036854775807",
         ),
         why: NEGATIVE,
     },
@@ -129,8 +129,8 @@ pub const DIFFERENCES: &[Difference] = &[
         args: &["-c host -b 0.5"],
         iperf3: Accepted("no limit"),
         here: Refused(
-            "parameter error - invalid value '0.5' for -b/--bitrate: must be 0 for no limit, or from 1 to less than \
-             2^63 bits per second",
+            "parameter error - invalid value '0.5' for -b/--bitrate: must be 0 for no limit, or from 1 to \
+             9223372036854775807 bits per second",
         ),
         why: "rounded down to 0 it would mean the opposite of a small number",
     },

@@ -199,9 +199,11 @@ impl<'a> Value<'a> {
         let (number, rest) = units::parse_decimal(self.str()?)?;
         if is_fraction(number) {
             // Rounded down it would be 0, which is no limit.
-            return Err(self.refuse("0 for no limit, or from 1 to less than 2^63 bits per second"));
+            return Err(
+                self.refuse("0 for no limit, or from 1 to 9223372036854775807 bits per second")
+            );
         }
-        let outside = self.refuse("from 0 to less than 2^63 bits per second");
+        let outside = self.refuse("from 0 to 9223372036854775807 bits per second");
         self.scaled(number, rest.is_empty(), &(0..=i64::MAX), outside)
     }
 
@@ -214,7 +216,7 @@ impl<'a> Value<'a> {
     ) -> Result<T, ParameterError> {
         let read = round_down(number);
         match T::try_from(read) {
-            Ok(read_as) if range.contains(&read) && read != i64::MAX && !number.is_nan() => {
+            Ok(read_as) if range.contains(&read) && number <= LARGEST => {
                 if !exact {
                     self.note(&read_as);
                 }
@@ -224,6 +226,9 @@ impl<'a> Value<'a> {
         }
     }
 }
+
+/// The largest whole number, 2^63 - 1, as it is read: there is no nearer floating-point number.
+const LARGEST: f64 = 9_223_372_036_854_775_808.0;
 
 /// Whether a number becomes 0 when it is rounded down, though it is not.
 fn is_fraction(number: f64) -> bool {
@@ -448,18 +453,20 @@ mod tests {
         let rate = |value: Value<'_>| value.rate();
         assert_eq!(exact("10M", rate), 10_000_000);
         assert_eq!(exact("0", rate), 0);
+        assert_eq!(exact("9223372036854775807", rate), i64::MAX as u64);
         assert_eq!(noted("10Mbit", rate), 10_000_000);
-        for text in ["1e30", "inf", "nan", "-5M", "-0.1", "9223372036854775808"] {
+        for text in ["1e30", "inf", "nan", "-5M", "-0.1", "9223372036854777856"] {
             assert_eq!(
                 refused(text, rate),
                 format!(
-                    "invalid value '{text}' for -p/--port: must be from 0 to less than 2^63 bits per second"
+                    "invalid value '{text}' for -p/--port: must be from 0 to 9223372036854775807 bits per second"
                 )
             );
         }
         assert!(
-            refused("0.5", rate)
-                .ends_with("must be 0 for no limit, or from 1 to less than 2^63 bits per second")
+            refused("0.5", rate).ends_with(
+                "must be 0 for no limit, or from 1 to 9223372036854775807 bits per second"
+            )
         );
     }
 

@@ -30,6 +30,9 @@ pub enum ConnectError {
     /// The server's name was not resolved in time.
     #[error("unable to connect to server: the address of '{0}' was not found in time")]
     Slow(String),
+    /// The path of a Unix socket can't be one.
+    #[error("unable to connect to server: {0}")]
+    Path(#[source] io::Error),
     /// No address is left to be tried.
     #[error("unable to connect to server: there is no address to connect to")]
     NoAddress,
@@ -134,7 +137,10 @@ pub(crate) async fn connect(config: &ClientConfig) -> Result<Connected, ConnectE
     };
     let control = connect_vsock(&target, limit).await;
     Ok(Connected {
-        control: control.map_err(ConnectError::Server)?,
+        control: control.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => ConnectError::Path(error),
+            _ => ConnectError::Server(error),
+        })?,
         target,
     })
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iperf_control::{Blocking, Control, Machine, Output, Stop, spawn_blocking};
 use iperf_engine::net::Target;
 use iperf_engine::{
-    CpuMeter, Due, Ending, EngineError, Measurement, Prepared, Run, RunPlan, Stream, pin,
+    CpuMeter, Due, Ending, EngineError, FileError, Measurement, Prepared, Run, RunPlan, Stream, pin,
 };
 use iperf_model::{
     ClientConfig, CopyMode, CopyReport, Event, Peer, RunTotals, StreamOutcome, Summary, TestBegan,
@@ -358,7 +358,12 @@ impl<'a, 'o> Driver<'a, 'o> {
             over |= matches!(end.ending, Ending::SourceDone) && run.senders_ended();
             let sending = end.sending;
             if let Some(source) = end.loss() {
+                let of_file = source.as_ref().is_some_and(FileError::is);
                 let error = ClientError::StreamLost { sending, source };
+                if of_file {
+                    // The server has no better message about a file of this machine.
+                    return Err(error);
+                }
                 self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
             }
         }

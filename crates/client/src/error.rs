@@ -3,7 +3,7 @@
 use std::io;
 
 use iperf_control::StopReason;
-use iperf_engine::EngineError;
+use iperf_engine::{EngineError, FileError};
 use iperf_model::{CopyMode, CopyReport, Failure, FailureKind};
 use iperf_proto::client;
 use iperf_proto::code::Code;
@@ -129,6 +129,7 @@ fn lost_message(sending: bool, source: Option<&io::Error>) -> String {
         Code::STREAM_READ
     };
     match source {
+        Some(source) if FileError::is(source) => source.to_string(),
         Some(source) => code.with_error(source),
         None => format!("{}: the server closed the stream", code.text()),
     }

@@ -39,10 +39,15 @@ pub(crate) fn open(path: &Path, sending: bool) -> Result<(File, String), EngineE
             .truncate(true)
             .mode(0o600);
     }
-    let file = options.open(path).map_err(|source| EngineError::File {
+    let failed = |source| EngineError::File {
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let file = options.open(path).map_err(failed)?;
+    // A directory can be opened, too, but not be read.
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+    }
     Ok((file, path.to_string_lossy().into_owned()))
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use iperf_control::StopReason;
-use iperf_engine::EngineError;
+use iperf_engine::{EngineError, FileError};
 use iperf_model::{Failure, FailureKind};
 use iperf_proto::code::Code;
 use iperf_proto::server;
@@ -161,6 +161,7 @@ fn lost_message(sending: bool, source: Option<&io::Error>) -> String {
         Code::STREAM_READ
     };
     match source {
+        Some(source) if FileError::is(source) => source.to_string(),
         Some(source) => code.with_error(source),
         None => format!("{}: the client closed the stream", code.text()),
     }

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use iperf_control::{FileId, OwnFile};
+use iperf_engine::net::vsock::unix_address;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
@@ -23,6 +24,8 @@ pub(crate) struct HybridListener {
 impl HybridListener {
     /// Listens. A file that an earlier server left behind is replaced; any other is not touched.
     pub(crate) fn open(file: PathBuf, path: PathBuf) -> io::Result<Self> {
+        // A path that is too long is named with its length.
+        unix_address(&file)?;
         make_way(&file)?;
         let listener = UnixListener::bind(&file)?;
         let id = FileId::at(&file)?;

@@ -120,14 +120,20 @@ async fn addresses(config: &ServerConfig, port: u16) -> io::Result<Vec<(SocketAd
         });
     };
     let found = lookup_host(host, port).await?.into_iter();
-    Ok(found
+    let fitting: Vec<_> = found
         .filter(|address| match config.local.family {
             Family::Any => true,
             Family::V4 => address.is_ipv4(),
             Family::V6 => address.is_ipv6(),
         })
         .map(|address| (address, config.local.family == Family::V6))
-        .collect())
+        .collect();
+    if fitting.is_empty() {
+        // What the resolver says when it is asked for the wrong family only.
+        let text = "Address family for hostname not supported";
+        return Err(io::Error::other(text));
+    }
+    Ok(fitting)
 }
 
 fn open(config: &ServerConfig, address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iperf_control::{Blocking, Control, Machine, Output, Stop, spawn_blocking};
-use iperf_engine::{CpuMeter, Due, Measurement, Prepared, RunPlan, pin};
+use iperf_engine::{CpuMeter, Due, FileError, Measurement, Prepared, RunPlan, pin};
 use iperf_model::{
     Event, Limit, Peer, RunTotals, ServerConfig, Sink, TestBegan, TestConfig, TestStarted,
     Transport,
@@ -278,7 +278,12 @@ impl Session<'_> {
         for end in run.ended_workers() {
             let sending = end.sending;
             if let Some(source) = end.loss() {
+                let of_file = source.as_ref().is_some_and(FileError::is);
                 let error = TestError::StreamLost { sending, source };
+                if of_file {
+                    // The client has no better message about a file of this machine.
+                    return Err(error);
+                }
                 self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
             }
         }

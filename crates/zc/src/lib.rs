@@ -7,6 +7,7 @@
 //! The module [`sys`] is the only one of the workspace with `unsafe` code; every block says why it is sound.
 
 pub mod account;
+mod file;
 pub mod probe;
 pub mod receive;
 pub mod send;
@@ -16,6 +17,7 @@ pub mod sys;
 pub mod udp;
 pub mod verify;
 
+pub use file::FileError;
 pub use sys::{interrupt, sctp, sockopt, tcp_info, vsock};
 
 /// What one call of a mover moved.

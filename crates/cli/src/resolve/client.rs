@@ -304,12 +304,12 @@ impl ClientDraft {
 
 /// Reads how many bytes or blocks end a test; 0 is no end.
 fn count(value: &Value<'_>) -> Result<u64, ParameterError> {
-    value.size(0..=i64::MAX, value.refuse("from 0 to less than 2^63"))
+    value.size(0..=i64::MAX, value.refuse("from 0 to 9223372036854775807"))
 }
 
 /// Reads how many streams an SCTP association is to have; 0 leaves it to the system.
 fn sctp_streams(value: &Value<'_>) -> Result<Option<u16>, ParameterError> {
-    let streams: u64 = value.size(0..=i64::MAX, value.refuse("from 0 to less than 2^63"))?;
+    let streams: u64 = value.size(0..=i64::MAX, value.refuse("from 0 to 9223372036854775807"))?;
     let fitting = u16::try_from(streams).unwrap_or_else(|_| {
         value.note(format_args!("{}, the most that SCTP has", u16::MAX));
         u16::MAX

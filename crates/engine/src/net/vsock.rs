@@ -229,11 +229,27 @@ fn open_unix(path: &Path, port: u32, deadline: Instant) -> Result<Connection, En
     Ok(through_unix(socket, 0, path, port))
 }
 
+/// The longest path of a Unix socket: `sun_path` with its NUL (unix(7)).
+const LONGEST_PATH: usize = 107;
+
+/// The address of a Unix socket. The standard library's error would name neither the length nor the limit.
+pub fn unix_address(path: &Path) -> io::Result<SockAddr> {
+    let length = path.as_os_str().len();
+    if length > LONGEST_PATH {
+        let text = format!(
+            "the path {} has {length} bytes, and that of a socket at most {LONGEST_PATH}",
+            path.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    SockAddr::unix(path)
+}
+
 fn connect_unix(path: &Path, deadline: Instant) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Also the limit of connect, which waits while the VMM's backlog is full.
     socket.set_write_timeout(Some(left(deadline)))?;
-    socket.connect(&SockAddr::unix(path)?)?;
+    socket.connect(&unix_address(path)?)?;
     socket.set_write_timeout(None)?;
     Ok(socket)
 }

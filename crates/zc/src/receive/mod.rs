@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
+use crate::FileError;
 use crate::Moved;
 use crate::account::{Fallback, Report};
 use crate::socket_kind::KnownSocketKind;
@@ -193,7 +194,10 @@ impl FileReceiver {
 impl ReceiveMover for FileReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
         let moved = self.inner.receive(socket, wait)?;
-        self.file.write_all(&self.inner.buffer[..moved.bytes])?;
+        let bytes = &self.inner.buffer[..moved.bytes];
+        self.file
+            .write_all(bytes)
+            .map_err(FileError::wrap("write"))?;
         Ok(moved)
     }
 

@@ -14,6 +14,7 @@ use std::time::Instant;
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{MsgFlags, send};
 
+use crate::FileError;
 use crate::Moved;
 use crate::account::{Fallback, Report};
 use crate::socket_kind::{KnownSocketKind, SocketKind};
@@ -167,7 +168,10 @@ impl FileSender {
 impl SendMover for FileSender {
     fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
         if self.pending.is_empty() {
-            let read = self.file.read(&mut self.buffer)?;
+            let read = self
+                .file
+                .read(&mut self.buffer)
+                .map_err(FileError::wrap("read"))?;
             if read == 0 {
                 return Ok(Moved::default());
             }

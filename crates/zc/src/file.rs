@@ -1,0 +1,36 @@
+//! Errors about the file of `-F`, which would else be taken for errors of the socket.
+
+use std::io;
+
+use thiserror::Error;
+
+/// The file, and not the socket, failed. It is what is inside the [`io::Error`] of a mover.
+#[derive(Debug, Error)]
+#[error("unable to {operation} the file of -F: {}", plain(.source))]
+pub struct FileError {
+    operation: &'static str,
+    source: io::Error,
+}
+
+impl FileError {
+    /// Wraps what the system said, to be used with `map_err`; `operation` is a verb.
+    pub(crate) fn wrap(operation: &'static str) -> impl FnOnce(io::Error) -> io::Error {
+        move |source| io::Error::new(source.kind(), Self { operation, source })
+    }
+
+    /// Whether an error of a mover is about its file. The error's text then says all.
+    pub fn is(error: &io::Error) -> bool {
+        error
+            .get_ref()
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
+    }
+}
+
+/// What the system said, without the number that the standard library puts behind it.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
