@@ -4,8 +4,10 @@
 //! A datagram's fate follows from its place in the stream alone, so a run can be repeated. Hellos and replies, which
 //! are told by their length, are no part of the stream.
 
-/// The length of a hello and of a reply.
-const GREETING: usize = 4;
+use std::time::Duration;
+
+/// The lengths of hellos and replies: iperf3's, and a hello with a cookie.
+const GREETINGS: [usize; 2] = [4, 41];
 
 /// Where the sequence number lies, behind the time.
 const SEQUENCE: usize = 8;
@@ -30,6 +32,7 @@ pub struct Plan {
     until: Option<u64>,
     cut: Option<u64>,
     greetings: u32,
+    hold: Duration,
     counters_64bit: bool,
 }
 
@@ -42,6 +45,8 @@ pub struct Record {
     pub before_end: Option<usize>,
     /// How many came in.
     pub arrived: u64,
+    /// How many hellos or replies came in.
+    pub greetings: u32,
 }
 
 /// One direction of one stream.
@@ -86,6 +91,11 @@ impl Plan {
         }
     }
 
+    /// Hellos or replies take this long, and everything behind them waits.
+    pub fn hold_greetings(self, time: Duration) -> Self {
+        Self { hold: time, ..self }
+    }
+
     /// Sequence numbers have 64 bits.
     pub fn counters_64bit(self) -> Self {
         Self {
@@ -127,8 +137,10 @@ impl Lane {
 
     /// Takes a datagram and says what goes on now.
     pub(crate) fn offer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
-        if datagram.len() == GREETING {
+        if GREETINGS.contains(&datagram.len()) {
             self.greetings += 1;
+            self.record.greetings += 1;
+            std::thread::sleep(self.plan.hold);
             let passes = self.greetings > self.plan.greetings;
             return passes.then(|| datagram.to_vec()).into_iter().collect();
         }

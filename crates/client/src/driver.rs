@@ -1,10 +1,13 @@
 //! The loop of a client: feeds the protocol machine, obeys it, and ends the test when its limit is reached.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use iperf_control::{Blocking, Control, Machine, Output, Stop, spawn_blocking};
-use iperf_engine::net::Target;
+use iperf_engine::net::udp::hello_patience;
+use iperf_engine::net::{Hello, Target};
 use iperf_engine::{
     CpuMeter, Due, Ending, EngineError, FileError, Measurement, Prepared, Run, RunPlan, Stream, pin,
 };
@@ -100,6 +103,8 @@ struct Driver<'a, 'o> {
     wake: Arc<Notify>,
     /// The quota is met, and the last bytes are on their way.
     flush: Flush,
+    /// The server has all streams, which it says even when its reply to a UDP hello is lost.
+    accepted: Arc<AtomicBool>,
     /// What the server said that it grants: that it is this program.
     granted: Option<Granted>,
     /// A data stream was lost: the error to end with, unless the server says something first.
@@ -165,6 +170,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             started: now,
             wake: Arc::new(Notify::new()),
             flush,
+            accepted: Arc::default(),
             granted: None,
             lost: None,
         })
@@ -300,7 +306,12 @@ impl<'a, 'o> Driver<'a, 'o> {
             test: (*self.test).clone(),
             ..self.config.clone()
         };
-        let opening = Opening::new(config, target, local, self.cookie.clone());
+        let hello = if self.granted.as_ref().is_some_and(|granted| granted.hello) {
+            Hello::Repeated(hello_patience(self.control.socket().as_fd()))
+        } else {
+            Hello::OnceUntil(self.accepted.clone())
+        };
+        let opening = Opening::new(config, target, local, self.cookie.clone(), hello);
         self.phase = Phase::Opening(spawn_blocking(move || opening.open()));
         Ok(())
     }
@@ -321,6 +332,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         let plan = RunPlan {
             config: &self.test,
             local: &self.config.local,
+            sends_on: false,
             wake: Arc::new(move || wake.notify_one()),
         };
         let prepared = Prepared::new(streams, &plan, meter, true).map_err(ClientError::Streams)?;
@@ -341,6 +353,9 @@ impl<'a, 'o> Driver<'a, 'o> {
         let now = Instant::now();
         if Machine::poll_timeout(&self.machine).is_some_and(|deadline| deadline <= now) {
             self.machine.handle_timeout(now);
+        }
+        if self.machine.has_been_started() {
+            self.accepted.store(true, Ordering::Relaxed);
         }
         let Phase::Running(measurement) = &mut self.phase else {
             return Ok(());

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::{self, StreamPlan, StreamRole, Target};
+use iperf_engine::net::{self, Hello, StreamPlan, StreamRole, Target};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{ClientConfig, TestConfig, Transport, stream_number};
 use iperf_proto::cookie::Cookie;
@@ -12,7 +12,7 @@ use iperf_proto::stream_id::stream_id;
 /// How long one connection may take (iperf3 3.22 allows as much).
 const CONNECT_LIMIT: Duration = Duration::from_secs(120);
 
-/// How long a UDP server may take to reply to the hello (iperf3 waits as long, but says hello only once).
+/// How long a UDP server may take to reply to the hello (iperf3 waits as long).
 const HELLO_LIMIT: Duration = Duration::from_secs(30);
 
 /// All that is needed to open the streams on another thread.
@@ -23,6 +23,7 @@ pub(crate) struct Opening {
     /// Local address of the first stream, with its port, or with 0 for any.
     local: Option<SocketAddr>,
     cookie: Cookie,
+    hello: Hello,
 }
 
 impl Opening {
@@ -31,12 +32,14 @@ impl Opening {
         target: Target,
         local: Option<SocketAddr>,
         cookie: Cookie,
+        hello: Hello,
     ) -> Self {
         Self {
             config,
             target,
             local,
             cookie,
+            hello,
         }
     }
 
@@ -53,6 +56,7 @@ impl Opening {
         let plan = StreamPlan {
             bind: self.local.map(|local| nth_port(local, index)),
             bind_dev: local.bind_dev.clone(),
+            hello: self.hello_of(test, index),
             ..StreamPlan::new(test, local)
         };
         let limit = if test.transport == Transport::Udp {
@@ -67,6 +71,16 @@ impl Opening {
             sending: test.sends_on(index, true),
         };
         net::connect(&plan, &self.target, self.cookie.as_bytes(), role, deadline)
+    }
+}
+
+impl Opening {
+    /// That the server has all streams says of the last one that it is among them.
+    fn hello_of(&self, test: &TestConfig, index: usize) -> Hello {
+        match &self.hello {
+            Hello::OnceUntil(_) if index + 1 < test.total_streams() => Hello::Once,
+            other => other.clone(),
+        }
     }
 }
 

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use iperf_proto::udp::{DatagramHeader, LossCounter, REPLY};
+use iperf_proto::udp::{DatagramHeader, LossCounter, REPLY, is_repeated_hello};
 use iperf_zc::udp::{Look, Stamp, Take, Way};
 use iperf_zc::verify::{Difference, Verifier};
 use socket2::SockRef;
 
-use crate::net::udp::is_hello;
 use crate::worker::quantum::BlockKind;
 
 /// How the datagrams of a stream are to go through the kernel.
@@ -103,8 +102,8 @@ pub(crate) fn stamp(counters_64bit: bool) -> impl Stamp {
 
 /// Reads the header of each datagram and counts.
 ///
-/// A datagram too short for a header counts for nothing. If it is a hello, its reply was lost, and the client still
-/// waits for one.
+/// A datagram too short for a header counts for nothing, nor does a hello: its reply was lost, and the client still waits
+/// for one.
 pub(crate) struct HeaderReader {
     counters: Arc<DatagramCounters>,
     counters_64bit: bool,
@@ -146,16 +145,15 @@ impl Look for HeaderReader {
         &mut self,
         socket: BorrowedFd<'_>,
         bytes: &[u8],
-        _length: usize,
+        length: usize,
         arrival: Duration,
     ) -> Option<u32> {
-        let Some(header) = DatagramHeader::decode(bytes, self.counters_64bit) else {
-            if is_hello(bytes) {
-                // If this one is lost as well, there will be another hello.
-                let _ = SockRef::from(&socket).send(&REPLY);
-            }
+        if is_repeated_hello(bytes, length) {
+            // If this one is lost as well, there will be another hello.
+            let _ = SockRef::from(&socket).send(&REPLY);
             return None;
-        };
+        }
+        let header = DatagramHeader::decode(bytes, self.counters_64bit)?;
         if self.counters.frozen.load(Ordering::Relaxed) {
             return None;
         }

@@ -40,6 +40,7 @@ impl Ends {
         let plan = RunPlan {
             config,
             local,
+            sends_on: false,
             wake: Arc::new(|| {}),
         };
         let kept = sockets

@@ -67,6 +67,7 @@ fn start(streams: Vec<Stream>, config: &TestConfig) -> (Run, Receiver<()>) {
     let plan = RunPlan {
         config,
         local: &LocalOptions::default(),
+        sends_on: false,
         // The test may have ended.
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
     };

@@ -99,6 +99,11 @@ impl Limit {
         if let Self::Bytes(n) = self { n } else { 0 }
     }
 
+    /// Whether bytes or blocks end the test.
+    pub fn is_amount(self) -> bool {
+        matches!(self, Self::Bytes(_) | Self::Blocks(_))
+    }
+
     /// The value of `test_start.blocks`: blocks, 0 when blocks are no limit.
     pub fn blocks(self) -> u64 {
         if let Self::Blocks(n) = self { n } else { 0 }

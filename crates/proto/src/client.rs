@@ -389,6 +389,14 @@ impl Client {
         [self.link.deadline(), alive].into_iter().flatten().min()
     }
 
+    /// Whether the server has started the test while the driver still opens streams: it has them all.
+    pub fn has_been_started(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Opening(EarlyStart::Started | EarlyStart::Running)
+        )
+    }
+
     /// All data streams stand.
     pub fn streams_opened(&mut self, now: Instant) {
         let Phase::Opening(early) = self.phase else {

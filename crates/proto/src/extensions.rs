@@ -124,6 +124,10 @@ fn mode<M: TryFrom<CopyMode>>(name: Option<&str>, otherwise: M) -> Result<M, Cod
 
 /// What a server grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a member of the message, and none follows from another"
+)]
 pub struct Granted {
     /// What the server calls itself.
     pub version: String,
@@ -133,6 +137,11 @@ pub struct Granted {
     pub seqpacket: Option<u32>,
     /// It gives signs of life, and wants them ([`crate::alive`]).
     pub alive: bool,
+    /// It opens UDP streams for hellos that carry the cookie ([`crate::udp::named_hello`]), and answers those that come
+    /// again.
+    pub hello: bool,
+    /// It counts what the client counts.
+    pub exact: bool,
 }
 
 impl Granted {
@@ -145,6 +154,8 @@ impl Granted {
             verify: test.verify && looks && !file,
             seqpacket: None,
             alive: true,
+            hello: test.transport == Transport::Udp,
+            exact: true,
         }
     }
 
@@ -159,6 +170,8 @@ impl Granted {
                 .integer("seqpacket")
                 .and_then(|port| u32::try_from(port).ok()),
             alive: fields.truth("alive"),
+            hello: fields.truth("hello"),
+            exact: fields.truth("exact"),
         })
     }
 
@@ -170,6 +183,11 @@ impl Granted {
         }
         if let Some(port) = self.seqpacket {
             members["seqpacket"] = Value::from(port);
+        }
+        for (key, granted) in [("hello", self.hello), ("exact", self.exact)] {
+            if granted {
+                members[key] = Value::Bool(true);
+            }
         }
         members.to_string()
     }
@@ -227,6 +245,13 @@ mod tests {
     }
 
     #[test]
+    fn only_udp_streams_begin_with_a_hello() {
+        let granted = |transport| Granted::for_test(&TestConfig::new(transport), false);
+        assert!(granted(Transport::Udp).hello && granted(Transport::Udp).exact);
+        assert!(!granted(Transport::Tcp).hello && granted(Transport::Tcp).exact);
+    }
+
+    #[test]
     fn messages_are_for_vsock_alone() {
         let test = TestConfig::new(Transport::VsockSeqpacket);
         let json = asked(&test).unwrap();
@@ -259,6 +284,7 @@ mod tests {
         test.verify = true;
         let mut granted = Granted::for_test(&test, false);
         granted.seqpacket = Some(u32::MAX - 1);
+        granted.exact = true;
         assert_eq!(Granted::parse(granted.to_json().as_bytes()), Ok(granted));
         assert_eq!(Granted::parse(b"[]"), Ok(Granted::default()));
         assert!(Granted::parse(b"{").is_err());

@@ -11,7 +11,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// What a client sends to open a stream. Servers take any datagram for it.
+use crate::cookie::Cookie;
+
+/// What a client sends to open a stream. iperf3's servers take any datagram for it.
 pub const HELLO: [u8; 4] = *b"9876";
 /// What a server answers.
 pub const REPLY: [u8; 4] = *b"6789";
@@ -19,6 +21,36 @@ pub const REPLY: [u8; 4] = *b"6789";
 pub const LEGACY_HELLO: [u8; 4] = 123_456_789_u32.to_le_bytes();
 /// The reply of 3.11 and before, as little-endian hosts write it.
 pub const LEGACY_REPLY: [u8; 4] = 987_654_321_u32.to_le_bytes();
+
+/// The length in bytes of a hello that carries the test's cookie.
+pub const NAMED_HELLO: usize = HELLO.len() + Cookie::LEN;
+
+/// The hello of a client whose server grants [`Granted::hello`](crate::Granted::hello): it belongs to one test,
+/// and is no block of any, so it may come again and at any time.
+pub fn named_hello(cookie: &Cookie) -> [u8; NAMED_HELLO] {
+    let mut hello = [0; NAMED_HELLO];
+    hello[..HELLO.len()].copy_from_slice(&HELLO);
+    hello[HELLO.len()..].copy_from_slice(cookie.as_bytes());
+    hello
+}
+
+/// Whether a datagram is the hello of a client that sends no cookie: iperf3's of any version and byte order.
+pub fn is_plain_hello(datagram: &[u8]) -> bool {
+    let Some(hello) = datagram.first_chunk::<4>().filter(|_| datagram.len() == 4) else {
+        return false;
+    };
+    let mut swapped = *hello;
+    swapped.reverse();
+    [*hello, swapped]
+        .iter()
+        .any(|hello| *hello == HELLO || *hello == LEGACY_HELLO)
+}
+
+/// Whether a datagram of `length` bytes that begins with `start` is a hello that came again: of whichever test, for the
+/// socket it came to has but one peer.
+pub fn is_repeated_hello(start: &[u8], length: usize) -> bool {
+    (length == NAMED_HELLO && start.starts_with(&HELLO)) || (length == 4 && is_plain_hello(start))
+}
 
 /// The largest payload of a datagram over IPv4 in bytes.
 pub const MAX_DATAGRAM: u32 = 65_507;
@@ -34,12 +66,13 @@ pub fn is_reply(datagram: &[u8]) -> bool {
 
 /// How long a client looks for the reply.
 ///
-/// A server that sends may be faster with data than with the reply, so a client skips a few datagrams in reverse mode;
-/// in the other modes the first one must be the reply.
+/// A server that sends may be faster with data than with the reply, so a client skips a few datagrams in reverse mode. In
+/// the other modes the first short one must be the reply; longer ones were left behind by an earlier test on this port.
 #[derive(Clone, Debug)]
 pub struct ReplySearch {
     /// Bytes that may still be skipped.
     budget: usize,
+    reverse: bool,
 }
 
 impl ReplySearch {
@@ -48,6 +81,7 @@ impl ReplySearch {
         let blocks = 2 * usize::try_from(block).unwrap_or(0);
         Self {
             budget: if reverse { 4 + blocks } else { 0 },
+            reverse,
         }
     }
 
@@ -56,6 +90,9 @@ impl ReplySearch {
     pub fn offer(&mut self, datagram: &[u8]) -> Option<bool> {
         if is_reply(datagram) {
             return Some(true);
+        }
+        if !self.reverse && datagram.len() > REPLY.len() {
+            return None;
         }
         let cost = datagram.len().clamp(1, 4);
         self.budget = self.budget.saturating_sub(cost);
@@ -345,9 +382,25 @@ mod tests {
     }
 
     #[test]
+    fn a_hello_is_what_clients_send_and_nothing_else() {
+        for hello in [HELLO, LEGACY_HELLO, *b"6789", [0x07, 0x5b, 0xcd, 0x15]] {
+            assert!(is_plain_hello(&hello) && is_repeated_hello(&hello, 4));
+        }
+        for other in [&b""[..], b"987", b"98765", b"1234", &[0; 1460]] {
+            assert!(!is_plain_hello(other) && !is_repeated_hello(other, other.len()));
+        }
+        let named = named_hello(&Cookie::from_random([7; 36]));
+        assert!(named.starts_with(b"9876hhhh") && named.ends_with(b"h\0"));
+        assert!(!is_plain_hello(&named));
+        assert!(is_repeated_hello(&named[..16], named.len()));
+        assert!(!is_repeated_hello(&named[..16], 1460));
+    }
+
+    #[test]
     fn only_a_reverse_client_skips_data_before_the_reply() {
         assert_eq!(ReplySearch::new(1460, false).offer(b"data"), Some(false));
         assert_eq!(ReplySearch::new(1460, false).offer(&REPLY), Some(true));
+        assert_eq!(ReplySearch::new(1460, false).offer(&[0; 1460]), None);
 
         let mut search = ReplySearch::new(16, true);
         for _ in 0..8 {

@@ -25,7 +25,7 @@ use crate::greet::{Greeted, Refusals};
 use crate::port_permit::{Contention, PortPermit, PortPermits};
 use crate::side_door::SideDoor;
 use crate::terms;
-use crate::udp_door::UdpDoor;
+use crate::udp_door::{Expected, UdpDoor};
 
 /// How long the next data connection may take.
 const STREAM_LIMIT: Duration = Duration::from_secs(4);
@@ -42,6 +42,8 @@ pub(crate) struct Candidate {
     pub(crate) peer: SocketName,
     pub(crate) test: Arc<TestConfig>,
     pub(crate) began: SystemTime,
+    /// Whether the client is this program and counts what this end counts.
+    pub(crate) exact: bool,
     pub(crate) streams: Vec<Stream>,
     pub(crate) buffers: Buffers,
 }
@@ -109,6 +111,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         udp: None,
         side: None,
         test: None,
+        exact: false,
         streams: Vec::new(),
         deadline: None,
     };
@@ -127,6 +130,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
                 peer: guest.peer,
                 test,
                 began,
+                exact: handshake.exact,
                 streams: handshake.streams,
                 buffers: buffers.unwrap_or_default(),
             }))
@@ -200,6 +204,8 @@ struct Handshake {
     /// Where streams come in that are of another kind than the control connection.
     side: Option<SideDoor>,
     test: Option<(Arc<TestConfig>, SystemTime)>,
+    /// Whether both ends count the same, by what they tell each other.
+    exact: bool,
     streams: Vec<Stream>,
     /// When the next data connection must be there.
     deadline: Option<Instant>,
@@ -249,14 +255,16 @@ impl Handshake {
             Action::Params(params) => {
                 terms::authorize(&params, self.authorizer.as_ref()).await?;
                 let test = terms::check(&params, &self.config).map_err(TestError::Refused)?;
+                let file = self.config.local.file.is_some();
+                let mut granted = params.is_ours().then(|| Granted::for_test(&test, file));
                 match test.transport {
-                    Transport::Udp => self.udp = Some(self.open_udp_door(&test).await?),
+                    Transport::Udp => {
+                        let named = granted.as_ref().is_some_and(|granted| granted.hello);
+                        self.udp = Some(self.open_udp_door(&test, named).await?);
+                    }
                     Transport::Sctp => self.side = Some(self.open_sctp_door(&test).await?),
                     _ => {}
                 }
-                let extended = params.is_ours();
-                let file = self.config.local.file.is_some();
-                let mut granted = extended.then(|| Granted::for_test(&test, file));
                 if test.transport == Transport::VsockSeqpacket {
                     let port = self.open_message_door(&test)?;
                     granted = granted.map(|granted| Granted {
@@ -266,6 +274,7 @@ impl Handshake {
                 }
                 self.test = Some((Arc::new(test), SystemTime::now()));
                 self.deadline = Some(Instant::now() + STREAM_LIMIT);
+                self.exact = granted.as_ref().is_some_and(|granted| granted.exact);
                 self.machine.accept(granted.as_ref(), Instant::now());
                 if let Some(on_accepted) = self.on_accepted.take() {
                     on_accepted();
@@ -360,12 +369,17 @@ impl Handshake {
         Ok(permit)
     }
 
-    async fn open_udp_door(&mut self, test: &TestConfig) -> Result<UdpDoor, TestError> {
+    async fn open_udp_door(
+        &mut self,
+        test: &TestConfig,
+        named: bool,
+    ) -> Result<UdpDoor, TestError> {
         let turn = self.take_turn(test).await?;
         let local = self.control.local().map_err(TestError::Control)?;
         let peer = self.control.peer().map_err(TestError::Control)?;
         let device = self.config.local.bind_dev.clone();
-        UdpDoor::open(local, peer, device, turn).map_err(TestError::Streams)
+        let expected = Expected::new(&self.cookie, named);
+        UdpDoor::open(local, peer, expected, device, turn).map_err(TestError::Streams)
     }
 
     async fn open_sctp_door(&mut self, test: &TestConfig) -> Result<SideDoor, TestError> {

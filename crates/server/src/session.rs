@@ -54,12 +54,14 @@ pub(crate) async fn run(
         control,
         machine,
         test,
+        exact,
         streams,
         ..
     } = *candidate;
     let mut session = Session {
         config,
         test,
+        exact,
         control,
         machine,
         output,
@@ -123,6 +125,8 @@ enum Phase {
 struct Session<'a> {
     config: &'a ServerConfig,
     test: Arc<TestConfig>,
+    /// Whether the client is this program and counts what this end counts.
+    exact: bool,
     control: Control,
     machine: Server,
     output: Output<'a>,
@@ -189,6 +193,9 @@ impl Session<'_> {
         let plan = RunPlan {
             config: &self.test,
             local: &self.config.local,
+            // iperf3's clients count what they receive. Of datagrams that is less than what is sent, so that they must
+            // get more until they are content.
+            sends_on: self.test.transport == Transport::Udp && !self.exact,
             wake: Arc::new(move || wake.notify_one()),
         };
         let prepared =

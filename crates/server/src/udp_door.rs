@@ -1,16 +1,18 @@
 //! Where UDP streams come in.
 //!
-//! A hello carries nothing but itself, so only one handshake at a time may wait for them, and only the address that its
-//! control connection comes from is heard. The socket that gets the hello becomes the stream; the next stream gets a
-//! new socket on the same port.
+//! iperf3's hellos carry nothing but themselves, so only one handshake at a time may wait for them, and only the address
+//! that its control connection comes from is heard; those of this program carry the cookie. Whatever else comes is
+//! dropped. The socket that gets the hello becomes the stream; the next stream gets a new socket on the same port.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use iperf_engine::net::udp::{adopt, is_hello, listen, reply};
+use iperf_engine::net::udp::{adopt, listen, reply};
 use iperf_engine::net::{StreamPlan, StreamRole};
 use iperf_engine::{EngineError, Stream};
+use iperf_proto::cookie::Cookie;
+use iperf_proto::udp::{NAMED_HELLO, is_plain_hello, is_repeated_hello, named_hello};
 use socket2::Socket;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
@@ -21,11 +23,39 @@ use crate::port_permit::PortPermit;
 /// How often to look whether the client of the last stream says hello again.
 const REPEAT_CHECK: Duration = Duration::from_millis(100);
 
+/// The hellos that open the streams of a test.
+#[derive(Clone, Debug)]
+pub(crate) enum Expected {
+    /// iperf3's.
+    Plain,
+    /// Those with the test's cookie.
+    Named([u8; NAMED_HELLO]),
+}
+
+impl Expected {
+    /// What a client says that was granted hellos with a cookie, or not.
+    pub(crate) fn new(cookie: &Cookie, named: bool) -> Self {
+        if named {
+            Self::Named(named_hello(cookie))
+        } else {
+            Self::Plain
+        }
+    }
+
+    fn is(&self, datagram: &[u8]) -> bool {
+        match self {
+            Self::Plain => is_plain_hello(datagram),
+            Self::Named(hello) => datagram == hello,
+        }
+    }
+}
+
 /// An open door.
 pub(crate) struct UdpDoor {
     socket: UdpSocket,
     address: SocketAddr,
     peer: IpAddr,
+    expected: Expected,
     device: Option<String>,
     turn: PortPermit,
 }
@@ -35,6 +65,7 @@ impl UdpDoor {
     pub(crate) fn open(
         address: SocketAddr,
         peer: SocketAddr,
+        expected: Expected,
         device: Option<String>,
         turn: PortPermit,
     ) -> Result<Self, EngineError> {
@@ -43,6 +74,7 @@ impl UdpDoor {
             socket,
             address,
             peer: peer.ip().to_canonical(),
+            expected,
             device,
             turn,
         })
@@ -56,16 +88,17 @@ impl UdpDoor {
         loop {
             tokio::select! {
                 received = self.socket.recv_from(&mut datagram) => {
-                    let (_, from) = match received {
+                    let (length, from) = match received {
                         Ok(received) => received,
                         // An ICMP message about another datagram.
                         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
                         Err(error) => return Err(error),
                     };
-                    if from.ip().to_canonical() == self.peer {
+                    let hello = self.expected.is(&datagram[..length]);
+                    if hello && from.ip().to_canonical() == self.peer {
                         return Ok(from);
                     }
-                    debug!(%from, "a datagram from somebody else");
+                    debug!(%from, length, "a datagram that is no hello of this test");
                 }
                 () = sleep_until(check) => {
                     if let Some(last) = last {
@@ -94,6 +127,7 @@ impl UdpDoor {
         let Self {
             address,
             peer,
+            expected,
             device,
             turn,
             ..
@@ -104,6 +138,7 @@ impl UdpDoor {
                 socket,
                 address,
                 peer,
+                expected,
                 device,
                 turn,
             })
@@ -129,7 +164,7 @@ fn answer_repeated(mut socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let mut datagram = [0; 64];
     while let Ok(length) = socket.read(&mut datagram) {
-        if is_hello(&datagram[..length]) {
+        if is_repeated_hello(&datagram[..length], length) {
             debug!("the reply to a hello was lost");
             reply(socket)?;
         }

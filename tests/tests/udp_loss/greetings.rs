@@ -1,12 +1,17 @@
-//! Hellos and replies that are lost are repeated, and no stream comes twice by that.
+//! Hellos and replies that are lost are repeated between our own ends, and no stream comes twice by that. iperf3's servers
+//! would count a repetition as data, so they get one hello. A server takes nothing but a hello for one.
 
 use std::fmt;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use iperf_tests::json::{self, int, list};
 use iperf_tests::pair::{start_client, words};
-use iperf_tests::relay::{Plan, Relay};
-use iperf_tests::{Asked, Findings, Peer, Server, parallel};
+use iperf_tests::relay::{Fate, Plan, Relay};
+use iperf_tests::{Asked, Findings, Peer, Server, parallel, peer};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -90,4 +95,146 @@ impl Lost {
         }
         f.into_result(format!("{client}{server}"))
     }
+}
+
+/// A way of which the reply takes longer than a client of this program waits before it repeats a hello.
+fn slow(args: &str, server: Peer) -> Result<(), String> {
+    let process = Server::start(server, &["-1", "-J"]);
+    let to_client = Plan::new().hold_greetings(Duration::from_millis(700));
+    let relay = Relay::start(process.port(), Plan::new(), to_client);
+    let client = start_client(Peer::Ours, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
+    let process = process.finish(Duration::from_secs(10));
+    let passed = relay.finish();
+    let mut f = Findings::new();
+    f.equal("the client's exit code", client.code(), Some(0));
+    let document = json::parse(&client.stdout).unwrap_or_default();
+    let received = |key: &str| int(&document, &format!("/end/sum_received/{key}"));
+    f.equal("lost", received("lost_packets"), Some(0));
+    f.positive("packets", received("packets"));
+    for flow in &passed {
+        if peer::REAL.contains(&server) {
+            f.equal("hellos", flow.to_server.greetings, 1);
+        } else {
+            f.holds("hellos are repeated", flow.to_server.greetings > 1);
+        }
+    }
+    f.into_result(format!("{client}{process}"))
+}
+
+#[test]
+fn a_slow_reply_ruins_no_count() {
+    let mut cases = Vec::new();
+    for server in peer::REAL.into_iter().chain([Peer::Ours]) {
+        for args in ["-t 1 -b 2M", "-t 1 -b 1M -P 2"] {
+            cases.push(Slow(args, server));
+        }
+    }
+    parallel::each(&cases, cases.len(), |Slow(args, server)| {
+        slow(args, *server)
+    });
+}
+
+struct Slow(&'static str, Peer);
+
+impl fmt::Display for Slow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} server: {}", self.1, self.0)
+    }
+}
+
+/// An iperf3 server that got the hello begins the test, and that says as much as its reply, which is lost.
+#[test]
+fn the_start_of_the_test_stands_for_a_lost_reply() {
+    let cases = peer::REAL.map(|server| Slow("-t 1 -b 2M", server));
+    parallel::each(&cases, cases.len(), |Slow(args, server)| {
+        let process = Server::start(*server, &["-1"]);
+        let relay = Relay::start(process.port(), Plan::new(), Plan::new().lose_greetings(1));
+        let client = start_client(Peer::Ours, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
+        let process = process.finish(Duration::from_secs(10));
+        let passed = relay.finish();
+        let mut f = Findings::new();
+        f.equal("the client's exit code", client.code(), Some(0));
+        f.equal("hellos", passed[0].to_server.greetings, 1);
+        let document = json::parse(&client.stdout).unwrap_or_default();
+        let lost = int(&document, "/end/sum_received/lost_packets");
+        f.equal("lost", lost, Some(0));
+        f.into_result(format!("{client}{process}"))
+    });
+}
+
+/// Sends datagrams that are no hello to a port, all the time.
+struct Noise {
+    ended: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Noise {
+    fn start(port: u16) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let threads = [&[0; 1460][..], b"1234", b"9876 and more", b""].map(|datagram| {
+            let until = ended.clone();
+            thread::spawn(move || {
+                let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+                while !until.load(Ordering::Relaxed) {
+                    // Nobody has to listen.
+                    let _ = socket.send_to(datagram, ("127.0.0.1", port));
+                    thread::sleep(Duration::from_millis(1));
+                }
+            })
+        });
+        Self {
+            ended,
+            threads: threads.into(),
+        }
+    }
+
+    fn end(self) {
+        self.ended.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("noise does not fail");
+        }
+    }
+}
+
+#[test]
+fn stray_datagrams_are_no_hellos() {
+    let server = Server::start(Peer::Ours, &["-J"]);
+    let noise = Noise::start(server.port());
+    for client in [Peer::Ours, Peer::New, Peer::Old] {
+        for args in ["-J -u -t 1 -b 2M -P 8", "-J -u -t 1 -b 1M -P 4 --bidir"] {
+            let client = start_client(client, server.port(), args).finish(LIMIT);
+            let document = json::parse(&client.stdout).unwrap_or_default();
+            assert_eq!(client.code(), Some(0), "{client}");
+            let lost = int(&document, "/end/sum_received/lost_packets");
+            assert_eq!(lost, Some(0), "{client}");
+        }
+    }
+    noise.end();
+}
+
+/// iperf3's clients count what they receive: when datagrams are lost, a server has to send more than the quota.
+#[test]
+fn a_client_that_counts_what_it_gets_gets_enough() {
+    let mut cases = Vec::new();
+    for client in peer::REAL {
+        for args in [
+            "-b 3M -n 500K -R",
+            "-b 3M -k 300 -l 1000 -R",
+            "-b 3M/5 -n 500K -l 1000 -R",
+        ] {
+            cases.push(Slow(args, client));
+        }
+    }
+    parallel::each(&cases, cases.len(), |Slow(args, client)| {
+        let server = Server::start(Peer::Ours, &["-1"]);
+        let lossy = Plan::new().every(10, Fate::Drop);
+        let relay = Relay::start(server.port(), Plan::new(), lossy);
+        let client = start_client(*client, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
+        let server = server.finish(Duration::from_secs(10));
+        drop(relay);
+        let mut f = Findings::new();
+        f.equal("the client's exit code", client.code(), Some(0));
+        f.equal("the server's exit code", server.code(), Some(0));
+        f.into_result(format!("{client}{server}"))
+    });
 }

@@ -8,6 +8,8 @@ pub mod vsock;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use iperf_model::{
@@ -50,6 +52,20 @@ pub struct StreamPlan {
     pub bind: Option<SocketAddr>,
     /// Local device.
     pub bind_dev: Option<String>,
+    /// How a client says hello to open a UDP stream.
+    pub hello: Hello,
+}
+
+/// How a client says hello to open a UDP stream.
+#[derive(Clone, Debug, Default)]
+pub enum Hello {
+    /// Once, as iperf3 does: its servers count a hello that comes again as data of the stream.
+    #[default]
+    Once,
+    /// The same; the flag is set when the server says that it has all streams, this one included.
+    OnceUntil(Arc<AtomicBool>),
+    /// With the cookie, to a server of this program: again after this long without a reply, then less often.
+    Repeated(Duration),
 }
 
 impl StreamPlan {
@@ -70,6 +86,7 @@ impl StreamPlan {
             sctp: local.sctp.clone(),
             bind: None,
             bind_dev: None,
+            hello: Hello::default(),
         }
     }
 }
@@ -108,8 +125,8 @@ pub struct StreamRole {
     pub sending: bool,
 }
 
-/// Opens the client's end of a stream; it blocks until `deadline` at the most. `greeting` is what byte streams begin
-/// with.
+/// Opens the client's end of a stream; it blocks until `deadline` at the most. `greeting` is the test's
+/// cookie, which byte streams begin with.
 pub fn connect(
     plan: &StreamPlan,
     target: &Target,
@@ -124,7 +141,7 @@ pub fn connect(
         }
     };
     match plan.transport {
-        Transport::Udp => udp::connect(plan, address, role, deadline),
+        Transport::Udp => udp::connect(plan, address, greeting, role, deadline),
         Transport::Sctp => sctp::connect(plan, address, greeting, role, deadline),
         _ => tcp::connect(plan, address, greeting, role, deadline),
     }

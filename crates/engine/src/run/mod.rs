@@ -37,6 +37,8 @@ pub struct RunPlan<'a> {
     pub config: &'a TestConfig,
     /// This end's own options.
     pub local: &'a LocalOptions,
+    /// Senders do not end when their quota is met: the peer says when it has enough.
+    pub sends_on: bool,
     /// Called from worker threads when the quota is met or a worker ended by itself.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -86,8 +88,8 @@ impl Run {
     /// Makes a worker for each stream. They wait for [`Self::go`].
     pub fn prepare(streams: Vec<Stream>, plan: &RunPlan<'_>) -> Result<Self, EngineError> {
         interrupt::install().map_err(EngineError::system("install the wake-up signal"))?;
-        let send_quota = Quota::new(plan.config.limit).map(Arc::new);
         let limit = plan.config.limit;
+        let send_quota = Quota::new(limit).filter(|_| !plan.sends_on).map(Arc::new);
         let receive_quota = if plan.config.transport == Transport::Udp {
             Quota::of_numbers(limit, plan.config.block).map(Arc::new)
         } else {

@@ -1,17 +1,19 @@
 //! UDP data streams.
 //!
-//! A client opens one by sending a hello and waiting for the reply. iperf3 sends it once; we repeat it until the
-//! reply comes, and a server answers each repetition ([`is_hello`]) without taking it for another stream.
+//! A client opens one by sending a hello and waiting for the reply. To iperf3's servers it is sent once: they count one
+//! that comes again as data. To servers of this program it carries the cookie and is repeated until the reply comes;
+//! they answer each repetition ([`iperf_proto::udp::is_repeated_hello`]) and open no other stream for it.
 
 mod buffers;
 mod passage;
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use iperf_proto::udp::{HELLO, LEGACY_HELLO, REPLY, ReplySearch};
+use iperf_proto::udp::{HELLO, REPLY, ReplySearch};
 use iperf_zc::udp::{Take, Way};
 use iperf_zc::{sockopt, udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -19,20 +21,31 @@ use tracing::debug;
 
 use crate::error::EngineError;
 use crate::net::options::{self, set};
+use crate::net::tcp::round_trip;
 pub(crate) use crate::net::udp::buffers::BOOKKEEPING;
 use crate::net::udp::buffers::make_room;
 use crate::net::udp::passage::choose_passage;
-use crate::net::{StreamPlan, StreamRole};
+use crate::net::{Hello, StreamPlan, StreamRole};
 use crate::stream::Stream;
 
-/// How long to wait for a reply before the hello is sent again. Doubled each time, up to [`LAST_PATIENCE`].
+/// The shortest time to wait for a reply before the hello is sent again. Doubled each time, up to [`LAST_PATIENCE`].
 const FIRST_PATIENCE: Duration = Duration::from_millis(250);
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a client that must not repeat its hello looks whether the server has all streams.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long to wait for a reply before a hello is sent again, by what the control connection shows of the way: two round
+/// trips, for the reply takes one.
+pub fn hello_patience(control: BorrowedFd<'_>) -> Duration {
+    FIRST_PATIENCE.max(2 * round_trip(control))
+}
 
 /// Opens the client's end of a stream.
 pub(crate) fn connect(
     plan: &StreamPlan,
     address: SocketAddr,
+    cookie: &[u8],
     role: StreamRole,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
@@ -45,7 +58,7 @@ pub(crate) fn connect(
     };
     socket.connect(&target).map_err(failed)?;
     let stream = finish(socket, plan, role, address.ip())?;
-    greet(&stream.socket, plan, role, deadline).map_err(failed)?;
+    greet(&stream.socket, plan, cookie, role, deadline).map_err(failed)?;
     Ok(stream)
 }
 
@@ -81,6 +94,7 @@ pub fn adopt(
             address: peer.to_string(),
             source,
         })?;
+    drop_strays(&socket);
     socket
         .set_nonblocking(false)
         .map_err(EngineError::system("make the socket blocking"))?;
@@ -92,10 +106,22 @@ pub fn reply(socket: &Socket) -> io::Result<()> {
     socket.send(&REPLY).map(drop)
 }
 
-/// Whether a datagram is a hello, of any version.
-pub fn is_hello(datagram: &[u8]) -> bool {
-    datagram == HELLO || datagram == LEGACY_HELLO
+/// Empties a socket that was open to everybody until now: what came before the stream is no part of it. The socket does
+/// not block.
+fn drop_strays(mut socket: &Socket) {
+    // No peer sends as fast as this reads, and the socket takes nothing more from others.
+    for _ in 0..MAX_STRAYS {
+        if socket
+            .read(&mut [0; 1])
+            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        {
+            return;
+        }
+    }
 }
+
+/// The most datagrams that wait in a socket before it has a peer: the smallest take this much of the largest buffer.
+const MAX_STRAYS: usize = 1 << 20;
 
 fn open(address: SocketAddr) -> Result<Socket, EngineError> {
     Socket::new(
@@ -143,64 +169,86 @@ fn finish(
 fn greet(
     socket: &Socket,
     plan: &StreamPlan,
+    cookie: &[u8],
     role: StreamRole,
     deadline: Instant,
 ) -> io::Result<()> {
     let mut search = ReplySearch::new(plan.block, !role.sending);
-    let mut patience = FIRST_PATIENCE;
+    let (hello, mut patience) = match plan.hello {
+        Hello::Once | Hello::OnceUntil(_) => (HELLO.to_vec(), LOOK),
+        Hello::Repeated(patience) => ([&HELLO[..], cookie].concat(), patience),
+    };
+    let last_patience = LAST_PATIENCE.max(patience);
+    let mut is_lost = true;
     loop {
-        // A refusal, here and below, may be about an earlier datagram; the next hello tells.
-        if let Err(error) = socket.send(&HELLO)
+        // A refusal, here and below, is about the hello before, which then certainly is lost.
+        if is_lost
+            && let Err(error) = socket.send(&hello)
             && error.kind() != io::ErrorKind::ConnectionRefused
         {
             return Err(error);
         }
         let next = (Instant::now() + patience).min(deadline);
-        if await_reply(socket, &mut search, role, next)? {
+        let answer = await_reply(socket, &mut search, role, next)?;
+        let accepted = match &plan.hello {
+            Hello::OnceUntil(accepted) => accepted.load(Ordering::Relaxed),
+            Hello::Once | Hello::Repeated(_) => false,
+        };
+        if answer == Answer::Reply || accepted {
             return socket.set_read_timeout(None);
         }
         if Instant::now() >= deadline {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        debug!(stream = role.id, "no reply to the hello yet");
-        patience = (2 * patience).min(LAST_PATIENCE);
+        debug!(stream = role.id, ?answer, "no reply to the hello yet");
+        let repeats = matches!(plan.hello, Hello::Repeated(_));
+        is_lost = repeats || answer == Answer::Refused;
+        if repeats {
+            patience = (2 * patience).min(last_patience);
+        }
     }
 }
 
-/// Waits for the reply; false when it has not come in time.
+/// What came of a hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Reply,
+    /// Nothing in time.
+    Nothing,
+    /// The server's machine says that nobody listens there yet.
+    Refused,
+}
+
+/// Waits for the reply.
 fn await_reply(
     socket: &Socket,
     search: &mut ReplySearch,
     role: StreamRole,
     until: Instant,
-) -> io::Result<bool> {
+) -> io::Result<Answer> {
     let mut datagram = [0; 64];
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(false);
+            return Ok(Answer::Nothing);
         }
         socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        // Where the server sends, its data says as well as the reply that the stream stands. It stays where it is.
-        let length = udp::next_length(socket.as_fd());
-        if !role.sending && length.is_ok_and(|length| length > REPLY.len()) {
-            return Ok(true);
-        }
-        match io::Read::read(&mut &*socket, &mut datagram) {
-            Ok(length) => match search.offer(&datagram[..length]) {
-                Some(true) => return Ok(true),
+        match read_answer(socket, role, &mut datagram) {
+            Ok(None) => return Ok(Answer::Reply),
+            Ok(Some(length)) => match search.offer(&datagram[..length]) {
+                Some(true) => return Ok(Answer::Reply),
                 Some(false) => {
                     return Err(io::Error::other("the server's reply to the hello is wrong"));
                 }
                 None => {}
             },
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Ok(false),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Ok(Answer::Nothing),
                 io::ErrorKind::Interrupted => {}
                 // Nobody listens there yet: wait for the rest of the patience, so that hellos do not flood.
                 io::ErrorKind::ConnectionRefused => {
                     std::thread::sleep(left.min(FIRST_PATIENCE));
-                    return Ok(false);
+                    return Ok(Answer::Refused);
                 }
                 _ => return Err(error),
             },
@@ -208,11 +256,26 @@ fn await_reply(
     }
 }
 
+/// Reads a datagram. Where the server sends, its data proves as much as the reply does that the stream stands: `None`. It
+/// is only peeked at. Either call may report, and so forget, that an earlier datagram was refused.
+fn read_answer(
+    mut socket: &Socket,
+    role: StreamRole,
+    datagram: &mut [u8],
+) -> io::Result<Option<usize>> {
+    if !role.sending && udp::next_length(socket.as_fd())? > REPLY.len() {
+        return Ok(None);
+    }
+    socket.read(datagram).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use iperf_model::{LocalOptions, TestConfig, Transport};
     use std::net::UdpSocket;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
     use std::thread::JoinHandle;
 
     pub(super) fn plan() -> StreamPlan {
@@ -225,10 +288,19 @@ mod tests {
         sending: true,
     };
 
-    /// A client that says hello there, on a thread of its own.
+    const COOKIE: &[u8; 37] = &[b'c'; 37];
+
+    fn repeating() -> StreamPlan {
+        StreamPlan {
+            hello: Hello::Repeated(FIRST_PATIENCE),
+            ..plan()
+        }
+    }
+
+    /// A client that says hello there, on a thread of its own, and repeats it.
     fn client_of(address: SocketAddr) -> JoinHandle<Result<Stream, EngineError>> {
         let deadline = Instant::now() + Duration::from_secs(20);
-        std::thread::spawn(move || connect(&plan(), address, ROLE, deadline))
+        std::thread::spawn(move || connect(&repeating(), address, COOKIE, ROLE, deadline))
     }
 
     #[test]
@@ -236,19 +308,104 @@ mod tests {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         let client = client_of(address);
-        let mut hello = [0; 16];
+        let mut hello = [0; 64];
         server.recv_from(&mut hello).unwrap();
         let (length, peer) = server.recv_from(&mut hello).unwrap();
-        assert!(is_hello(&hello[..length]));
+        assert_eq!(hello[..length], [&HELLO[..], COOKIE].concat());
         server.send_to(&REPLY, peer).unwrap();
         assert_eq!(client.join().unwrap().unwrap().info.id, 1);
+    }
+
+    #[test]
+    fn a_server_that_would_count_it_as_data_gets_one_hello() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let accepted = Arc::new(AtomicBool::new(false));
+        let until = accepted.clone();
+        let client = std::thread::spawn(move || {
+            let plan = StreamPlan {
+                hello: Hello::OnceUntil(until),
+                ..plan()
+            };
+            connect(
+                &plan,
+                address,
+                COOKIE,
+                ROLE,
+                Instant::now() + Duration::from_secs(20),
+            )
+        });
+        let mut hello = [0; 64];
+        let (length, _) = server.recv_from(&mut hello).unwrap();
+        assert_eq!(hello[..length], HELLO);
+        server
+            .set_read_timeout(Some(Duration::from_millis(1200)))
+            .unwrap();
+        assert!(server.recv_from(&mut hello).is_err(), "another hello came");
+        // The reply is lost, and the server begins.
+        accepted.store(true, Ordering::Relaxed);
+        assert!(client.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_hello_that_nobody_can_have_got_is_said_again() {
+        let address = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let client = std::thread::spawn(move || {
+            connect(
+                &plan(),
+                address,
+                COOKIE,
+                ROLE,
+                Instant::now() + Duration::from_secs(20),
+            )
+        });
+        std::thread::sleep(Duration::from_millis(400));
+        let server = UdpSocket::bind(address).unwrap();
+        server
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let (_, peer) = server.recv_from(&mut [0; 64]).unwrap();
+        server.send_to(&REPLY, peer).unwrap();
+        assert!(client.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn what_came_before_the_peer_was_known_is_no_part_of_the_stream() {
+        let here = "127.0.0.1:0".parse().unwrap();
+        let socket = listen(here, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for socket in [&peer, &stranger, &stranger] {
+            socket.send_to(&[0; 1460], address).unwrap();
+        }
+        let role = StreamRole {
+            id: 1,
+            number: 1,
+            sending: false,
+        };
+        let stream = adopt(socket, peer.local_addr().unwrap(), &plan(), role).unwrap();
+        peer.send_to(b"data", address).unwrap();
+        let mut datagram = [0; 1460];
+        assert_eq!((&stream.socket).read(&mut datagram).unwrap(), 4);
     }
 
     #[test]
     fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let deadline = Instant::now() + Duration::from_millis(300);
-        let error = connect(&plan(), server.local_addr().unwrap(), ROLE, deadline).unwrap_err();
+        let error = connect(
+            &plan(),
+            server.local_addr().unwrap(),
+            COOKIE,
+            ROLE,
+            deadline,
+        )
+        .unwrap_err();
         assert_eq!(error.source_io().unwrap().kind(), io::ErrorKind::TimedOut);
     }
 
@@ -275,6 +432,7 @@ mod tests {
             connect(
                 &plan(),
                 address,
+                COOKIE,
                 role,
                 Instant::now() + Duration::from_secs(20),
             )
