@@ -85,7 +85,7 @@ fn a_second_sum_of_3_9_is_that_of_the_reverse_direction() {
         let bytes = |sender: bool| -> u64 {
             let streams = interval.streams.iter();
             streams
-                .filter(|s| s.sender == sender)
+                .filter(|s| s.sender == Some(sender))
                 .map(|s| s.bytes)
                 .sum()
         };
@@ -182,6 +182,130 @@ fn what_older_versions_write_differently_is_understood() {
     assert_eq!(second.retransmits, Some(u64::MAX));
     assert_eq!(document.end.sum.unwrap().bits_per_second.to_bits(), 0);
     assert_eq!(document.error.as_deref(), Some("why"));
+}
+
+/// The members that 3.0 has: neither who sends nor the type of service is told.
+const OF_3_0: &str = r#"{
+	"start":	{
+		"connected":	[{
+				"socket":	4,
+				"local_host":	"10.0.0.1",
+				"local_port":	44582,
+				"remote_host":	"10.0.0.2",
+				"remote_port":	5201
+			}],
+		"version":	"iperf 3.0.11",
+		"system_info":	"Linux host 3.16.0\n",
+		"timestamp":	{
+			"time":	"Thu, 19 Mar 2015 14:31:13 GMT",
+			"timesecs":	1426775473
+		},
+		"connecting_to":	{
+			"host":	"10.0.0.2",
+			"port":	5201
+		},
+		"cookie":	"host.1426775473.000000.000000000000000",
+		"tcp_mss_default":	1448,
+		"test_start":	{
+			"protocol":	"TCP",
+			"num_streams":	1,
+			"blksize":	131072,
+			"omit":	0,
+			"duration":	1,
+			"bytes":	0,
+			"blocks":	0,
+			"reverse":	0
+		}
+	},
+	"intervals":	[{
+			"streams":	[{
+					"socket":	4,
+					"start":	0,
+					"end":	1.000154,
+					"seconds":	1.000154,
+					"bytes":	192509440,
+					"bits_per_second":	1539838356.55681,
+					"retransmits":	712,
+					"snd_cwnd":	473088,
+					"omitted":	false
+				}],
+			"sum":	{
+				"start":	0,
+				"end":	1.000154,
+				"seconds":	1.000154,
+				"bytes":	192509440,
+				"bits_per_second":	1539838356.55681,
+				"retransmits":	712,
+				"omitted":	false
+			}
+		}],
+	"end":	{
+		"streams":	[{
+				"sender":	{
+					"socket":	4,
+					"start":	0,
+					"end":	1.000154,
+					"seconds":	1.000154,
+					"bytes":	192509440,
+					"bits_per_second":	1539838356.55681,
+					"retransmits":	712
+				},
+				"receiver":	{
+					"socket":	4,
+					"start":	0,
+					"end":	1.000154,
+					"seconds":	1.000154,
+					"bytes":	191000000,
+					"bits_per_second":	1527764724.23247
+				}
+			}],
+		"sum_sent":	{
+			"start":	0,
+			"end":	1.000154,
+			"seconds":	1.000154,
+			"bytes":	192509440,
+			"bits_per_second":	1539838356.55681,
+			"retransmits":	712
+		},
+		"sum_received":	{
+			"start":	0,
+			"end":	1.000154,
+			"seconds":	1.000154,
+			"bytes":	191000000,
+			"bits_per_second":	1527764724.23247
+		},
+		"cpu_utilization_percent":	{
+			"host_total":	2.5,
+			"host_user":	0.5,
+			"host_system":	2,
+			"remote_total":	1.5,
+			"remote_user":	0.25,
+			"remote_system":	1.25
+		}
+	}
+}
+"#;
+
+#[test]
+fn a_document_of_3_0_gets_no_members_that_it_lacks() {
+    let document = Document::from_json(OF_3_0).unwrap();
+    assert_eq!(document.to_json().unwrap(), OF_3_0);
+    assert_eq!(document.intervals[0].streams[0].sender, None);
+}
+
+/// Other programs print the same members in an order of their own, and as other kinds of numbers.
+#[test]
+fn the_order_of_members_does_not_matter() {
+    let text = r#"{"end":{"sum_received":{"sender":false,"seconds":1,"bytes":5.0},"sum_sent":{},
+        "sum":{"packets":-1},"streams":[{"udp":{"out_of_order":0,"socket":1}}]},"intervals":[{"sum":
+        {"sender":true},"streams":[{"reorder":1,"retransmits":-1,"sender":true}]}],
+        "start":{"test_start":{"protocol":"UDP"},"connected":[]}}"#;
+    let document = Document::from_json(text).unwrap();
+    assert_eq!(document.end.sum_received.unwrap().bytes, 5);
+    assert_eq!(document.end.sum.unwrap().packets, None);
+    assert_eq!(document.end.streams[0].udp.as_ref().unwrap().socket, 1);
+    let row = &document.intervals[0].streams[0];
+    assert_eq!((row.reorder, row.retransmits), (Some(1), None));
 }
 
 #[test]

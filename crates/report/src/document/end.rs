@@ -96,8 +96,9 @@ pub struct StreamSide {
     /// **Own**, receiver: largest low-water mark of the socket in bytes; 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rcv_lowat: Option<u64>,
-    /// Whether this end sends on the stream: the same on both sides.
-    pub sender: bool,
+    /// Whether this end sends on the stream: the same on both sides. Absent before 3.7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<bool>,
     /// **Own**: how the bytes went through, if zero-copy was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<Copies>,
@@ -157,8 +158,9 @@ pub struct UdpStream {
     /// **Own**, receiver: the longest sleep that let datagrams gather, in microseconds; 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rcv_nap_us: Option<u64>,
-    /// Whether this end sends.
-    pub sender: bool,
+    /// Whether this end sends. Absent before 3.7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<bool>,
     /// **Own**: how the bytes went through, if zero-copy was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<UdpCopies>,
@@ -193,7 +195,7 @@ pub struct EndSum {
     /// UDP: lost datagrams in percent of `packets`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_percent: Option<f64>,
-    /// Whether this end sends; in `sum_sent` and `sum_received` of UDP always true and false. 3.9 and later.
+    /// Whether this end sends; in `sum_sent` and `sum_received` of UDP always true and false. Absent before 3.7.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<bool>,
     /// **Own**: how the bytes of all streams went through, if zero-copy was asked for.

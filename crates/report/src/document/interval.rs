@@ -69,6 +69,7 @@ pub struct IntervalRow {
     pub lost_percent: Option<f64>,
     /// Whether the interval belongs to the omitted period.
     pub omitted: bool,
-    /// Whether this end sends.
-    pub sender: bool,
+    /// Whether this end sends. Absent before 3.7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<bool>,
 }

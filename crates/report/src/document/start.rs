@@ -172,8 +172,9 @@ pub struct TestStart {
     pub blocks: u64,
     /// 1 if the server sends.
     pub reverse: u64,
-    /// Type of service.
-    pub tos: u64,
+    /// Type of service. Absent before 3.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tos: Option<u64>,
     /// Rate asked for, per stream, in bits per second; 0 for none. 3.11 and later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_bitrate: Option<u64>,

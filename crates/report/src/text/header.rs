@@ -15,7 +15,7 @@ const JITTER: &str = "         Jitter    Lost/Total Datagrams";
 /// Above the first interval.
 pub(crate) fn of_intervals(config: &TestConfig, interval: &Interval) -> String {
     let columns = if config.transport == Transport::Udp {
-        let only_sends = interval.sums().all(|sum| sum.sender);
+        let only_sends = interval.sums().all(|sum| sum.sender == Some(true));
         if only_sends {
             "         Total Datagrams"
         } else {

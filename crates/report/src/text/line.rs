@@ -32,7 +32,7 @@ impl Lines {
     pub(crate) fn interval(&self, row: &IntervalRow) -> String {
         let common = self.common(&Common {
             socket: row.socket,
-            sending: row.sender,
+            sending: row.sender == Some(true),
             start: row.start,
             end: row.end,
             bytes: row.bytes,
@@ -40,7 +40,7 @@ impl Lines {
         });
         let tail = if row.omitted { "(omitted)" } else { "" };
         match (row.packets, row.retransmits, row.snd_cwnd) {
-            (Some(packets), ..) if row.sender => {
+            (Some(packets), ..) if row.sender == Some(true) => {
                 let pad = if self.bidirectional { "          " } else { "" };
                 format!("{common} {pad} {packets}  {tail}")
             }

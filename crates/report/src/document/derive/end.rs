@@ -68,7 +68,7 @@ fn cpu(summary: &Summary) -> CpuUtilization {
 fn stream(row: &EndRow, totals: &EndTotals) -> EndStream {
     let side = StreamSide {
         socket: row.socket.unwrap_or_default().into(),
-        sender: row.sending,
+        sender: Some(row.sending),
         ..StreamSide::default()
     };
     // Only the sending end has seen the kernel's counters; the other one says 0.
@@ -135,7 +135,7 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> UdpStream {
         socket_drops: received.socket_drops,
         moved_by: row.batching.map(|by| moved_by(by, row.sending).to_owned()),
         rcv_nap_us: received.nap.and_then(|nap| nap.as_micros().try_into().ok()),
-        sender: row.sending,
+        sender: Some(row.sending),
         zerocopy: (sender.is_some() || receiver.is_some()).then(|| UdpCopies {
             sender: sender.as_ref().map(Copies::of),
             receiver: receiver.as_ref().map(Copies::of),

@@ -20,7 +20,7 @@ impl Interval {
         let mut streams = Vec::with_capacity(interval.streams.len());
         let mut sums = roles(config, is_client).into_iter().map(|sender| {
             let frame = IntervalRow {
-                sender,
+                sender: Some(sender),
                 ..frame.clone()
             };
             let rows = interval.streams.iter().filter(|s| s.sending == sender);
@@ -92,7 +92,7 @@ fn sum_of(frame: &IntervalRow, transport: Transport, rows: &[IntervalRow]) -> In
     if transport == Transport::Udp {
         let packets = total(rows.iter().filter_map(|row| row.packets));
         sum.packets = Some(packets);
-        if !sum.sender {
+        if sum.sender == Some(false) {
             let lost = total_lost(rows.iter().filter_map(|row| row.lost_packets));
             sum.jitter_ms = Some(mean(rows.iter().map(|row| row.jitter_ms.unwrap_or(0.0))));
             sum.lost_packets = Some(lost);

@@ -90,7 +90,7 @@ impl Start {
             bytes: config.limit.bytes(),
             blocks: config.limit.blocks(),
             reverse: u64::from(config.direction == Direction::Reverse),
-            tos: config.socket.tos.into(),
+            tos: Some(config.socket.tos.into()),
             target_bitrate: Some(config.pacing.rate.unwrap_or(0)),
             bidir: Some(u64::from(config.direction == Direction::Bidirectional)),
             fqrate: Some(config.pacing.fq_rate.unwrap_or(0)),

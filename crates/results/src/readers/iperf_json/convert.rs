@@ -98,7 +98,7 @@ impl View {
 
     /// Whether a row is of the reverse half of a bidirectional test.
     fn is_backward(&self, row: &IntervalRow) -> bool {
-        self.bidir && row.sender != self.client
+        self.bidir && row.sender.is_some_and(|sender| sender != self.client)
     }
 
     /// What this end received, bytes and seconds, by its intervals. Some servers' sums lack it.
@@ -145,7 +145,7 @@ fn parameters(record: &mut Record, document: &Document, view: &View) {
         ("omit", test.omit),
         ("bytes", test.bytes),
         ("blocks", test.blocks),
-        ("tos", test.tos),
+        ("tos", test.tos.unwrap_or(0)),
     ] {
         if value > 0 {
             parameters.other.insert(name.into(), value.to_string());
