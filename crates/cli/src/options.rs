@@ -116,6 +116,7 @@ options! {
         Timestamps [] ["timestamps"] Maybe("FORMAT", "%c "), "begin each line with the time, in a format of strftime [%c]";
         RcvTimeout [] ["rcv-timeout"] Value("MS"), "give up after this time without data, 100 to 86400000 [120000]";
         RcvLowat [] ["rcv-lowat"] Value("off|auto|BYTES"), "wake a stream's receiver when so much is there; auto is what comes in a millisecond, and anything below 100 Mbit/s [auto]";
+        Threads [] ["threads"] Value("N"), "let the streams of each direction share N threads, 1 to 1024 [a thread for each stream]";
         SndTimeout [] ["snd-timeout"] Value("MS"), "give up on data that stays unacknowledged, up to 86400000; 0 is the system's time [0]";
         Keepalive [] ["cntl-ka"] Maybe("IDLE/INTERVAL/N", ""), "probe a silent control connection after IDLE seconds, every INTERVAL seconds, N times; each part may be left out [the system's]";
         Mptcp ['m'] ["mptcp"] Nothing, "a client's data streams are multipath TCP";

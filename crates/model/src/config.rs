@@ -1,5 +1,6 @@
 //! What one end of a test is asked to do: the command line after it was understood.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct LocalOptions {
     pub rcv_timeout: Duration,
     /// When receiving byte streams are woken (`--rcv-lowat`).
     pub low_water: ReceiveLowWater,
+    /// Threads that the streams of a direction share (`--threads`); `None` gives each stream its own.
+    pub threads: Option<NonZero<u16>>,
     /// Unacknowledged data older than this ends a connection (`--snd-timeout`, `TCP_USER_TIMEOUT`).
     pub snd_timeout: Option<Duration>,
     /// Payload comes from this file on a sender and goes to it on a receiver (`-F`).
@@ -90,6 +93,7 @@ impl Default for LocalOptions {
             affinity: None,
             rcv_timeout: Duration::from_secs(120),
             low_water: ReceiveLowWater::Auto,
+            threads: None,
             snd_timeout: None,
             file: None,
             keepalive: None,

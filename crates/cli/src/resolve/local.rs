@@ -1,6 +1,7 @@
 //! The options of both ends.
 
 use std::net::Ipv6Addr;
+use std::num::NonZero;
 use std::time::Duration;
 
 use iperf_model::{DEFAULT_PORT, Endpoint, Family, Keepalive, LocalOptions, ReceiveLowWater};
@@ -87,6 +88,10 @@ impl LocalDraft {
                 self.rcv_timeout = true;
             }
             Local::RcvLowat => self.options.low_water = low_water(value)?,
+            Local::Threads => {
+                let outside = value.refuse("a number of threads from 1 to 1024");
+                self.options.threads = NonZero::new(value.integer(1..=1024, outside)?);
+            }
             Local::SndTimeout => {
                 let ms: u32 = value.integer(0..=DAY_MS, Code::SND_TIMEOUT)?;
                 self.options.snd_timeout = (ms > 0).then_some(Duration::from_millis(ms.into()));

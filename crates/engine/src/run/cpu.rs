@@ -41,6 +41,14 @@ impl CpuTime {
         self.user + self.system
     }
 
+    /// An equal part of it.
+    pub(crate) fn divided(self, parts: u32) -> Self {
+        Self {
+            user: self.user / parts.max(1),
+            system: self.system / parts.max(1),
+        }
+    }
+
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             user: self.user + other.user,

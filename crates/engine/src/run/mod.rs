@@ -8,6 +8,7 @@ pub(crate) mod measurement;
 pub(crate) mod parting;
 mod running_stream;
 mod tcp_stats;
+mod threads;
 
 use std::io;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::error::EngineError;
 use crate::run::cpu::{CpuMeter, CpuTime};
 use crate::run::parting::Parting;
 use crate::run::running_stream::RunningStream;
+use crate::run::threads::Threads;
 use crate::stream::Stream;
 use crate::worker::Ending;
 use crate::worker::counters::Phase;
@@ -119,17 +121,17 @@ impl Run {
             },
             gate: Arc::new(Gate::default()),
         };
+        let mut threads = Threads::new(plan, &streams);
         for stream in streams {
-            let quota = if stream.info.sending {
-                &send_quota
-            } else {
-                &receive_quota
-            };
-            // A failure drops the run, and that ends the workers that already wait.
-            let gate = run.gate.clone();
-            run.streams
-                .push(RunningStream::start(stream, plan, quota.clone(), gate)?);
+            let sending = stream.info.sending;
+            let quota = if sending { &send_quota } else { &receive_quota };
+            let sharers = threads.next_sharers(sending);
+            let (stream, worker) = RunningStream::new(stream, plan, quota.clone(), sharers)?;
+            threads.add(run.streams.len(), &stream, worker);
+            run.streams.push(stream);
         }
+        // A failure drops the run, and that ends the workers that already wait.
+        threads.start(&mut run.streams, &run.gate, &plan.wake)?;
         Ok(run)
     }
 

@@ -2,18 +2,15 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
-use std::time::Instant;
 
 use iperf_model::{
     Batching, ByteTotals, DatagramSample, DatagramTotals, Detail, FileProgress, StreamInfo,
     StreamInterval, StreamOutcome, TcpSample, Transport,
 };
+use iperf_zc::sockopt;
 use iperf_zc::udp::{Way, WayTaken};
 use iperf_zc::verify::Difference;
-use iperf_zc::{interrupt, sockopt};
 use socket2::Socket;
 use tracing::debug;
 
@@ -32,11 +29,12 @@ use crate::stream::Stream;
 use crate::waking::Waking;
 use crate::waking::low_water::LowWater;
 use crate::worker::counters::{Counters, Phase};
-use crate::worker::gate::Gate;
-use crate::worker::pacer::Pacer;
 use crate::worker::quantum::BlockKind;
 use crate::worker::quota::Quota;
-use crate::worker::{self, Ending, Task, Wake};
+use crate::worker::receiver::Receiver;
+use crate::worker::sender::Sender;
+use crate::worker::thread::{EndingSlot, WorkerThread};
+use crate::worker::{Ending, Task, Worker};
 
 /// One stream, its worker, and what was seen of it so far.
 pub(crate) struct RunningStream {
@@ -46,8 +44,9 @@ pub(crate) struct RunningStream {
     closing: Closing,
     socket: Arc<Socket>,
     counters: Arc<Counters>,
-    done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Ending>>,
+    ending: EndingSlot,
+    /// The thread that drives the worker, perhaps others' too; `None` once the worker has ended.
+    thread: Option<Arc<WorkerThread>>,
     /// What the worker had done when it stopped counting.
     report: Arc<OnceLock<WorkerReport>>,
     /// How it was to move its bytes.
@@ -61,9 +60,6 @@ pub(crate) struct RunningStream {
     datagrams: Option<Datagrams>,
     file: Option<(File, String)>,
 }
-
-/// What a worker does from the start of the test on.
-type Work = Box<dyn FnOnce(Instant) -> Ending + Send>;
 
 /// What was seen of a UDP stream's counters.
 struct Datagrams {
@@ -87,13 +83,13 @@ impl Datagrams {
 }
 
 impl RunningStream {
-    /// Makes the worker of a stream, which waits at the gate.
-    pub(crate) fn start(
+    /// Makes the worker of a stream, for a thread that it shares with so many in all.
+    pub(crate) fn new(
         stream: Stream,
         plan: &RunPlan<'_>,
         quota: Option<Arc<Quota>>,
-        gate: Arc<Gate>,
-    ) -> Result<Self, EngineError> {
+        sharers: u32,
+    ) -> Result<(Self, Box<dyn Worker>), EngineError> {
         let Stream {
             info,
             socket,
@@ -104,7 +100,6 @@ impl RunningStream {
         } = stream;
         let socket = Arc::new(socket);
         let counters = Arc::new(Counters::default());
-        let done = Arc::new(AtomicBool::new(false));
         let report = Arc::new(OnceLock::new());
         let file = plan.local.file.as_deref();
         let file = file
@@ -123,6 +118,7 @@ impl RunningStream {
             wake: plan.wake.clone(),
             report: report.clone(),
             datagrams: (is_udp && !info.sending).then(|| received.clone()),
+            sharers,
         };
         let place = Place {
             config: plan.config,
@@ -132,27 +128,23 @@ impl RunningStream {
             passage,
             way: way.clone(),
         };
-        let (work, modes) = if info.sending {
+        let (worker, modes): (Box<dyn Worker>, Modes) = if info.sending {
             if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
                 let mut stats = TcpStats::default();
                 stats.restart(&info);
                 tcp = Some(stats);
             }
-            let mut chosen = place.sender()?;
-            let pacing = plan.config.pacing;
+            let chosen = place.sender()?;
             let kind = if is_udp {
                 passage.kind
             } else {
                 BlockKind::Bytes
             };
-            let modes = chosen.modes;
-            let work: Work = Box::new(move |start| {
-                let pacer = Pacer::new(start, pacing.rate, pacing.burst, block, kind);
-                worker::send(&task, chosen.mover.as_mut(), pacer, u64::from(block))
-            });
-            (work, modes)
+            let pacing = plan.config.pacing;
+            let sender = Sender::new(task, chosen.mover, block, pacing, kind);
+            (Box::new(sender), chosen.modes)
         } else {
-            let mut chosen = if is_udp {
+            let chosen = if is_udp {
                 place.datagram_receiver(received.clone())
             } else {
                 place.receiver()?
@@ -160,27 +152,23 @@ impl RunningStream {
             let ask = plan.local.low_water;
             let waking = if is_udp {
                 Waking::of_datagrams(ask, block, &socket, counters.clone())
-            } else if place.may_use_recv() {
+            } else if place.may_use_recv() && sharers == 1 {
                 Waking::LowWater(LowWater::new(ask, place.room(), counters.clone()))
             } else {
                 Waking::AtOnce
             };
-            let modes = chosen.modes;
-            let work: Work =
-                Box::new(move |_| worker::receive(&task, chosen.mover.as_mut(), waking));
-            (work, modes)
+            let receiver = Receiver::new(task, chosen.mover, waking);
+            (Box::new(receiver), chosen.modes)
         };
-        let wait = move || gate.pass().map_or(Ending::Stopped, work);
-        let thread = spawn(&info, Box::new(wait), done.clone(), plan.wake.clone())?;
-        Ok(Self {
+        let stream = Self {
             info,
             transport,
             congestion,
             closing,
             socket,
             counters,
-            done,
-            thread: Some(thread),
+            ending: EndingSlot::default(),
+            thread: None,
             report,
             modes,
             difference: None,
@@ -189,7 +177,18 @@ impl RunningStream {
             tcp,
             datagrams: is_udp.then(|| Datagrams::new(received, way)),
             file,
-        })
+        };
+        Ok((stream, worker))
+    }
+
+    /// Where the worker leaves its ending.
+    pub(crate) fn ending_slot(&self) -> EndingSlot {
+        self.ending.clone()
+    }
+
+    /// The worker is driven by this thread.
+    pub(crate) fn driven_by(&mut self, thread: Arc<WorkerThread>) {
+        self.thread = Some(thread);
     }
 
     /// Takes what moved since the last sample.
@@ -306,6 +305,11 @@ impl RunningStream {
         dropped.ok().map(u64::from)
     }
 
+    /// The stream's id on the wire.
+    pub(crate) fn id(&self) -> u32 {
+        self.info.id
+    }
+
     /// Whether this end sends on the stream.
     pub(crate) fn sends(&self) -> bool {
         self.info.sending
@@ -342,7 +346,7 @@ impl RunningStream {
     /// Makes a blocking call of the worker return.
     pub(crate) fn wake(&self) {
         if let Some(thread) = &self.thread {
-            interrupt::wake(thread);
+            thread.wake();
         }
     }
 
@@ -371,7 +375,9 @@ impl RunningStream {
 
     /// Reports an ended worker once.
     pub(crate) fn take_ending(&mut self) -> Option<WorkerEnd> {
-        let ending = self.join()?;
+        self.thread.as_ref()?;
+        let ending = self.ending.take()?;
+        self.thread = None;
         if let Ending::Failed(error) = &ending {
             self.difference = Difference::of(error);
         }
@@ -397,16 +403,6 @@ impl RunningStream {
         self.thread.is_none()
     }
 
-    fn join(&mut self) -> Option<Ending> {
-        if !self.done.load(Ordering::Acquire) {
-            return None;
-        }
-        let ended = self.thread.take()?.join();
-        Some(ended.unwrap_or_else(|_| {
-            Ending::Failed(std::io::Error::other("the worker thread panicked"))
-        }))
-    }
-
     /// Whether there is data to send that the peer gives no room for.
     pub(crate) fn window_is_closed(&self) -> bool {
         kernel_view::window_is_closed(self.transport, self.socket.as_fd())
@@ -419,31 +415,4 @@ fn batching(way: Way) -> Batching {
         Way::Batch => Batching::Calls,
         Way::Offload => Batching::Packets,
     }
-}
-
-/// Starts a named thread that leaves its ending behind, and says that it is done even when it panics.
-fn spawn(
-    info: &StreamInfo,
-    work: Box<dyn FnOnce() -> Ending + Send>,
-    done: Arc<AtomicBool>,
-    wake: Wake,
-) -> Result<JoinHandle<Ending>, EngineError> {
-    struct Announce {
-        done: Arc<AtomicBool>,
-        wake: Wake,
-    }
-    impl Drop for Announce {
-        fn drop(&mut self) {
-            self.done.store(true, Ordering::Release);
-            (self.wake)();
-        }
-    }
-    let way = if info.sending { "tx" } else { "rx" };
-    std::thread::Builder::new()
-        .name(format!("iperf-{way}-{}", info.id))
-        .spawn(move || {
-            let _announce = Announce { done, wake };
-            work()
-        })
-        .map_err(EngineError::system("start a worker thread"))
 }

@@ -143,7 +143,7 @@ impl LowWater {
     }
 
     /// Leaves the socket as it was, for whoever reads the rest.
-    pub(crate) fn end(self, socket: &Socket) {
+    pub(crate) fn end(&self, socket: &Socket) {
         if self.counters.low_water() > 0 {
             self.set(socket, NO_MARK);
         }

@@ -43,10 +43,10 @@ impl Waking {
 
     /// Whether the next read is to wait for something to come.
     #[inline]
-    pub(crate) fn waits(&self) -> bool {
+    pub(crate) fn should_block(&self) -> bool {
         match self {
             Self::AtOnce | Self::LowWater(_) => true,
-            Self::Naps(naps) => naps.waits(),
+            Self::Naps(naps) => naps.should_block(),
         }
     }
 
@@ -70,7 +70,7 @@ impl Waking {
     }
 
     /// Leaves the socket as it was, for whoever reads the rest.
-    pub(crate) fn end(self, socket: &Socket) {
+    pub(crate) fn end(&self, socket: &Socket) {
         if let Self::LowWater(low_water) = self {
             low_water.end(socket);
         }
@@ -94,7 +94,7 @@ mod tests {
         let mut off = waking(ReceiveLowWater::Off);
         assert!(matches!(off, Waking::AtOnce));
         off.came(&socket, 1 << 20);
-        assert!(off.waits());
+        assert!(off.should_block());
         off.nothing(&socket);
         assert_eq!(counters.nap(), Duration::ZERO);
     }

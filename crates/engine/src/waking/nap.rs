@@ -73,7 +73,7 @@ impl Naps {
 
     /// Whether the next read is to wait in the socket.
     #[inline]
-    pub(crate) fn waits(&self) -> bool {
+    pub(crate) fn should_block(&self) -> bool {
         self.is_rested || self.length.is_none()
     }
 
@@ -94,7 +94,7 @@ impl Naps {
 
     /// Nothing is there for a read that does not wait: sleeps, if what comes is still fast enough.
     pub(crate) fn nothing(&mut self) {
-        if self.waits() {
+        if self.should_block() {
             // A signal, or a time-out of the socket.
             return;
         }
@@ -163,27 +163,27 @@ mod tests {
     #[test]
     fn who_has_taken_everything_sleeps_once_and_then_waits() {
         let mut naps = naps();
-        assert!(naps.waits());
+        assert!(naps.should_block());
         run(&mut naps, GBIT, Instant::now());
-        assert!(!naps.waits());
+        assert!(!naps.should_block());
         let length = naps.length.unwrap();
         let before = Instant::now();
         naps.nothing();
         assert!(before.elapsed() >= length);
-        assert!(naps.waits());
+        assert!(naps.should_block());
         assert_eq!(naps.counters.nap(), length);
         naps.gathers(1448);
-        assert!(!naps.waits());
+        assert!(!naps.should_block());
     }
 
     #[test]
     fn a_stream_that_has_become_slow_is_waited_for() {
         let mut naps = naps();
         let now = run(&mut naps, GBIT, Instant::now());
-        assert!(!naps.waits());
+        assert!(!naps.should_block());
         let now = run(&mut naps, LOWEST_RATE / 2, now);
-        assert!(naps.waits());
+        assert!(naps.should_block());
         run(&mut naps, GBIT, now);
-        assert!(!naps.waits());
+        assert!(!naps.should_block());
     }
 }

@@ -1,31 +1,40 @@
-//! The two loops: one fills a socket, one empties it, whatever the transport. Each runs on a thread of its own and
-//! is a loop of system calls: no lock, no allocation, no logging, and a look at the clock to pace, or once for a batch.
+//! What moves the bytes of a stream, whatever the transport: a [`Worker`] per stream and direction, and the threads that
+//! drive workers.
+//!
+//! ```text
+//! Sender   ─┐                       ┌─ alone:   one worker per thread, in blocking calls
+//!           ├─ Worker::step ────────┤
+//! Receiver ─┘  (one system call)    └─ shared:  many workers per thread, by epoll
+//! ```
+//!
+//! A step is a system call and next to nothing else: no lock, no allocation, no logging, and a look at the clock to pace,
+//! or once for a batch.
 
+pub(crate) mod alone;
 pub(crate) mod counters;
 pub(crate) mod gate;
 pub(crate) mod pacer;
 pub(crate) mod payload;
 pub(crate) mod quantum;
 pub(crate) mod quota;
+pub(crate) mod receiver;
+pub(crate) mod sender;
+pub(crate) mod shared;
+pub(crate) mod thread;
 
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use iperf_zc::Moved;
 use iperf_zc::account::Report;
-use iperf_zc::receive::ReceiveMover;
-use iperf_zc::send::SendMover;
+use nix::sys::epoll::EpollFlags;
 use socket2::Socket;
 
 use crate::datagrams::DatagramCounters;
 use crate::modes::WorkerReport;
 use crate::run::cpu::CpuTime;
-use crate::sleep::sleep_until;
-use crate::waking::Waking;
-use crate::worker::counters::{Counters, Phase};
-use crate::worker::pacer::{Grant, Pacer};
+use crate::worker::counters::Counters;
 use crate::worker::quota::Quota;
 
 /// How a worker came to its end.
@@ -43,10 +52,42 @@ pub enum Ending {
     Failed(io::Error),
 }
 
+/// What a step came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Something moved, or a signal cut the call short: go on.
+    Moved,
+    /// The socket has no room, or no data: go on when it has.
+    Blocked,
+    /// Nothing may move before then.
+    Wait(Instant),
+    /// The worker is done.
+    Ended(Ending),
+}
+
+/// Moves the bytes of one stream in one direction.
+pub(crate) trait Worker: Send {
+    /// The test began at `start`.
+    fn begin(&mut self, start: Instant);
+
+    /// Makes one system call that moves bytes, or finds out why none may be made. With `may_block` the call waits in a
+    /// blocking socket; a worker that asks for less sleeps by itself.
+    fn step(&mut self, may_block: bool) -> Step;
+
+    /// Accounts for what was done. To be called once, after the last step, on the thread that drove the worker.
+    fn end(&mut self, ending: &Ending);
+
+    /// The socket that the worker moves bytes through.
+    fn socket(&self) -> &Socket;
+
+    /// What a blocked worker waits for.
+    fn readiness(&self) -> EpollFlags;
+}
+
 /// Wakes the driver: something happened that it need not wait for a tick to handle.
 pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// What both loops work with.
+/// What every worker works with.
 pub(crate) struct Task {
     pub(crate) socket: Arc<Socket>,
     pub(crate) counters: Arc<Counters>,
@@ -56,6 +97,8 @@ pub(crate) struct Task {
     pub(crate) report: Arc<OnceLock<WorkerReport>>,
     /// The counters of a stream that receives datagrams, which stop with the others.
     pub(crate) datagrams: Option<Arc<DatagramCounters>>,
+    /// Workers that share the thread, this one included.
+    pub(crate) sharers: u32,
 }
 
 impl Task {
@@ -69,12 +112,17 @@ impl Task {
         }
     }
 
+    fn is_counting(&self) -> bool {
+        self.report.get().is_none()
+    }
+
+    /// Counts nothing from now on. Workers that share a thread share its CPU time evenly.
     fn stop_counting(&self, report: Report) {
         if let Some(datagrams) = &self.datagrams {
             datagrams.freeze();
         }
         self.report.get_or_init(|| WorkerReport {
-            cpu: CpuTime::of_this_thread(),
+            cpu: CpuTime::of_this_thread().divided(self.sharers),
             report,
         });
     }
@@ -86,142 +134,4 @@ fn is_pause(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
     )
-}
-
-/// Sends until it is asked to stop, the quota is met, the source is done or the connection fails.
-pub(crate) fn send(
-    task: &Task,
-    mover: &mut dyn SendMover,
-    pacer: Option<Pacer>,
-    block: u64,
-) -> Ending {
-    let ending = send_loop(task, mover, pacer, block);
-    collect(task, mover, &ending);
-    task.stop_counting(mover.report());
-    ending
-}
-
-/// Waits until the kernel has told what became of everything that was sent, if somebody still wants to know.
-fn collect(task: &Task, mover: &mut dyn SendMover, ending: &Ending) {
-    let wanted = !matches!(ending, Ending::Failed(_)) && task.counters.phase() != Phase::Stopping;
-    let patience = if wanted {
-        COLLECT_LIMIT
-    } else {
-        Duration::ZERO
-    };
-    // What is not known by then counts as copied.
-    let _ = mover.finish(task.socket.as_fd(), Instant::now() + patience);
-}
-
-/// How long the kernel may take to say what became of the last blocks: as long as a slow network may take to carry a
-/// full socket buffer away, and less than anybody waits for a worker.
-const COLLECT_LIMIT: Duration = Duration::from_secs(2);
-
-fn send_loop(
-    task: &Task,
-    mover: &mut dyn SendMover,
-    mut pacer: Option<Pacer>,
-    block: u64,
-) -> Ending {
-    // Blocks that may go before anybody is asked again; the first of them may be under way.
-    let mut granted = 0;
-    let fair_share = u32::try_from(QUOTA_SHARE / block.max(1))
-        .unwrap_or(1)
-        .max(1);
-    loop {
-        if task.counters.phase() != Phase::Counting {
-            return Ending::Stopped;
-        }
-        if granted == 0 {
-            granted = match pacer.as_mut().map(|pacer| pacer.grant(Instant::now())) {
-                None if task.quota.is_some() => fair_share,
-                None => UNPACED,
-                Some(Grant::Blocks(blocks)) => blocks,
-                Some(Grant::Wait(due)) => {
-                    sleep_until(due);
-                    continue;
-                }
-            };
-            if let Some(quota) = &task.quota {
-                granted = quota.claim(granted, block);
-                if granted == 0 {
-                    return Ending::QuotaMet;
-                }
-            }
-        }
-        match mover.send(task.socket.as_fd(), granted) {
-            Ok(Moved { bytes: 0, .. }) => return Ending::SourceDone,
-            Ok(moved) => {
-                granted -= moved.blocks.min(granted);
-                task.count(moved);
-                if let Some(pacer) = &mut pacer {
-                    pacer.sent(moved.bytes);
-                }
-            }
-            Err(error) if is_pause(&error) => {}
-            Err(error) => return Ending::Failed(error),
-        }
-    }
-}
-
-/// Bytes that a stream may take of a shared quota at a time: enough for one call with offload, and not so much that one
-/// stream takes all.
-const QUOTA_SHARE: u64 = 64 * 1024;
-
-/// Blocks that go before anybody is asked again when nothing paces a sender. Movers take as many of them as suit them,
-/// and a small rest would make a small call.
-const UNPACED: u32 = 1 << 20;
-
-/// Receives until it is asked to stop, the peer closes or the connection fails.
-pub(crate) fn receive(task: &Task, mover: &mut dyn ReceiveMover, mut waking: Waking) -> Ending {
-    let ending = receive_loop(task, mover, &mut waking);
-    waking.end(&task.socket);
-    task.stop_counting(mover.report());
-    ending
-}
-
-fn receive_loop(task: &Task, mover: &mut dyn ReceiveMover, waking: &mut Waking) -> Ending {
-    loop {
-        match task.counters.phase() {
-            Phase::Counting => {}
-            Phase::Discarding => task.stop_counting(mover.report()),
-            Phase::Finishing => return drain(task, mover),
-            Phase::Stopping => return Ending::Stopped,
-        }
-        match mover.receive(task.socket.as_fd(), waking.waits()) {
-            Ok(Moved { bytes: 0, .. }) => return Ending::EndOfStream,
-            Ok(moved) => {
-                // What came while the test ended is not counted once the worker said that it has stopped.
-                if task.report.get().is_none() {
-                    task.count(moved);
-                }
-                if mover.obeys_low_water() {
-                    waking.came(&task.socket, moved.bytes);
-                }
-            }
-            Err(error) if is_pause(&error) => waking.nothing(&task.socket),
-            Err(error) => return Ending::Failed(error),
-        }
-    }
-}
-
-/// Counts what had arrived when the test ended, and not more, however fast the peer goes on sending.
-fn drain(task: &Task, mover: &mut dyn ReceiveMover) -> Ending {
-    let mut rest = match mover.backlog(task.socket.as_fd()) {
-        Ok(rest) => rest,
-        Err(error) => return Ending::Failed(error),
-    };
-    while rest > 0 && task.counters.phase() == Phase::Finishing {
-        match mover.receive(task.socket.as_fd(), false) {
-            Ok(Moved { bytes: 0, .. }) => return Ending::EndOfStream,
-            Ok(moved) => {
-                task.count(moved);
-                rest = rest.saturating_sub(moved.bytes);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Ending::Failed(error),
-        }
-    }
-    Ending::Stopped
 }

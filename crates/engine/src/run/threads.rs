@@ -1,0 +1,148 @@
+//! Which thread drives which stream: a thread for each, or with `--threads` a few that the streams of a direction share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use iperf_model::{SendMode, Transport};
+
+use crate::error::EngineError;
+use crate::movers;
+use crate::run::RunPlan;
+use crate::run::running_stream::RunningStream;
+use crate::stream::Stream;
+use crate::worker::gate::Gate;
+use crate::worker::shared::SharedWorkers;
+use crate::worker::thread::{self, EndingSlot};
+use crate::worker::{Wake, Worker};
+
+/// How long a thread of receivers sleeps when it has emptied all sockets, so that a batch gathers.
+const NAP: Duration = Duration::from_micros(100);
+
+/// A worker, the stream that it belongs to, and where it leaves its ending.
+struct Seat {
+    stream: usize,
+    id: u32,
+    ending: EndingSlot,
+    worker: Box<dyn Worker>,
+}
+
+/// The workers of one direction.
+struct Direction {
+    sending: bool,
+    streams: usize,
+    /// How many threads drive them.
+    threads: usize,
+    workers: Vec<Seat>,
+}
+
+/// Assigns workers to threads.
+pub(crate) struct Threads {
+    directions: [Direction; 2],
+}
+
+impl Threads {
+    /// Counts threads for the streams of a test.
+    pub(crate) fn new(plan: &RunPlan<'_>, streams: &[Stream]) -> Self {
+        let direction = |sending| {
+            let streams = streams.iter().filter(|s| s.info.sending == sending);
+            let streams = streams.count();
+            let threads = match plan.local.threads {
+                Some(threads) if may_share(plan, sending) => streams.min(threads.get().into()),
+                _ => streams,
+            };
+            Direction {
+                sending,
+                streams,
+                threads,
+                workers: Vec::with_capacity(streams),
+            }
+        };
+        Self {
+            directions: [direction(true), direction(false)],
+        }
+    }
+
+    fn direction(&mut self, sending: bool) -> &mut Direction {
+        &mut self.directions[usize::from(!sending)]
+    }
+
+    /// How many workers the thread of the direction's next worker will have.
+    pub(crate) fn next_sharers(&mut self, sending: bool) -> u32 {
+        let direction = self.direction(sending);
+        let thread = direction.workers.len() % direction.threads.max(1);
+        let more = usize::from(thread < direction.streams % direction.threads.max(1));
+        u32::try_from(direction.streams / direction.threads.max(1) + more).unwrap_or(u32::MAX)
+    }
+
+    /// Adds the worker of the `index`-th stream of the run.
+    pub(crate) fn add(&mut self, index: usize, stream: &RunningStream, worker: Box<dyn Worker>) {
+        let seat = Seat {
+            stream: index,
+            id: stream.id(),
+            ending: stream.ending_slot(),
+            worker,
+        };
+        self.direction(stream.sends()).workers.push(seat);
+    }
+
+    /// Starts the threads, which wait at the gate.
+    pub(crate) fn start(
+        self,
+        streams: &mut [RunningStream],
+        gate: &Arc<Gate>,
+        wake: &Wake,
+    ) -> Result<(), EngineError> {
+        for direction in self.directions {
+            let way = if direction.sending { "tx" } else { "rx" };
+            if direction.threads == direction.workers.len() {
+                for Seat {
+                    stream,
+                    id,
+                    ending,
+                    worker,
+                } in direction.workers
+                {
+                    let name = format!("iperf-{way}-{id}");
+                    let thread =
+                        thread::start_alone(name, worker, ending, gate.clone(), wake.clone())?;
+                    streams[stream].driven_by(Arc::new(thread));
+                }
+                continue;
+            }
+            let nap = (!direction.sending).then_some(NAP);
+            let mut groups: Vec<Vec<Seat>> = Vec::new();
+            groups.resize_with(direction.threads, Vec::new);
+            for (index, seat) in direction.workers.into_iter().enumerate() {
+                groups[index % direction.threads].push(seat);
+            }
+            for (number, group) in groups.into_iter().enumerate() {
+                let members: Vec<_> = group.iter().map(|seat| seat.stream).collect();
+                let endings = group.iter().map(|seat| seat.ending.clone()).collect();
+                let workers = group.into_iter().map(|seat| seat.worker).collect();
+                let workers = SharedWorkers::new(workers, nap)
+                    .map_err(EngineError::system("prepare a shared worker thread"))?;
+                let name = format!("iperf-{way}s-{}", number + 1);
+                let thread =
+                    thread::start_shared(name, workers, endings, gate.clone(), wake.clone())?;
+                let thread = Arc::new(thread);
+                for stream in members {
+                    streams[stream].driven_by(thread.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether workers of the direction can share a thread: their calls must not block in a non-blocking socket.
+fn may_share(plan: &RunPlan<'_>, sending: bool) -> bool {
+    let config = plan.config;
+    // Files block; MSG_ZEROCOPY waits for completions.
+    let waits = sending
+        && match config.zerocopy.send {
+            SendMode::Copy | SendMode::Sendfile | SendMode::Splice => false,
+            SendMode::Auto => config.transport != Transport::Tcp,
+            SendMode::Msg => true,
+        };
+    movers::brings_bytes(config.transport) && plan.local.file.is_none() && !waits
+}

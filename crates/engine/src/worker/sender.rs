@@ -1,0 +1,142 @@
+//! The worker of a stream that this end sends on.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use iperf_model::Pacing;
+use iperf_zc::Moved;
+use iperf_zc::send::SendMover;
+use nix::sys::epoll::EpollFlags;
+use socket2::Socket;
+
+use crate::worker::counters::Phase;
+use crate::worker::pacer::{Grant, Pacer};
+use crate::worker::quantum::BlockKind;
+use crate::worker::{Ending, Step, Task, Worker};
+
+/// Bytes that a stream may take of a shared quota at a time: enough for one call with offload, and not so much that one
+/// stream takes all.
+const QUOTA_SHARE: u64 = 64 * 1024;
+
+/// Blocks that go before the quota and the pacer are asked again when there is neither. Movers take as many of them as
+/// suit them, and a small rest would make a small call.
+const UNPACED: u32 = 1 << 20;
+
+/// How long the kernel may take to say what became of the last blocks: as long as a slow network may take to carry a
+/// full socket buffer away, and less than anybody waits for a worker.
+const COLLECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// Sends until it is asked to stop, the quota is met, the source is done or the connection fails.
+pub(crate) struct Sender {
+    task: Task,
+    mover: Box<dyn SendMover>,
+    /// Bytes of a block.
+    block: u32,
+    pacing: Pacing,
+    kind: BlockKind,
+    pacer: Option<Pacer>,
+    /// Blocks that may go before the pacer and the quota are asked again; the first of them may be under way.
+    granted: u32,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        task: Task,
+        mover: Box<dyn SendMover>,
+        block: u32,
+        pacing: Pacing,
+        kind: BlockKind,
+    ) -> Self {
+        Self {
+            task,
+            mover,
+            block,
+            pacing,
+            kind,
+            pacer: None,
+            granted: 0,
+        }
+    }
+
+    /// Asks the pacer and the quota for more blocks.
+    fn ask(&mut self) -> Result<u32, Step> {
+        let block = u64::from(self.block);
+        let share = u32::try_from(QUOTA_SHARE / block.max(1)).unwrap_or(1);
+        let pacer = self.pacer.as_mut();
+        let granted = match pacer.map(|pacer| pacer.grant(Instant::now())) {
+            None if self.task.quota.is_some() => share.max(1),
+            None => UNPACED,
+            Some(Grant::Blocks(blocks)) => blocks,
+            Some(Grant::Wait(due)) => return Err(Step::Wait(due)),
+        };
+        match self
+            .task
+            .quota
+            .as_ref()
+            .map(|quota| quota.claim(granted, block))
+        {
+            None => Ok(granted),
+            Some(0) => Err(Step::Ended(Ending::QuotaMet)),
+            Some(claimed) => Ok(claimed),
+        }
+    }
+}
+
+impl Worker for Sender {
+    fn begin(&mut self, start: Instant) {
+        let Pacing { rate, burst, .. } = self.pacing;
+        self.pacer = Pacer::new(start, rate, burst, self.block, self.kind);
+    }
+
+    /// A sender blocks when its socket does.
+    fn step(&mut self, _may_block: bool) -> Step {
+        if self.task.counters.phase() != Phase::Counting {
+            return Step::Ended(Ending::Stopped);
+        }
+        if self.granted == 0 {
+            match self.ask() {
+                Ok(granted) => self.granted = granted,
+                Err(step) => return step,
+            }
+        }
+        match self.mover.send(self.task.socket.as_fd(), self.granted) {
+            Ok(Moved { bytes: 0, .. }) => Step::Ended(Ending::SourceDone),
+            Ok(moved) => {
+                self.granted -= moved.blocks.min(self.granted);
+                self.task.count(moved);
+                if let Some(pacer) = &mut self.pacer {
+                    pacer.sent(moved.bytes);
+                }
+                Step::Moved
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => Step::Moved,
+                io::ErrorKind::WouldBlock => Step::Blocked,
+                _ => Step::Ended(Ending::Failed(error)),
+            },
+        }
+    }
+
+    /// Waits until the kernel has told what became of everything that was sent, if that is still of use.
+    fn end(&mut self, ending: &Ending) {
+        let stopping = self.task.counters.phase() == Phase::Stopping;
+        let patience = if stopping || matches!(ending, Ending::Failed(_)) {
+            Duration::ZERO
+        } else {
+            COLLECT_LIMIT
+        };
+        let deadline = Instant::now() + patience;
+        // What is not known by then counts as copied.
+        let _ = self.mover.finish(self.task.socket.as_fd(), deadline);
+        self.task.stop_counting(self.mover.report());
+    }
+
+    fn socket(&self) -> &Socket {
+        &self.task.socket
+    }
+
+    fn readiness(&self) -> EpollFlags {
+        EpollFlags::EPOLLOUT
+    }
+}

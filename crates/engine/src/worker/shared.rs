@@ -1,0 +1,189 @@
+//! A thread with many workers. They take turns of one system call, so that all streams advance alike.
+//!
+//! ```text
+//! ready queue ──► step one worker ──► moved: to the back of the queue
+//!      ▲                         ├──► blocked: until its socket is ready (edge-triggered epoll)
+//!      └── events, due times ◄── ┴──► waits for its pace: until its time has come
+//! ```
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::sleep::sleep_until;
+use crate::worker::{Ending, Step, Worker};
+
+/// Events that one call takes.
+const EVENTS: usize = 64;
+
+/// Steps between two looks for sockets that have become ready, while there is something to do.
+const STEPS_BETWEEN_LOOKS: usize = 64;
+
+/// The resolution of epoll's timeout.
+const EPOLL_TICK: Duration = Duration::from_millis(1);
+
+/// How long a wait lasts at the most: a worker may be asked to stop just before it.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Where a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Ready,
+    Blocked,
+    Waiting,
+    Ended,
+}
+
+/// Workers that share a thread, each with where it is.
+pub(crate) struct SharedWorkers {
+    /// Those that have ended are gone, and with them their hold on their sockets.
+    workers: Vec<Option<Box<dyn Worker>>>,
+    places: Vec<Place>,
+    ready: VecDeque<usize>,
+    /// When workers that wait may go on.
+    due: BinaryHeap<Reverse<(Instant, usize)>>,
+    epoll: Epoll,
+    /// How long to sleep when nothing is ready, before waiting for events: receivers let a batch gather. Less than
+    /// [`EPOLL_TICK`].
+    nap: Option<Duration>,
+    /// Nothing has moved since the last nap.
+    is_rested: bool,
+}
+
+impl SharedWorkers {
+    /// Takes over the workers, whose sockets become non-blocking ones.
+    pub(crate) fn new(workers: Vec<Box<dyn Worker>>, nap: Option<Duration>) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for (index, worker) in workers.iter().enumerate() {
+            let socket = worker.socket();
+            socket.set_nonblocking(true)?;
+            let what = worker.readiness() | EpollFlags::EPOLLET;
+            epoll.add(socket, EpollEvent::new(what, index as u64))?;
+        }
+        Ok(Self {
+            places: vec![Place::Ready; workers.len()],
+            ready: (0..workers.len()).collect(),
+            due: BinaryHeap::new(),
+            workers: workers.into_iter().map(Some).collect(),
+            epoll,
+            nap,
+            is_rested: true,
+        })
+    }
+
+    /// Drives all workers from the start of the test to the end of each, which `ended` is told.
+    pub(crate) fn run(mut self, start: Instant, mut ended: impl FnMut(usize, Ending)) {
+        for worker in self.workers.iter_mut().flatten() {
+            worker.begin(start);
+        }
+        let mut left = self.workers.len();
+        while left > 0 {
+            left -= self.step_ready(&mut ended);
+            if left > 0 {
+                self.look();
+            }
+        }
+    }
+
+    /// Steps workers that are ready, one call each at a time; returns how many came to their end.
+    fn step_ready(&mut self, ended: &mut impl FnMut(usize, Ending)) -> usize {
+        let mut count = 0;
+        for _ in 0..STEPS_BETWEEN_LOOKS {
+            let Some(index) = self.ready.pop_front() else {
+                break;
+            };
+            let Some(worker) = &mut self.workers[index] else {
+                continue;
+            };
+            self.places[index] = match worker.step(false) {
+                Step::Moved => {
+                    self.is_rested = false;
+                    self.ready.push_back(index);
+                    Place::Ready
+                }
+                Step::Blocked => Place::Blocked,
+                Step::Wait(due) => {
+                    self.due.push(Reverse((due, index)));
+                    Place::Waiting
+                }
+                Step::Ended(ending) => {
+                    worker.end(&ending);
+                    // Whoever reads the rest expects a blocking socket.
+                    let _ = worker.socket().set_nonblocking(false);
+                    let _ = self.epoll.delete(worker.socket());
+                    self.workers[index] = None;
+                    ended(index, ending);
+                    count += 1;
+                    Place::Ended
+                }
+            };
+        }
+        count
+    }
+
+    /// Finds out which workers have become ready, and waits for one if none is.
+    fn look(&mut self) {
+        let timeout = if self.ready.is_empty() {
+            self.idle()
+        } else {
+            EpollTimeout::ZERO
+        };
+        let mut events = [EpollEvent::empty(); EVENTS];
+        match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => {
+                for event in &events[..count] {
+                    let index = usize::try_from(event.data()).unwrap_or(usize::MAX);
+                    if self.places.get(index) == Some(&Place::Blocked) {
+                        self.make_ready(index);
+                    }
+                }
+            }
+            // A worker is asked to stop.
+            Err(Errno::EINTR) => self.wake_all(),
+            Err(_) => {}
+        }
+        let now = Instant::now();
+        while let Some(&Reverse((due, index))) = self.due.peek()
+            && due <= now
+        {
+            self.due.pop();
+            if self.places[index] == Place::Waiting {
+                self.make_ready(index);
+            }
+        }
+    }
+
+    /// Nothing is ready: sleeps for what epoll has no timer for, and returns how long it may wait for an event.
+    fn idle(&mut self) -> EpollTimeout {
+        let now = Instant::now();
+        let due = self.due.peek().map(|Reverse((due, _))| *due);
+        let mut wait = due.map_or(LONGEST_WAIT, |due| due.saturating_duration_since(now));
+        if let Some(nap) = self.nap
+            && !std::mem::replace(&mut self.is_rested, true)
+        {
+            wait = wait.min(nap);
+        }
+        if wait < EPOLL_TICK {
+            sleep_until(now + wait);
+            return EpollTimeout::ZERO;
+        }
+        EpollTimeout::try_from(wait.min(LONGEST_WAIT)).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    fn make_ready(&mut self, index: usize) {
+        self.places[index] = Place::Ready;
+        self.ready.push_back(index);
+    }
+
+    fn wake_all(&mut self) {
+        for index in 0..self.places.len() {
+            if matches!(self.places[index], Place::Blocked | Place::Waiting) {
+                self.make_ready(index);
+            }
+        }
+    }
+}
