@@ -7,6 +7,8 @@ use crate::side_by_side::figure::{Figure, Goal};
 pub enum Ground {
     /// The loopback of this machine.
     Loopback,
+    /// The same while loops that do nothing want the processors, too: two for each.
+    BusyLoopback,
     /// CID 1 in a virtual machine of the lab.
     Vsock,
 }
@@ -15,7 +17,7 @@ impl Ground {
     /// What every server of it is started with.
     pub fn server(self) -> &'static [&'static str] {
         match self {
-            Self::Loopback => &["-s", "-1"],
+            Self::Loopback | Self::BusyLoopback => &["-s", "-1"],
             Self::Vsock => &["-s", "-1", "--vsock"],
         }
     }
@@ -23,7 +25,7 @@ impl Ground {
     /// What every client of it is started with.
     pub fn client(self) -> &'static [&'static str] {
         match self {
-            Self::Loopback => &["-c", "127.0.0.1", "-J"],
+            Self::Loopback | Self::BusyLoopback => &["-c", "127.0.0.1", "-J"],
             Self::Vsock => &["-c", "1", "-J", "--vsock"],
         }
     }
@@ -69,6 +71,19 @@ const fn case(
     }
 }
 
+/// The same on a contended machine.
+const fn busy(
+    name: &'static str,
+    args: &'static str,
+    figures: &'static [Figure],
+    goals: &'static [(Figure, Goal)],
+) -> Case {
+    Case {
+        ground: Ground::BusyLoopback,
+        ..case(name, args, figures, goals)
+    }
+}
+
 /// The same in a virtual machine.
 const fn vsock(name: &'static str, args: &'static str) -> Case {
     Case {
@@ -78,7 +93,7 @@ const fn vsock(name: &'static str, args: &'static str) -> Case {
 }
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 21] = [
+pub const CASES: [Case; 23] = [
     case("tcp", "", STREAM, FASTER),
     case("tcp-reverse", "-R", STREAM, FASTER),
     case("tcp-2", "-P 2", STREAM, FASTER),
@@ -116,6 +131,18 @@ pub const CASES: [Case; 21] = [
     ),
     case("udp-1G", "-u -b 1G -l 1448", UDP, PACED),
     case("udp-short", "-u -b 0 -n 1M", SHORT, &[]),
+    busy(
+        "tcp-busy",
+        "",
+        STREAM,
+        &[(Throughput, AtLeast(1.0)), (Cpu, AtMost(1.0))],
+    ),
+    busy(
+        "udp-busy",
+        "-u -b 20M -l 1400",
+        UDP,
+        &[(Throughput, Within(0.01)), (Loss, AtMost(0.0))],
+    ),
     vsock("vsock-64K", "-l 64K"),
     vsock("vsock-128K", "-l 128K"),
     vsock("vsock-1M", "-l 1M"),
@@ -152,6 +179,7 @@ impl Case {
     pub fn args_shown(&self) -> String {
         match self.ground {
             Ground::Loopback => self.args.to_owned(),
+            Ground::BusyLoopback => format!("{} (beside busy loops)", self.args),
             Ground::Vsock => format!("--vsock {}", self.args),
         }
     }

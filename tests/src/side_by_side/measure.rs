@@ -19,6 +19,7 @@ use wait4::{ResUse, Wait4 as _};
 use crate::peer::Peer;
 use crate::port::Port;
 use crate::process::{POLL, wait_for};
+use crate::side_by_side::busy::BusyLoops;
 use crate::side_by_side::cases::{Case, Ground};
 use crate::{json, procfs};
 
@@ -142,8 +143,9 @@ impl Program {
         client.args(case.ground.client()).args(["-p", &number]);
         client.args(case.client_args(seconds));
         let limit = Duration::from_secs(seconds.into()) + GRACE;
+        let _loops = (case.ground == Ground::BusyLoopback).then(BusyLoops::start);
         let client = match case.ground {
-            Ground::Loopback => {
+            Ground::Loopback | Ground::BusyLoopback => {
                 let listens = wait_for(START_LIMIT, || {
                     let up = procfs::listens(server.child.id(), port.number());
                     (up || server.has_ended()).then_some(up)

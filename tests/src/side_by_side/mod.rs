@@ -9,6 +9,7 @@
 //! The two runs of a round follow each other directly and their ratio is what counts; which goes first alternates.
 //! What a run cost is the kernel's account of the two processes (`wait4`), not what they say of themselves.
 
+pub mod busy;
 pub mod cases;
 pub mod comparison;
 pub mod figure;
