@@ -1,6 +1,7 @@
 //! Pacing beside iperf3's, where it is hard: with little processor time, and before short queues.
 //!
-//! These take minutes, need root, and are only as good as the machine is quiet, so they run when asked for:
+//! The table of queues is for readers: timers of a busy machine lose more than bursts do, so the rule about short queues
+//! is tested in virtual time (`worker::quantum` of the engine). These take minutes, need root, and are only as good as the machine is quiet, so they run when asked for:
 //!
 //! ```text
 //! cargo nextest run -p iperf-tests --run-ignored only --no-capture -E 'binary(pacing_under_stress)'
@@ -137,7 +138,7 @@ fn loss(ends: &[Namespace; 2], peer: Peer, args: &str) -> f64 {
 
 #[test]
 #[ignore = "minutes long; see the module's header"]
-fn short_queues_lose_about_as_much_as_of_iperf3() {
+fn a_table_of_what_short_queues_lose() {
     let ends = wire(1500);
     tell(
         "| link (Mbit/s) | queue (packets) | ours | ours, `--no-gso` | iperf3 | (% lost, the best of 3)",
@@ -167,11 +168,6 @@ fn short_queues_lose_about_as_much_as_of_iperf3() {
             tell(&format!(
                 "| {link} | {queue} | {ours:.2} | {single:.2} | {theirs:.2} |"
             ));
-            let is_long_enough = link <= 500 || queue > 20;
-            assert!(
-                !is_long_enough || ours <= single.max(theirs) + 2.0,
-                "{link} Mbit/s, {queue} packets: {ours} %, one by one {single} %, iperf3 {theirs} %"
-            );
         }
     }
 }
