@@ -8,8 +8,10 @@
 //! decimal names, rates diluted by set-up) and notes it in the record; it refuses, with the reason, what cannot be
 //! trusted. Inputs are read once, front to back, in bounded memory; every error names file and line.
 
+pub mod compare;
 mod error;
 mod figures;
+pub mod format;
 mod input;
 mod metric;
 mod open;
@@ -20,6 +22,6 @@ mod tool;
 
 pub use error::{ReadError, ReadErrorKind};
 pub use metric::{Better, Metric, Unit, definition};
-pub use open::{ReadOptions, read_bytes, read_paths};
+pub use open::{ReadOptions, read_all, read_bytes, read_paths};
 pub use record::{Direction, MAX_SAMPLES, Parameters, Record, Sample, Source, TestKind};
 pub use tool::Tool;

@@ -24,25 +24,55 @@ pub struct ReadOptions {
     pub bytes: Option<u64>,
 }
 
-/// Reads `paths` in order: files, directories (their files, by name), and `-` for stdin.
+/// Reads `paths` in order: files, directories (their files, by name), and `-` for stdin. The first input that cannot
+/// be read ends it.
 pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<Vec<Record>, ReadError> {
     let mut records = Vec::new();
+    each_input(paths, options, &mut |read| {
+        records.append(&mut read?);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+/// Reads `paths` as [`read_paths`] does, and goes on behind inputs that cannot be read.
+pub fn read_all(paths: &[PathBuf], options: &ReadOptions) -> (Vec<Record>, Vec<ReadError>) {
+    let (mut records, mut errors) = (Vec::new(), Vec::new());
+    let ended = each_input(paths, options, &mut |read| {
+        match read {
+            Ok(mut read) => records.append(&mut read),
+            Err(error) => errors.push(error),
+        }
+        Ok(())
+    });
+    errors.extend(ended.err());
+    (records, errors)
+}
+
+type Inputs<'f> = dyn FnMut(Result<Vec<Record>, ReadError>) -> Result<(), ReadError> + 'f;
+
+fn each_input(
+    paths: &[PathBuf],
+    options: &ReadOptions,
+    each: &mut Inputs<'_>,
+) -> Result<(), ReadError> {
     for path in paths {
         if path.as_os_str() == "-" {
-            records.append(&mut read_stream(
-                "-",
-                &mut std::io::stdin().lock(),
-                options,
-            )?);
+            each(read_stream("-", &mut std::io::stdin().lock(), options))?;
         } else if path.is_dir() {
-            for file in files_of(path)? {
-                records.append(&mut read_file(&file, options)?);
+            match files_of(path) {
+                Ok(files) => {
+                    for file in files {
+                        each(read_file(&file, options))?;
+                    }
+                }
+                Err(error) => each(Err(error))?,
             }
         } else {
-            records.append(&mut read_file(path, options)?);
+            each(read_file(path, options))?;
         }
     }
-    Ok(records)
+    Ok(())
 }
 
 /// Reads `bytes` as if they were in `file`.

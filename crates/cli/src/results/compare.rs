@@ -1,0 +1,201 @@
+//! `iperf compare BASE NEW…`, or `--base FILE… --new FILE…`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
+use iperf_results::compare::{Comparison, Margin, Outcome, Requirement, Settings, Side};
+use iperf_results::format::{self, Format};
+use iperf_results::{ReadOptions, read_all};
+
+use super::output::{append, note, print, stdout};
+use super::{InputArgs, OutputArgs, ReportFormat, UNREADABLE};
+
+/// Something gated is worse, or a requirement is missed.
+const FAILED: u8 = 1;
+/// Inconclusive, with `--strict-verdict`.
+const INCONCLUSIVE: u8 = 3;
+/// Runs that cannot be compared.
+const NOT_COMPARABLE: u8 = 4;
+
+/// Tell whether new runs are better, worse or the same, or that they do not tell
+///
+/// The unit is the run: give several of each side, interleaved if you can. Exit code: 0 same or better, 1 worse or a
+/// requirement missed, 2 usage or unreadable input, 3 inconclusive with --strict-verdict, 4 not comparable.
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// The sides: a file or directory each, the first is the base
+    #[arg(value_name = "SIDE", num_args = 2.., required_unless_present_any = ["base", "new"], conflicts_with_all = ["base", "new"])]
+    sides: Vec<PathBuf>,
+    /// Results of the base
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "new", help_heading = "Input")]
+    base: Vec<PathBuf>,
+    /// Results to compare with them
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "base", help_heading = "Input")]
+    new: Vec<PathBuf>,
+    #[command(flatten)]
+    input: InputArgs,
+    /// How much a metric may change and count as the same: throughput=3%, latency.p99=20us [5 %, latencies 10 %]
+    #[arg(long, value_name = "METRIC=SIZE", help_heading = "Verdict")]
+    margin: Vec<Margin>,
+    /// What the new runs must reach: 'throughput>=9.4G', 'latency.p99<200us', 'zerocopy.rx.mapped>=95%'
+    #[arg(long, value_name = "METRIC>=VALUE", help_heading = "Verdict")]
+    require: Vec<Requirement>,
+    /// Compare runs although these parameters differ
+    #[arg(
+        long,
+        value_name = "PARAMETER",
+        value_delimiter = ',',
+        help_heading = "Verdict"
+    )]
+    ignore: Vec<String>,
+    /// Exit with 3 if the runs do not tell
+    #[arg(long, help_heading = "Verdict")]
+    strict_verdict: bool,
+    /// What to print
+    #[arg(
+        long,
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
+    format: CompareFormat,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The formats of a report, and those of comparisons alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CompareFormat {
+    Report(ReportFormat),
+    Junit,
+    Github,
+}
+
+impl ValueEnum for CompareFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        use ReportFormat as R;
+        const ALL: [CompareFormat; 12] = [
+            CompareFormat::Report(R::Text),
+            CompareFormat::Report(R::Markdown),
+            CompareFormat::Report(R::Csv),
+            CompareFormat::Report(R::Json),
+            CompareFormat::Report(R::Openmetrics),
+            CompareFormat::Report(R::Prometheus),
+            CompareFormat::Report(R::Influx),
+            CompareFormat::Report(R::GithubActionBenchmark),
+            CompareFormat::Report(R::GithubActionBenchmarkSmaller),
+            CompareFormat::Report(R::Bencher),
+            CompareFormat::Junit,
+            CompareFormat::Github,
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Report(format) => format.to_possible_value(),
+            Self::Junit => {
+                Some(PossibleValue::new("junit").help("JUnit XML, a test case a metric"))
+            }
+            Self::Github => Some(
+                PossibleValue::new("github")
+                    .help("A step summary for GitHub, and annotations on stdout"),
+            ),
+        }
+    }
+}
+
+impl From<CompareFormat> for Format {
+    fn from(format: CompareFormat) -> Self {
+        match format {
+            CompareFormat::Report(format) => format.into(),
+            CompareFormat::Junit => Self::Junit,
+            CompareFormat::Github => Self::Github,
+        }
+    }
+}
+
+pub(super) fn run(args: &CompareArgs) -> ExitCode {
+    let Some(sides) = read(args) else {
+        return ExitCode::from(UNREADABLE);
+    };
+    let settings = Settings {
+        margins: args.margin.clone(),
+        requirements: args.require.clone(),
+        ignore: args.ignore.clone(),
+    };
+    let comparison = Comparison::new(&sides, &settings);
+    let text = format::comparison(args.format.into(), &sides, &comparison);
+    let printed = match args.format {
+        CompareFormat::Github => github(args.output.output.as_deref(), &text, &comparison),
+        _ => print(args.output.output.as_deref(), &text),
+    };
+    if let Err(error) = printed {
+        note(&error);
+        return ExitCode::from(UNREADABLE);
+    }
+    match comparison.outcome() {
+        Outcome::Passed => ExitCode::SUCCESS,
+        Outcome::Failed => ExitCode::from(FAILED),
+        Outcome::NotComparable => {
+            for reason in &comparison.incomparable {
+                note(&format!("not compared: {reason}"));
+            }
+            ExitCode::from(NOT_COMPARABLE)
+        }
+        Outcome::Inconclusive if args.strict_verdict => ExitCode::from(INCONCLUSIVE),
+        Outcome::Inconclusive => {
+            note("warning: inconclusive, these runs do not tell whether new is worse");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Reads all sides, or says what could not be read.
+fn read(args: &CompareArgs) -> Option<Vec<Side>> {
+    let options = args.input.options();
+    let sides: Vec<Option<Side>> = if args.sides.is_empty() {
+        vec![
+            side("base".into(), &args.base, &options),
+            side("new".into(), &args.new, &options),
+        ]
+    } else {
+        args.sides
+            .iter()
+            .map(|path| side(name(path), std::slice::from_ref(path), &options))
+            .collect()
+    };
+    sides.into_iter().collect()
+}
+
+fn side(name: String, paths: &[PathBuf], options: &ReadOptions) -> Option<Side> {
+    let (records, errors) = read_all(paths, options);
+    for error in &errors {
+        note(&error.to_string());
+    }
+    errors.is_empty().then_some(Side { name, records })
+}
+
+/// What a side is called: its file's or directory's own name.
+fn name(path: &Path) -> String {
+    path.file_name().map_or_else(
+        || path.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// The summary goes where the runner wants it, or to stdout before the annotations.
+fn github(output: Option<&Path>, summary: &str, comparison: &Comparison) -> Result<(), String> {
+    match (output, std::env::var_os("GITHUB_STEP_SUMMARY")) {
+        (Some(path), _) => print(Some(path), summary)?,
+        (None, Some(path)) => {
+            let path = PathBuf::from(path);
+            append(&path, summary).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        (None, None) => print(None, summary)?,
+    }
+    stdout(&format::annotations(comparison)).map_err(|error| format!("stdout: {error}"))
+}

@@ -1,0 +1,172 @@
+//! `iperf report` and `iperf compare`: subcommands with a command line of their own, in clap's way. Everything else is
+//! iperf3's.
+
+mod compare;
+mod output;
+mod report;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser as _;
+use clap::{Args, Parser, ValueEnum};
+use iperf_results::format::Format;
+use iperf_results::{ReadOptions, Tool};
+
+/// Usage, or input that cannot be read.
+pub(crate) const UNREADABLE: u8 = 2;
+
+/// Show and compare results of iperf and of other network benchmarks.
+#[derive(Debug, Parser)]
+#[command(name = "iperf", version = iperf_model::VERSION, disable_help_subcommand = true)]
+enum Command {
+    Report(report::ReportArgs),
+    Compare(compare::CompareArgs),
+}
+
+/// What to read, and how.
+#[derive(Debug, Args)]
+struct InputArgs {
+    /// Take every input for TOOL's, whatever its content says
+    #[arg(long = "as", value_name = "TOOL", help_heading = "Input", value_parser = tools())]
+    tool: Option<Tool>,
+    /// What each run moved, for tables of seconds; K, M, G and T are 1024-based
+    #[arg(long, value_name = "SIZE", help_heading = "Input", value_parser = bytes)]
+    bytes: Option<u64>,
+}
+
+impl InputArgs {
+    fn options(&self) -> ReadOptions {
+        ReadOptions {
+            tool: self.tool,
+            bytes: self.bytes,
+        }
+    }
+}
+
+fn tools() -> impl clap::builder::TypedValueParser<Value = Tool> {
+    PossibleValuesParser::new(Tool::ALL.map(Tool::name)).try_map(|name| name.parse::<Tool>())
+}
+
+/// A number of bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("\"{text}\" is no size, as 4000M or 2G");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(wrong)
+}
+
+/// Where to print.
+#[derive(Debug, Args)]
+struct OutputArgs {
+    /// Write to FILE: beside it first, then renamed, so that a reader never sees half of it
+    #[arg(long, short, value_name = "FILE", help_heading = "Output")]
+    output: Option<PathBuf>,
+}
+
+/// The formats that both subcommands have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReportFormat {
+    /// A table for a terminal
+    Text,
+    /// A table for Markdown
+    Markdown,
+    /// A row a run, every figure in base units
+    Csv,
+    /// Everything, intervals too
+    Json,
+    /// OpenMetrics
+    Openmetrics,
+    /// Prometheus' text format, as for node_exporter's textfile collector
+    Prometheus,
+    /// InfluxDB's line protocol
+    Influx,
+    /// github-action-benchmark, customBiggerIsBetter
+    GithubActionBenchmark,
+    /// github-action-benchmark, customSmallerIsBetter
+    GithubActionBenchmarkSmaller,
+    /// Bencher's metric format
+    Bencher,
+}
+
+impl From<ReportFormat> for Format {
+    fn from(format: ReportFormat) -> Self {
+        match format {
+            ReportFormat::Text => Self::Text,
+            ReportFormat::Markdown => Self::Markdown,
+            ReportFormat::Csv => Self::Csv,
+            ReportFormat::Json => Self::Json,
+            ReportFormat::Openmetrics => Self::OpenMetrics,
+            ReportFormat::Prometheus => Self::Prometheus,
+            ReportFormat::Influx => Self::Influx,
+            ReportFormat::GithubActionBenchmark => Self::GithubActionBenchmark,
+            ReportFormat::GithubActionBenchmarkSmaller => Self::GithubActionBenchmarkSmaller,
+            ReportFormat::Bencher => Self::Bencher,
+        }
+    }
+}
+
+/// Whether the first word after the program's name asks for a subcommand.
+pub(crate) fn is_asked_for(word: Option<&OsString>) -> bool {
+    word.is_some_and(|word| word == "report" || word == "compare")
+}
+
+/// Runs a subcommand; `words` are what was written after the program's name.
+pub(crate) fn run(program: &str, words: &[OsString]) -> ExitCode {
+    let words = std::iter::once(OsString::from(program)).chain(words.iter().cloned());
+    match Command::try_parse_from(words) {
+        Ok(Command::Report(args)) => report::run(&args),
+        Ok(Command::Compare(args)) => compare::run(&args),
+        Err(error) => {
+            // Help and the version are no errors and go to stdout.
+            let printed = error.print();
+            let code = if printed.is_ok() {
+                error.exit_code()
+            } else {
+                i32::from(UNREADABLE)
+            };
+            ExitCode::from(u8::try_from(code).unwrap_or(UNREADABLE))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_has_no_contradiction() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_1024_based() {
+        assert_eq!(bytes("4000M"), Ok(4000 << 20));
+        assert_eq!(bytes("7"), Ok(7));
+        for wrong in ["", "M", "0", "1.5G", "1X", "99999999999T"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_word_asks_for_a_subcommand() {
+        assert!(is_asked_for(Some(&"compare".into())));
+        assert!(!is_asked_for(Some(&"-c".into())));
+        assert!(!is_asked_for(None));
+    }
+}

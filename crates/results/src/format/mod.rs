@@ -1,0 +1,103 @@
+//! What records and comparisons are printed as.
+
+mod benchmark;
+mod csv;
+mod github;
+mod grid;
+mod influx;
+mod json;
+mod junit;
+mod metrics;
+mod text;
+mod value;
+
+pub(crate) use value::push;
+
+use crate::compare::{Comparison, Side};
+use crate::record::Record;
+
+/// A form of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A table for a terminal.
+    Text,
+    /// A table for Markdown.
+    Markdown,
+    /// A row a run, or a metric of a comparison.
+    Csv,
+    /// Everything.
+    Json,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus' text format 0.0.4.
+    Prometheus,
+    /// InfluxDB's line protocol.
+    Influx,
+    /// github-action-benchmark, `customBiggerIsBetter`.
+    GithubActionBenchmark,
+    /// github-action-benchmark, `customSmallerIsBetter`.
+    GithubActionBenchmarkSmaller,
+    /// Bencher's metric format.
+    Bencher,
+    /// JUnit XML; comparisons only.
+    Junit,
+    /// A step summary of GitHub; comparisons only.
+    Github,
+}
+
+/// One or more results, side by side. `None` if the format is one of comparisons only.
+pub fn report(format: Format, records: &[Record]) -> Option<String> {
+    Some(match format {
+        Format::Text => text::text(&grid::report(records)),
+        Format::Markdown => text::markdown(&grid::report(records)),
+        Format::Csv => csv::report(records),
+        Format::Json => json::report(records),
+        Format::OpenMetrics => metrics::report(records, true),
+        Format::Prometheus => metrics::report(records, false),
+        Format::Influx => influx::report(records),
+        Format::GithubActionBenchmark => benchmark::github_action(records, false),
+        Format::GithubActionBenchmarkSmaller => benchmark::github_action(records, true),
+        Format::Bencher => benchmark::bencher(records),
+        Format::Junit | Format::Github => return None,
+    })
+}
+
+/// A comparison. The formats of benchmark services have no verdicts: they get the figures of the other sides' runs.
+pub fn comparison(format: Format, sides: &[Side], comparison: &Comparison) -> String {
+    let new: Vec<Record> = sides
+        .iter()
+        .skip(1)
+        .flat_map(|side| side.records.clone())
+        .collect();
+    match format {
+        Format::Text => {
+            format!(
+                "{}\n{}\n",
+                text::text(&grid::comparison(comparison)),
+                grid::conclusion(comparison)
+            )
+        }
+        Format::Markdown => {
+            format!(
+                "{}\n{}\n",
+                text::markdown(&grid::comparison(comparison)),
+                grid::conclusion(comparison)
+            )
+        }
+        Format::Csv => csv::comparison(comparison),
+        Format::Json => json::comparison(comparison),
+        Format::OpenMetrics => metrics::comparison(comparison, true),
+        Format::Prometheus => metrics::comparison(comparison, false),
+        Format::Influx => influx::comparison(comparison),
+        Format::GithubActionBenchmark => benchmark::github_action(&new, false),
+        Format::GithubActionBenchmarkSmaller => benchmark::github_action(&new, true),
+        Format::Bencher => benchmark::bencher(&new),
+        Format::Junit => junit::comparison(comparison),
+        Format::Github => github::summary(comparison),
+    }
+}
+
+/// The workflow commands that belong to [`Format::Github`].
+pub fn annotations(comparison: &Comparison) -> String {
+    github::annotations(comparison)
+}
