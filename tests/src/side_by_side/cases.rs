@@ -179,7 +179,7 @@ impl Case {
     pub fn args_shown(&self) -> String {
         match self.ground {
             Ground::Loopback => self.args.to_owned(),
-            Ground::BusyLoopback => format!("{} (beside busy loops)", self.args),
+            Ground::BusyLoopback => format!("{} beside busy loops", self.args).trim().to_owned(),
             Ground::Vsock => format!("--vsock {}", self.args),
         }
     }
