@@ -1,6 +1,5 @@
 //! RSA keys: from PEM files to what encrypts and decrypts one block.
 
-use std::fs;
 use std::path::Path;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -13,6 +12,7 @@ use pem::Pem;
 use zeroize::Zeroizing;
 
 use crate::der::{STRONG_BITS, rsa_bits};
+use crate::file;
 use crate::small::{SmallPrivateKey, SmallPublicKey};
 use crate::{AuthError, KeyProblem};
 
@@ -206,7 +206,7 @@ impl PrivateKey {
 
 /// The first PEM block of a file that has one of the labels. `kind` names them in the error.
 fn read_block(path: &Path, kind: &'static str, labels: &[&str]) -> Result<Pem, KeyProblem> {
-    let file = Zeroizing::new(fs::read(path).map_err(KeyProblem::Unreadable)?);
+    let file = file::read(path).map_err(KeyProblem::Unreadable)?;
     // The library's reason is dropped: it may quote the file.
     let blocks = pem::parse_many(&*file).map_err(|_| KeyProblem::Damaged)?;
     let mut found = Vec::new();

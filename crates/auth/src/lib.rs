@@ -19,6 +19,7 @@
 mod authorizer;
 mod der;
 mod error;
+mod file;
 mod key;
 mod login;
 mod password;
@@ -27,6 +28,7 @@ mod users;
 
 pub use authorizer::{Authorizer, Denied};
 pub use error::{AuthError, KeyProblem};
+pub use file::open;
 pub use key::{Padding, PublicKey};
 pub use login::token;
 pub use password::Password;

@@ -2,13 +2,14 @@
 //!
 //! Empty lines, lines without comma, lines that start with `#` and lines of more than 1023 bytes say nothing.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use zeroize::Zeroizing;
+
+use crate::file;
 
 /// The longest line, without its end.
 const LINE_LIMIT: usize = 1023;
@@ -40,7 +41,7 @@ impl Users {
     }
 
     fn read(&self) -> io::Result<Zeroizing<Vec<u8>>> {
-        fs::read(&self.path).map(Zeroizing::new)
+        file::read(&self.path)
     }
 }
 

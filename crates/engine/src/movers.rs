@@ -1,7 +1,9 @@
 //! The choice of a mover: once per stream, by what the test asks for, what its socket is, and what the kernel can do.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,18 +21,23 @@ use iperf_zc::source::{self, Source};
 use iperf_zc::udp::msg::DatagramMsgSender;
 use iperf_zc::udp::{DatagramReceiver, DatagramSender, Take, Way, WayTaken};
 use iperf_zc::verify::Verifier;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::datagrams::{self, DatagramCounters, HeaderReader, Passage};
 use crate::error::EngineError;
 use crate::modes::Modes;
 use crate::worker::payload;
 
-/// The file of `-F`: read by a sender, made anew by a receiver.
+/// The file of `-F`: read by a sender, made anew by a receiver. It may be a pipe: opening one never waits for its other
+/// end, which a reader can do without for the moment.
 pub(crate) fn open(path: &Path, sending: bool) -> Result<(File, String), EngineError> {
-    use std::os::unix::fs::OpenOptionsExt;
+    let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
     let mut options = File::options();
+    options.custom_flags(OFlag::O_NONBLOCK.bits());
     if sending {
         options.read(true);
+    } else if is_pipe {
+        options.write(true);
     } else {
         options
             .read(true)
@@ -46,8 +53,10 @@ pub(crate) fn open(path: &Path, sending: bool) -> Result<(File, String), EngineE
     let file = options.open(path).map_err(failed)?;
     // A directory can be opened, too, but not be read.
     if file.metadata().map_err(failed)?.is_dir() {
-        return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
+    // Workers block, and are woken.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|errno| failed(errno.into()))?;
     Ok((file, path.to_string_lossy().into_owned()))
 }
 

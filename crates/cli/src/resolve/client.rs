@@ -1,6 +1,6 @@
 //! The options of a client.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -172,7 +172,7 @@ impl ClientDraft {
     pub(super) fn credentials(&self, pkcs1: bool) -> Result<Option<Credentials>, ParameterError> {
         match (&self.username, &self.public_key) {
             (None, None) => Ok(None),
-            (Some(username), Some(public_key)) => match File::open(public_key) {
+            (Some(username), Some(public_key)) => match iperf_auth::open(public_key) {
                 Ok(_) => Ok(Some(Credentials {
                     username: username.clone(),
                     public_key: public_key.clone(),

@@ -1,6 +1,5 @@
 //! The options of a server.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,10 +65,10 @@ impl ServerDraft {
         match (&self.private_key, &self.users) {
             (None, None) => Ok(None),
             (Some(private_key), Some(users)) => {
-                if let Err(error) = File::open(private_key) {
+                if let Err(error) = iperf_auth::open(private_key) {
                     return Err(ParameterError::key(Code::SERVER_AUTH, private_key, error));
                 }
-                if File::open(users).is_err() {
+                if iperf_auth::open(users).is_err() {
                     return Err(Code::USERS_FILE.into());
                 }
                 Ok(Some(ServerAuth {

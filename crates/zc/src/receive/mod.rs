@@ -7,6 +7,7 @@ pub mod splice;
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
@@ -172,6 +173,8 @@ impl ReceiveMover for TruncReceiver {
 pub struct FileReceiver {
     file: File,
     inner: CopyReceiver,
+    /// What was received and is not written: a pipe may be full.
+    pending: Range<usize>,
 }
 
 impl FileReceiver {
@@ -180,7 +183,20 @@ impl FileReceiver {
         Self {
             file,
             inner: CopyReceiver::new(block),
+            pending: 0..0,
         }
+    }
+
+    /// Writes what is left to write. A signal ends it (`Interrupted`), so that no reader of a pipe can hold a test.
+    fn write_pending(&mut self) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            let bytes = &self.inner.buffer[self.pending.clone()];
+            match self.file.write(bytes).map_err(FileError::wrap("write"))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                length => self.pending.start += length,
+            }
+        }
+        Ok(())
     }
 
     /// Reads up to `bytes` bytes per call, whatever a block is.
@@ -193,12 +209,13 @@ impl FileReceiver {
 
 impl ReceiveMover for FileReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
+        self.write_pending()?;
         let moved = self.inner.receive(socket, wait)?;
-        let bytes = &self.inner.buffer[..moved.bytes];
-        self.file
-            .write_all(bytes)
-            .map_err(FileError::wrap("write"))?;
-        Ok(moved)
+        self.pending = 0..moved.bytes;
+        match self.write_pending() {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(moved),
+        }
     }
 
     fn report(&self) -> Report {

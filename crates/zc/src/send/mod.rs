@@ -9,8 +9,10 @@ pub mod splice;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::time::Instant;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{MsgFlags, send};
 
@@ -150,14 +152,20 @@ pub struct FileSender {
     buffer: Vec<u8>,
     /// What of `buffer` is read and not yet sent.
     pending: std::ops::Range<usize>,
+    /// A pipe that had no writer yet reads as if it had ended.
+    is_pipe: bool,
     report: Report,
 }
 
 impl FileSender {
     /// Blocks of `block` bytes; the last one is as long as what is left.
     pub fn new(file: File, block: usize) -> Self {
+        let is_pipe = file
+            .metadata()
+            .is_ok_and(|metadata| metadata.file_type().is_fifo());
         Self {
             file,
+            is_pipe,
             buffer: vec![0; block],
             pending: 0..0,
             report: Report::default(),
@@ -168,6 +176,9 @@ impl FileSender {
 impl SendMover for FileSender {
     fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
         if self.pending.is_empty() {
+            if self.is_pipe {
+                wait_for_input(&self.file)?;
+            }
             let read = self
                 .file
                 .read(&mut self.buffer)
@@ -193,6 +204,13 @@ impl SendMover for FileSender {
     fn report(&self) -> Report {
         self.report.clone()
     }
+}
+
+/// Waits until a pipe has something, or its last writer has closed it; or until a signal comes (`Interrupted`).
+fn wait_for_input(pipe: &File) -> io::Result<()> {
+    let mut files = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    poll(&mut files, PollTimeout::NONE)?;
+    Ok(())
 }
 
 /// Sends a file once, in blocks, by `sendfile(2)`.
