@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::alive::{self, Alive, Due};
 use crate::extensions::{self, Granted, MAX_GRANTED};
-use crate::framing::{FrameReader, MAX_RESULTS, MAX_RESULTS_WITH_OUTPUT};
+use crate::framing::{FrameReader, MAX_RESULTS, plausible_results};
 use crate::link::Link;
 use crate::{Code, Cookie, Deadlines, Params, Results, State};
 
@@ -427,11 +427,23 @@ impl Client {
             self.link.send_json(&results.to_json());
             self.link.wait(now, self.deadlines.results);
             self.phase = Phase::Results(FrameReader::new(if self.params.get_server_output {
-                MAX_RESULTS_WITH_OUTPUT
+                self.plausible_results()
             } else {
                 MAX_RESULTS
             }));
         }
+    }
+
+    /// The most bytes of results with the server's output.
+    fn plausible_results(&self) -> usize {
+        let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+        let streams = 2 * number(self.params.parallel).unwrap_or(1).min(256);
+        let by_time = [self.params.num, self.params.blockcount]
+            .into_iter()
+            .all(|amount| amount.unwrap_or(0) == 0);
+        let seconds = number(self.params.time).filter(|seconds| by_time && *seconds > 0);
+        let omit = number(self.params.omit).unwrap_or(0);
+        plausible_results(streams, seconds.map(|seconds| seconds.saturating_add(omit)))
     }
 
     /// Everything is shown: says goodbye.

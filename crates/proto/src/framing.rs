@@ -9,6 +9,24 @@ pub const MAX_RESULTS: usize = 1 << 20;
 /// The most bytes of results that carry a server's output.
 pub const MAX_RESULTS_WITH_OUTPUT: usize = 64 << 20;
 
+/// The most bytes of results with a server's output that are plausible for a test of so many streams and seconds, if it
+/// ends by time: a server reports ten times a second at most.
+pub fn plausible_results(streams: u64, seconds: Option<u64>) -> usize {
+    const ROW: u64 = 600;
+    let Some(seconds) = seconds else {
+        return MAX_RESULTS_WITH_OUTPUT;
+    };
+    // A server goes on for a while when its client does not end the test.
+    let rows = seconds
+        .saturating_add(60)
+        .saturating_mul(10)
+        .saturating_mul(streams.saturating_add(2));
+    let bytes = rows.saturating_mul(ROW).saturating_add(MAX_RESULTS as u64);
+    usize::try_from(bytes).map_or(MAX_RESULTS_WITH_OUTPUT, |bytes| {
+        bytes.min(MAX_RESULTS_WITH_OUTPUT)
+    })
+}
+
 const PREFIX: usize = 4;
 
 /// A length that no message has.
@@ -163,6 +181,22 @@ mod tests {
         ] {
             let mut reader = FrameReader::new(MAX_PARAMS);
             assert_eq!(read(&mut reader, &length.to_be_bytes()).0, Err(error));
+        }
+    }
+
+    #[test]
+    fn results_are_as_long_as_their_test_can_make_them() {
+        assert_eq!(
+            plausible_results(1, Some(10)),
+            (1 << 20) + 70 * 10 * 3 * 600
+        );
+        assert!(plausible_results(1, Some(10)) < 3 << 20);
+        for (streams, seconds) in [
+            (16, Some(86_400)),
+            (1, None),
+            (u64::MAX - 2, Some(u64::MAX)),
+        ] {
+            assert_eq!(plausible_results(streams, seconds), MAX_RESULTS_WITH_OUTPUT);
         }
     }
 

@@ -16,7 +16,13 @@ pub(crate) struct Builder {
     config: Option<Arc<TestConfig>>,
     /// Whether anything has come that is worth a document.
     used: bool,
+    /// Rows in the kept intervals, sums included.
+    rows: usize,
 }
+
+/// The most of them that a server keeps, about 30 MB: days of a small test, hours of one with many streams. It drops the
+/// older half then, for a server's memory must not depend on its clients.
+const MOST_ROWS: usize = 100_000;
 
 /// Without what the server itself adds at the end: the part of a document that travels to the client.
 #[derive(Serialize)]
@@ -24,6 +30,8 @@ pub(crate) struct Measured<'a> {
     start: &'a Start,
     intervals: &'a [Interval],
     end: &'a End,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intervals_dropped: Option<u64>,
 }
 
 impl Builder {
@@ -38,6 +46,7 @@ impl Builder {
             options,
             document,
             config: None,
+            rows: 0,
         }
     }
 
@@ -79,7 +88,18 @@ impl Builder {
 
     /// Adds an element to `intervals`.
     pub(crate) fn keep_interval(&mut self, interval: Interval) {
-        self.document.intervals.push(interval);
+        let rows = |interval: &Interval| interval.streams.len() + 1;
+        self.rows += rows(&interval);
+        let intervals = &mut self.document.intervals;
+        intervals.push(interval);
+        if self.rows > MOST_ROWS && !self.options.is_client {
+            let half = intervals.len().div_ceil(2);
+            self.rows -= intervals
+                .drain(..half)
+                .map(|interval| rows(&interval))
+                .sum::<usize>();
+            *self.document.intervals_dropped.get_or_insert(0) += half as u64;
+        }
     }
 
     /// Forgets everything, for the next test.
@@ -98,12 +118,14 @@ impl Builder {
             start,
             intervals,
             end,
+            intervals_dropped,
             ..
         } = &self.document;
         self.is_returned().then_some(Measured {
             start,
             intervals,
             end,
+            intervals_dropped: *intervals_dropped,
         })
     }
 
@@ -148,5 +170,42 @@ impl Document {
         let text = self.server_output_text.clone().map(Line::ServerOutputText);
         let end = Line::End(Box::new(self.end.clone()));
         [error, json, text, Some(end)].into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::IntervalRow;
+
+    fn kept(is_client: bool) -> (usize, Option<u64>, f64) {
+        let options = ReportOptions {
+            is_client,
+            ..ReportOptions::default()
+        };
+        let mut builder = Builder::new(options);
+        // A day of sixteen streams.
+        for second in 0..86_400_u32 {
+            let row = IntervalRow {
+                start: second.into(),
+                ..IntervalRow::default()
+            };
+            builder.keep_interval(Interval {
+                streams: vec![row; 16],
+                ..Interval::default()
+            });
+        }
+        let document = &builder.document;
+        let last = document.intervals.last().unwrap().streams[0].start;
+        (document.intervals.len(), document.intervals_dropped, last)
+    }
+
+    #[test]
+    fn a_server_keeps_the_last_intervals_of_a_long_test_and_counts_the_others() {
+        let (intervals, dropped, last) = kept(false);
+        assert!((2_000..=6_000).contains(&intervals), "{intervals}");
+        assert_eq!(intervals as u64 + dropped.unwrap(), 86_400);
+        assert!((last - 86_399.0).abs() < 0.5);
+        assert_eq!(kept(true).1, None, "a client keeps all");
     }
 }

@@ -44,6 +44,9 @@ pub struct Document {
     /// What the whole test came to; empty if it came to nothing.
     #[serde(default)]
     pub end: End,
+    /// How many of the first intervals a server has dropped to bound its memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intervals_dropped: Option<u64>,
     /// Why the test failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -33,6 +33,10 @@ pub(crate) struct TextSink {
 }
 
 /// What is known of the test that runs.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says whether one thing has happened"
+)]
 #[derive(Default)]
 struct Test {
     config: Option<Arc<TestConfig>>,
@@ -51,6 +55,10 @@ struct Test {
     server_output: Option<ServerOutput>,
     /// A server's copy of its lines, while a client wants them.
     copy: Option<String>,
+    /// Intervals were left out of it.
+    copy_is_cut: bool,
+    /// The lines at hand are those of an interval.
+    in_interval: bool,
 }
 
 /// A line that waits for the title.
@@ -78,6 +86,9 @@ enum Outcome {
     Summarized,
     Failed,
 }
+
+/// Bytes of a copy from which on it takes results alone: a client's request must not fill a server's memory.
+const MOST_COPY: usize = 16 << 20;
 
 impl TextSink {
     pub(crate) fn new(options: ReportOptions, output: Output) -> Self {
@@ -126,7 +137,11 @@ impl TextSink {
         };
         let line = format!("{prefix}{text}\n");
         if let Some(copy) = &mut self.test.copy {
-            copy.push_str(&line);
+            if copy.len() < MOST_COPY || !self.test.in_interval {
+                copy.push_str(&line);
+            } else if !std::mem::replace(&mut self.test.copy_is_cut, true) {
+                copy.push_str("(further intervals are not returned)\n");
+            }
         }
         self.output.write_text(&line)
     }
@@ -369,6 +384,7 @@ impl TextSink {
 impl Sink for TextSink {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let is_interval = matches!(event, Event::Interval(_));
+        self.test.in_interval = is_interval;
         if let Some(reports) = self.output.begin(is_interval) {
             self.line(format!("({reports} reports dropped: {NOT_READ})"))?;
         }
