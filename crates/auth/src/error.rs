@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use iperf_model::reason;
 use iperf_proto::Code;
 use thiserror::Error;
 
@@ -108,13 +109,4 @@ fn instead(found: &[String]) -> String {
         [] => String::new(),
         found => format!(", but {}", found.join(" and ")),
     }
-}
-
-/// What the system says, without the number that Rust adds.
-fn reason(error: &io::Error) -> String {
-    let mut text = error.to_string();
-    if let Some(end) = text.rfind(" (os error") {
-        text.truncate(end);
-    }
-    text
 }

@@ -15,7 +15,7 @@ use iperf_client::{ClientError, Login};
 use iperf_control::{Stop, StopReason};
 use iperf_model::{
     ClientConfig, Endpoint, Event, Failure, FailureKind, Family, Listen, LocalOptions,
-    ServerConfig, Sink, VERSION,
+    ServerConfig, Sink, VERSION, reason,
 };
 use iperf_proto::Code;
 use iperf_report::{Format, Output, ReportOptions, Writer, null_sink, open_log, sink};
@@ -347,15 +347,6 @@ fn runtime() -> io::Result<Runtime> {
 /// As iperf3 since 3.19, an interrupted client ends well.
 fn succeeded(result: &Result<(), ClientError>) -> bool {
     matches!(result, Ok(()) | Err(ClientError::Interrupted(_)))
-}
-
-/// What the system said, without the number that Rust puts behind it.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// Prints what the job consists of.

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use iperf_model::reason;
 use iperf_model::units::UnitError;
 use iperf_proto::Code;
 use thiserror::Error;
@@ -140,13 +141,4 @@ impl ParameterError {
             source,
         }
     }
-}
-
-/// What the system says, without the number that Rust adds.
-fn reason(error: &io::Error) -> String {
-    let mut text = error.to_string();
-    if let Some(end) = text.rfind(" (os error") {
-        text.truncate(end);
-    }
-    text
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use iperf_control::{Wire, lookup_host, spawn_blocking};
 use iperf_engine::EngineError;
 use iperf_engine::net::{Target, vsock};
-use iperf_model::{ClientConfig, Endpoint, Family, LocalOptions};
+use iperf_model::{ClientConfig, Endpoint, Family, LocalOptions, reason};
 use iperf_proto::Code;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
@@ -47,7 +47,7 @@ pub enum ConnectError {
         why: &'static str,
     },
     /// The host of `-B` has no address.
-    #[error("unable to connect to server: can't resolve '{host}' (-B): {}", plain(.source))]
+    #[error("unable to connect to server: can't resolve '{host}' (-B): {}", reason(.source))]
     BindName {
         /// The name.
         host: String,
@@ -55,7 +55,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The address of `-B` is none of this machine's, or its port is taken.
-    #[error("unable to connect to server: can't bind to {address} (-B): {}", plain(.source))]
+    #[error("unable to connect to server: can't bind to {address} (-B): {}", reason(.source))]
     Bind {
         /// The local address.
         address: IpAddr,
@@ -63,7 +63,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The device can't be used.
-    #[error("unable to connect to server: can't bind to the device '{device}': {}", plain(.source))]
+    #[error("unable to connect to server: can't bind to the device '{device}': {}", reason(.source))]
     Device {
         /// Its name.
         device: String,
@@ -93,18 +93,6 @@ fn family_name(family: Family) -> &'static str {
         Family::V4 => "IPv4",
         Family::V6 => "IPv6",
     }
-}
-
-/// What the system or the resolver said, without what the standard library puts around it.
-pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text
-        .strip_prefix("failed to lookup address information: ")
-        .unwrap_or(&text);
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// A control connection, and where the data connections go.

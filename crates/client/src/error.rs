@@ -4,12 +4,12 @@ use std::io;
 
 use iperf_control::StopReason;
 use iperf_engine::{EngineError, FileError};
-use iperf_model::{CopyMode, CopyReport, Failure, FailureKind};
+use iperf_model::{CopyMode, CopyReport, Failure, FailureKind, reason};
 use iperf_proto::client;
 use iperf_proto::code::Code;
 use thiserror::Error;
 
-use crate::connect::{ConnectError, plain};
+use crate::connect::ConnectError;
 
 /// Why a test failed. The display text is what output shows, without a prefix.
 #[derive(Debug, Error)]
@@ -18,7 +18,7 @@ pub enum ClientError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// An option of the control connection was refused (`--cntl-ka`, `--snd-timeout`).
-    #[error("unable to set up the control connection: {}", plain(.0))]
+    #[error("unable to set up the control connection: {}", reason(.0))]
     Control(#[source] io::Error),
     /// The server, or what the server said.
     #[error(transparent)]
@@ -82,27 +82,10 @@ impl ClientError {
 }
 
 fn stream_message(error: &EngineError) -> String {
-    let code = match error {
-        EngineError::Option {
-            option: "TCP_CONGESTION",
-            ..
-        } => Code::CONGESTION,
-        EngineError::Option {
-            option: "IPV6_FLOWLABEL",
-            ..
-        } => Code::FLOW_LABEL,
-        EngineError::Option {
-            option: "TCP_MAXSEG",
-            ..
-        } => Code::SET_MSS,
-        EngineError::Connect { source, .. } => return Code::STREAM_CONNECT.with_error(source),
-        EngineError::Bind { .. } => Code::STREAM_CONNECT,
-        EngineError::Buffer { .. } => Code::BUFFER_NOT_KEPT,
-        EngineError::File { .. } => Code::FILE,
-        EngineError::NoSctp(_) => Code::NO_SCTP,
-        EngineError::Option { .. } | EngineError::System { .. } => Code::CREATE_STREAM,
-    };
-    format!("{}: {}", code.text(), error.plain())
+    match error {
+        EngineError::Connect { source, .. } => Code::STREAM_CONNECT.with_error(source),
+        other => format!("{}: {other}", other.code().unwrap_or(Code::CREATE_STREAM)),
+    }
 }
 
 fn copied_message(side: &str, requested: CopyMode, report: Option<&CopyReport>) -> String {

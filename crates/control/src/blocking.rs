@@ -8,19 +8,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
 
+use iperf_model::reason;
 use tokio::sync::oneshot;
 
 /// The end of such work, to be awaited. Dropping it does not end the work.
 #[derive(Debug)]
 pub struct Blocking<T>(Result<oneshot::Receiver<T>, Option<io::Error>>);
 
-/// Runs `work` on a thread of its own, from now on.
+/// Runs `work` on a thread of its own.
 pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
     let (sender, receiver) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("iperf-blocking".to_owned())
         .spawn(move || {
-            // Nobody may wait for it any more.
+            // The receiver may be gone.
             drop(sender.send(work()));
         });
     Blocking(
@@ -31,9 +32,8 @@ pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 fn refused(error: &io::Error) -> io::Error {
-    let text = error.to_string();
-    let reason = text.split(" (os error").next().unwrap_or_default();
-    io::Error::new(error.kind(), format!("unable to start a thread: {reason}"))
+    let text = format!("unable to start a thread: {}", reason(error));
+    io::Error::new(error.kind(), text)
 }
 
 impl<T> Future for Blocking<T> {

@@ -4,13 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use iperf_model::reason;
+use iperf_proto::Code;
 use thiserror::Error;
 
 /// Why streams can't be opened or run.
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// A data connection was not made.
-    #[error("connect to {address}: {source}")]
+    #[error("connect to {address}: {}", reason(source))]
     Connect {
         /// The peer.
         address: String,
@@ -18,7 +20,7 @@ pub enum EngineError {
         source: io::Error,
     },
     /// A local address was not taken.
-    #[error("bind to {address}: {source}")]
+    #[error("bind to {address}: {}", reason(source))]
     Bind {
         /// The local address.
         address: SocketAddr,
@@ -26,7 +28,7 @@ pub enum EngineError {
         source: io::Error,
     },
     /// A socket option was refused.
-    #[error("set {option} to {value}: {source}")]
+    #[error("set {option} to {value}: {}", reason(source))]
     Option {
         /// The option's name.
         option: &'static str,
@@ -46,7 +48,7 @@ pub enum EngineError {
         kept: u32,
     },
     /// The file of `-F` can't be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), reason(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -54,10 +56,10 @@ pub enum EngineError {
         source: io::Error,
     },
     /// The kernel does not know SCTP.
-    #[error("the kernel has no SCTP, or its module sctp is not loaded: {0}")]
+    #[error("the kernel has no SCTP, or its module sctp is not loaded: {}", reason(.0))]
     NoSctp(#[source] io::Error),
     /// Any other system call.
-    #[error("{operation}: {source}")]
+    #[error("{operation}: {}", reason(source))]
     System {
         /// What was tried.
         operation: &'static str,
@@ -72,12 +74,21 @@ impl EngineError {
         move |source| Self::System { operation, source }
     }
 
-    /// The message without the numbers that the standard library puts behind what the kernel says.
-    pub fn plain(&self) -> String {
-        let text = self.to_string();
-        let number = self.source_io().and_then(io::Error::raw_os_error);
-        let tail = number.map(|number| format!(" (os error {number})"));
-        tail.map_or_else(|| text.clone(), |tail| text.replace(&tail, ""))
+    /// iperf3's code for it; `None` is the general one of whoever opens the stream.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Option { option, .. } => match *option {
+                "TCP_CONGESTION" => Some(Code::CONGESTION),
+                "IPV6_FLOWLABEL" => Some(Code::FLOW_LABEL),
+                "TCP_MAXSEG" => Some(Code::SET_MSS),
+                _ => None,
+            },
+            Self::Connect { .. } | Self::Bind { .. } => Some(Code::STREAM_CONNECT),
+            Self::Buffer { .. } => Some(Code::BUFFER_NOT_KEPT),
+            Self::File { .. } => Some(Code::FILE),
+            Self::NoSctp(_) => Some(Code::NO_SCTP),
+            Self::System { .. } => None,
+        }
     }
 
     /// What the kernel said, without the operation; an error in words where it said nothing.

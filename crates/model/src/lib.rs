@@ -12,6 +12,7 @@
 mod config;
 mod endpoint;
 mod event;
+mod reason;
 mod result;
 mod sample;
 mod stream_number;
@@ -28,6 +29,7 @@ pub use event::{
     Buffers, Event, Failure, FailureKind, Peer, ServerOutput, Sink, StreamInfo, TestBegan,
     TestStarted,
 };
+pub use reason::reason;
 pub use result::{
     Batching, ByteTotals, CpuUsage, DatagramTotals, Detail, FileProgress, RunTotals, StreamOutcome,
     StreamSummary, Summary, TcpTotals,

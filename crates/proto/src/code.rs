@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use iperf_model::reason;
+
 /// An iperf3 error code. Codes of other versions and programs are kept as they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Code(pub i32);
@@ -173,12 +175,7 @@ impl Code {
         if let Some(errno) = error.raw_os_error() {
             return self.with_errno(errno);
         }
-        let text = error.to_string();
-        // The resolver's errors come with a prefix of the standard library.
-        let reason = text
-            .strip_prefix("failed to lookup address information: ")
-            .unwrap_or(&text);
-        format!("{self}: {reason}")
+        format!("{self}: {}", reason(error))
     }
 }
 
@@ -197,11 +194,7 @@ fn system_message(errno: i32) -> String {
     if !(1..=4095).contains(&errno) {
         return format!("Unknown error {errno}");
     }
-    let mut message = io::Error::from_raw_os_error(errno).to_string();
-    if let Some(end) = message.rfind(" (os error") {
-        message.truncate(end);
-    }
-    message
+    reason(&io::Error::from_raw_os_error(errno))
 }
 
 #[cfg(test)]

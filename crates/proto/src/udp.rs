@@ -64,6 +64,17 @@ pub fn is_reply(datagram: &[u8]) -> bool {
     datagram == REPLY || datagram == LEGACY_REPLY
 }
 
+/// What a datagram is to a client that waits for the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// The reply.
+    Reply,
+    /// To be skipped: the reply may follow.
+    Skipped,
+    /// One too many: the stream can't be opened.
+    Wrong,
+}
+
 /// How long a client looks for the reply.
 ///
 /// A server that sends may be faster with data than with the reply, so a client skips a few datagrams in reverse mode. In
@@ -85,18 +96,21 @@ impl ReplySearch {
         }
     }
 
-    /// Takes a datagram: `Some(true)` if it is the reply, `Some(false)` if the stream can't be opened, `None` to read
-    /// on. A skipped datagram counts as at most 4 bytes, for clients read no more of it.
-    pub fn offer(&mut self, datagram: &[u8]) -> Option<bool> {
+    /// Takes a datagram. A skipped one counts as at most 4 bytes, for clients read no more of it.
+    pub fn offer(&mut self, datagram: &[u8]) -> Offered {
         if is_reply(datagram) {
-            return Some(true);
+            return Offered::Reply;
         }
         if !self.reverse && datagram.len() > REPLY.len() {
-            return None;
+            return Offered::Skipped;
         }
         let cost = datagram.len().clamp(1, 4);
         self.budget = self.budget.saturating_sub(cost);
-        (self.budget == 0).then_some(false)
+        if self.budget == 0 {
+            Offered::Wrong
+        } else {
+            Offered::Skipped
+        }
     }
 }
 
@@ -398,29 +412,32 @@ mod tests {
 
     #[test]
     fn only_a_reverse_client_skips_data_before_the_reply() {
-        assert_eq!(ReplySearch::new(1460, false).offer(b"data"), Some(false));
-        assert_eq!(ReplySearch::new(1460, false).offer(&REPLY), Some(true));
-        assert_eq!(ReplySearch::new(1460, false).offer(&[0; 1460]), None);
+        assert_eq!(ReplySearch::new(1460, false).offer(b"data"), Offered::Wrong);
+        assert_eq!(ReplySearch::new(1460, false).offer(&REPLY), Offered::Reply);
+        assert_eq!(
+            ReplySearch::new(1460, false).offer(&[0; 1460]),
+            Offered::Skipped
+        );
 
         let mut search = ReplySearch::new(16, true);
         for _ in 0..8 {
-            assert_eq!(search.offer(&[0; 16]), None);
+            assert_eq!(search.offer(&[0; 16]), Offered::Skipped);
         }
-        assert_eq!(search.clone().offer(&LEGACY_REPLY), Some(true));
-        assert_eq!(search.offer(&[0; 16]), Some(false));
+        assert_eq!(search.clone().offer(&LEGACY_REPLY), Offered::Reply);
+        assert_eq!(search.offer(&[0; 16]), Offered::Wrong);
     }
 
     #[test]
     fn a_skipped_datagram_counts_at_most_four_bytes() {
         let mut search = ReplySearch::new(16, true);
-        assert!((0..35).all(|_| search.offer(&[0]).is_none()));
-        assert_eq!(search.offer(&[0]), Some(false));
+        assert!((0..35).all(|_| search.offer(&[0]) == Offered::Skipped));
+        assert_eq!(search.offer(&[0]), Offered::Wrong);
     }
 
     #[test]
     fn empty_datagrams_do_not_prolong_the_search_for_ever() {
         let mut search = ReplySearch::new(16, true);
-        assert!((0..36).any(|_| search.offer(&[]).is_some()));
+        assert!((0..36).any(|_| search.offer(&[]) == Offered::Wrong));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use iperf_model::reason;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 /// Interval reports and log lines are dropped while more bytes than this wait to be read.
@@ -201,9 +202,7 @@ impl Worker {
             self.shared.lock().failed = true;
             // A server may go on for months without a disk: it reports each failure once.
             if !was_failing {
-                let reason = error.to_string();
-                let reason = reason.split(" (os error").next().unwrap_or_default();
-                let line = format!("{}: {reason}\n", self.prefix);
+                let line = format!("{}: {}\n", self.prefix, reason(&error));
                 drop(self.errors.write(line.as_bytes()));
             }
         }

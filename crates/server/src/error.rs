@@ -4,7 +4,7 @@ use std::io;
 
 use iperf_control::StopReason;
 use iperf_engine::{EngineError, FileError};
-use iperf_model::{Failure, FailureKind};
+use iperf_model::{Failure, FailureKind, reason};
 use iperf_proto::code::Code;
 use iperf_proto::server;
 use thiserror::Error;
@@ -73,13 +73,13 @@ pub(crate) enum TestError {
     #[error("{}", Code::SERVER_TIME_LIMIT.text())]
     Overtime,
     /// The control connection takes nothing, or broke.
-    #[error("the control connection failed: {0}")]
+    #[error("the control connection failed: {}", reason(.0))]
     Control(#[source] io::Error),
     /// A defect of this program.
     #[error("the test ended in a panic of this program")]
     Panicked,
     /// The login can't be checked: the system gives no thread for it.
-    #[error("unable to check the login: {0}")]
+    #[error("unable to check the login: {}", reason(.0))]
     LoginUnchecked(#[source] io::Error),
     /// The user ended the server.
     #[error("{}{}", Code::SERVER_TERMINATED.text(), .0)]
@@ -138,20 +138,11 @@ impl TestError {
 }
 
 fn stream_code(error: &EngineError) -> Code {
-    match error {
-        EngineError::Option {
-            option: "TCP_CONGESTION",
-            ..
-        } => Code::CONGESTION,
-        EngineError::Buffer { .. } => Code::BUFFER_NOT_KEPT,
-        EngineError::File { .. } => Code::FILE,
-        EngineError::NoSctp(_) => Code::NO_SCTP,
-        _ => Code::STREAM_ACCEPT,
-    }
+    error.code().unwrap_or(Code::STREAM_ACCEPT)
 }
 
 fn stream_message(error: &EngineError) -> String {
-    format!("{}: {}", stream_code(error).text(), error.plain())
+    format!("{}: {error}", stream_code(error))
 }
 
 fn lost_message(sending: bool, source: Option<&io::Error>) -> String {

@@ -2,11 +2,12 @@
 
 use std::io;
 
+use iperf_model::reason;
 use thiserror::Error;
 
 /// The file, and not the socket, failed. It is what is inside the [`io::Error`] of a mover.
 #[derive(Debug, Error)]
-#[error("unable to {operation} the file of -F: {}", plain(.source))]
+#[error("unable to {operation} the file of -F: {}", reason(.source))]
 pub struct FileError {
     operation: &'static str,
     source: io::Error,
@@ -24,13 +25,4 @@ impl FileError {
             .get_ref()
             .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
-}
-
-/// What the system said, without the number that the standard library puts behind it.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use iperf_proto::udp::{HELLO, REPLY, ReplySearch};
+use iperf_proto::udp::{HELLO, Offered, REPLY, ReplySearch};
 use iperf_zc::udp::{Take, Way};
 use iperf_zc::{sockopt, udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -236,11 +236,11 @@ fn await_reply(
         match read_answer(socket, role, &mut datagram) {
             Ok(None) => return Ok(Answer::Reply),
             Ok(Some(length)) => match search.offer(&datagram[..length]) {
-                Some(true) => return Ok(Answer::Reply),
-                Some(false) => {
+                Offered::Reply => return Ok(Answer::Reply),
+                Offered::Wrong => {
                     return Err(io::Error::other("the server's reply to the hello is wrong"));
                 }
-                None => {}
+                Offered::Skipped => {}
             },
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Ok(Answer::Nothing),

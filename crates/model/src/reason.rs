@@ -1,0 +1,37 @@
+//! How a system error reads: in the words of `strerror` or of the resolver, without what the standard library adds.
+
+use std::io;
+
+/// What the standard library puts before an error of the resolver.
+const RESOLVER: &str = "failed to lookup address information: ";
+
+/// What it puts, with the number, behind an error of the system.
+const NUMBER: &str = " (os error ";
+
+/// The reason that the system or the resolver gives.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix(RESOLVER).unwrap_or(&text);
+    let number = text.rfind(NUMBER).filter(|_| text.ends_with(')'));
+    text[..number.unwrap_or(text.len())].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_systems_own_words_are_left() {
+        let refused = io::Error::from_raw_os_error(22);
+        assert_eq!(reason(&refused), "Invalid argument");
+        let wrapped = io::Error::other(format!("bind: {refused}"));
+        assert_eq!(reason(&wrapped), "bind: Invalid argument");
+        let resolver = format!("{RESOLVER}Name or service not known");
+        assert_eq!(
+            reason(&io::Error::other(resolver)),
+            "Name or service not known"
+        );
+        let quoted = "file (os error 2) is missing";
+        assert_eq!(reason(&io::Error::other(quoted)), quoted);
+    }
+}
