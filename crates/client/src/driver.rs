@@ -370,7 +370,10 @@ impl<'a, 'o> Driver<'a, 'o> {
         }
         let run = measurement.run();
         for end in run.ended_workers() {
-            over |= matches!(end.ending, Ending::SourceDone) && run.senders_ended();
+            if matches!(end.ending, Ending::SourceDone) && run.senders_ended() {
+                self.flush.source_is_done();
+                over = true;
+            }
             let sending = end.sending;
             if let Some(source) = end.loss() {
                 let of_file = source.as_ref().is_some_and(FileError::is);

@@ -37,6 +37,11 @@ impl Flush {
         }
     }
 
+    /// The file that this end sends is sent: what is on its way belongs to the test as the last bytes of a quota do.
+    pub(crate) fn source_is_done(&mut self) {
+        self.wanted = true;
+    }
+
     /// Whether the end of the test is the arrival of what this end sent.
     pub(crate) fn is_wanted(&self) -> bool {
         self.wanted

@@ -48,6 +48,8 @@ pub struct StreamResult {
     pub omitted_packets: Option<i64>,
     /// Datagrams that found no room in the receiver's socket. Our own key: iperf3 does not say.
     pub socket_drops: Option<i64>,
+    /// Datagrams that came late or twice. Our own key.
+    pub out_of_order: Option<i64>,
     /// How the bytes went through. Our own key, only there in tests that ask for zero-copy.
     pub copies: Option<CopyReport>,
     /// Seconds; 0 from every real peer.
@@ -166,6 +168,7 @@ impl StreamResult {
                 result.packets = signed(totals.packets);
                 result.omitted_packets = Some(signed(totals.omitted_packets));
                 result.socket_drops = totals.socket_drops.map(signed);
+                result.out_of_order = Some(signed(totals.out_of_order)).filter(|&count| count > 0);
             }
         }
         result
@@ -184,6 +187,7 @@ impl StreamResult {
             packets: required(fields, "packets")?,
             omitted_packets: fields.integer("omitted_packets"),
             socket_drops: fields.integer("socket_drops"),
+            out_of_order: fields.integer("out_of_order"),
             copies: fields
                 .member("zerocopy")
                 .and_then(|fields| copies::parse(&fields)),
@@ -257,6 +261,8 @@ struct WireStream {
     #[serde(skip_serializing_if = "Option::is_none")]
     socket_drops: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    out_of_order: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     zerocopy: Option<Value>,
 }
 
@@ -274,6 +280,7 @@ impl From<&StreamResult> for WireStream {
             start_time: stream.start_time.map(wire_number),
             end_time: stream.end_time.map(wire_number),
             socket_drops: stream.socket_drops,
+            out_of_order: stream.out_of_order,
             zerocopy: stream.copies.as_ref().map(copies::to_json),
         }
     }

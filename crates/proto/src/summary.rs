@@ -88,6 +88,7 @@ impl StreamResult {
             // Without the omitted part, the whole is no answer unless nothing was omitted.
             omitted_lost: self.omitted_errors.or((test.omit == 0).then_some(0)),
             jitter: self.jitter,
+            out_of_order: self.out_of_order.map_or(0, count),
             socket_drops: self.socket_drops.and_then(|drops| drops.try_into().ok()),
             ..DatagramTotals::default()
         }

@@ -158,6 +158,17 @@ pub(super) fn direction(f: &mut Findings, run: &Run, client_sends: bool, extent:
             Some(lost),
         );
     }
+    // The client's streams show what the receiver counted, whichever end that is.
+    for index in
+        (0..run.passed.len()).filter(|&index| run.asked.client_sends(index) == client_sends)
+    {
+        let late = |doc| int(doc, &format!("/end/streams/{index}/udp/out_of_order"));
+        f.equal(
+            format!("stream {index}: the client's out_of_order"),
+            late(&run.client_json),
+            late(doc),
+        );
+    }
     let pointer = format!("/end/sum_sent{suffix}/packets");
     let told = int(&run.client_json, &pointer).and_then(|n| u64::try_from(n).ok());
     f.equal(format!("sum_sent{suffix}: packets"), told, Some(sent));

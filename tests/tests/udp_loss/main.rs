@@ -13,6 +13,7 @@ use iperf_tests::pair::words;
 use iperf_tests::relay::Fate;
 use iperf_tests::{Asked, Findings, Peer, parallel};
 use run::Case;
+use serde_json::Value;
 
 /// Few enough that two processors keep up and no socket drops anything.
 const WORKERS: usize = 6;
@@ -145,6 +146,39 @@ fn a_test_ends_when_its_last_datagrams_are_lost() {
         );
         f.into_result(&run)?;
         all_is_counted(&run)
+    });
+}
+
+/// A receiver that gets nothing knows of nothing, but the sender does: that is a loss of everything.
+#[test]
+fn the_loss_of_everything_is_100_percent() {
+    let mut cases = vec![Case::new(
+        Peer::Ours,
+        Peer::Ours,
+        "-t 1 -b 1M -l 1000 -R",
+        &[],
+    )];
+    for server in [Peer::Ours, Peer::New, Peer::Old] {
+        for args in ["-t 1 -b 1M -l 1000", "-t 1 -b 1M -l 1000 -P 2"] {
+            cases.push(Case::new(Peer::Ours, server, args, &[]));
+        }
+    }
+    let cases: Vec<Case> = cases
+        .into_iter()
+        .map(|case| case.with(|plan| plan.cut_after(0), "and all is lost"))
+        .collect();
+    parallel::each(&cases, WORKERS, |case| {
+        let run = case.run()?;
+        let mut f = Findings::new();
+        let of = |key: &str| int(&run.client_json, &format!("/end/sum_received/{key}"));
+        f.positive("lost_packets", of("lost_packets"));
+        f.equal("packets", of("packets"), of("lost_packets"));
+        for sum in ["sum", "sum_received"] {
+            let percent = run.client_json.pointer(&format!("/end/{sum}/lost_percent"));
+            let percent = percent.and_then(Value::as_f64);
+            f.equal(format!("{sum}: lost_percent"), percent, Some(100.0));
+        }
+        f.into_result(&run)
     });
 }
 

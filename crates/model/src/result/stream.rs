@@ -71,7 +71,7 @@ pub struct DatagramTotals {
     pub lost: i64,
     /// `lost` at the end of the omitted period; `None` when a peer before 3.14 did not tell.
     pub omitted_lost: Option<i64>,
-    /// Receiver: datagrams that came late or twice; only known where they were received.
+    /// Receiver: datagrams that came late or twice; 0 where a peer does not tell.
     pub out_of_order: u64,
     /// Receiver: smoothed jitter in seconds.
     pub jitter: f64,

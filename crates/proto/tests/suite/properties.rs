@@ -155,7 +155,7 @@ prop_compose! {
         bytes in 0..=i64::MAX.cast_unsigned(),
         omitted in of((any::<i64>(), any::<i64>())),
         jitter in finite(),
-        socket_drops in of(any::<i64>()),
+        [socket_drops, out_of_order] in [of(any::<i64>()), of(any::<i64>())],
         copied in of(any::<u16>()),
         start_time in of(finite()),
         end_time in of(finite()),
@@ -170,6 +170,7 @@ prop_compose! {
             packets: ints[3],
             omitted_packets: omitted.map(|(_, packets)| packets),
             socket_drops,
+            out_of_order,
             copies: copied.map(|copied| CopyReport {
                 requested: CopyMode::Mmap,
                 used: CopyMode::Copy,

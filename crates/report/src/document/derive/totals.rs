@@ -197,7 +197,14 @@ impl EndRow {
         let own = &stream.own;
         let (sent, received) = (Side::of(stream.sent()), Side::of(stream.received()));
         let packets = sent.datagrams.counted_packets();
-        let received_packets = received.datagrams.counted_packets();
+        let mut received_packets = received.datagrams.counted_packets();
+        let mut lost = received.datagrams.counted_lost();
+        // A receiver that got nothing knows of nothing; the sender knows how much of it there was.
+        let got_nothing = received.bytes == 0 && received_packets == 0;
+        if got_nothing && stream.received().is_some() && packets > 0 {
+            received_packets = packets;
+            lost = Some(i64::try_from(packets).unwrap_or(i64::MAX));
+        }
         Self {
             socket: Some(own.socket),
             sending: own.sending,
@@ -210,7 +217,7 @@ impl EndRow {
                 bytes: received.bytes,
                 bits_per_second: rate(received.bytes, receiver_seconds),
                 packets: received_packets,
-                lost: received.datagrams.counted_lost(),
+                lost,
                 jitter_ms: milliseconds(received.datagrams.jitter),
                 out_of_order: received.datagrams.out_of_order,
                 socket_drops: received.datagrams.socket_drops,
