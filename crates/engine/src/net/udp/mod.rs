@@ -58,8 +58,26 @@ pub(crate) fn connect(
     };
     socket.connect(&target).map_err(failed)?;
     let stream = finish(socket, plan, role, address.ip())?;
+    let offload = stream.passage.way == Way::Offload;
+    if offload {
+        // A hello longer than a block would leave in pieces.
+        segment(&stream.socket, 0)?;
+    }
     greet(&stream.socket, plan, cookie, role, deadline).map_err(failed)?;
+    if offload {
+        segment(&stream.socket, plan.block)?;
+    }
     Ok(stream)
+}
+
+/// Lets the kernel cut what is sent into datagrams of so many bytes; 0 for not at all.
+fn segment(socket: &Socket, bytes: u32) -> Result<(), EngineError> {
+    let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
+    set(
+        "UDP_SEGMENT",
+        &bytes,
+        sockopt::set_udp_segment(socket.as_fd(), bytes),
+    )
 }
 
 /// Opens the socket on which a server waits for the next hello.
