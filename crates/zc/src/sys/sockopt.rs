@@ -276,9 +276,26 @@ mod tests {
     }
 
     #[test]
-    fn pacing_rate_is_taken() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        set_max_pacing_rate(listener.as_fd(), 10_000_000_000).unwrap();
+    fn the_kernel_keeps_the_pacing_rate_that_is_set() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut rate = [0; 8];
+        let length = read(
+            socket.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MAX_PACING_RATE,
+            &mut rate,
+        );
+        assert_eq!((length.unwrap(), u64::from_ne_bytes(rate)), (8, u64::MAX));
+        // More than 32 bits hold.
+        set_max_pacing_rate(socket.as_fd(), 10_000_000_000).unwrap();
+        read(
+            socket.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MAX_PACING_RATE,
+            &mut rate,
+        )
+        .unwrap();
+        assert_eq!(u64::from_ne_bytes(rate), 10_000_000_000);
     }
 
     #[test]
