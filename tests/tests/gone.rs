@@ -10,7 +10,8 @@ use iperf_tests::{Findings, Finished, Peer, Server, json, parallel};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(20);
+/// Less than a test takes that nobody ends.
+const LIMIT: Duration = Duration::from_secs(30);
 const SIGNALS: [Signal; 4] = [
     Signal::SIGKILL,
     Signal::SIGINT,
@@ -50,10 +51,10 @@ fn cases(pairs: &[(Peer, Peer)]) -> Vec<Case> {
     for &(client, server) in pairs {
         for signal in SIGNALS {
             for args in [
-                "-t 8 -b 10M",
-                "-t 8 -b 10M -J",
-                "-t 8 -b 10M -R",
-                "-t 8 --bidir -P 2 -b 5M",
+                "-t 60 -b 10M",
+                "-t 60 -b 10M -J",
+                "-t 60 -b 10M -R",
+                "-t 60 --bidir -P 2 -b 5M",
             ] {
                 cases.push(Case {
                     client,
@@ -67,9 +68,10 @@ fn cases(pairs: &[(Peer, Peer)]) -> Vec<Case> {
     cases
 }
 
-/// A test in its middle: some intervals were written, or the data streams are known to flow.
-fn in_the_middle() {
-    std::thread::sleep(Duration::from_millis(1300));
+/// Waits for the middle of a test: the first interval is in the output of an end that writes text and flushes it.
+fn wait_for_an_interval(output: impl Fn() -> String) {
+    let seen = wait_for(LIMIT, || output().contains("bits/sec").then_some(()));
+    assert!(seen.is_some(), "no interval:\n{}", output());
 }
 
 fn error_of(end: &Finished) -> String {
@@ -97,19 +99,16 @@ fn message_is(f: &mut Findings, end: &Finished, is_json: bool, prefix: &str, mes
 fn our_client_notices_that_its_server_is_gone() {
     let pairs = [Peer::Ours, Peer::New, Peer::Old].map(|server| (Peer::Ours, server));
     parallel::each(&cases(&pairs), 12, |case| {
-        let server = Server::start(case.server, &[]);
+        let server = Server::start(case.server, &["--forceflush"]);
         let client = start_client(Peer::Ours, server.port(), case.args);
-        in_the_middle();
+        wait_for_an_interval(|| server.process.stdout_so_far());
         server.process.signal(case.signal);
         let server = server.finish(LIMIT);
         let client = client.finish(LIMIT);
 
         let mut f = Findings::new();
         f.equal("the client's exit code", client.code(), Some(1));
-        f.holds(
-            "the client ends before its test would",
-            client.took < Duration::from_secs(7),
-        );
+        f.holds("the client ends by itself", !client.timed_out);
         let message = if case.signal == Signal::SIGKILL {
             "control socket has closed unexpectedly"
         } else {
@@ -144,15 +143,15 @@ fn our_client_notices_that_its_server_is_gone() {
 fn our_server_notices_that_its_client_is_gone() {
     let pairs = [Peer::Ours, Peer::New, Peer::Old].map(|client| (client, Peer::Ours));
     parallel::each(&cases(&pairs), 12, |case| {
-        let mut server = Server::start(Peer::Ours, &[]);
+        let mut server = Server::start(Peer::Ours, &["--forceflush"]);
         let client = start_client(case.client, server.port(), case.args);
-        in_the_middle();
+        wait_for_an_interval(|| server.process.stdout_so_far());
         client.signal(case.signal);
         let client = client.finish(LIMIT);
 
         let message = format!("{}: {}\n", Peer::Ours.program_name(), leaving(case.signal));
         let mut f = Findings::new();
-        let said = wait_for(Duration::from_secs(5), || {
+        let said = wait_for(LIMIT, || {
             (server.process.stderr_so_far() == message).then_some(())
         });
         f.holds(format!("the server reports: {message}"), said.is_some());
@@ -224,8 +223,8 @@ fn a_client_that_leaves_is_reported_without_a_prefix_in_json_as_well() {
         .collect();
     parallel::each(&cases, 12, |case| {
         let server = Server::start(case.server, &["-1", case.args]);
-        let client = start_client(case.client, server.port(), "-t 8 -b 10M");
-        in_the_middle();
+        let client = start_client(case.client, server.port(), "-t 60 -b 10M --forceflush");
+        wait_for_an_interval(|| client.stdout_so_far());
         client.signal(case.signal);
         let client = client.finish(LIMIT);
         let error = wait_for(LIMIT, || reported_error(&server.process.stdout_so_far()));
@@ -241,11 +240,11 @@ fn a_client_that_leaves_is_reported_without_a_prefix_in_json_as_well() {
 #[test]
 fn our_json_server_reports_a_lost_client() {
     let server = Server::start(Peer::Ours, &["-J"]);
-    let client = start_client(Peer::Ours, server.port(), "-t 8 -b 10M");
-    in_the_middle();
+    let client = start_client(Peer::Ours, server.port(), "-t 60 -b 10M --forceflush");
+    wait_for_an_interval(|| client.stdout_so_far());
     drop(client);
     serves(server.port(), Peer::Ours, LIMIT).unwrap();
-    let documents = wait_for(Duration::from_secs(5), || {
+    let documents = wait_for(LIMIT, || {
         let documents = server.documents();
         (documents.len() >= 2).then_some(documents)
     });
