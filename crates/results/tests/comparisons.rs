@@ -314,3 +314,44 @@ fn benchmark_services_get_one_figure_a_test_and_metric() {
         "{bencher}"
     );
 }
+
+#[test]
+fn a_page_needs_nothing_else_and_has_every_value() {
+    let document = include_str!("data/samples/iperf-vsock-json-P2-R-len.json");
+    let hostile = document.replace("iperf 3.9+", "iperf 3.9+ <script>alert(1)</script>");
+    let records = read_bytes("<b>.json", hostile.as_bytes(), &ReadOptions::default()).unwrap();
+    let page = report(Format::Html, &records).unwrap();
+    for outside in [
+        "http:",
+        "https:",
+        "src=",
+        "href=",
+        "@import",
+        "<script>alert",
+        "<b>.json",
+    ] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    // Two streams and their sum: one figure, a point an interval and curve.
+    let samples = &records[0].samples;
+    assert_eq!(page.matches("<circle").count(), samples.len());
+    for sample in samples {
+        let value = sample.throughput.unwrap();
+        assert!(
+            page.contains(&format!("data-x=\"{}\" data-y=\"{value}\"", sample.end)),
+            "{sample:?}"
+        );
+    }
+}
+
+#[test]
+fn a_page_of_a_comparison_shows_each_change() {
+    let sides = [
+        side("base", &scaled(1.0, 10)),
+        side("new", &scaled(0.8, 10)),
+    ];
+    let compared = Comparison::new(&sides, &Settings::default());
+    let page = comparison(Format::Html, &sides, &compared);
+    assert!(page.contains("class=\"worse\""), "{page}");
+    assert!(page.contains("aria-label=\"throughput: -20.0 %"), "{page}");
+}

@@ -77,11 +77,12 @@ enum CompareFormat {
 impl ValueEnum for CompareFormat {
     fn value_variants<'a>() -> &'a [Self] {
         use ReportFormat as R;
-        const ALL: [CompareFormat; 12] = [
+        const ALL: [CompareFormat; 13] = [
             CompareFormat::Report(R::Text),
             CompareFormat::Report(R::Markdown),
             CompareFormat::Report(R::Csv),
             CompareFormat::Report(R::Json),
+            CompareFormat::Report(R::Html),
             CompareFormat::Report(R::Openmetrics),
             CompareFormat::Report(R::Prometheus),
             CompareFormat::Report(R::Influx),

@@ -88,6 +88,8 @@ enum ReportFormat {
     Csv,
     /// Everything, intervals too
     Json,
+    /// One self-contained page with plots
+    Html,
     /// OpenMetrics
     Openmetrics,
     /// Prometheus' text format, as for node_exporter's textfile collector
@@ -109,6 +111,7 @@ impl From<ReportFormat> for Format {
             ReportFormat::Markdown => Self::Markdown,
             ReportFormat::Csv => Self::Csv,
             ReportFormat::Json => Self::Json,
+            ReportFormat::Html => Self::Html,
             ReportFormat::Openmetrics => Self::OpenMetrics,
             ReportFormat::Prometheus => Self::Prometheus,
             ReportFormat::Influx => Self::Influx,

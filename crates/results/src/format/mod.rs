@@ -4,6 +4,7 @@ mod benchmark;
 mod csv;
 mod github;
 mod grid;
+mod html;
 mod influx;
 mod json;
 mod junit;
@@ -27,6 +28,8 @@ pub enum Format {
     Csv,
     /// Everything.
     Json,
+    /// A page of its own.
+    Html,
     /// OpenMetrics 1.0.
     OpenMetrics,
     /// Prometheus' text format 0.0.4.
@@ -52,6 +55,7 @@ pub fn report(format: Format, records: &[Record]) -> Option<String> {
         Format::Markdown => text::markdown(&grid::report(records)),
         Format::Csv => csv::report(records),
         Format::Json => json::report(records),
+        Format::Html => html::report(records),
         Format::OpenMetrics => metrics::report(records, true),
         Format::Prometheus => metrics::report(records, false),
         Format::Influx => influx::report(records),
@@ -86,6 +90,7 @@ pub fn comparison(format: Format, sides: &[Side], comparison: &Comparison) -> St
         }
         Format::Csv => csv::comparison(comparison),
         Format::Json => json::comparison(comparison),
+        Format::Html => html::comparison(comparison),
         Format::OpenMetrics => metrics::comparison(comparison, true),
         Format::Prometheus => metrics::comparison(comparison, false),
         Format::Influx => influx::comparison(comparison),
