@@ -332,7 +332,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         let plan = RunPlan {
             config: &self.test,
             local: &self.config.local,
-            sends_on: false,
+            outlasts_quota: false,
             wake: Arc::new(move || wake.notify_one()),
         };
         let prepared = Prepared::new(streams, &plan, meter, true).map_err(ClientError::Streams)?;
@@ -374,7 +374,7 @@ impl<'a, 'o> Driver<'a, 'o> {
                 self.flush.source_is_done();
                 over = true;
             }
-            let sending = end.sending;
+            let sending = end.role.sends();
             if let Some(source) = end.loss() {
                 let of_file = source.as_ref().is_some_and(FileError::is);
                 let error = ClientError::StreamLost { sending, source };

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::{self, Hello, StreamPlan, StreamRole, Target};
+use iperf_engine::net::{self, Hello, StreamPlan, StreamSpec, Target};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{ClientConfig, TestConfig, Transport, stream_number};
 use iperf_proto::cookie::Cookie;
@@ -65,10 +65,10 @@ impl Opening {
             CONNECT_LIMIT
         };
         let deadline = Instant::now() + limit;
-        let role = StreamRole {
+        let role = StreamSpec {
             id: stream_id(index),
             number: stream_number(true, test.transport, local.file.is_some(), index),
-            sending: test.sends_on(index, true),
+            role: test.role_on(index, true),
         };
         net::connect(&plan, &self.target, self.cookie.as_bytes(), role, deadline)
     }

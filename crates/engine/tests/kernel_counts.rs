@@ -14,10 +14,11 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::{StreamPlan, StreamRole, tcp};
+use iperf_engine::net::{StreamPlan, StreamSpec, tcp};
 use iperf_engine::{CpuMeter, Run, RunPlan};
 use iperf_model::{
-    Limit, LocalOptions, ReceiveLowWater, ReceiveMode, SendMode, TestConfig, Transport, ZeroCopy,
+    Limit, LocalOptions, ReceiveLowWater, ReceiveMode, Role, SendMode, TestConfig, Transport,
+    ZeroCopy,
 };
 use iperf_zc::sockopt;
 use iperf_zc::tcp_info::TcpInfo;
@@ -40,7 +41,7 @@ impl Ends {
         let plan = RunPlan {
             config,
             local,
-            sends_on: false,
+            outlasts_quota: false,
             wake: Arc::new(|| {}),
         };
         let kept = sockets
@@ -49,10 +50,10 @@ impl Ends {
             .collect();
         let stream_plan = StreamPlan::new(config, local);
         let streams = sockets.into_iter().zip(1..).map(|(socket, id)| {
-            let role = StreamRole {
+            let role = StreamSpec {
                 id,
                 number: 5,
-                sending: sends,
+                role: Role::of(sends),
             };
             tcp::adopt(socket, &stream_plan, role).unwrap()
         });

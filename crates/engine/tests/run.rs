@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::{StreamPlan, StreamRole, Target, connect, tcp};
+use iperf_engine::net::{StreamPlan, StreamSpec, Target, connect, tcp};
 use iperf_engine::{CpuMeter, Ending, Run, RunPlan, Stream};
-use iperf_model::{Limit, LocalOptions, TcpSample, TestConfig, Transport};
+use iperf_model::{Limit, LocalOptions, Role, TcpSample, TestConfig, Transport};
 use socket2::Socket;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -27,10 +27,10 @@ fn pairs(count: u32) -> (Vec<Stream>, Vec<Stream>) {
             &plan(),
             &Target::Inet(address),
             b"",
-            StreamRole {
+            StreamSpec {
                 id,
                 number: 5,
-                sending: true,
+                role: Role::Sender,
             },
             deadline,
         )
@@ -41,10 +41,10 @@ fn pairs(count: u32) -> (Vec<Stream>, Vec<Stream>) {
             tcp::adopt(
                 accepted,
                 &plan(),
-                StreamRole {
+                StreamSpec {
                     id,
                     number: 5,
-                    sending: false,
+                    role: Role::Receiver,
                 },
             )
             .unwrap(),
@@ -67,7 +67,7 @@ fn start(streams: Vec<Stream>, config: &TestConfig) -> (Run, Receiver<()>) {
     let plan = RunPlan {
         config,
         local: &LocalOptions::default(),
-        sends_on: false,
+        outlasts_quota: false,
         // The test may have ended.
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
     };
@@ -187,7 +187,7 @@ fn a_lost_peer_ends_the_worker_and_wakes_the_driver() {
         "{:?}",
         ended[0]
     );
-    assert!(ended[0].sending && ended[0].id == 1);
+    assert!(ended[0].role.sends() && ended[0].id == 1);
 }
 
 #[test]

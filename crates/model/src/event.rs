@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::{Carrier, Interval, SocketName, Summary, TestConfig};
+use crate::{Carrier, Interval, Role, SocketName, Summary, TestConfig};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +93,7 @@ pub struct StreamInfo {
     /// The peer's end.
     pub remote: SocketName,
     /// Whether this end sends on the stream.
-    pub sending: bool,
+    pub role: Role,
 }
 
 /// Socket buffers in bytes.

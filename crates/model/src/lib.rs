@@ -14,6 +14,7 @@ mod endpoint;
 mod event;
 mod reason;
 mod result;
+mod role;
 mod sample;
 mod stream_number;
 mod test;
@@ -34,6 +35,7 @@ pub use result::{
     Batching, ByteTotals, CpuUsage, DatagramTotals, Detail, FileProgress, RunTotals, StreamOutcome,
     StreamSummary, Summary, TcpTotals,
 };
+pub use role::Role;
 pub use sample::{DatagramSample, Interval, StreamInterval, TcpSample};
 pub use stream_number::stream_number;
 pub use test::{

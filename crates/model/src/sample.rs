@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Role;
+
 /// One report: every stream, sampled in the same moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interval {
@@ -28,7 +30,7 @@ pub struct StreamInterval {
     /// The number by which output names the stream ([`stream_number`](crate::stream_number())); no descriptor.
     pub socket: i32,
     /// Whether this end sends on the stream.
-    pub sending: bool,
+    pub role: Role,
     /// Bytes of payload.
     pub bytes: u64,
     /// The kernel's view of a sending TCP or SCTP stream.

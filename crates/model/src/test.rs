@@ -1,6 +1,6 @@
 //! What both ends of a test agree on: the content of the parameter exchange, as types that cannot hold nonsense.
 
-use crate::ZeroCopy;
+use crate::{Role, ZeroCopy};
 
 /// How data streams travel. The control connection is always TCP for these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,16 +234,16 @@ impl TestConfig {
         }
     }
 
-    /// Whether this end sends on its `index`-th stream (from 0, in order of creation).
+    /// What this end does on its `index`-th stream (from 0, in order of creation).
     ///
     /// Nothing on the wire says so: in a bidirectional test the first half of the streams carries the client's
     /// data and the second half the server's.
-    pub fn sends_on(&self, index: usize, is_client: bool) -> bool {
+    pub fn role_on(&self, index: usize, is_client: bool) -> Role {
         let client_sends = match self.direction {
             Direction::Forward => true,
             Direction::Reverse => false,
             Direction::Bidirectional => index < usize::from(self.streams),
         };
-        client_sends == is_client
+        Role::of(client_sends == is_client)
     }
 }

@@ -65,7 +65,7 @@ impl Results {
         test: &TestConfig,
         server_output: Option<ServerOutput>,
     ) -> Self {
-        let mut senders = totals.streams.iter().filter(|s| s.sending).peekable();
+        let mut senders = totals.streams.iter().filter(|s| s.role.sends()).peekable();
         let sender_has_retransmits = match senders.peek() {
             None => -1,
             Some(_) => senders.any(counts_retransmits).into(),
@@ -158,11 +158,15 @@ impl StreamResult {
         };
         match &stream.detail {
             Detail::Bytes(totals) => {
-                let tcp = totals.tcp.filter(|_| stream.sending);
+                let tcp = totals.tcp.filter(|_| stream.role.sends());
                 result.retransmits = tcp.map_or(-1, |tcp| signed(tcp.retransmits));
             }
             Detail::Datagrams(totals) => {
-                result.jitter = if stream.sending { 0.0 } else { totals.jitter };
+                result.jitter = if stream.role.sends() {
+                    0.0
+                } else {
+                    totals.jitter
+                };
                 result.errors = totals.lost;
                 result.omitted_errors = Some(totals.omitted_lost.unwrap_or(0));
                 result.packets = signed(totals.packets);

@@ -58,7 +58,7 @@ impl StreamResult {
                 // −1 says that this stream's sender does not count.
                 tcp: u64::try_from(self.retransmits)
                     .ok()
-                    .filter(|_| counts && !own.sending)
+                    .filter(|_| counts && !own.role.sends())
                     .map(|retransmits| TcpTotals {
                         retransmits,
                         ..TcpTotals::default()
@@ -70,7 +70,7 @@ impl StreamResult {
         StreamOutcome {
             id: own.id,
             socket: own.socket,
-            sending: !own.sending,
+            role: own.role.counterpart(),
             bytes: self.bytes,
             detail,
             file: None,

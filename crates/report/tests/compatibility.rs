@@ -135,7 +135,7 @@ fn tell_everything(events: &mut Vec<Event>) {
 fn tell_all_of(side: &mut StreamOutcome) {
     side.copies = Some(copies());
     match &mut side.detail {
-        Detail::Bytes(totals) => totals.low_water = (!side.sending).then_some(0),
+        Detail::Bytes(totals) => totals.low_water = (!side.role.sends()).then_some(0),
         Detail::Datagrams(totals) => {
             totals.batching = Some(Batching::Packets);
             totals.socket_drops = Some(3);

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
     Batching, Buffers, ByteTotals, Carrier, CpuUsage, DatagramSample, DatagramTotals, Detail,
-    Direction, Event, Failure, FailureKind, Interval, Limit, Peer, ServerOutput, SocketName,
+    Direction, Event, Failure, FailureKind, Interval, Limit, Peer, Role, ServerOutput, SocketName,
     StreamInfo, StreamInterval, StreamOutcome, Summary, TcpTotals, TestBegan, TestConfig,
     TestStarted, Transport,
 };
@@ -66,7 +66,7 @@ impl Case {
                 socket: 4,
                 local: name("3", u32::MAX),
                 remote: name("2", 5201),
-                sending: self.is_client,
+                role: Role::of(self.is_client),
             }),
             Event::BuffersKept(Buffers::default()),
             Event::TestStarted(TestStarted {
@@ -85,7 +85,7 @@ impl Case {
             omitted: false,
             streams: vec![StreamInterval {
                 socket: 4,
-                sending: self.is_client,
+                role: Role::of(self.is_client),
                 bytes,
                 tcp: None,
                 datagrams,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use iperf_auth::Authorizer;
 use iperf_control::{Control, Machine, Stop, Wire};
-use iperf_engine::net::{StreamPlan, StreamRole, sctp, tcp, vsock};
+use iperf_engine::net::{StreamPlan, StreamSpec, sctp, tcp, vsock};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{
     Buffers, CID_ANY, Listen, ServerConfig, SocketName, TestConfig, Transport, stream_number,
@@ -427,9 +427,9 @@ impl Handshake {
         Ok(())
     }
 
-    fn next_role(&self, test: &TestConfig) -> StreamRole {
+    fn next_role(&self, test: &TestConfig) -> StreamSpec {
         let index = self.streams.len();
-        StreamRole {
+        StreamSpec {
             id: stream_id(index),
             number: stream_number(
                 false,
@@ -437,7 +437,7 @@ impl Handshake {
                 self.config.local.file.is_some(),
                 index,
             ),
-            sending: test.sends_on(index, false),
+            role: test.role_on(index, false),
         }
     }
 

@@ -195,7 +195,7 @@ impl Session<'_> {
             local: &self.config.local,
             // iperf3's clients count what they receive. Of datagrams that is less than what is sent, so that they must
             // get more until they are content.
-            sends_on: self.test.transport == Transport::Udp && !self.exact,
+            outlasts_quota: self.test.transport == Transport::Udp && !self.exact,
             wake: Arc::new(move || wake.notify_one()),
         };
         let prepared =
@@ -283,7 +283,7 @@ impl Session<'_> {
         }
         let run = measurement.run();
         for end in run.ended_workers() {
-            let sending = end.sending;
+            let sending = end.role.sends();
             if let Some(source) = end.loss() {
                 let of_file = source.as_ref().is_some_and(FileError::is);
                 let error = TestError::StreamLost { sending, source };

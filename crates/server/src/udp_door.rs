@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use iperf_engine::net::udp::{adopt, listen, reply};
-use iperf_engine::net::{StreamPlan, StreamRole};
+use iperf_engine::net::{StreamPlan, StreamSpec};
 use iperf_engine::{EngineError, Stream};
 use iperf_proto::cookie::Cookie;
 use iperf_proto::udp::{NAMED_HELLO, is_plain_hello, is_repeated_hello, named_hello};
@@ -115,7 +115,7 @@ impl UdpDoor {
         self,
         from: SocketAddr,
         plan: &StreamPlan,
-        role: StreamRole,
+        spec: StreamSpec,
         more: bool,
     ) -> Result<(Stream, Option<Self>), EngineError> {
         let socket = self
@@ -123,7 +123,7 @@ impl UdpDoor {
             .into_std()
             .map(Socket::from)
             .map_err(EngineError::system("take the socket over"))?;
-        let stream = adopt(socket, from, plan, role)?;
+        let stream = adopt(socket, from, plan, spec)?;
         let Self {
             address,
             peer,

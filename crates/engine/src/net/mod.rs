@@ -13,7 +13,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use iperf_model::{
-    LocalOptions, ReceiveMode, SctpOptions, SocketOptions, TestConfig, Transport, VsockAddress,
+    LocalOptions, ReceiveMode, Role, SctpOptions, SocketOptions, TestConfig, Transport,
+    VsockAddress,
 };
 
 pub use options::{buffers, congestion};
@@ -116,13 +117,13 @@ pub enum Target {
 
 /// One stream among those of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamRole {
+pub struct StreamSpec {
     /// Its id on the wire.
     pub id: u32,
     /// Its number in output.
     pub number: i32,
     /// Whether this end sends on it.
-    pub sending: bool,
+    pub role: Role,
 }
 
 /// Opens the client's end of a stream; it blocks until `deadline` at the most. `greeting` is the test's
@@ -131,18 +132,18 @@ pub fn connect(
     plan: &StreamPlan,
     target: &Target,
     greeting: &[u8],
-    role: StreamRole,
+    spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
     let address = match target {
         Target::Inet(address) => *address,
         Target::Vsock(_) | Target::Hybrid { .. } | Target::Unix { .. } => {
-            return vsock::connect(plan, target, greeting, role, deadline);
+            return vsock::connect(plan, target, greeting, spec, deadline);
         }
     };
     match plan.transport {
-        Transport::Udp => udp::connect(plan, address, greeting, role, deadline),
-        Transport::Sctp => sctp::connect(plan, address, greeting, role, deadline),
-        _ => tcp::connect(plan, address, greeting, role, deadline),
+        Transport::Udp => udp::connect(plan, address, greeting, spec, deadline),
+        Transport::Sctp => sctp::connect(plan, address, greeting, spec, deadline),
+        _ => tcp::connect(plan, address, greeting, spec, deadline),
     }
 }

@@ -11,7 +11,7 @@ use socket2::{SockAddr, Socket};
 use tracing::warn;
 
 use crate::error::EngineError;
-use crate::net::{StreamPlan, StreamRole};
+use crate::net::{StreamPlan, StreamSpec};
 
 /// Names the option and the value in an error.
 pub(crate) fn set<T>(
@@ -110,17 +110,17 @@ pub(crate) fn labelled(
 }
 
 /// How output names a connected socket.
-pub(crate) fn info(socket: &Socket, role: StreamRole) -> Result<StreamInfo, EngineError> {
+pub(crate) fn info(socket: &Socket, spec: StreamSpec) -> Result<StreamInfo, EngineError> {
     let local = socket
         .local_addr()
         .and_then(|address| inet(&address))
         .map_err(EngineError::system("read the local address"))?;
     Ok(StreamInfo {
-        id: role.id,
-        socket: role.number,
+        id: spec.id,
+        socket: spec.number,
         local: SocketName::from(local),
         remote: SocketName::from(peer(socket)?),
-        sending: role.sending,
+        role: spec.role,
     })
 }
 

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::error::EngineError;
 use crate::net::options::{self, left, set, write_all};
-use crate::net::{StreamPlan, StreamRole};
+use crate::net::{StreamPlan, StreamSpec};
 use crate::stream::Stream;
 
 /// The segment sizes of `-M` that SCTP is told, in bytes. It keeps to its own when asked for less, as in iperf3.
@@ -33,12 +33,12 @@ pub(crate) fn connect(
     plan: &StreamPlan,
     address: SocketAddr,
     greeting: &[u8],
-    role: StreamRole,
+    spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
     let socket = open(address)?;
     bind(&socket, plan, address)?;
-    let buffers = shape(&socket, plan, role, address.is_ipv4())?;
+    let buffers = shape(&socket, plan, spec, address.is_ipv4())?;
     if let Some(streams) = plan.sctp.streams {
         let asked = sctp::set_outgoing_streams(socket.as_fd(), streams);
         set("SCTP_INITMSG", &streams, asked)?;
@@ -52,7 +52,7 @@ pub(crate) fn connect(
         .connect_timeout(&target, left(deadline))
         .map_err(failed)?;
     write_all(&socket, greeting, deadline).map_err(failed)?;
-    finish(socket, buffers, role)
+    finish(socket, buffers, spec)
 }
 
 /// Opens the socket on which a server waits for associations. It may block: names of `-X` are resolved.
@@ -72,13 +72,13 @@ pub fn listen(address: SocketAddr, plan: &StreamPlan) -> Result<Socket, EngineEr
 }
 
 /// Makes a stream of an association that a server accepted. Its greeting has been read.
-pub fn adopt(socket: Socket, plan: &StreamPlan, role: StreamRole) -> Result<Stream, EngineError> {
+pub fn adopt(socket: Socket, plan: &StreamPlan, spec: StreamSpec) -> Result<Stream, EngineError> {
     socket
         .set_nonblocking(false)
         .map_err(EngineError::system("make the socket blocking"))?;
     let v4 = options::peer(&socket)?.ip().to_canonical().is_ipv4();
-    let buffers = shape(&socket, plan, role, v4)?;
-    finish(socket, buffers, role)
+    let buffers = shape(&socket, plan, spec, v4)?;
+    finish(socket, buffers, spec)
 }
 
 fn open(address: SocketAddr) -> Result<Socket, EngineError> {
@@ -145,7 +145,7 @@ fn resolve(name: &str, port: u16, peer: SocketAddr) -> Result<Vec<SocketAddr>, E
 fn shape(
     socket: &Socket,
     plan: &StreamPlan,
-    role: StreamRole,
+    spec: StreamSpec,
     v4: bool,
 ) -> Result<Buffers, EngineError> {
     if plan.options.no_delay {
@@ -166,7 +166,7 @@ fn shape(
     )?;
     options::set_window(socket, plan)?;
     let mut kept = options::kept(socket, plan)?;
-    if role.sending {
+    if spec.role.sends() {
         kept = make_room(socket, plan, kept)?;
     }
     options::set_service(socket, plan, v4)?;
@@ -192,14 +192,15 @@ fn make_room(socket: &Socket, plan: &StreamPlan, kept: Buffers) -> Result<Buffer
     Ok(kept)
 }
 
-fn finish(socket: Socket, buffers: Buffers, role: StreamRole) -> Result<Stream, EngineError> {
-    let info = options::info(&socket, role)?;
+fn finish(socket: Socket, buffers: Buffers, spec: StreamSpec) -> Result<Stream, EngineError> {
+    let info = options::info(&socket, spec)?;
     Ok(Stream::new(info, socket, buffers))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iperf_model::Role;
     use iperf_model::{LocalOptions, SctpOptions, TestConfig, Transport};
     use std::time::Duration;
 
@@ -263,17 +264,17 @@ mod tests {
     #[test]
     #[ignore = "needs SCTP in the kernel: a test of the lab runs it on a kernel that has it"]
     fn an_sctp_stream_carries_its_greeting() {
-        const ROLE: StreamRole = StreamRole {
+        const SPEC: StreamSpec = StreamSpec {
             id: 1,
             number: 5,
-            sending: true,
+            role: Role::Sender,
         };
         let plan = plan(None, &[]);
         let deadline = Instant::now() + Duration::from_secs(60);
         let listener = listen("127.0.0.1:0".parse().unwrap(), &plan).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();
-        let stream = connect(&plan, address, b"hello", ROLE, deadline).unwrap();
-        let accepted = adopt(listener.accept().unwrap().0, &plan, ROLE).unwrap();
+        let stream = connect(&plan, address, b"hello", SPEC, deadline).unwrap();
+        let accepted = adopt(listener.accept().unwrap().0, &plan, SPEC).unwrap();
         assert_eq!(stream.info.local.port, accepted.info.remote.port);
         let mut bytes = [0; 5];
         std::io::Read::read_exact(&mut &accepted.socket, &mut bytes).unwrap();

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::error::EngineError;
 use crate::net::options::{self, congestion, left, set, write_all};
-use crate::net::{StreamPlan, StreamRole};
+use crate::net::{StreamPlan, StreamSpec};
 use crate::stream::Stream;
 
 /// The round trip of a connection, as the kernel has measured it so far; 0 where it measures none.
@@ -29,7 +29,7 @@ pub(crate) fn connect(
     plan: &StreamPlan,
     address: SocketAddr,
     greeting: &[u8],
-    role: StreamRole,
+    spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
     let protocol = if plan.transport == Transport::Mptcp {
@@ -60,11 +60,11 @@ pub(crate) fn connect(
             socket.set_tcp_congestion(name.as_bytes()),
         )?;
     }
-    finish(socket, buffers, role)
+    finish(socket, buffers, spec)
 }
 
 /// Makes a stream of a connection that a server accepted. Its greeting has been read.
-pub fn adopt(socket: Socket, plan: &StreamPlan, role: StreamRole) -> Result<Stream, EngineError> {
+pub fn adopt(socket: Socket, plan: &StreamPlan, spec: StreamSpec) -> Result<Stream, EngineError> {
     socket
         .set_nonblocking(false)
         .map_err(EngineError::system("make the socket blocking"))?;
@@ -79,7 +79,7 @@ pub fn adopt(socket: Socket, plan: &StreamPlan, role: StreamRole) -> Result<Stre
             result => set("TCP_CONGESTION", name, result)?,
         }
     }
-    finish(socket, buffers, role)
+    finish(socket, buffers, spec)
 }
 
 /// Sets what may be set at any time, and checks what the kernel kept.
@@ -97,8 +97,8 @@ fn shape(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<Buffers, Engine
     Ok(kept)
 }
 
-fn finish(socket: Socket, buffers: Buffers, role: StreamRole) -> Result<Stream, EngineError> {
-    let info = options::info(&socket, role)?;
+fn finish(socket: Socket, buffers: Buffers, spec: StreamSpec) -> Result<Stream, EngineError> {
+    let info = options::info(&socket, spec)?;
     let congestion = congestion(&socket);
     Ok(Stream {
         congestion,

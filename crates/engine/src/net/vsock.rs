@@ -18,7 +18,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::EngineError;
 use crate::net::options::{left, set, set_window, write_all};
-use crate::net::{StreamPlan, StreamRole, Target};
+use crate::net::{StreamPlan, StreamSpec, Target};
 use crate::stream::{Closing, Stream};
 
 /// The longest answer of a VMM that is still one: `OK ` and a number.
@@ -63,7 +63,7 @@ pub(crate) fn connect(
     plan: &StreamPlan,
     target: &Target,
     greeting: &[u8],
-    role: StreamRole,
+    spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
     let connection = match target {
@@ -77,7 +77,7 @@ pub(crate) fn connect(
         source,
     };
     write_all(&connection.socket, greeting, deadline).map_err(failed)?;
-    adopt(connection, plan, role)
+    adopt(connection, plan, spec)
 }
 
 /// Listens for message sockets on a port that the kernel chooses: on the same one a stream socket can't listen beside
@@ -109,7 +109,7 @@ fn message_socket(plan: &StreamPlan) -> io::Result<Socket> {
 pub fn adopt(
     connection: Connection,
     plan: &StreamPlan,
-    role: StreamRole,
+    spec: StreamSpec,
 ) -> Result<Stream, EngineError> {
     let Connection {
         socket,
@@ -121,11 +121,11 @@ pub fn adopt(
         .map_err(EngineError::system("make the socket blocking"))?;
     let buffers = shape(&socket, plan)?;
     let info = StreamInfo {
-        id: role.id,
-        socket: role.number,
+        id: spec.id,
+        socket: spec.number,
         local,
         remote,
-        sending: role.sending,
+        role: spec.role,
     };
     Ok(Stream {
         closing: Closing::InOrder,

@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::{Interval, LocalOptions, RunTotals, TestConfig, Transport};
+use iperf_model::{Interval, LocalOptions, Role, RunTotals, TestConfig, Transport};
 use iperf_zc::interrupt;
 use tracing::debug;
 
@@ -40,7 +40,7 @@ pub struct RunPlan<'a> {
     /// This end's own options.
     pub local: &'a LocalOptions,
     /// Senders do not end when their quota is met: the peer says when it has enough.
-    pub sends_on: bool,
+    pub outlasts_quota: bool,
     /// Called from worker threads when the quota is met or a worker ended by itself.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -51,7 +51,7 @@ pub struct WorkerEnd {
     /// The stream's id on the wire.
     pub id: u32,
     /// Whether this end sends on the stream.
-    pub sending: bool,
+    pub role: Role,
     /// Why it ended.
     pub ending: Ending,
 }
@@ -91,7 +91,9 @@ impl Run {
     pub fn prepare(streams: Vec<Stream>, plan: &RunPlan<'_>) -> Result<Self, EngineError> {
         interrupt::install().map_err(EngineError::system("install the wake-up signal"))?;
         let limit = plan.config.limit;
-        let send_quota = Quota::new(limit).filter(|_| !plan.sends_on).map(Arc::new);
+        let send_quota = Quota::new(limit)
+            .filter(|_| !plan.outlasts_quota)
+            .map(Arc::new);
         let receive_quota = if plan.config.transport == Transport::Udp {
             Quota::of_numbers(limit, plan.config.block).map(Arc::new)
         } else {
@@ -123,7 +125,7 @@ impl Run {
         };
         let mut threads = Threads::new(plan, &streams);
         for stream in streams {
-            let sending = stream.info.sending;
+            let sending = stream.info.role.sends();
             let quota = if sending { &send_quota } else { &receive_quota };
             let sharers = threads.next_sharers(sending);
             let (stream, worker) = RunningStream::new(stream, plan, quota.clone(), sharers)?;

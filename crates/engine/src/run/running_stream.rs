@@ -103,7 +103,7 @@ impl RunningStream {
         let report = Arc::new(OnceLock::new());
         let file = plan.local.file.as_deref();
         let file = file
-            .map(|path| movers::open(path, info.sending))
+            .map(|path| movers::open(path, info.role.sends()))
             .transpose()?;
         let block = plan.config.block;
         let mut tcp = None;
@@ -117,7 +117,7 @@ impl RunningStream {
             quota,
             wake: plan.wake.clone(),
             report: report.clone(),
-            datagrams: (is_udp && !info.sending).then(|| received.clone()),
+            datagrams: (is_udp && !info.role.sends()).then(|| received.clone()),
             sharers,
         };
         let place = Place {
@@ -128,7 +128,7 @@ impl RunningStream {
             passage,
             way: way.clone(),
         };
-        let (worker, modes): (Box<dyn Worker>, Modes) = if info.sending {
+        let (worker, modes): (Box<dyn Worker>, Modes) = if info.role.sends() {
             if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
                 let mut stats = TcpStats::default();
                 stats.restart(&info);
@@ -196,7 +196,7 @@ impl RunningStream {
         let bytes = self.counters.bytes();
         let interval = StreamInterval {
             socket: self.info.socket,
-            sending: self.info.sending,
+            role: self.info.role,
             bytes: bytes - self.last_bytes,
             tcp: self.sample_tcp(),
             datagrams: self.sample_datagrams(),
@@ -226,7 +226,7 @@ impl RunningStream {
     /// What the worker has counted: a sender its datagrams, a receiver what their headers say.
     fn datagram_counts(&self) -> Option<DatagramCounts> {
         let datagrams = self.datagrams.as_ref()?;
-        Some(if self.info.sending {
+        Some(if self.info.role.sends() {
             DatagramCounts {
                 packets: self.counters.blocks(),
                 ..DatagramCounts::default()
@@ -260,7 +260,7 @@ impl RunningStream {
         StreamOutcome {
             id: self.info.id,
             socket: self.info.socket,
-            sending: self.info.sending,
+            role: self.info.role,
             bytes: self.last_bytes - self.base_bytes,
             detail: match &self.datagrams {
                 Some(datagrams) => Detail::Datagrams(self.datagram_totals(datagrams)),
@@ -276,7 +276,7 @@ impl RunningStream {
     }
 
     fn byte_totals(&self) -> ByteTotals {
-        let receives = !self.info.sending && movers::brings_bytes(self.transport);
+        let receives = !self.info.role.sends() && movers::brings_bytes(self.transport);
         ByteTotals {
             tcp: self.tcp.as_ref().map(TcpStats::totals),
             low_water: receives.then(|| self.counters.low_water()),
@@ -293,14 +293,14 @@ impl RunningStream {
             out_of_order: last.out_of_order - base.out_of_order,
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
-            nap: (!self.info.sending).then(|| self.counters.nap()),
+            nap: (!self.info.role.sends()).then(|| self.counters.nap()),
             batching: Some(batching(datagrams.way.get())),
         }
     }
 
     /// Datagrams that found no room in this end's receive buffer.
     fn socket_drops(&self) -> Option<u64> {
-        let receives = self.datagrams.is_some() && !self.info.sending;
+        let receives = self.datagrams.is_some() && !self.info.role.sends();
         let dropped = receives.then(|| sockopt::dropped_datagrams(self.socket.as_fd()))?;
         dropped.ok().map(u64::from)
     }
@@ -312,7 +312,7 @@ impl RunningStream {
 
     /// Whether this end sends on the stream.
     pub(crate) fn sends(&self) -> bool {
-        self.info.sending
+        self.info.role.sends()
     }
 
     /// Bytes moved so far, omitted ones included.
@@ -362,7 +362,7 @@ impl RunningStream {
 
     /// Says that nothing more is sent on the stream, if it is one that ends in order.
     pub(crate) fn half_close(&self) {
-        if self.closing == Closing::InOrder && self.info.sending {
+        if self.closing == Closing::InOrder && self.info.role.sends() {
             parting::half_close(&self.socket);
         }
     }
@@ -385,7 +385,7 @@ impl RunningStream {
         debug!(stream = info.id, ?ending, "worker ended");
         Some(WorkerEnd {
             id: info.id,
-            sending: info.sending,
+            role: info.role,
             ending,
         })
     }

@@ -44,7 +44,7 @@ impl Threads {
     /// Counts threads for the streams of a test.
     pub(crate) fn new(plan: &RunPlan<'_>, streams: &[Stream]) -> Self {
         let direction = |sending| {
-            let streams = streams.iter().filter(|s| s.info.sending == sending);
+            let streams = streams.iter().filter(|s| s.info.role.sends() == sending);
             let streams = streams.count();
             let threads = match plan.local.threads {
                 Some(threads) if may_share(plan, sending) => streams.min(threads.get().into()),

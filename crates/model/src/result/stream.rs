@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::CopyReport;
+use crate::{CopyReport, Role};
 
 /// What one end counted on one stream. The omitted period is left out unless a field says otherwise.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub struct StreamOutcome {
     /// The number by which output names the stream ([`stream_number`](crate::stream_number())); no descriptor.
     pub socket: i32,
     /// Whether this end sends on the stream.
-    pub sending: bool,
+    pub role: Role,
     /// Bytes sent or received.
     pub bytes: u64,
     /// What else was counted.

@@ -59,7 +59,7 @@ pub struct StreamSummary {
 impl StreamSummary {
     /// What the sending side counted.
     pub fn sent(&self) -> Option<&StreamOutcome> {
-        if self.own.sending {
+        if self.own.role.sends() {
             Some(&self.own)
         } else {
             self.peer.as_ref()
@@ -68,7 +68,7 @@ impl StreamSummary {
 
     /// What the receiving side counted.
     pub fn received(&self) -> Option<&StreamOutcome> {
-        if self.own.sending {
+        if self.own.role.sends() {
             self.peer.as_ref()
         } else {
             Some(&self.own)

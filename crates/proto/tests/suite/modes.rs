@@ -64,7 +64,7 @@ fn check_summary(test: &TestConfig, is_client: bool, summary: &Summary) {
         assert_eq!(stream.own, *own);
         let told = stream.peer.as_ref().unwrap();
         let socket = own.socket;
-        assert_eq!((told.socket, told.sending), (socket, !own.sending));
+        assert_eq!((told.socket, told.role), (socket, own.role.counterpart()));
         assert_eq!((told.id, told.bytes), (peer.id, peer.bytes));
         match (&told.detail, &peer.detail) {
             (Detail::Bytes(told), Detail::Bytes(peer)) => {

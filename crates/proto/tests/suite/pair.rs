@@ -257,11 +257,12 @@ pub(crate) fn totals(test: &TestConfig, is_client: bool) -> RunTotals {
 
 fn stream_totals(test: &TestConfig, is_client: bool, index: usize) -> StreamOutcome {
     let n = index as u64;
-    let sending = test.sends_on(index, is_client);
+    let role = test.role_on(index, is_client);
+    let sending = role.sends();
     StreamOutcome {
         id: stream_id(index),
         socket: 5 + 2 * i32::try_from(index).unwrap(),
-        sending,
+        role,
         bytes: 1_000_000 * (n + 1) - if sending { 0 } else { 999 },
         detail: if test.transport == Transport::Udp {
             Detail::Datagrams(datagram_totals(test.omit > 0, sending, n))

@@ -504,7 +504,7 @@ fn totals_of(results: &Results, test: &TestConfig, is_client: bool) -> RunTotals
     let stream = |(index, stream): (usize, &iperf_proto::StreamResult)| StreamOutcome {
         id: u32::try_from(stream.id).unwrap(),
         socket: 0,
-        sending: test.sends_on(index, is_client),
+        role: test.role_on(index, is_client),
         bytes: stream.bytes,
         detail: if test.transport == Transport::Udp {
             Detail::Datagrams(DatagramTotals {
@@ -549,7 +549,8 @@ fn totals_lead_to_the_results_that_real_peers_send() {
             let mut results = Results::from_totals(&totals, &test, output);
             for (stream, recorded) in results.streams.iter_mut().zip(&mut recorded.streams) {
                 // Real servers overwrite what they counted with what the client told, where they send.
-                if test.sends_on(0, to_server) || test.direction == Direction::Bidirectional {
+                if test.role_on(0, to_server).sends() || test.direction == Direction::Bidirectional
+                {
                     recorded.jitter = stream.jitter;
                 } else {
                     stream.jitter = recorded.jitter;

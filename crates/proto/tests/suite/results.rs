@@ -1,6 +1,6 @@
 //! What an end makes of its peer's results, and what it writes.
 
-use iperf_model::{Detail, ServerOutput, TestConfig, Transport};
+use iperf_model::{Detail, Role, ServerOutput, TestConfig, Transport};
 use iperf_proto::{ParseError, Results};
 use serde_json::{Value, json};
 
@@ -175,10 +175,10 @@ fn retransmits_are_told_by_who_counts_them() {
 
 #[test]
 fn each_side_tells_only_what_it_can_know() {
-    let told = |transport, sending| {
+    let told = |transport, role| {
         let test = TestConfig::new(transport);
         let mut totals = totals(&test, true);
-        totals.streams[0].sending = sending;
+        totals.streams[0].role = role;
         if let Detail::Datagrams(datagrams) = &mut totals.streams[0].detail {
             datagrams.jitter = 0.5;
         }
@@ -186,10 +186,10 @@ fn each_side_tells_only_what_it_can_know() {
         let stream = &results.streams[0];
         (stream.jitter > 0.0, stream.retransmits)
     };
-    assert_eq!(told(Transport::Tcp, true), (false, 7));
-    assert_eq!(told(Transport::Tcp, false), (false, -1));
-    assert_eq!(told(Transport::Udp, true), (false, -1));
-    assert_eq!(told(Transport::Udp, false), (true, -1));
+    assert_eq!(told(Transport::Tcp, Role::Sender), (false, 7));
+    assert_eq!(told(Transport::Tcp, Role::Receiver), (false, -1));
+    assert_eq!(told(Transport::Udp, Role::Sender), (false, -1));
+    assert_eq!(told(Transport::Udp, Role::Receiver), (true, -1));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
     Buffers, ByteTotals, CpuUsage, DatagramSample, DatagramTotals, Direction, Event, Failure,
-    FailureKind, FileProgress, Interval, Limit, Peer, ServerOutput, SocketName, StreamInfo,
+    FailureKind, FileProgress, Interval, Limit, Peer, Role, ServerOutput, SocketName, StreamInfo,
     StreamInterval, StreamSummary, Summary, TcpSample, TcpTotals, TestBegan, TestConfig,
     TestStarted, Transport,
 };
@@ -130,7 +130,7 @@ fn started(start: &Value, config: &Arc<TestConfig>, is_client: bool) -> Vec<Even
             socket: stream["socket"].as_i64().unwrap() as i32,
             local: name(stream, "local_"),
             remote: name(stream, "remote_"),
-            sending: config.sends_on(index, is_client),
+            role: config.role_on(index, is_client),
         })
     }));
     events.push(Event::BuffersKept(Buffers {
@@ -167,7 +167,7 @@ fn stream_interval(stream: &Value) -> StreamInterval {
     let has = |key: &str| !stream[key].is_null();
     StreamInterval {
         socket: number("socket") as i32,
-        sending: stream["sender"].as_bool().unwrap(),
+        role: Role::of(stream["sender"].as_bool().unwrap()),
         bytes: number("bytes"),
         tcp: has("retransmits").then(|| TcpSample {
             retransmits: number("retransmits"),
@@ -198,7 +198,7 @@ fn seconds_of(milliseconds: f64) -> f64 {
 
 fn summary(document: &Value, config: &TestConfig, is_client: bool) -> Summary {
     let end = &document["end"];
-    let first_sends = config.sends_on(0, is_client);
+    let first_sends = config.role_on(0, is_client).sends();
     let time = |key: &str| micros(end[key]["end"].as_f64().unwrap());
     let (sent, received) = (time("sum_sent"), time("sum_received"));
     let (local, remote) = if first_sends {
@@ -222,7 +222,9 @@ fn summary(document: &Value, config: &TestConfig, is_client: bool) -> Summary {
         name("sender_tcp_congestion"),
         name("receiver_tcp_congestion"),
     );
-    let last_sends = config.sends_on(config.total_streams() - 1, is_client);
+    let last_sends = config
+        .role_on(config.total_streams() - 1, is_client)
+        .sends();
     let (congestion, remote_congestion) = if last_sends {
         (sender, receiver)
     } else {
@@ -230,7 +232,7 @@ fn summary(document: &Value, config: &TestConfig, is_client: bool) -> Summary {
     };
     let streams = end["streams"].as_array().unwrap();
     let streams = streams.iter().enumerate().map(|(index, stream)| {
-        let sending = config.sends_on(index, is_client);
+        let sending = config.role_on(index, is_client).sends();
         if config.transport == Transport::Udp {
             let suffix = if index == 0 { "" } else { "_bidir_reverse" };
             let received = &end[format!("sum_received{suffix}")];

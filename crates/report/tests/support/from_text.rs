@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
     ByteTotals, CpuUsage, DatagramSample, DatagramTotals, Direction, Event, FileProgress, Interval,
-    Limit, Peer, ServerOutput, SocketName, StreamInfo, StreamInterval, Summary, TcpSample,
+    Limit, Peer, Role, ServerOutput, SocketName, StreamInfo, StreamInterval, Summary, TcpSample,
     TcpTotals, TestBegan, TestConfig, TestStarted, Transport,
 };
 use iperf_report::ReportOptions;
@@ -215,7 +215,7 @@ fn stream(line: &str, config: &TestConfig, is_client: bool, events: &[Event]) ->
         socket: socket.trim().parse().unwrap(),
         local: name(local),
         remote: name(remote),
-        sending: config.sends_on(index, is_client),
+        role: config.role_on(index, is_client),
     }))
 }
 
@@ -302,7 +302,7 @@ impl Row {
 
     fn sends(&self, config: &TestConfig, is_client: bool) -> bool {
         self.sending
-            .unwrap_or_else(|| config.sends_on(0, is_client))
+            .unwrap_or_else(|| config.role_on(0, is_client).sends())
     }
 
     /// Bytes that fit what was printed of the row, over this many seconds.
@@ -374,7 +374,7 @@ fn intervals(config: &TestConfig, is_client: bool, rows: &[Row]) -> Vec<Event> {
             let udp = config.transport == Transport::Udp;
             StreamInterval {
                 socket: row.socket.unwrap(),
-                sending,
+                role: Role::of(sending),
                 bytes: row.bytes(config, seconds),
                 tcp: row
                     .retransmits
@@ -419,7 +419,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
     let (sender, receiver) = (duration("sender"), duration("receiver"));
     let (local, remote) = if !is_client {
         (sender.or(receiver), None)
-    } else if config.sends_on(0, true) {
+    } else if config.role_on(0, true).sends() {
         (sender, receiver)
     } else {
         (receiver, sender)
@@ -429,7 +429,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
     let streams = sockets.into_iter().enumerate().map(|(index, socket)| {
         let sent = of(Some(socket), "sender");
         let received = of(Some(socket), "receiver");
-        let sending = config.sends_on(index, is_client);
+        let sending = config.role_on(index, is_client).sends();
         let seconds = |duration: Option<f64>| duration.unwrap();
         let tcp = config.transport == Transport::Tcp;
         let side = |row: &Row, bytes: u64| {

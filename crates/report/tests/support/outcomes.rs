@@ -1,6 +1,6 @@
 //! Streams as a test states them: what either side counted.
 
-use iperf_model::{ByteTotals, DatagramTotals, Detail, StreamOutcome, StreamSummary};
+use iperf_model::{ByteTotals, DatagramTotals, Detail, Role, StreamOutcome, StreamSummary};
 
 /// One side of a stream of bytes.
 pub fn bytes(bytes: u64, totals: ByteTotals) -> StreamOutcome {
@@ -26,7 +26,7 @@ fn side(bytes: u64, detail: Detail) -> StreamOutcome {
     StreamOutcome {
         id: 1,
         socket: 0,
-        sending: false,
+        role: Role::Receiver,
         bytes,
         detail,
         file: None,
@@ -49,7 +49,7 @@ pub fn stream(
     let own = own.unwrap_or_else(|| datagrams(0, counted(0, Some(0))));
     let named = |outcome, sending| StreamOutcome {
         socket,
-        sending,
+        role: Role::of(sending),
         ..outcome
     };
     StreamSummary {

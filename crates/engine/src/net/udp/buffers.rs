@@ -13,7 +13,7 @@ use socket2::Socket;
 use crate::error::EngineError;
 use crate::net::options::{self, set};
 use crate::net::udp::passage::together;
-use crate::net::{StreamPlan, StreamRole};
+use crate::net::{StreamPlan, StreamSpec};
 
 /// The time that receive buffers should hold at the rate of the test.
 const BUFFERED: Duration = Duration::from_millis(10);
@@ -36,19 +36,19 @@ const PACKETS_IN_FLIGHT: u32 = 4 * 65_536;
 pub(super) fn make_room(
     socket: &Socket,
     plan: &StreamPlan,
-    role: StreamRole,
+    spec: StreamSpec,
 ) -> Result<Buffers, EngineError> {
     let kept = options::kept(socket, plan)?;
     if plan.options.window.is_some() {
         return Ok(kept);
     }
     // The kernel keeps twice what it is asked for, half of it for its own bookkeeping.
-    let receive = receive_buffer(plan, role);
+    let receive = receive_buffer(plan, spec);
     if kept.rcvbuf / 2 < receive {
         let raised = sockopt::raise_receive_buffer(socket.as_fd(), receive);
         set("SO_RCVBUF", &receive, raised)?;
     }
-    let send = send_buffer(plan, role);
+    let send = send_buffer(plan, spec);
     if kept.sndbuf / 2 < send {
         let raised = sockopt::raise_send_buffer(socket.as_fd(), send);
         set("SO_SNDBUF", &send, raised)?;
@@ -57,9 +57,9 @@ pub(super) fn make_room(
 }
 
 /// Bytes that the receive buffer should hold.
-fn receive_buffer(plan: &StreamPlan, role: StreamRole) -> u32 {
+fn receive_buffer(plan: &StreamPlan, spec: StreamSpec) -> u32 {
     let least = two_datagrams(plan);
-    if role.sending {
+    if spec.role.sends() {
         return least;
     }
     let by_rate = plan.rate.map_or(u32::MAX, |rate| {
@@ -76,9 +76,9 @@ fn receive_buffer(plan: &StreamPlan, role: StreamRole) -> u32 {
 
 /// Bytes that the send buffer should hold. It is what keeps a sender back when the device is slower, and so must be
 /// smaller than the queues before the device: what they have no room for is lost.
-fn send_buffer(plan: &StreamPlan, role: StreamRole) -> u32 {
+fn send_buffer(plan: &StreamPlan, spec: StreamSpec) -> u32 {
     let least = two_datagrams(plan);
-    if role.sending && together(plan) > 1 {
+    if spec.role.sends() && together(plan) > 1 {
         least.max(PACKETS_IN_FLIGHT)
     } else {
         least
@@ -93,13 +93,14 @@ fn two_datagrams(plan: &StreamPlan) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::udp::tests::{ROLE, plan};
+    use crate::net::udp::tests::{SPEC, plan};
+    use iperf_model::Role;
 
     #[test]
     fn receive_buffers_hold_ten_milliseconds() {
-        let receiver = StreamRole {
-            sending: false,
-            ..ROLE
+        let receiver = StreamSpec {
+            role: Role::Receiver,
+            ..SPEC
         };
         let of = |rate, block, streams| {
             let plan = StreamPlan {
@@ -120,6 +121,6 @@ mod tests {
             rate: None,
             ..plan()
         };
-        assert_eq!(receive_buffer(&sender, ROLE), two_datagrams(&sender));
+        assert_eq!(receive_buffer(&sender, SPEC), two_datagrams(&sender));
     }
 }

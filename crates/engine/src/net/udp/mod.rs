@@ -25,7 +25,7 @@ use crate::net::tcp::round_trip;
 pub(crate) use crate::net::udp::buffers::BOOKKEEPING;
 use crate::net::udp::buffers::make_room;
 use crate::net::udp::passage::choose_passage;
-use crate::net::{Hello, StreamPlan, StreamRole};
+use crate::net::{Hello, StreamPlan, StreamSpec};
 use crate::stream::Stream;
 
 /// The shortest time to wait for a reply before the hello is sent again. Doubled each time, up to [`LAST_PATIENCE`].
@@ -46,7 +46,7 @@ pub(crate) fn connect(
     plan: &StreamPlan,
     address: SocketAddr,
     cookie: &[u8],
-    role: StreamRole,
+    spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
     let socket = open(address)?;
@@ -57,13 +57,13 @@ pub(crate) fn connect(
         source,
     };
     socket.connect(&target).map_err(failed)?;
-    let stream = finish(socket, plan, role, address.ip())?;
+    let stream = finish(socket, plan, spec, address.ip())?;
     let offload = stream.passage.way == Way::Offload;
     if offload {
         // A hello longer than a block would leave in pieces.
         segment(&stream.socket, 0)?;
     }
-    greet(&stream.socket, plan, cookie, role, deadline).map_err(failed)?;
+    greet(&stream.socket, plan, cookie, spec, deadline).map_err(failed)?;
     if offload {
         segment(&stream.socket, plan.block)?;
     }
@@ -104,7 +104,7 @@ pub fn adopt(
     socket: Socket,
     peer: SocketAddr,
     plan: &StreamPlan,
-    role: StreamRole,
+    spec: StreamSpec,
 ) -> Result<Stream, EngineError> {
     socket
         .connect(&SockAddr::from(peer))
@@ -116,7 +116,7 @@ pub fn adopt(
     socket
         .set_nonblocking(false)
         .map_err(EngineError::system("make the socket blocking"))?;
-    finish(socket, plan, role, peer.ip())
+    finish(socket, plan, spec, peer.ip())
 }
 
 /// Answers a hello.
@@ -153,12 +153,12 @@ fn open(address: SocketAddr) -> Result<Socket, EngineError> {
 fn finish(
     socket: Socket,
     plan: &StreamPlan,
-    role: StreamRole,
+    spec: StreamSpec,
     peer: IpAddr,
 ) -> Result<Stream, EngineError> {
     let v4 = peer.is_ipv4();
     options::set_window(&socket, plan)?;
-    let buffers = make_room(&socket, plan, role)?;
+    let buffers = make_room(&socket, plan, spec)?;
     options::set_service(&socket, plan, v4)?;
     if plan.options.dont_fragment && v4 {
         set(
@@ -167,13 +167,13 @@ fn finish(
             sockopt::set_dont_fragment(socket.as_fd()),
         )?;
     }
-    let passage = choose_passage(&socket, plan, role, peer);
-    if !role.sending
+    let passage = choose_passage(&socket, plan, spec, peer);
+    if !spec.role.sends()
         && let Err(error) = sockopt::set_receive_times(socket.as_fd())
     {
         debug!("datagrams come without their time: {error}");
     }
-    let info = options::info(&socket, role)?;
+    let info = options::info(&socket, spec)?;
     Ok(Stream {
         // What the output of --gsro says.
         gso: plan.gsro && passage.way == Way::Offload,
@@ -188,10 +188,10 @@ fn greet(
     socket: &Socket,
     plan: &StreamPlan,
     cookie: &[u8],
-    role: StreamRole,
+    spec: StreamSpec,
     deadline: Instant,
 ) -> io::Result<()> {
-    let mut search = ReplySearch::new(plan.block, !role.sending);
+    let mut search = ReplySearch::new(plan.block, !spec.role.sends());
     let (hello, mut patience) = match plan.hello {
         Hello::Once | Hello::OnceUntil(_) => (HELLO.to_vec(), LOOK),
         Hello::Repeated(patience) => ([&HELLO[..], cookie].concat(), patience),
@@ -207,7 +207,7 @@ fn greet(
             return Err(error);
         }
         let next = (Instant::now() + patience).min(deadline);
-        let answer = await_reply(socket, &mut search, role, next)?;
+        let answer = await_reply(socket, &mut search, spec, next)?;
         let accepted = match &plan.hello {
             Hello::OnceUntil(accepted) => accepted.load(Ordering::Relaxed),
             Hello::Once | Hello::Repeated(_) => false,
@@ -218,7 +218,7 @@ fn greet(
         if Instant::now() >= deadline {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        debug!(stream = role.id, ?answer, "no reply to the hello yet");
+        debug!(stream = spec.id, ?answer, "no reply to the hello yet");
         let repeats = matches!(plan.hello, Hello::Repeated(_));
         is_lost = repeats || answer == Answer::Refused;
         if repeats {
@@ -241,7 +241,7 @@ enum Answer {
 fn await_reply(
     socket: &Socket,
     search: &mut ReplySearch,
-    role: StreamRole,
+    spec: StreamSpec,
     until: Instant,
 ) -> io::Result<Answer> {
     let mut datagram = [0; 64];
@@ -251,7 +251,7 @@ fn await_reply(
             return Ok(Answer::Nothing);
         }
         socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        match read_answer(socket, role, &mut datagram) {
+        match read_answer(socket, spec, &mut datagram) {
             Ok(None) => return Ok(Answer::Reply),
             Ok(Some(length)) => match search.offer(&datagram[..length]) {
                 Offered::Reply => return Ok(Answer::Reply),
@@ -278,10 +278,10 @@ fn await_reply(
 /// is only peeked at. Either call may report, and so forget, that an earlier datagram was refused.
 fn read_answer(
     mut socket: &Socket,
-    role: StreamRole,
+    spec: StreamSpec,
     datagram: &mut [u8],
 ) -> io::Result<Option<usize>> {
-    if !role.sending && udp::next_length(socket.as_fd())? > REPLY.len() {
+    if !spec.role.sends() && udp::next_length(socket.as_fd())? > REPLY.len() {
         return Ok(None);
     }
     socket.read(datagram).map(Some)
@@ -290,6 +290,7 @@ fn read_answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iperf_model::Role;
     use iperf_model::{LocalOptions, TestConfig, Transport};
     use std::net::UdpSocket;
     use std::sync::Arc;
@@ -300,10 +301,10 @@ mod tests {
         StreamPlan::new(&TestConfig::new(Transport::Udp), &LocalOptions::default())
     }
 
-    pub(super) const ROLE: StreamRole = StreamRole {
+    pub(super) const SPEC: StreamSpec = StreamSpec {
         id: 1,
         number: 5,
-        sending: true,
+        role: Role::Sender,
     };
 
     const COOKIE: &[u8; 37] = &[b'c'; 37];
@@ -318,7 +319,7 @@ mod tests {
     /// A client that says hello there, on a thread of its own, and repeats it.
     fn client_of(address: SocketAddr) -> JoinHandle<Result<Stream, EngineError>> {
         let deadline = Instant::now() + Duration::from_secs(20);
-        std::thread::spawn(move || connect(&repeating(), address, COOKIE, ROLE, deadline))
+        std::thread::spawn(move || connect(&repeating(), address, COOKIE, SPEC, deadline))
     }
 
     #[test]
@@ -349,7 +350,7 @@ mod tests {
                 &plan,
                 address,
                 COOKIE,
-                ROLE,
+                SPEC,
                 Instant::now() + Duration::from_secs(20),
             )
         });
@@ -376,7 +377,7 @@ mod tests {
                 &plan(),
                 address,
                 COOKIE,
-                ROLE,
+                SPEC,
                 Instant::now() + Duration::from_secs(20),
             )
         });
@@ -401,12 +402,12 @@ mod tests {
         for socket in [&peer, &stranger, &stranger] {
             socket.send_to(&[0; 1460], address).unwrap();
         }
-        let role = StreamRole {
+        let spec = StreamSpec {
             id: 1,
             number: 1,
-            sending: false,
+            role: Role::Receiver,
         };
-        let stream = adopt(socket, peer.local_addr().unwrap(), &plan(), role).unwrap();
+        let stream = adopt(socket, peer.local_addr().unwrap(), &plan(), spec).unwrap();
         peer.send_to(b"data", address).unwrap();
         let mut datagram = [0; 1460];
         assert_eq!((&stream.socket).read(&mut datagram).unwrap(), 4);
@@ -420,7 +421,7 @@ mod tests {
             &plan(),
             server.local_addr().unwrap(),
             COOKIE,
-            ROLE,
+            SPEC,
             deadline,
         )
         .unwrap_err();
@@ -441,17 +442,17 @@ mod tests {
     fn where_the_server_sends_its_data_is_reply_enough() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
-        let role = StreamRole {
+        let spec = StreamSpec {
             id: 1,
             number: 5,
-            sending: false,
+            role: Role::Receiver,
         };
         let client = std::thread::spawn(move || {
             connect(
                 &plan(),
                 address,
                 COOKIE,
-                role,
+                spec,
                 Instant::now() + Duration::from_secs(20),
             )
         });

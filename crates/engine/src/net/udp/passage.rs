@@ -10,7 +10,7 @@ use socket2::Socket;
 use tracing::{debug, warn};
 
 use crate::datagrams::Passage;
-use crate::net::{StreamPlan, StreamRole};
+use crate::net::{StreamPlan, StreamSpec};
 use crate::worker::quantum::{BlockKind, LEAST_TOGETHER, quantum};
 
 /// Bytes of the headers of a datagram over IPv4, without options, and over IPv6.
@@ -24,10 +24,10 @@ const HEADERS_V6: usize = 40 + 8;
 pub(super) fn choose_passage(
     socket: &Socket,
     plan: &StreamPlan,
-    role: StreamRole,
+    spec: StreamSpec,
     peer: IpAddr,
 ) -> Passage {
-    let offloads = || match turn_on_offload(socket, plan, role) {
+    let offloads = || match turn_on_offload(socket, plan, spec) {
         Ok(()) => true,
         Err(error) if plan.gsro => {
             warn!("this kernel refuses UDP offload: {error}");
@@ -38,7 +38,7 @@ pub(super) fn choose_passage(
             false
         }
     };
-    if role.sending {
+    if spec.role.sends() {
         let kind = kind(plan);
         let together = together(plan);
         let wanted = plan.gsro || together > 1;
@@ -74,8 +74,8 @@ pub(super) fn choose_passage(
     }
 }
 
-fn turn_on_offload(socket: &Socket, plan: &StreamPlan, role: StreamRole) -> io::Result<()> {
-    if role.sending {
+fn turn_on_offload(socket: &Socket, plan: &StreamPlan, spec: StreamSpec) -> io::Result<()> {
+    if spec.role.sends() {
         let block = u16::try_from(plan.block).unwrap_or(u16::MAX);
         sockopt::set_udp_segment(socket.as_fd(), block)
     } else {
@@ -130,7 +130,8 @@ fn fits_path(socket: &Socket, block: u32, peer: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::net::udp::listen;
-    use crate::net::udp::tests::{ROLE, plan};
+    use crate::net::udp::tests::{SPEC, plan};
+    use iperf_model::Role;
 
     #[test]
     fn no_more_go_together_than_pacing_allows() {
@@ -166,8 +167,11 @@ mod tests {
             ..plan()
         };
         change(&mut plan);
-        let role = StreamRole { sending, ..ROLE };
-        choose_passage(&socket, &plan, role, here.ip())
+        let spec = StreamSpec {
+            role: Role::of(sending),
+            ..SPEC
+        };
+        choose_passage(&socket, &plan, spec, here.ip())
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Interval {
                 sender: Some(sender),
                 ..frame.clone()
             };
-            let rows = interval.streams.iter().filter(|s| s.sending == sender);
+            let rows = interval.streams.iter().filter(|s| s.role.sends() == sender);
             let first = streams.len();
             streams.extend(rows.map(|stream| row_of(&frame, config.transport, stream)));
             sum_of(&frame, config.transport, &streams[first..])
@@ -61,7 +61,7 @@ fn row_of(frame: &IntervalRow, transport: Transport, stream: &StreamInterval) ->
     if transport == Transport::Udp {
         let datagrams = stream.datagrams.unwrap_or_default();
         row.packets = Some(datagrams.packets);
-        if !stream.sending {
+        if !stream.role.sends() {
             row.jitter_ms = Some(milliseconds(datagrams.jitter));
             row.lost_packets = Some(datagrams.lost);
             row.lost_percent = Some(percent(datagrams.lost, datagrams.packets));

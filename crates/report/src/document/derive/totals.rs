@@ -113,7 +113,7 @@ impl EndTotals {
         let local_seconds = seconds(summary.duration);
         let remote_seconds = summary.remote_duration.map_or(local_seconds, seconds);
         // One pair of durations serves all streams, also those of the opposite direction: the first stream's.
-        let (sender_seconds, receiver_seconds) = if config.sends_on(0, is_client) {
+        let (sender_seconds, receiver_seconds) = if config.role_on(0, is_client).sends() {
             (local_seconds, remote_seconds)
         } else {
             (remote_seconds, local_seconds)
@@ -124,7 +124,7 @@ impl EndTotals {
                 let rows: Vec<_> = summary
                     .streams
                     .iter()
-                    .filter(|stream| stream.own.sending == sending)
+                    .filter(|stream| stream.own.role.sends() == sending)
                     .map(|stream| {
                         let row = EndRow::of_stream(stream, sender_seconds, receiver_seconds);
                         row.with_copies(config, stream)
@@ -207,7 +207,7 @@ impl EndRow {
         }
         Self {
             socket: Some(own.socket),
-            sending: own.sending,
+            sending: own.role.sends(),
             sent: SentRow {
                 bytes: sent.bytes,
                 bits_per_second: rate(sent.bytes, sender_seconds),
@@ -235,7 +235,7 @@ impl EndRow {
             file: own
                 .file
                 .as_ref()
-                .map(|file| FileRow::new(file, own.sending, sent.bytes, received.bytes)),
+                .map(|file| FileRow::new(file, own.role.sends(), sent.bytes, received.bytes)),
             copies: CopyReports::default(),
         }
     }
