@@ -50,6 +50,41 @@ fn fails_in_json(f: &mut Findings, end: &Finished, message: &str, sample: &str) 
     }
 }
 
+/// Once a server has accepted the parameters, its document of a failed test has the peer, the cookie and the buffers, like
+/// 3.22's.
+#[test]
+fn a_document_of_a_failed_handshake_has_what_is_known() {
+    const KEYS: [&str; 6] = [
+        "timestamp",
+        "accepted_connection",
+        "cookie",
+        "sock_bufsize",
+        "sndbuf_actual",
+        "rcvbuf_actual",
+    ];
+    for server in [Peer::Ours, Peer::New] {
+        let server = Server::start(server, &["-1", "-J"]);
+        let client = RawClient::up_to_streams(server.port(), iperf_tests::wire::PARAMS);
+        let cookie = String::from_utf8_lossy(&client.cookie()[..36]).into_owned();
+        drop(client);
+        let end = server.finish(LIMIT);
+        let mut f = Findings::new();
+        let document = json::parse(&end.stdout).unwrap_or_default();
+        let start = json::at(&document, "/start");
+        for key in KEYS {
+            f.holds(key, start.get(key).is_some());
+        }
+        f.equal(
+            "cookie",
+            json::text(start, "/cookie"),
+            Some(cookie.as_str()),
+        );
+        f.holds("error", json::text(&document, "/error").is_some());
+        f.holds("no stream", json::list(start, "/connected").is_empty());
+        f.assert_none(end);
+    }
+}
+
 #[test]
 fn nobody_listens() {
     let port = Port::reserve();

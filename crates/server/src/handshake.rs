@@ -9,7 +9,8 @@ use iperf_control::{Control, Machine, Stop, Wire};
 use iperf_engine::net::{StreamPlan, StreamSpec, sctp, tcp, vsock};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{
-    Buffers, CID_ANY, Listen, ServerConfig, SocketName, TestConfig, Transport, stream_number,
+    Buffers, CID_ANY, Listen, Peer, ServerConfig, SocketName, TestBegan, TestConfig, Transport,
+    stream_number,
 };
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
@@ -74,6 +75,8 @@ pub(crate) struct Guest {
 pub(crate) struct Dropped {
     /// What to report; `None` when the client was only told that the server is busy.
     pub(crate) error: Option<TestError>,
+    /// The test and the buffers, once the parameters were accepted.
+    pub(crate) began: Option<Box<(TestBegan, Buffers)>>,
     /// Whether the client sent parameters, readable or not: then this counts as the one test of `-1`.
     pub(crate) had_params: bool,
 }
@@ -83,6 +86,7 @@ impl Dropped {
     pub(crate) fn by_panic() -> Self {
         Self {
             error: Some(TestError::Panicked),
+            began: None,
             had_params: false,
         }
     }
@@ -94,6 +98,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         .and_then(|control| control.configure(&guest.config.local).map(|()| control))
         .map_err(|error| Dropped {
             error: Some(TestError::Control(error)),
+            began: None,
             had_params: false,
         })?;
     let mut handshake = Handshake {
@@ -146,6 +151,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
             }
             Err(Dropped {
                 error: None,
+                began: None,
                 had_params: false,
             })
         }
@@ -168,9 +174,19 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
                     }
                 }
             }
+            let first = handshake.streams.first().map(|stream| stream.buffers);
+            let buffers = guest.listener.or(first).unwrap_or_default();
+            let began = handshake.test.take().map(|(config, at)| TestBegan {
+                peer: Peer::AcceptedFrom(guest.peer),
+                at,
+                cookie: guest.cookie.to_string(),
+                control_mss: 0,
+                config,
+            });
             handshake.leave().await;
             Err(Dropped {
                 error: Some(error),
+                began: began.map(|began| Box::new((began, buffers))),
                 had_params,
             })
         }

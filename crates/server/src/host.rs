@@ -316,6 +316,7 @@ impl Host {
             });
             return Err(Dropped {
                 error: Some(error),
+                began: None,
                 had_params: true,
             });
         }
@@ -344,6 +345,11 @@ impl Host {
         debug!(%error, "handshake failed");
         if self.sink.is_none() {
             return false;
+        }
+        if let Some(began) = dropped.began {
+            let (began, buffers) = *began;
+            self.tell(&Event::TestBegan(began));
+            self.tell(&Event::BuffersKept(buffers));
         }
         self.tell(&Event::Failed(error.failure()));
         self.tell(&Event::TestFinished);
