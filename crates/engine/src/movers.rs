@@ -69,7 +69,7 @@ fn duplicate(file: &File) -> Result<File, EngineError> {
 const CUTS_MESSAGES: &str = "sendfile and splice would cut messages into pages";
 
 /// What the choice depends on besides the test.
-pub(crate) struct Place<'a> {
+pub(crate) struct MoverContext<'a> {
     pub(crate) config: &'a TestConfig,
     /// The stream's id on the wire.
     pub(crate) stream: u32,
@@ -99,7 +99,7 @@ pub(crate) struct Chosen<M: ?Sized> {
     pub(crate) modes: Modes,
 }
 
-impl Place<'_> {
+impl MoverContext<'_> {
     fn length(&self) -> usize {
         self.config.block as usize
     }

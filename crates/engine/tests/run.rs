@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -61,12 +62,26 @@ fn config(limit: Limit) -> TestConfig {
     }
 }
 
-/// A run, and the wake-ups that it gives.
+/// A thread for each stream, one for all streams of a direction, and two.
+const THREADS: [Option<NonZero<u16>>; 3] = [None, NonZero::new(1), NonZero::new(2)];
+
+/// A run with a thread for each stream, and the wake-ups that it gives.
 fn start(streams: Vec<Stream>, config: &TestConfig) -> (Run, Receiver<()>) {
+    start_with(None, streams, config)
+}
+
+fn start_with(
+    threads: Option<NonZero<u16>>,
+    streams: Vec<Stream>,
+    config: &TestConfig,
+) -> (Run, Receiver<()>) {
     let (sender, wakes) = channel();
     let plan = RunPlan {
         config,
-        local: &LocalOptions::default(),
+        local: &LocalOptions {
+            threads,
+            ..LocalOptions::default()
+        },
         outlasts_quota: false,
         // The test may have ended.
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
@@ -97,35 +112,39 @@ fn wait_for(mut condition: impl FnMut() -> bool) {
 
 #[test]
 fn a_quota_is_met_exactly_by_all_streams_together_and_all_of_it_arrives() {
-    let config = config(Limit::Bytes(1_234_567));
-    let (senders, receivers) = pairs(3);
-    let (mut receiver, arrived) = start(receivers, &config);
-    let (mut sender, sent) = start(senders, &config);
-    sent.recv_timeout(LONG).unwrap();
-    wait_for(|| {
-        sender.quota_met_at().is_some()
-            && sender.senders_ended() | !sender.ended_workers().is_empty()
-    });
-    arrived.recv_timeout(LONG).unwrap();
-    wait_for(|| receiver.quota_met_at().is_some());
-    sender.stop_senders();
-    receiver.finish_receivers();
-    let total: u64 = bytes(&mut sender).iter().sum();
-    assert_eq!(total, 1_240_000, "whole blocks of 10,000 bytes");
-    assert_eq!(bytes(&mut receiver).iter().sum::<u64>(), total);
+    for threads in THREADS {
+        let config = config(Limit::Bytes(1_234_567));
+        let (senders, receivers) = pairs(5);
+        let (mut receiver, arrived) = start_with(threads, receivers, &config);
+        let (mut sender, sent) = start_with(threads, senders, &config);
+        sent.recv_timeout(LONG).unwrap();
+        wait_for(|| {
+            sender.quota_met_at().is_some()
+                && sender.senders_ended() | !sender.ended_workers().is_empty()
+        });
+        arrived.recv_timeout(LONG).unwrap();
+        wait_for(|| receiver.quota_met_at().is_some());
+        sender.stop_senders();
+        receiver.finish_receivers();
+        let total: u64 = bytes(&mut sender).iter().sum();
+        assert_eq!(total, 1_240_000, "whole blocks of 10,000 bytes");
+        assert_eq!(bytes(&mut receiver).iter().sum::<u64>(), total);
+    }
 }
 
 #[test]
 fn what_arrived_before_the_end_is_counted_to_the_last_byte() {
-    let config = config(Limit::Endless);
-    let (senders, receivers) = pairs(2);
-    let (mut receiver, _) = start(receivers, &config);
-    let (mut sender, _) = start(senders, &config);
-    wait_for(|| receiver.bytes().1 > 1_000_000);
-    sender.stop_senders();
-    wait_for(|| sender.unacknowledged() == 0);
-    receiver.finish_receivers();
-    assert_eq!(bytes(&mut receiver), bytes(&mut sender));
+    for threads in THREADS {
+        let config = config(Limit::Endless);
+        let (senders, receivers) = pairs(5);
+        let (mut receiver, _) = start_with(threads, receivers, &config);
+        let (mut sender, _) = start_with(threads, senders, &config);
+        wait_for(|| receiver.bytes().1 > 1_000_000);
+        sender.stop_senders();
+        wait_for(|| sender.unacknowledged() == 0);
+        receiver.finish_receivers();
+        assert_eq!(bytes(&mut receiver), bytes(&mut sender));
+    }
 }
 
 #[test]
@@ -238,4 +257,40 @@ fn senders_tell_what_the_kernel_says_of_their_connection() {
             >= sample.snd_cwnd
     );
     assert!(totals.congestion.is_some());
+}
+
+#[test]
+fn streams_that_share_a_thread_all_advance_and_end_one_by_one() {
+    let config = config(Limit::Endless);
+    let (senders, receivers) = pairs(6);
+    let (mut receiver, _receiver_wakes) = start_with(NonZero::new(1), receivers, &config);
+    let (sender, _sender_wakes) = start_with(NonZero::new(1), senders, &config);
+    wait_for(|| bytes(&mut receiver).iter().all(|bytes| *bytes > 1_000_000));
+    drop(sender.part());
+    let mut ended = Vec::new();
+    wait_for(|| {
+        ended.extend(receiver.ended_workers());
+        ended.len() == 6
+    });
+    assert!(
+        ended
+            .iter()
+            .all(|end| matches!(end.ending, Ending::EndOfStream))
+    );
+}
+
+#[test]
+fn a_shared_thread_keeps_the_pace_of_each_stream() {
+    let mut config = config(Limit::Endless);
+    config.pacing.rate = Some(8_000_000);
+    let (senders, receivers) = pairs(4);
+    let (mut receiver, _receiver_wakes) = start_with(NonZero::new(1), receivers, &config);
+    let begin = Instant::now();
+    let (mut sender, _sender_wakes) = start_with(NonZero::new(1), senders, &config);
+    wait_for(|| bytes(&mut receiver).iter().all(|bytes| *bytes >= 200_000));
+    sender.stop_senders();
+    let allowed = begin.elapsed().as_secs_f64() * 1e6 + 10_000.0;
+    for sent in bytes(&mut sender) {
+        assert!((sent as f64) <= allowed, "{sent} of {allowed}");
+    }
 }

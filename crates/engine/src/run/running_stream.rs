@@ -18,7 +18,7 @@ use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::error::EngineError;
 use crate::modes::Modes;
 use crate::modes::WorkerReport;
-use crate::movers::{self, Place};
+use crate::movers::{self, MoverContext};
 use crate::run::cpu::CpuTime;
 use crate::run::kernel_view;
 use crate::run::parting;
@@ -120,7 +120,7 @@ impl RunningStream {
             datagrams: (is_udp && !info.role.sends()).then(|| received.clone()),
             sharers,
         };
-        let place = Place {
+        let context = MoverContext {
             config: plan.config,
             stream: info.id,
             socket: socket.as_fd(),
@@ -134,7 +134,7 @@ impl RunningStream {
                 stats.restart(&info);
                 tcp = Some(stats);
             }
-            let chosen = place.sender()?;
+            let chosen = context.sender()?;
             let kind = if is_udp {
                 passage.kind
             } else {
@@ -145,15 +145,15 @@ impl RunningStream {
             (Box::new(sender), chosen.modes)
         } else {
             let chosen = if is_udp {
-                place.datagram_receiver(received.clone())
+                context.datagram_receiver(received.clone())
             } else {
-                place.receiver()?
+                context.receiver()?
             };
             let ask = plan.local.low_water;
             let waking = if is_udp {
                 Waking::of_datagrams(ask, block, &socket, counters.clone())
-            } else if place.may_use_recv() && sharers == 1 {
-                Waking::LowWater(LowWater::new(ask, place.room(), counters.clone()))
+            } else if context.may_use_recv() && sharers == 1 {
+                Waking::LowWater(LowWater::new(ask, context.room(), counters.clone()))
             } else {
                 Waking::AtOnce
             };

@@ -19,7 +19,7 @@ use crate::worker::{Wake, Worker};
 const NAP: Duration = Duration::from_micros(100);
 
 /// A worker, the stream that it belongs to, and where it leaves its ending.
-struct Seat {
+struct Assigned {
     stream: usize,
     id: u32,
     ending: EndingSlot,
@@ -32,7 +32,7 @@ struct Direction {
     streams: usize,
     /// How many threads drive them.
     threads: usize,
-    workers: Vec<Seat>,
+    workers: Vec<Assigned>,
 }
 
 /// Assigns workers to threads.
@@ -76,13 +76,13 @@ impl Threads {
 
     /// Adds the worker of the `index`-th stream of the run.
     pub(crate) fn add(&mut self, index: usize, stream: &RunningStream, worker: Box<dyn Worker>) {
-        let seat = Seat {
+        let assigned = Assigned {
             stream: index,
             id: stream.id(),
             ending: stream.ending_slot(),
             worker,
         };
-        self.direction(stream.sends()).workers.push(seat);
+        self.direction(stream.sends()).workers.push(assigned);
     }
 
     /// Starts the threads, which wait at the gate.
@@ -95,7 +95,7 @@ impl Threads {
         for direction in self.directions {
             let way = if direction.sending { "tx" } else { "rx" };
             if direction.threads == direction.workers.len() {
-                for Seat {
+                for Assigned {
                     stream,
                     id,
                     ending,
@@ -110,15 +110,18 @@ impl Threads {
                 continue;
             }
             let nap = (!direction.sending).then_some(NAP);
-            let mut groups: Vec<Vec<Seat>> = Vec::new();
+            let mut groups: Vec<Vec<Assigned>> = Vec::new();
             groups.resize_with(direction.threads, Vec::new);
-            for (index, seat) in direction.workers.into_iter().enumerate() {
-                groups[index % direction.threads].push(seat);
+            for (index, assigned) in direction.workers.into_iter().enumerate() {
+                groups[index % direction.threads].push(assigned);
             }
             for (number, group) in groups.into_iter().enumerate() {
-                let members: Vec<_> = group.iter().map(|seat| seat.stream).collect();
-                let endings = group.iter().map(|seat| seat.ending.clone()).collect();
-                let workers = group.into_iter().map(|seat| seat.worker).collect();
+                let members: Vec<_> = group.iter().map(|assigned| assigned.stream).collect();
+                let endings = group
+                    .iter()
+                    .map(|assigned| assigned.ending.clone())
+                    .collect();
+                let workers = group.into_iter().map(|assigned| assigned.worker).collect();
                 let workers = SharedWorkers::new(workers, nap)
                     .map_err(EngineError::system("prepare a shared worker thread"))?;
                 let name = format!("iperf-{way}s-{}", number + 1);

@@ -4,7 +4,7 @@
 //! it. The mark lets it sleep until a batch is there:
 //!
 //! ```text
-//! bytes ──► came: a batch is complete ──► look: rate since the last look ──► mark = what comes in 1 ms
+//! bytes ──► on_read: a batch is complete ──► update: rate since the last update ──► mark = what comes in 1 ms
 //!           (no clock)                    (one look at the clock)
 //! ```
 //!
@@ -52,14 +52,14 @@ impl Mark {
     }
 
     /// Takes note of what a read brought; true when it is time to look.
-    fn came(&mut self, bytes: usize) -> bool {
+    fn on_read(&mut self, bytes: usize) -> bool {
         // A read that brings less than the mark was ended by its time-out, or by a full buffer.
-        self.rate.came(bytes) >= self.bytes.max(SMALL_BATCH) || bytes < self.bytes
+        self.rate.on_read(bytes) >= self.bytes.max(SMALL_BATCH) || bytes < self.bytes
     }
 
     /// The mark that suits what came since the last look, if that is another one.
-    fn look(&mut self, now: Instant) -> Option<usize> {
-        let rate = self.rate.look(now)?;
+    fn update(&mut self, now: Instant) -> Option<usize> {
+        let rate = self.rate.update(now)?;
         if rate < LOWEST_RATE {
             return (self.bytes != NO_MARK).then_some(NO_MARK);
         }
@@ -125,13 +125,13 @@ impl LowWater {
 
     /// Takes note of what a read brought.
     #[inline]
-    pub(crate) fn came(&mut self, socket: &Socket, bytes: usize) {
+    pub(crate) fn on_read(&mut self, socket: &Socket, bytes: usize) {
         match &mut self.state {
             State::Off => {}
             State::Fresh => self.start(socket, Instant::now()),
             State::Auto(mark, _) => {
-                if mark.came(bytes) {
-                    self.look(socket, Instant::now());
+                if mark.on_read(bytes) {
+                    self.update(socket, Instant::now());
                 }
             }
         }
@@ -139,7 +139,7 @@ impl LowWater {
 
     /// Takes note of a read that brought nothing in its time.
     pub(crate) fn timed_out(&mut self, socket: &Socket) {
-        self.look(socket, Instant::now());
+        self.update(socket, Instant::now());
     }
 
     /// Leaves the socket as it was, for whoever reads the rest.
@@ -149,11 +149,11 @@ impl LowWater {
         }
     }
 
-    fn look(&mut self, socket: &Socket, now: Instant) {
+    fn update(&mut self, socket: &Socket, now: Instant) {
         let State::Auto(mark, buffer) = &mut self.state else {
             return;
         };
-        let Some(wanted) = mark.look(now) else {
+        let Some(wanted) = mark.update(now) else {
             return;
         };
         let wanted = wanted
@@ -315,8 +315,8 @@ mod tests {
                 let whole = self.mark.bytes.max(1448);
                 let bytes = whole.min(usize::try_from(rate / 500).unwrap()).max(1);
                 self.now += Self::time(bytes, rate);
-                if self.mark.came(bytes)
-                    && let Some(mark) = self.mark.look(self.now)
+                if self.mark.on_read(bytes)
+                    && let Some(mark) = self.mark.update(self.now)
                 {
                     marks.push(mark);
                     self.mark.bytes = mark;
@@ -385,8 +385,8 @@ mod tests {
         let mut flow = Flow::new();
         flow.run(40 * GBIT, LONG);
         // What came before the pause is told by the first read that times out, the pause by the second.
-        flow.mark.look(flow.now + PATIENCE);
-        assert_eq!(flow.mark.look(flow.now + 2 * PATIENCE), Some(NO_MARK));
+        flow.mark.update(flow.now + PATIENCE);
+        assert_eq!(flow.mark.update(flow.now + 2 * PATIENCE), Some(NO_MARK));
     }
 
     #[test]
@@ -396,7 +396,7 @@ mod tests {
         let looks = flow.run(40 * GBIT, Duration::from_millis(1));
         assert!(looks.len() <= 1);
         let mut slow = Mark::new(Instant::now());
-        assert!((0..40).all(|_| !slow.came(1448)));
+        assert!((0..40).all(|_| !slow.on_read(1448)));
     }
 
     mod sockets {
@@ -451,11 +451,11 @@ mod tests {
             };
             // With TCP's limit a new connection's round trip, and so the machine's load, would decide about the mark.
             *buffer = Buffer::Other;
-            mark.rate.came(10_000_000);
-            low_water.look(&server, now + Duration::from_millis(2));
+            mark.rate.on_read(10_000_000);
+            low_water.update(&server, now + Duration::from_millis(2));
             assert!(server.read_timeout().unwrap().is_some());
             assert!(counters.low_water() > 1);
-            low_water.look(&server, now + Duration::from_secs(1));
+            low_water.update(&server, now + Duration::from_secs(1));
             assert_eq!(server.read_timeout().unwrap(), None);
         }
     }

@@ -52,20 +52,20 @@ impl Waking {
 
     /// Takes note of what a read brought.
     #[inline]
-    pub(crate) fn came(&mut self, socket: &Socket, bytes: usize) {
+    pub(crate) fn on_read(&mut self, socket: &Socket, bytes: usize) {
         match self {
             Self::AtOnce => {}
-            Self::LowWater(low_water) => low_water.came(socket, bytes),
-            Self::Naps(naps) => naps.came(bytes),
+            Self::LowWater(low_water) => low_water.on_read(socket, bytes),
+            Self::Naps(naps) => naps.on_read(bytes),
         }
     }
 
     /// Takes note of a read that brought nothing. May sleep for up to a millisecond.
-    pub(crate) fn nothing(&mut self, socket: &Socket) {
+    pub(crate) fn on_empty(&mut self, socket: &Socket) {
         match self {
             Self::AtOnce => {}
             Self::LowWater(low_water) => low_water.timed_out(socket),
-            Self::Naps(naps) => naps.nothing(),
+            Self::Naps(naps) => naps.on_empty(),
         }
     }
 
@@ -93,9 +93,9 @@ mod tests {
         }
         let mut off = waking(ReceiveLowWater::Off);
         assert!(matches!(off, Waking::AtOnce));
-        off.came(&socket, 1 << 20);
+        off.on_read(&socket, 1 << 20);
         assert!(off.should_block());
-        off.nothing(&socket);
+        off.on_empty(&socket);
         assert_eq!(counters.nap(), Duration::ZERO);
     }
 }

@@ -79,9 +79,9 @@ impl Naps {
 
     /// Takes note of what a read brought.
     #[inline]
-    pub(crate) fn came(&mut self, bytes: usize) {
+    pub(crate) fn on_read(&mut self, bytes: usize) {
         if self.gathers(bytes) && self.length.is_none() {
-            self.look(Instant::now());
+            self.update(Instant::now());
         }
     }
 
@@ -89,17 +89,17 @@ impl Naps {
     fn gathers(&mut self, bytes: usize) -> bool {
         self.is_rested = false;
         let rate = self.rate.get_or_insert_with(|| Rate::new(Instant::now()));
-        rate.came(bytes) >= SMALL_BATCH
+        rate.on_read(bytes) >= SMALL_BATCH
     }
 
     /// Nothing is there for a read that does not wait: sleeps, if what comes is still fast enough.
-    pub(crate) fn nothing(&mut self) {
+    pub(crate) fn on_empty(&mut self) {
         if self.should_block() {
             // A signal, or a time-out of the socket.
             return;
         }
         let now = Instant::now();
-        self.look(now);
+        self.update(now);
         if let Some(length) = self.length {
             self.counters.note_nap(length);
             sleep_until(now + length);
@@ -107,8 +107,8 @@ impl Naps {
         }
     }
 
-    fn look(&mut self, now: Instant) {
-        if let Some(rate) = self.rate.as_mut().and_then(|rate| rate.look(now)) {
+    fn update(&mut self, now: Instant) {
+        if let Some(rate) = self.rate.as_mut().and_then(|rate| rate.update(now)) {
             self.length = length(rate, self.block, self.buffer);
         }
     }
@@ -155,7 +155,7 @@ mod tests {
         let millisecond = Duration::from_millis(1);
         (0..100).fold(start, |now, _| {
             naps.gathers(usize::try_from(rate / 1000).unwrap());
-            naps.look(now + millisecond);
+            naps.update(now + millisecond);
             now + millisecond
         })
     }
@@ -168,7 +168,7 @@ mod tests {
         assert!(!naps.should_block());
         let length = naps.length.unwrap();
         let before = Instant::now();
-        naps.nothing();
+        naps.on_empty();
         assert!(before.elapsed() >= length);
         assert!(naps.should_block());
         assert_eq!(naps.counters.nap(), length);

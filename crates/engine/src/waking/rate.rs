@@ -32,7 +32,7 @@ impl Rate {
     }
 
     /// Takes note of bytes; says how many they are since the last look.
-    pub(crate) fn came(&mut self, bytes: usize) -> usize {
+    pub(crate) fn on_read(&mut self, bytes: usize) -> usize {
         self.came += bytes;
         self.came
     }
@@ -43,7 +43,7 @@ impl Rate {
     }
 
     /// The rate in bytes per second, unless the last look was just now.
-    pub(crate) fn look(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn update(&mut self, now: Instant) -> Option<u64> {
         let elapsed = now.saturating_duration_since(self.looked);
         if elapsed < SHORTEST_LOOK {
             return None;

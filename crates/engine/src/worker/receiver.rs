@@ -74,12 +74,12 @@ impl Worker for Receiver {
                     self.task.count(moved);
                 }
                 if self.mover.obeys_low_water() {
-                    self.waking.came(&self.task.socket, moved.bytes);
+                    self.waking.on_read(&self.task.socket, moved.bytes);
                 }
                 Step::Moved
             }
             Err(error) if is_pause(&error) => {
-                self.waking.nothing(&self.task.socket);
+                self.waking.on_empty(&self.task.socket);
                 if error.kind() == io::ErrorKind::WouldBlock {
                     Step::Blocked
                 } else {

@@ -29,20 +29,20 @@ const EPOLL_TICK: Duration = Duration::from_millis(1);
 /// How long a wait lasts at the most: a worker may be asked to stop just before it.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Where a worker is.
+/// What a worker does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum State {
     Ready,
     Blocked,
     Waiting,
     Ended,
 }
 
-/// Workers that share a thread, each with where it is.
+/// Workers that share a thread, each with its state.
 pub(crate) struct SharedWorkers {
     /// Those that have ended are gone, and with them their hold on their sockets.
     workers: Vec<Option<Box<dyn Worker>>>,
-    places: Vec<Place>,
+    states: Vec<State>,
     ready: VecDeque<usize>,
     /// When workers that wait may go on.
     due: BinaryHeap<Reverse<(Instant, usize)>>,
@@ -65,7 +65,7 @@ impl SharedWorkers {
             epoll.add(socket, EpollEvent::new(what, index as u64))?;
         }
         Ok(Self {
-            places: vec![Place::Ready; workers.len()],
+            states: vec![State::Ready; workers.len()],
             ready: (0..workers.len()).collect(),
             due: BinaryHeap::new(),
             workers: workers.into_iter().map(Some).collect(),
@@ -99,16 +99,16 @@ impl SharedWorkers {
             let Some(worker) = &mut self.workers[index] else {
                 continue;
             };
-            self.places[index] = match worker.step(false) {
+            self.states[index] = match worker.step(false) {
                 Step::Moved => {
                     self.is_rested = false;
                     self.ready.push_back(index);
-                    Place::Ready
+                    State::Ready
                 }
-                Step::Blocked => Place::Blocked,
+                Step::Blocked => State::Blocked,
                 Step::Wait(due) => {
                     self.due.push(Reverse((due, index)));
-                    Place::Waiting
+                    State::Waiting
                 }
                 Step::Ended(ending) => {
                     worker.end(&ending);
@@ -118,7 +118,7 @@ impl SharedWorkers {
                     self.workers[index] = None;
                     ended(index, ending);
                     count += 1;
-                    Place::Ended
+                    State::Ended
                 }
             };
         }
@@ -137,7 +137,7 @@ impl SharedWorkers {
             Ok(count) => {
                 for event in &events[..count] {
                     let index = usize::try_from(event.data()).unwrap_or(usize::MAX);
-                    if self.places.get(index) == Some(&Place::Blocked) {
+                    if self.states.get(index) == Some(&State::Blocked) {
                         self.make_ready(index);
                     }
                 }
@@ -151,7 +151,7 @@ impl SharedWorkers {
             && due <= now
         {
             self.due.pop();
-            if self.places[index] == Place::Waiting {
+            if self.states[index] == State::Waiting {
                 self.make_ready(index);
             }
         }
@@ -175,13 +175,13 @@ impl SharedWorkers {
     }
 
     fn make_ready(&mut self, index: usize) {
-        self.places[index] = Place::Ready;
+        self.states[index] = State::Ready;
         self.ready.push_back(index);
     }
 
     fn wake_all(&mut self) {
-        for index in 0..self.places.len() {
-            if matches!(self.places[index], Place::Blocked | Place::Waiting) {
+        for index in 0..self.states.len() {
+            if matches!(self.states[index], State::Blocked | State::Waiting) {
                 self.make_ready(index);
             }
         }
