@@ -236,6 +236,10 @@ fn cells(metric: &Compared) -> [String; 7] {
     let effect = metric.decision.effect;
     let side = |summary: &crate::stats::Summary| match summary.n {
         1 => show(summary.median, unit),
+        n if effect.difference => {
+            let (min, max) = (show(summary.min, unit), show(summary.max, unit));
+            format!("{} ({min} to {max}, n={n})", show(summary.median, unit))
+        }
         n => format!(
             "{} ±{:.1} % (n={n})",
             show(summary.median, unit),

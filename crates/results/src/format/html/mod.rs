@@ -186,7 +186,7 @@ fn stream_name((stream, reverse): (Option<u64>, bool)) -> String {
     }
 }
 
-/// One series a percentile, of all streams together or of the first.
+/// One series a percentile, of all streams together or of the first. The greatest would flatten all others.
 fn latencies(record: &Record) -> Vec<Series> {
     let mut series: Vec<Series> = Vec::new();
     let first = record.samples.first().and_then(|sample| sample.stream);
@@ -195,7 +195,11 @@ fn latencies(record: &Record) -> Vec<Series> {
         .iter()
         .filter(|sample| sample.stream == first)
     {
-        for (name, value) in sample.latency.iter().filter(|(name, _)| name != "stddev") {
+        for (name, value) in sample
+            .latency
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "stddev" | "max"))
+        {
             match series.iter_mut().find(|series| series.name == *name) {
                 Some(series) => series.points.push((sample.end, *value)),
                 None => series.push(Series {
