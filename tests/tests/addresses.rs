@@ -4,9 +4,9 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use iperf_tests::netns::{Namespace, wire};
-use iperf_tests::pair::words;
-use iperf_tests::{Finished, Peer, Running, Server};
+use iperf_harness::netns::{Namespace, wire};
+use iperf_harness::pair::words;
+use iperf_harness::{Finished, Peer, Running, Server};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -5,8 +5,8 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use iperf_tests::wire::{CREATE_STREAMS, PARAMS, RawClient, Reply, SERVER_ERROR};
-use iperf_tests::{Findings, Finished, Peer, Running, Server, json, parallel};
+use iperf_harness::wire::{CREATE_STREAMS, PARAMS, RawClient, Reply, SERVER_ERROR};
+use iperf_harness::{Findings, Finished, Peer, Running, Server, json, parallel};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -319,7 +319,7 @@ fn a_small_key_is_enough_and_both_ends_warn() {
 #[test]
 fn a_login_that_cannot_be_sent_is_refused_before_connecting() {
     let secrets = Secrets::new();
-    let port = iperf_tests::Port::reserve();
+    let port = iperf_harness::Port::reserve();
     for password in ["two words", "tab\tbed", "line\n", "", &"x".repeat(300)] {
         let mut command = Peer::Ours.command();
         command

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::{self, Command};
 use std::time::Duration;
 
-use iperf_tests::pair::{start_client, words};
-use iperf_tests::process::wait_for;
-use iperf_tests::{Finished, Peer, Port, Running, Server, json, procfs};
+use iperf_harness::pair::{start_client, words};
+use iperf_harness::process::wait_for;
+use iperf_harness::{Finished, Peer, Port, Running, Server, json, procfs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
 use tempfile::TempDir;

@@ -6,9 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::process::wait_for;
-use iperf_tests::service::serves;
-use iperf_tests::{Findings, Peer, Port, Running, Server, netns, parallel};
+use iperf_harness::process::wait_for;
+use iperf_harness::service::serves;
+use iperf_harness::{Findings, Peer, Port, Running, Server, netns, parallel};
 use nix::sys::signal::Signal;
 
 /// A minute, and some for a busy machine.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use iperf_tests::pair::start_client;
-use iperf_tests::process::wait_for;
-use iperf_tests::service::serves;
-use iperf_tests::wire::{PARAMS, Raw, RawClient};
-use iperf_tests::{Peer, Server, procfs};
+use iperf_harness::pair::start_client;
+use iperf_harness::process::wait_for;
+use iperf_harness::service::serves;
+use iperf_harness::wire::{PARAMS, Raw, RawClient};
+use iperf_harness::{Peer, Server, procfs};
 
 const TESTS: usize = 200;
 const WARM_UP: usize = 24;

@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use iperf_cli::DIFFERENCES;
-use iperf_tests::pair::{start_client, words};
-use iperf_tests::service::serves;
-use iperf_tests::wire::{ACCESS_DENIED, PARAM_EXCHANGE, Raw, RawClient, Reply, SERVER_ERROR};
-use iperf_tests::{Findings, Finished, Peer, Port, Running, Server, json, parallel, peer, shape};
+use iperf_harness::pair::{start_client, words};
+use iperf_harness::service::serves;
+use iperf_harness::wire::{ACCESS_DENIED, PARAM_EXCHANGE, Raw, RawClient, Reply, SERVER_ERROR};
+use iperf_harness::{Findings, Finished, Peer, Port, Running, Server, json, parallel, peer, shape};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
@@ -64,7 +64,7 @@ fn a_document_of_a_failed_handshake_has_what_is_known() {
     ];
     for server in [Peer::Ours, Peer::New] {
         let server = Server::start(server, &["-1", "-J"]);
-        let client = RawClient::up_to_streams(server.port(), iperf_tests::wire::PARAMS);
+        let client = RawClient::up_to_streams(server.port(), iperf_harness::wire::PARAMS);
         let cookie = String::from_utf8_lossy(&client.cookie()[..36]).into_owned();
         drop(client);
         let end = server.finish(LIMIT);
@@ -388,7 +388,7 @@ fn still_serves(server: &Server) {
 #[test]
 fn a_wrong_cookie_does_not_join_a_test() {
     let server = Server::start(Peer::Ours, &[]);
-    let mut client = RawClient::up_to_streams(server.port(), iperf_tests::wire::PARAMS);
+    let mut client = RawClient::up_to_streams(server.port(), iperf_harness::wire::PARAMS);
     let mut stranger = Raw::connect(server.port());
     stranger.send(&[b'z'; 37]);
     // A real server turns it away; ours takes it for another client that asks for a test.
@@ -396,8 +396,8 @@ fn a_wrong_cookie_does_not_join_a_test() {
     let turned_away = [Reply::State(ACCESS_DENIED), Reply::State(PARAM_EXCHANGE)];
     assert!(turned_away.contains(&answer), "{answer:?}");
     client.open_data();
-    client.control.expect(iperf_tests::wire::TEST_START);
-    client.control.expect(iperf_tests::wire::TEST_RUNNING);
+    client.control.expect(iperf_harness::wire::TEST_START);
+    client.control.expect(iperf_harness::wire::TEST_RUNNING);
     drop(client);
     still_serves(&server);
 }

@@ -10,9 +10,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use iperf_tests::process::wait_for;
-use iperf_tests::service::serves;
-use iperf_tests::{Findings, Finished, Peer, Port, Running, Server, procfs};
+use iperf_harness::process::wait_for;
+use iperf_harness::service::serves;
+use iperf_harness::{Findings, Finished, Peer, Port, Running, Server, procfs};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use iperf_tests::pair::start_client;
-use iperf_tests::process::wait_for;
-use iperf_tests::wire::{
+use iperf_harness::pair::start_client;
+use iperf_harness::process::wait_for;
+use iperf_harness::wire::{
     ACCESS_DENIED, IPERF_DONE, PARAM_EXCHANGE, PARAMS, RawClient, Reply, framed, new_cookie,
 };
-use iperf_tests::{Findings, Peer, Server, json};
+use iperf_harness::{Findings, Peer, Server, json};
 
 /// What only a hang exceeds.
 const LIMIT: Duration = Duration::from_secs(40);

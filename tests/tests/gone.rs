@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::pair::start_client;
-use iperf_tests::process::wait_for;
-use iperf_tests::service::serves;
-use iperf_tests::{Findings, Finished, Peer, Server, json, parallel};
+use iperf_harness::pair::start_client;
+use iperf_harness::process::wait_for;
+use iperf_harness::service::serves;
+use iperf_harness::{Findings, Finished, Peer, Server, json, parallel};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

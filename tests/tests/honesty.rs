@@ -4,8 +4,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use iperf_tests::json::{self, int};
-use iperf_tests::{Peer, Running};
+use iperf_harness::json::{self, int};
+use iperf_harness::{Peer, Running};
 
 /// Bytes of a test.
 const AMOUNT: u64 = 64 << 20;

@@ -8,13 +8,13 @@ use std::fmt;
 use std::thread;
 use std::time::Duration;
 
-use iperf_tests::process::limit_address_space;
-use iperf_tests::service::serves;
-use iperf_tests::wire::{
+use iperf_harness::process::limit_address_space;
+use iperf_harness::service::serves;
+use iperf_harness::wire::{
     CREATE_STREAMS, PARAM_EXCHANGE, PARAMS, RESULTS, Raw, RawClient, TEST_END, TEST_RUNNING,
     TEST_START, framed,
 };
-use iperf_tests::{Findings, Peer, Server, parallel, procfs};
+use iperf_harness::{Findings, Peer, Server, parallel, procfs};
 
 /// Within this time of asking a good client must have been served.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);

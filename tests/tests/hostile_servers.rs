@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::pair::words;
-use iperf_tests::process::limit_address_space;
-use iperf_tests::wire::{
+use iperf_harness::pair::words;
+use iperf_harness::process::limit_address_space;
+use iperf_harness::wire::{
     DISPLAY_RESULTS, EXCHANGE_RESULTS, RESULTS, RawServer, SERVER_ERROR, Stage, TEST_END,
     TEST_RUNNING, TEST_START, framed,
 };
-use iperf_tests::{Findings, Peer, Running, parallel};
+use iperf_harness::{Findings, Peer, Running, parallel};
 
 /// A client that is left alone must give up within this time. The longest deadline of the protocol's own, for a
 /// JSON message that trickles in, is 30 s.

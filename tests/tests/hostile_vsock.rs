@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use iperf_tests::pair::words;
-use iperf_tests::process::wait_for;
-use iperf_tests::wire::Raw;
-use iperf_tests::{Findings, Peer, Running, json, parallel, procfs};
+use iperf_harness::pair::words;
+use iperf_harness::process::wait_for;
+use iperf_harness::wire::Raw;
+use iperf_harness::{Findings, Peer, Running, json, parallel, procfs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -142,9 +142,9 @@ fn a_vmm_that_refuses_the_data_connection_is_told() {
         answer(&control, b"OK 1\n");
         let mut control = Raw(control);
         control.read_exact(&mut [0; 37], LIMIT).expect("a cookie");
-        control.send(&[iperf_tests::wire::PARAM_EXCHANGE]);
+        control.send(&[iperf_harness::wire::PARAM_EXCHANGE]);
         drop(control.expect_json());
-        control.send(&[iperf_tests::wire::CREATE_STREAMS]);
+        control.send(&[iperf_harness::wire::CREATE_STREAMS]);
         let (data, _) = listener.accept().expect("a data connection");
         answer(&data, b"");
         drop(data);
@@ -349,9 +349,9 @@ fn a_client_that_reads_nothing_or_sends_nothing_loses_its_turn() {
         let cookie = [&[b'q'; 36][..], b"\0"].concat();
         let mut control = Raw(server.connect());
         control.send(&cookie);
-        control.expect(iperf_tests::wire::PARAM_EXCHANGE);
+        control.expect(iperf_harness::wire::PARAM_EXCHANGE);
         control.send_json(params);
-        control.expect(iperf_tests::wire::CREATE_STREAMS);
+        control.expect(iperf_harness::wire::CREATE_STREAMS);
         let mut data = Raw(server.connect());
         data.send(&cookie);
         let told = wait_for(LIMIT, || {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use iperf_tests::pair::words;
-use iperf_tests::{Asked, Findings, Finished, Peer, Running, checks, parallel};
+use iperf_harness::pair::words;
+use iperf_harness::{Asked, Findings, Finished, Peer, Running, checks, parallel};
 use serde_json::Value;
 
 fn run(args: &str) -> Finished {

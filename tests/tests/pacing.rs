@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use iperf_tests::json::{float, int};
-use iperf_tests::{Asked, Findings, Pair, Peer, pair, parallel};
+use iperf_harness::json::{float, int};
+use iperf_harness::{Asked, Findings, Pair, Peer, pair, parallel};
 
 /// Few at a time: a machine that is busy keeps no rate.
 const WORKERS: usize = 2;

@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use iperf_tests::json::{self, float};
-use iperf_tests::netns::{Namespace, wire};
-use iperf_tests::pair::{start_client, words};
-use iperf_tests::process::Running;
-use iperf_tests::{Peer, Server};
+use iperf_harness::json::{self, float};
+use iperf_harness::netns::{Namespace, wire};
+use iperf_harness::pair::{start_client, words};
+use iperf_harness::process::Running;
+use iperf_harness::{Peer, Server};
 use nix::sys::signal::Signal;
 
 const LIMIT: Duration = Duration::from_secs(60);

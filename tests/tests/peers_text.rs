@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use iperf_tests::pair::words;
-use iperf_tests::process::wait_for;
-use iperf_tests::wire::{
+use iperf_harness::pair::words;
+use iperf_harness::process::wait_for;
+use iperf_harness::wire::{
     DISPLAY_RESULTS, PARAM_EXCHANGE, PARAMS, RESULTS, Raw, RawServer, Reply, TEST_END, TEST_START,
 };
-use iperf_tests::{Findings, Finished, Peer, Running, Server, parallel};
+use iperf_harness::{Findings, Finished, Peer, Running, Server, parallel};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iperf_tests::pair::start_client;
-use iperf_tests::{Peer, Server};
+use iperf_harness::pair::start_client;
+use iperf_harness::{Peer, Server};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;

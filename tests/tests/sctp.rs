@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use iperf_tests::pair::words;
-use iperf_tests::{Finished, Peer, Running, Server};
+use iperf_harness::pair::words;
+use iperf_harness::{Finished, Peer, Running, Server};
 use serde_json::Value;
 
 fn kernel_has_sctp() -> bool {

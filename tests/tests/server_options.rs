@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::pair::start_client;
-use iperf_tests::service::serves;
-use iperf_tests::wire::{Raw, RawClient};
-use iperf_tests::{Findings, Finished, Peer, Server, json, parallel};
+use iperf_harness::pair::start_client;
+use iperf_harness::service::serves;
+use iperf_harness::wire::{Raw, RawClient};
+use iperf_harness::{Findings, Finished, Peer, Server, json, parallel};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const TOO_FAST: &str = "total required bandwidth is larger than server limit";

@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use iperf_tests::json::{self, int};
-use iperf_tests::pair::start_client;
-use iperf_tests::{Finished, Peer, Running, Server};
+use iperf_harness::json::{self, int};
+use iperf_harness::pair::start_client;
+use iperf_harness::{Finished, Peer, Running, Server};
 use nix::sys::signal::Signal;
 
 const LIMIT: Duration = Duration::from_secs(20);

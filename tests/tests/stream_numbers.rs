@@ -7,9 +7,9 @@ use std::fmt;
 use std::process::Command;
 use std::time::Duration;
 
-use iperf_tests::pair::words;
-use iperf_tests::vmm::{HalfClose, Vmm};
-use iperf_tests::{Findings, Finished, Peer, Running, Server, json, parallel};
+use iperf_harness::pair::words;
+use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::{Findings, Finished, Peer, Running, Server, json, parallel};
 use regex::Regex;
 use serde_json::Value;
 

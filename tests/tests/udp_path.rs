@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use iperf_tests::json::{self, int, text};
-use iperf_tests::netns::{Namespace, wire};
-use iperf_tests::pair::words;
-use iperf_tests::{Findings, Peer, Running, Server};
+use iperf_harness::json::{self, int, text};
+use iperf_harness::netns::{Namespace, wire};
+use iperf_harness::pair::words;
+use iperf_harness::{Findings, Peer, Running, Server};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);

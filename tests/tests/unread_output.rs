@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use iperf_tests::process::wait_for;
-use iperf_tests::service::serves;
-use iperf_tests::{Peer, Running, Server};
+use iperf_harness::process::wait_for;
+use iperf_harness::service::serves;
+use iperf_harness::{Peer, Running, Server};
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::process::wait_for;
-use iperf_tests::vmm::{HalfClose, Vmm};
-use iperf_tests::{Findings, Finished, Peer, Running, json, parallel};
+use iperf_harness::process::wait_for;
+use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::{Findings, Finished, Peer, Running, json, parallel};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);

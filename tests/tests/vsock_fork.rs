@@ -9,10 +9,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use iperf_tests::process::wait_for;
-use iperf_tests::vmm::{HalfClose, Vmm};
-use iperf_tests::wire::{COOKIE, Raw, Reply, SERVER_ERROR};
-use iperf_tests::{Finished, Peer, Running, json};
+use iperf_harness::process::wait_for;
+use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::wire::{COOKIE, Raw, Reply, SERVER_ERROR};
+use iperf_harness::{Finished, Peer, Running, json};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use iperf_tests::pair::start_client;
-use iperf_tests::wire::{DISPLAY_RESULTS, IPERF_DONE, RESULTS, RawClient, RawServer};
-use iperf_tests::{Peer, Server, peer};
+use iperf_harness::pair::start_client;
+use iperf_harness::wire::{DISPLAY_RESULTS, IPERF_DONE, RESULTS, RawClient, RawServer};
+use iperf_harness::{Peer, Server, peer};
 
 #[test]
 fn a_raw_client_completes_a_test_with_every_server() {

@@ -1,8 +1,8 @@
 //! A row of the tables: what a client is asked to do, and what is special about the outcome.
 
-use iperf_tests::asked::Mode;
-use iperf_tests::json::{int, list};
-use iperf_tests::{Asked, Findings, Outcome, Peer, pair};
+use iperf_harness::asked::Mode;
+use iperf_harness::json::{int, list};
+use iperf_harness::{Asked, Findings, Outcome, Peer, pair};
 use serde_json::Value;
 
 /// Looks at what is special about a case.

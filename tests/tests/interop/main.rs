@@ -10,7 +10,7 @@ mod udp;
 use std::fmt;
 
 use cases::{Case, Seen};
-use iperf_tests::{Asked, Findings, Outcome, Pair, Peer, checks, pair, parallel};
+use iperf_harness::{Asked, Findings, Outcome, Pair, Peer, checks, pair, parallel};
 use serde_json::Value;
 
 /// Most of a case is waiting for its second to pass.

@@ -1,6 +1,6 @@
 //! Every kind of TCP test.
 
-use iperf_tests::json::{at, int, list, text};
+use iperf_harness::json::{at, int, list, text};
 use serde_json::Value;
 
 use crate::cases::Who::{New, OurClient};

@@ -1,6 +1,6 @@
 //! Every kind of UDP test.
 
-use iperf_tests::json::{at, int, list, text};
+use iperf_harness::json::{at, int, list, text};
 
 use crate::cases::Who::{New, OurReceiver};
 use crate::cases::{Case, case, own_ports, tos};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use iperf_tests::lab::{Backend, FLOOD, Kernel, Machine, Place};
-use iperf_tests::process::wait_for;
-use iperf_tests::{Finished, Peer};
+use iperf_harness::process::wait_for;
+use iperf_harness::{Finished, Peer};
+use iperf_lab::{Backend, FLOOD, Kernel, Machine, Place};
 
 use super::encounter::LIMIT;
 use super::modes::to_host;

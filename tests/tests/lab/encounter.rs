@@ -4,9 +4,9 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iperf_tests::lab::{Guest, Place, Program};
-use iperf_tests::process::wait_for;
-use iperf_tests::{Asked, Findings, Finished, Peer, checks, pair};
+use iperf_harness::process::wait_for;
+use iperf_harness::{Asked, Findings, Finished, Peer, checks, pair};
+use iperf_lab::{Guest, Place, Program};
 use serde_json::Value;
 
 /// A guest that is emulated takes its time, and others run beside it.

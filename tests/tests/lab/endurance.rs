@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use iperf_tests::lab::{Kernel, Machine};
-use iperf_tests::process::wait_for;
+use iperf_harness::process::wait_for;
+use iperf_lab::{Kernel, Machine};
 
 /// A test takes about half a second where the guest is emulated, and there are others beside it.
 const HUNDRED: Duration = Duration::from_secs(240);

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use iperf_tests::json::{at, float, list};
-use iperf_tests::lab::{Backend, Kernel, Machine, Place};
-use iperf_tests::process::wait_for;
-use iperf_tests::{Findings, Peer};
+use iperf_harness::json::{at, float, list};
+use iperf_harness::process::wait_for;
+use iperf_harness::{Findings, Peer};
+use iperf_lab::{Backend, Kernel, Machine, Place};
 use serde_json::Value;
 
 use super::encounter::LIMIT;

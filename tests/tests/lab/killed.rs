@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use iperf_tests::Peer;
-use iperf_tests::lab::{Backend, Kernel, Machine, Program};
-use iperf_tests::process::wait_for;
+use iperf_harness::Peer;
+use iperf_harness::process::wait_for;
+use iperf_lab::{Backend, Kernel, Machine, Program};
 use nix::sys::signal::Signal;
 
 use super::encounter::Route;

@@ -3,8 +3,8 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use iperf_tests::lab::{Kernel, Machine, TC};
-use iperf_tests::process::wait_for;
+use iperf_harness::process::wait_for;
+use iperf_lab::{Kernel, Machine, TC};
 use nix::sys::signal::Signal;
 
 const SHORT: Duration = Duration::from_millis(300);

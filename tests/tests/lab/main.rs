@@ -11,5 +11,4 @@ mod module;
 mod movers;
 mod network;
 mod outputs;
-mod side_by_side;
 mod zerocopy;

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use iperf_tests::json::{at, int, list, text};
-use iperf_tests::lab::{Backend, Guest, Kernel, Machine, Place, Vm};
-use iperf_tests::{Findings, Peer, parallel};
+use iperf_harness::json::{at, int, list, text};
+use iperf_harness::{Findings, Peer, parallel};
+use iperf_lab::{Backend, Guest, Kernel, Machine, Place, Vm};
 use serde_json::Value;
 
 use super::encounter::Route;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use iperf_tests::lab::{Kernel, Machine, Vm, ZerocopyModule, programs};
-use iperf_tests::process::Finished;
+use iperf_harness::process::Finished;
+use iperf_lab::{Kernel, Machine, Vm, ZerocopyModule, programs};
 
 /// Emulated, beside other machines.
 const LIMIT: Duration = Duration::from_secs(240);

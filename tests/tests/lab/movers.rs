@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use common::{Done, Pair, Receiving, STREAM, Sending, transfer};
-use iperf_tests::lab::{Kernel, Machine, ZerocopyModule};
+use iperf_lab::{Kernel, Machine, ZerocopyModule};
 use iperf_zc::account::Fallback;
 use iperf_zc::receive::map::{self, MapOptions};
 use iperf_zc::verify::Verifier;

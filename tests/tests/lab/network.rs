@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use iperf_tests::json::{float, int};
-use iperf_tests::lab::{Kernel, Machine, Place, TC, Vm};
-use iperf_tests::pair::title;
-use iperf_tests::{Peer, parallel};
+use iperf_harness::json::{float, int};
+use iperf_harness::pair::title;
+use iperf_harness::{Peer, parallel};
+use iperf_lab::{Kernel, Machine, Place, TC, Vm};
 
 use super::encounter::Route;
 

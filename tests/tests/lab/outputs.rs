@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use iperf_tests::Peer;
-use iperf_tests::json::{at, float, text};
-use iperf_tests::lab::{Kernel, Machine, Place};
-use iperf_tests::process::wait_for;
+use iperf_harness::Peer;
+use iperf_harness::json::{at, float, text};
+use iperf_harness::process::wait_for;
+use iperf_lab::{Kernel, Machine, Place};
 use serde_json::Value;
 
 use super::encounter::{LIMIT, Route};

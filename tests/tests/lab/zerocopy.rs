@@ -10,9 +10,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::json::{at, documents, int, list, text};
-use iperf_tests::lab::{Backend, Kernel, Machine, Process, Vm, ZerocopyModule, programs};
-use iperf_tests::{Findings, Finished};
+use iperf_harness::json::{at, documents, int, list, text};
+use iperf_harness::{Findings, Finished};
+use iperf_lab::{Backend, Kernel, Machine, Process, Vm, ZerocopyModule, programs};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -164,7 +164,7 @@ impl Server {
 
     /// Its document of the test that has just ended at the client.
     fn next_document(&mut self) -> Result<Value, String> {
-        let document = iperf_tests::process::wait_for(LIMIT, || {
+        let document = iperf_harness::process::wait_for(LIMIT, || {
             let mut all = documents(&self.process.stdout_so_far());
             (all.len() > self.seen).then(|| all.remove(self.seen))
         });

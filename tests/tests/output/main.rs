@@ -9,8 +9,8 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use iperf_tests::compare::compare;
-use iperf_tests::{Findings, Outcome, Pair, Peer, json, parallel};
+use iperf_harness::compare::compare;
+use iperf_harness::{Findings, Outcome, Pair, Peer, json, parallel};
 use samples::{LIVE, Sample, TCP, UDP, sample};
 
 const WORKERS: usize = 8;

@@ -1,9 +1,9 @@
 //! What a receiver must have counted, by what the relay passed on.
 
-use iperf_tests::Findings;
-use iperf_tests::asked::Mode;
-use iperf_tests::json::{int, list};
-use iperf_tests::relay::Record;
+use iperf_harness::Findings;
+use iperf_harness::asked::Mode;
+use iperf_harness::json::{int, list};
+use iperf_harness::relay::Record;
 use serde_json::Value;
 
 use crate::run::Run;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use iperf_tests::json::{self, int, list};
-use iperf_tests::pair::{start_client, words};
-use iperf_tests::relay::{Fate, Plan, Relay};
-use iperf_tests::{Asked, Findings, Peer, Server, parallel, peer};
+use iperf_harness::json::{self, int, list};
+use iperf_harness::pair::{start_client, words};
+use iperf_harness::relay::{Fate, Plan, Relay};
+use iperf_harness::{Asked, Findings, Peer, Server, parallel, peer};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -7,11 +7,11 @@ mod run;
 use std::time::Duration;
 
 use counts::{Extent, all_is_counted, model, stream_counts};
-use iperf_tests::asked::Mode;
-use iperf_tests::json::{int, text};
-use iperf_tests::pair::words;
-use iperf_tests::relay::Fate;
-use iperf_tests::{Asked, Findings, Peer, parallel};
+use iperf_harness::asked::Mode;
+use iperf_harness::json::{int, text};
+use iperf_harness::pair::words;
+use iperf_harness::relay::Fate;
+use iperf_harness::{Asked, Findings, Peer, parallel};
 use run::Case;
 use serde_json::Value;
 

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::json;
-use iperf_tests::pair::{start_client, words};
-use iperf_tests::relay::{Fate, Passed, Plan, Relay};
-use iperf_tests::{Asked, Findings, Finished, Peer, Server};
+use iperf_harness::json;
+use iperf_harness::pair::{start_client, words};
+use iperf_harness::relay::{Fate, Passed, Plan, Relay};
+use iperf_harness::{Asked, Findings, Finished, Peer, Server};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);

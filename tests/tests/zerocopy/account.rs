@@ -5,8 +5,8 @@
 //! server's document    the same, but only of the ends that are the server's
 //! ```
 
-use iperf_tests::Findings;
-use iperf_tests::json::{at, float, int, list, text};
+use iperf_harness::Findings;
+use iperf_harness::json::{at, float, int, list, text};
 use serde_json::Value;
 
 /// What one kind of end is asked to do, and what may come of it.

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::json::{at, int, text};
-use iperf_tests::vmm::{HalfClose, Vmm};
-use iperf_tests::{Findings, Pair, Peer, parallel};
+use iperf_harness::json::{at, int, text};
+use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::{Findings, Pair, Peer, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Way};

@@ -4,9 +4,9 @@ use std::fmt;
 use std::process::Command;
 use std::time::Duration;
 
-use iperf_tests::json::text;
-use iperf_tests::pair::words;
-use iperf_tests::{Findings, Peer, Running, Server, parallel};
+use iperf_harness::json::text;
+use iperf_harness::pair::words;
+use iperf_harness::{Findings, Peer, Running, Server, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Wanted, Way};

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use iperf_tests::json::{int, text};
-use iperf_tests::netns::Namespace;
-use iperf_tests::{Findings, Pair, Peer, parallel};
+use iperf_harness::json::{int, text};
+use iperf_harness::netns::Namespace;
+use iperf_harness::{Findings, Pair, Peer, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Wanted, Way};

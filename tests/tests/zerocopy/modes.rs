@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use iperf_tests::{Findings, Pair, Peer, parallel};
+use iperf_harness::{Findings, Pair, Peer, parallel};
 
 use crate::account::{self, Wanted, Way};
 
@@ -244,12 +244,12 @@ fn json_lines_tell_it_too() {
         .run();
     let mut f = Findings::new();
     for (who, end) in [("client", &outcome.client), ("server", &outcome.server)] {
-        let last = iperf_tests::json::documents(&end.stdout)
+        let last = iperf_harness::json::documents(&end.stdout)
             .pop()
             .unwrap_or_default();
         f.equal(
             format!("{who}: used"),
-            iperf_tests::json::text(&last, "/data/sum_received/zerocopy/used"),
+            iperf_harness::json::text(&last, "/data/sum_received/zerocopy/used"),
             Some("splice"),
         );
     }

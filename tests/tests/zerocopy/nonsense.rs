@@ -3,15 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::json::{self, text};
-use iperf_tests::pair::words;
-use iperf_tests::process::limit_address_space;
-use iperf_tests::service::serves;
-use iperf_tests::wire::{
+use iperf_harness::json::{self, text};
+use iperf_harness::pair::words;
+use iperf_harness::process::limit_address_space;
+use iperf_harness::service::serves;
+use iperf_harness::wire::{
     CREATE_STREAMS, DISPLAY_RESULTS, PARAMS, RESULTS, RawClient, RawServer, Reply, SERVER_ERROR,
     Stage, framed,
 };
-use iperf_tests::{Findings, Peer, Running, Server, parallel, procfs};
+use iperf_harness::{Findings, Peer, Running, Server, parallel, procfs};
 use serde_json::Value;
 
 /// The byte with which a server tells what it grants.

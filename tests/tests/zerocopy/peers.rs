@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use iperf_tests::json::{at, int, list, text};
-use iperf_tests::netns::Namespace;
-use iperf_tests::pair::title;
-use iperf_tests::{Findings, Pair, Peer, parallel, peer};
+use iperf_harness::json::{at, int, list, text};
+use iperf_harness::netns::Namespace;
+use iperf_harness::pair::title;
+use iperf_harness::{Findings, Pair, Peer, parallel, peer};
 use serde_json::Value;
 
 use crate::account::{self, Way};

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use iperf_tests::json::{at, int, text};
-use iperf_tests::netns::Namespace;
-use iperf_tests::{Findings, Outcome, Pair, Peer, json, parallel};
+use iperf_harness::json::{at, int, text};
+use iperf_harness::netns::Namespace;
+use iperf_harness::{Findings, Outcome, Pair, Peer, json, parallel};
 
 const WORKERS: usize = 4;
 

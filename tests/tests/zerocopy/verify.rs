@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_tests::json::{at, list, text};
-use iperf_tests::pair::start_client;
-use iperf_tests::relay::{Fate, Plan, Relay};
-use iperf_tests::service::serves;
-use iperf_tests::tamper::{Damage, Place, Tamper};
-use iperf_tests::{Findings, Pair, Peer, Server, parallel, peer};
+use iperf_harness::json::{at, list, text};
+use iperf_harness::pair::start_client;
+use iperf_harness::relay::{Fate, Plan, Relay};
+use iperf_harness::service::serves;
+use iperf_harness::tamper::{Damage, Place, Tamper};
+use iperf_harness::{Findings, Pair, Peer, Server, parallel, peer};
 use serde_json::Value;
 
 use crate::modes::{Case, RECEIVERS, SENDERS};
@@ -104,7 +104,7 @@ impl Damaged {
         f.holds(format!("the server goes on: {served:?}"), served.is_ok());
         let end = server.stop();
         if self.place.from_client {
-            let first = iperf_tests::json::documents(&end.stdout);
+            let first = iperf_harness::json::documents(&end.stdout);
             let error = first.first().map_or("no document", |first| {
                 text(first, "/error").unwrap_or("no error")
             });

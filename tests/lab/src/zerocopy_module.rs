@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::{Kernel, folder};
-use crate::paths;
+use iperf_harness::paths;
 
 /// What the build leaves.
 #[derive(Clone, Debug)]

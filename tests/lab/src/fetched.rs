@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::paths;
+use iperf_harness::paths;
 
 /// A kernel of Debian's for virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

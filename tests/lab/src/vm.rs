@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::machine::Files;
 use super::process::{Link, Process};
 use super::{Accel, Kernel, Machine};
-use crate::process::{Finished, POLL, Running};
+use iperf_harness::process::{Finished, POLL, Running};
 
 /// A machine that emulates, with others beside it.
 const BOOT: Duration = Duration::from_secs(120);

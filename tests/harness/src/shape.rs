@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_layout_is_that_of_a_real_document() {
-        let sample = include_str!("../data/samples/tcp-bidir-p2-322.json");
+        let sample = include_str!("../../data/samples/tcp-bidir-p2-322.json");
         let document: Value = serde_json::from_str(sample).unwrap();
         assert_eq!(without_numbers(sample), layout(&document));
         assert_eq!(dotted_whole_number(sample), None);

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 /// The folder of the workspace.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("this package lies in the workspace")
+        .ancestors()
+        .nth(2)
+        .expect("this package lies in tests/harness")
 }
 
 /// `target/<profile>`: this program lies in it, a test in its `deps`.

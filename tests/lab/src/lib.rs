@@ -11,6 +11,15 @@
 //! spoken to over a serial port, and its vsock ends on this machine as Unix sockets, so no root is needed and nothing
 //! of this machine's configuration changes.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "those who run tests learn how machines are run"
+)]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a panic is how the lab fails a test"
+)]
+
 pub mod accel;
 pub mod agent;
 mod backend;
@@ -28,7 +37,7 @@ pub use accel::Accel;
 pub use backend::{Backend, Guest};
 pub use fetched::{Kernel, folder};
 pub use image::Image;
-pub use machine::{FLOOD, MEASURE, Machine, TC};
+pub use machine::{FLOOD, Machine, TC};
 pub use place::{Place, Program};
 pub use process::Process;
 pub use vm::Vm;

@@ -9,6 +9,11 @@
 //! The two runs of a round follow each other directly and their ratio is what counts; which goes first alternates.
 //! What a run cost is the kernel's account of the two processes (`wait4`), not what they say of themselves.
 
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a panic is how a benchmark ends that cannot be run"
+)]
+
 pub mod busy;
 pub mod cases;
 pub mod comparison;

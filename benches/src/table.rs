@@ -1,6 +1,6 @@
 //! The comparisons as a table, in Markdown that is also readable as it is.
 
-use crate::side_by_side::comparison::{Comparison, median, spread};
+use crate::comparison::{Comparison, median, spread};
 
 const HEAD: [&str; 8] = [
     "case",
@@ -95,8 +95,8 @@ fn draw(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::side_by_side::cases::CASES;
-    use crate::side_by_side::figure::Figure;
+    use crate::cases::CASES;
+    use crate::figure::Figure;
 
     #[test]
     fn numbers_have_the_digits_that_count() {

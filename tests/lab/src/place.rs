@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{Process, Vm};
-use crate::pair::words;
-use crate::{Finished, Peer, Running};
+use iperf_harness::pair::words;
+use iperf_harness::{Finished, Peer, Running};
 
 /// Where a program runs.
 #[derive(Clone, Copy, Debug)]

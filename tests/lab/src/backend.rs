@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::folder;
-use crate::process::{Running, wait_for};
+use iperf_harness::process::{Running, wait_for};
 
 const START: Duration = Duration::from_secs(20);
 

@@ -1,6 +1,6 @@
 //! The tests that are run side by side, and what is aimed at against iperf3 3.22.
 
-use crate::side_by_side::figure::{Figure, Goal};
+use crate::figure::{Figure, Goal};
 
 /// What the streams go over, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::paths;
+use crate::{paths, workspace};
 
 /// A program that can be client or server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,33 +87,7 @@ fn build_ours() -> PathBuf {
         assert!(path.is_file(), "IPERF_BIN={} is no file", path.display());
         return path;
     }
-    let dir = paths::profile();
-    let folder = dir.file_name().expect("a profile's folder has a name");
-    let profile = match folder.to_str() {
-        Some("debug") => "dev",
-        Some(name) => name,
-        None => panic!("{} is not the folder of a profile", dir.display()),
-    };
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "iperf-cli",
-            "--profile",
-            profile,
-        ])
-        .arg("--target-dir")
-        .arg(paths::target())
-        .current_dir(paths::workspace())
-        .output()
-        .expect("cargo starts");
-    assert!(
-        output.status.success(),
-        "the program does not build:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    dir.join("iperf")
+    workspace::build("iperf-cli", "iperf")
 }
 
 fn fetch(suite: &str, name: &str) -> PathBuf {

@@ -1,6 +1,6 @@
 //! What is compared, and how far ours has to be.
 
-use crate::side_by_side::measure::Run;
+use crate::measure::Run;
 
 /// One of the figures of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

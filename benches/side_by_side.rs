@@ -1,7 +1,7 @@
 //! Runs the program and another of the same command line in turns, and says how they compare.
 //!
 //! ```text
-//! cargo bench -p iperf-tests --bench side_by_side -- --peer iperf3 --rounds 5 --case tcp
+//! cargo bench -p iperf-bench --bench side_by_side -- --peer iperf3 --rounds 5 --case tcp
 //! ```
 
 #![allow(
@@ -16,10 +16,8 @@ use std::time::Instant;
 use std::{fs, io};
 
 use clap::Parser;
-use iperf_tests::side_by_side::machine::Machine;
-use iperf_tests::side_by_side::{
-    CASES, Case, Comparison, Ground, Guest, Program, Round, Run, Side, table,
-};
+use iperf_bench::machine::Machine;
+use iperf_bench::{CASES, Case, Comparison, Ground, Guest, Program, Round, Run, Side, table};
 use serde_json::json;
 
 /// Runs pairs of tests over loopback: ours, the peer's, the peer's, ours, …, and compares them.

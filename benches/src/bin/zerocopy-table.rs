@@ -20,11 +20,11 @@ use std::fmt::Write as _;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use iperf_tests::Peer;
-use iperf_tests::json::{at, float, parse};
-use iperf_tests::lab::{Kernel, Machine, Place, Program, ZerocopyModule};
-use iperf_tests::side_by_side::comparison::{median, spread};
-use iperf_tests::side_by_side::machine;
+use iperf_bench::comparison::{median, spread};
+use iperf_bench::machine;
+use iperf_harness::Peer;
+use iperf_harness::json::{at, float, parse};
+use iperf_lab::{Kernel, Machine, Place, Program, ZerocopyModule};
 use nix::unistd::Uid;
 use serde_json::Value;
 

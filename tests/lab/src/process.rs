@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::frame::{Frame, Kind};
-use crate::process::Finished;
+use iperf_harness::process::Finished;
 
 /// How long a killed process may take to be gone.
 const KILLED: Duration = Duration::from_secs(10);

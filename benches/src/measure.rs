@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wait4::{ResUse, Wait4 as _};
 
-use crate::peer::Peer;
-use crate::port::Port;
-use crate::process::{POLL, wait_for};
-use crate::side_by_side::busy::BusyLoops;
-use crate::side_by_side::cases::{Case, Ground};
-use crate::{json, procfs};
+use crate::busy::BusyLoops;
+use crate::cases::{Case, Ground};
+use iperf_harness::peer::Peer;
+use iperf_harness::port::Port;
+use iperf_harness::process::{POLL, wait_for};
+use iperf_harness::{json, procfs};
 
 /// A server has to listen after this long.
 const START_LIMIT: Duration = Duration::from_secs(10);

@@ -1,9 +1,8 @@
 //! `lab [--kernel new|6.12] [--memory MIB] [--load MODULE]… [--vsock] COMMAND…`: runs a command in a virtual machine of
 //! the lab, and ends as it ended.
 //!
-//! In a guest, called `lab-agent`, it is the agent that runs the harness's commands; called `lab-flood`, with a CID, a
-//! port and a number, it makes so many connections, says nothing over them, and holds them until it is killed; called `lab-measure`, it runs a case of
-//! the benchmark once.
+//! In a guest, called `lab-agent`, it is the agent that runs the lab's commands; called `lab-flood`, with a CID, a port
+//! and a number, it makes so many connections, sends nothing over them, and holds them until it is killed.
 
 #![allow(
     clippy::print_stdout,
@@ -19,8 +18,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use iperf_tests::lab::{Backend, Kernel, Machine, agent};
-use iperf_tests::side_by_side::guest;
+use iperf_lab::{Backend, Kernel, Machine, agent};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 const USAGE: &str =
@@ -50,18 +48,6 @@ fn main() -> ExitCode {
             return flood(*cid, *port, *count);
         }
         return ExitCode::from(2);
-    }
-    if Path::new(&name).file_name() == Some(OsStr::new("lab-measure")) {
-        return match guest::measure(&args.collect::<Vec<_>>()) {
-            Ok(run) => {
-                println!("{run}");
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
-        };
     }
     match job(args) {
         Ok(job) => run(job),

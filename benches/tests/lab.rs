@@ -1,6 +1,6 @@
 //! The benchmark's runs in a virtual machine.
 
-use iperf_tests::side_by_side::{Case, Guest, Program, Side};
+use iperf_bench::{Case, Guest, Program, Side};
 
 #[test]
 fn runs_over_vsock_are_measured() {

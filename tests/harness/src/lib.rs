@@ -8,7 +8,6 @@
 //! Tamper ► a way that damages one stream of bytes           │
 //! netns ─► a world in which both of them run                │
 //! Vmm ───► vsock connections over Unix sockets              │
-//! lab ───► a virtual machine that either of them runs in    │
 //!                                                          ├─► checks: what both JSON documents must say
 //!                                                          └─► compare: how they differ from what iperf3 writes
 //!                                                                (shape: keys, types, order; text: lines)
@@ -17,11 +16,6 @@
 //! Every wait has a deadline, every process that is started is also ended, and a failure shows what was run. The
 //! harness panics where a test should fail.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a tool of the tests prints for those who run it"
-)]
 #![allow(
     clippy::missing_panics_doc,
     reason = "a panic is how a harness fails a test"
@@ -32,7 +26,6 @@ pub mod checks;
 pub mod compare;
 pub mod findings;
 pub mod json;
-pub mod lab;
 pub mod lane;
 pub mod netns;
 pub mod pair;
@@ -46,11 +39,11 @@ pub mod relay;
 pub mod server;
 pub mod service;
 pub mod shape;
-pub mod side_by_side;
 pub mod tamper;
 pub mod text;
 pub mod vmm;
 pub mod wire;
+pub mod workspace;
 
 pub use asked::Asked;
 pub use findings::Findings;

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::side_by_side::cases::Case;
-use crate::side_by_side::figure::{FIGURES, Figure, Goal};
-use crate::side_by_side::measure::Run;
+use crate::cases::Case;
+use crate::figure::{FIGURES, Figure, Goal};
+use crate::measure::Run;
 
 /// Two runs of a case that followed each other directly.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use super::backend::Guest;
 use super::fetched::load_order;
 use super::programs::{self, read};
 use super::{Accel, Image, Kernel, Vm, agent, folder};
-use crate::{Peer, paths};
+use iperf_harness::{Peer, workspace};
 
 /// A machine to be started. Commands find in it our program as `iperf`, real ones as `iperf3-old` and `iperf3-new`,
 /// and those of `LAB_EXTRA` (paths, separated by colons) under `/extra`.
@@ -170,11 +170,11 @@ const KERNEL_OPTIONS: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
 
 /// The programs of every machine.
 fn add_programs(image: &mut Image) {
-    programs::add(image, &agent_program(), AGENT);
+    // It is the agent when it is called so.
+    programs::add(image, &workspace::program("iperf-lab", "lab"), AGENT);
     image.link(FLOOD, AGENT);
-    image.link(MEASURE, AGENT);
     programs::add(image, Peer::Ours.path(), "/bin/iperf");
-    for peer in crate::peer::REAL {
+    for peer in iperf_harness::peer::REAL {
         let unpacked = peer.path().parent().expect("it lies in a folder");
         programs::add_unpacked(image, unpacked, "iperf3", &format!("/peers/{peer}"));
         image.link(
@@ -207,10 +207,6 @@ pub const TC: &str = "/tools/tc/tc";
 /// In a guest, a program that makes connections and says nothing: `FLOOD CID PORT NUMBER`.
 pub const FLOOD: &str = "/lab/lab-flood";
 
-/// In a guest, a program that runs a test between two processes of a program: `MEASURE PROGRAM CASE SECONDS`, see
-/// [`crate::side_by_side::guest`].
-pub const MEASURE: &str = "/lab/lab-measure";
-
 const AGENT: &str = "/lab/lab-agent";
 
 /// The first process: it mounts, loads, and starts the agent; when that ends the machine is switched off.
@@ -236,17 +232,6 @@ fn init(modules: &[&str]) -> String {
         port = agent::PORT
     );
     script
-}
-
-/// This package's program `lab`, which is the agent when it is called so.
-fn agent_program() -> PathBuf {
-    let program = paths::profile().join("lab");
-    assert!(
-        program.is_file(),
-        "{} is missing: cargo build -p iperf-tests --bin lab",
-        program.display()
-    );
-    program
 }
 
 fn busybox() -> PathBuf {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! here                          the guest
-//! Guest::run ──command──► lab-measure PROGRAM CASE SECONDS
+//! Guest::run ──command──► measure PROGRAM CASE SECONDS
 //!                           Program::run ──► client and server
 //!            ◄───JSON──── Run
 //! ```
@@ -10,13 +10,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::lab::{Kernel, MEASURE, Machine, Vm};
-use crate::side_by_side::cases::Case;
-use crate::side_by_side::measure::{Program, Run};
+use crate::cases::Case;
+use crate::measure::{Program, Run};
+use iperf_harness::workspace;
+use iperf_lab::{Kernel, Machine, Vm};
 
 /// Where the peer lies in the guest; ours is where every guest has it.
 const OURS: &str = "/bin/iperf";
 const PEER: &str = "/bin/peer";
+/// This package's program of that name.
+const MEASURE: &str = "/bin/measure";
 
 /// A run may take so much longer than its test, on an emulated machine.
 const GRACE: Duration = Duration::from_secs(60);
@@ -37,7 +40,11 @@ pub enum Side {
 impl Guest {
     /// Boots one with the newest kernel.
     pub fn boot(peer: &Program) -> Self {
-        Self(Machine::new(Kernel::New).program(peer.path(), PEER).boot())
+        let measure = workspace::program("iperf-bench", "measure");
+        let machine = Machine::new(Kernel::New)
+            .program(peer.path(), PEER)
+            .program(&measure, MEASURE);
+        Self(machine.boot())
     }
 
     /// What it is, for the reader of a table.
@@ -65,7 +72,7 @@ impl Guest {
 /// In the guest: runs a case once, and tells what it came to.
 pub fn measure(args: &[String]) -> Result<String, String> {
     let [program, case, seconds] = args else {
-        return Err("usage: lab-measure PROGRAM CASE SECONDS".to_owned());
+        return Err("usage: measure PROGRAM CASE SECONDS".to_owned());
     };
     let cases = Case::named(std::slice::from_ref(case));
     let cases = cases.map_err(|name| format!("there is no case {name}"))?;
