@@ -12,7 +12,7 @@ use crate::login::{self, Login};
 use crate::users::Users;
 use crate::{AuthError, Padding};
 
-/// Decides who may run a test. May be shared by any number of connections.
+/// Decides which users may run a test. May be shared by any number of connections.
 #[derive(Debug)]
 pub struct Authorizer {
     key: PrivateKey,
@@ -27,7 +27,7 @@ pub enum Denied {
     /// The client did not log in.
     #[error("the client sent no login")]
     NoToken,
-    /// What the client sent is not made with this server's key, or with other padding, or is no login.
+    /// The token was not made with this server's key, or has other padding, or is not a login.
     #[error("the login can't be read: it is for another key, has other padding, or is damaged")]
     BadToken,
     /// The login is too old, or from the future.

@@ -10,10 +10,10 @@ use thiserror::Error;
 /// Why authentication can't be set up or used on this end. The text never holds a password.
 #[derive(Debug, Error)]
 pub enum AuthError {
-    /// Nobody can be asked for the password.
+    /// There is no terminal to ask for the password.
     #[error("{}: no password for {user}: IPERF3_PASSWORD is not set and stdin is not a terminal", self.code())]
     NoPassword {
-        /// Who wants to log in.
+        /// The user that wants to log in.
         user: String,
     },
     /// The terminal does not work.

@@ -1,4 +1,4 @@
-//! A login: who, with which password, and when; as text, and as the token that travels.
+//! A login: user, password and time; as text, and as the token that is sent.
 //!
 //! ```text
 //! user: mario
@@ -60,7 +60,7 @@ pub(crate) fn unix_seconds(time: SystemTime) -> i64 {
     }
 }
 
-/// What a token says.
+/// The content of a token.
 pub(crate) struct Login<'a> {
     pub(crate) user: &'a [u8],
     pub(crate) password: &'a [u8],

@@ -1,4 +1,4 @@
-//! A password: where it comes from, and that it stays out of sight.
+//! A password: where it is read from, and how it is kept out of sight.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::AuthError;
 
-/// The environment variable that spares a client the question.
+/// The environment variable that replaces the prompt.
 const VARIABLE: &str = "IPERF3_PASSWORD";
 
 /// The longest line that Linux takes from a terminal, with its end (`N_TTY_BUF_SIZE`, drivers/tty/n_tty.c).
@@ -32,7 +32,7 @@ impl Password {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// Takes the password of `user` from `IPERF3_PASSWORD`, else asks for it on the terminal, without echo.
+    /// The password of `user`: from `IPERF3_PASSWORD`, or else typed on the terminal, without echo.
     ///
     /// Waits for the user. Ctrl-C at the question gives the terminal its echo back before it raises `SIGINT`.
     pub fn from_env_or_prompt(user: &str) -> Result<Self, AuthError> {
@@ -80,7 +80,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A terminal that shows nothing of what is typed, until this is dropped.
+/// A terminal without echo, until this is dropped.
 ///
 /// It sends no signals either, as they could end the program before the echo is back: Ctrl-C ends a line instead, and
 /// is its last byte.
@@ -127,7 +127,7 @@ impl<'terminal> Silent<'terminal> {
 
 impl Drop for Silent<'_> {
     fn drop(&mut self) {
-        // A terminal that is gone needs no echo.
+        // A closed terminal needs no echo.
         let _ = tcsetattr(self.terminal, SetArg::TCSAFLUSH, &self.before);
     }
 }

@@ -1,4 +1,4 @@
-//! RSA keys of less than 2048 bits, which aws-lc does not take but iperf3 does. They are weak whatever handles them.
+//! RSA keys of less than 2048 bits, which aws-lc refuses but iperf3 accepts. They are weak in any implementation.
 
 use pem::Pem;
 use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey};

@@ -1,6 +1,6 @@
 //! The file of users: one `name,hash` per line, where hash is SHA-256 of `{name}password` in lower-case hex digits.
 //!
-//! Empty lines, lines without comma, lines that start with `#` and lines of more than 1023 bytes say nothing.
+//! Empty lines, lines without a comma, lines that start with `#` and lines of more than 1023 bytes are ignored.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What one end of a test is asked to do: the command line after it was understood.
+//! The job of one end of a test: the parsed command line.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::{Endpoint, Listen, TestConfig};
 /// Which IP version may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Family {
-    /// Whatever the resolver says; a server listens on both.
+    /// Whatever the resolver returns; a server listens on both.
     #[default]
     Any,
     /// IPv4 only (`-4`).
@@ -25,32 +25,32 @@ pub struct Keepalive {
     pub idle: Option<u32>,
     /// Seconds between probes.
     pub interval: Option<u32>,
-    /// Unanswered probes before the connection is given up.
+    /// Unanswered probes before the connection is dropped.
     pub count: Option<u32>,
 }
 
 /// What one end does with SCTP sockets.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct SctpOptions {
-    /// Outgoing streams that an association asks for (`--nstreams`, client only).
+    /// Outgoing streams requested for an association (`--nstreams`, client only).
     pub streams: Option<u16>,
     /// More local addresses, as names or numbers, in the order given (`-X`).
     pub bind: Vec<String>,
 }
 
-/// How much has to be there before a receiving byte stream is woken (`SO_RCVLOWAT`, `--rcv-lowat`).
+/// How many bytes must have arrived before a receiving byte stream wakes (`SO_RCVLOWAT`, `--rcv-lowat`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ReceiveLowWater {
-    /// Any byte wakes.
+    /// The first byte wakes it.
     Off,
-    /// What comes in a millisecond at the rate of the moment; any byte below 100 Mbit/s.
+    /// A millisecond's worth at the current rate; below 100 Mbit/s, any byte.
     #[default]
     Auto,
-    /// So many bytes, as far as the socket's buffer allows.
+    /// This many bytes, as far as the socket's buffer allows.
     Bytes(u32),
 }
 
-/// What stays on this end: nothing here travels to the peer.
+/// Options of this end only: nothing here is sent to the peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalOptions {
     /// Time between reports (`-i`); `None` reports once, at the end.
@@ -63,9 +63,9 @@ pub struct LocalOptions {
     pub family: Family,
     /// CPU that this process binds itself to (`-A`).
     pub affinity: Option<u16>,
-    /// A receiver that sees nothing for this long gives up (`--rcv-timeout`).
+    /// A receiver that gets nothing for this long ends the test (`--rcv-timeout`).
     pub rcv_timeout: Duration,
-    /// When receiving byte streams are woken (`--rcv-lowat`).
+    /// When receiving byte streams wake (`--rcv-lowat`).
     pub low_water: ReceiveLowWater,
     /// Threads that the streams of a direction share (`--threads`); `None` gives each stream its own.
     pub threads: Option<NonZero<u16>>,
@@ -75,11 +75,11 @@ pub struct LocalOptions {
     pub file: Option<PathBuf>,
     /// Keepalive of the control connection.
     pub keepalive: Option<Keepalive>,
-    /// Datagrams are neither cut nor joined by the system unless the test asks for it (`--no-gso`).
+    /// No UDP GSO and GRO, unless the test requests them (`--no-gso`).
     pub no_gso: bool,
-    /// What only SCTP tests have.
+    /// Options of SCTP tests.
     pub sctp: SctpOptions,
-    /// A test in which either end copied more than it was asked to has failed (`--zerocopy-strict`, client only).
+    /// A test in which either end copied more than requested fails (`--zerocopy-strict`, client only).
     pub zerocopy_strict: bool,
 }
 
@@ -104,14 +104,14 @@ impl Default for LocalOptions {
     }
 }
 
-/// Who a client says it is (`--username`); the password is asked for when the client starts.
+/// The user that a client logs in as (`--username`); the client asks for the password when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// The name in the server's file of users.
     pub username: String,
     /// PEM file of the RSA key that the login is encrypted with (`--rsa-public-key-path`).
     pub public_key: PathBuf,
-    /// The login is padded as PKCS#1 v1.5 says, for servers before 3.17 (`--use-pkcs1-padding`).
+    /// The login has PKCS#1 v1.5 padding, for servers before 3.17 (`--use-pkcs1-padding`).
     pub pkcs1: bool,
 }
 
@@ -120,21 +120,21 @@ pub struct Credentials {
 pub struct ClientConfig {
     /// Where to connect to.
     pub endpoint: Endpoint,
-    /// The test to ask for.
+    /// The test to request.
     pub test: TestConfig,
-    /// Nobody asked for a UDP block size: take the MSS of the control connection.
+    /// No UDP block size was given: take the MSS of the control connection.
     pub block_from_mss: bool,
-    /// What stays on this end.
+    /// Options of this end only.
     pub local: LocalOptions,
     /// First local port of the data streams (`--cport`); the n-th stream uses this plus n.
     pub cport: Option<u16>,
     /// How long the control connection may take to connect.
     pub connect_timeout: Option<Duration>,
-    /// Who the client says it is, for servers that ask.
+    /// The login, for servers that require one.
     pub credentials: Option<Credentials>,
 }
 
-/// The highest rate that a server lets a test have (`--server-bitrate-limit`).
+/// The highest rate that a server allows (`--server-bitrate-limit`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimit {
     /// Bits per second over all streams and both directions.
@@ -143,16 +143,16 @@ pub struct RateLimit {
     pub window: Duration,
 }
 
-/// Whom a server serves (`--rsa-private-key-path`, `--authorized-users-path`).
+/// The users that a server serves (`--rsa-private-key-path`, `--authorized-users-path`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAuth {
-    /// PEM file of the RSA key that opens the logins.
+    /// PEM file of the RSA key that decrypts the logins.
     pub private_key: PathBuf,
     /// CSV file of user names and password hashes.
     pub users: PathBuf,
     /// How far the clock of a client may be from this one (`--time-skew-threshold`).
     pub skew: Duration,
-    /// Logins are padded as PKCS#1 v1.5 says, for clients before 3.17 (`--use-pkcs1-padding`).
+    /// Logins have PKCS#1 v1.5 padding, for clients before 3.17 (`--use-pkcs1-padding`).
     pub pkcs1: bool,
 }
 
@@ -161,16 +161,16 @@ pub struct ServerAuth {
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: Listen,
-    /// What stays on this end.
+    /// Options of this end only.
     pub local: LocalOptions,
     /// Serve one test, then end (`-1`).
     pub one_off: bool,
-    /// End or listen anew after this long without a test (`--idle-timeout`).
+    /// With `-1`, exit after this long without a test (`--idle-timeout`).
     pub idle_timeout: Option<Duration>,
     /// The highest rate of a test.
     pub rate_limit: Option<RateLimit>,
     /// The longest test in seconds, omitted time included (`--server-max-duration`).
     pub max_duration: Option<u32>,
-    /// Whom to serve; `None` is everybody.
+    /// The users to serve; `None` serves everyone.
     pub auth: Option<ServerAuth>,
 }

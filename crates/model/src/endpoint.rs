@@ -1,4 +1,4 @@
-//! Where a test goes, and how the ends of a connection are named in output.
+//! The endpoints of a test, and how output names the ends of a connection.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ pub const CID_ANY: u32 = u32::MAX;
 /// Where a client connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// A host of the internet.
+    /// A host reached by IP.
     Inet {
         /// Host name or numeric address, without the `%dev` part.
         host: String,
@@ -23,14 +23,14 @@ pub enum Endpoint {
     Hybrid {
         /// The VMM's socket file.
         path: PathBuf,
-        /// The guest's port, which the VMM is asked for.
+        /// The guest's port, sent to the VMM in `CONNECT`.
         port: u32,
     },
     /// A virtual machine on this host, through a Unix socket that its VMM has tied to one port of the guest's vsock.
     Unix {
         /// The socket file.
         path: PathBuf,
-        /// The guest's port. The VMM knows it; it is here to be named.
+        /// The guest's port. The VMM knows it; here it is for output only.
         port: u32,
     },
 }
@@ -108,7 +108,7 @@ pub enum Listen {
     Unix {
         /// The socket file.
         path: PathBuf,
-        /// The port that guests connect to. The VMM knows it; it is here to be named.
+        /// The port that guests connect to. The VMM knows it; here it is for output only.
         port: u32,
     },
 }
@@ -122,7 +122,7 @@ impl Listen {
         }
     }
 
-    /// What carries the tests, if they come over vsock.
+    /// What carries the tests, if they use vsock.
     pub fn carrier(&self) -> Option<Carrier> {
         match self {
             Self::Inet { .. } => None,

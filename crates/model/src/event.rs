@@ -1,4 +1,4 @@
-//! What a driver tells its sinks while a test runs, in the order in which it happens.
+//! The events that a driver reports to its sinks while a test runs, in order.
 //!
 //! ```text
 //! Listening? ControlConnected? TestBegan StreamOpened… CarriedBy? BuffersKept TestStarted
@@ -14,17 +14,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::{Carrier, Interval, Role, SocketName, Summary, TestConfig};
 
-/// One thing that happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A server is ready for its `test_number`-th test (from 1).
     Listening {
-        /// The port as asked for on the command line.
+        /// The port given on the command line.
         port: u32,
-        /// Counts the tests of this server.
+        /// The number of this server's next test.
         test_number: u64,
     },
-    /// A client's control connection stands.
+    /// A client's control connection is open.
     ControlConnected {
         /// MSS of the control connection in bytes.
         mss: Option<u32>,
@@ -33,11 +33,11 @@ pub enum Event {
     },
     /// The parameters were exchanged.
     TestBegan(TestBegan),
-    /// A data stream stands.
+    /// A data stream is connected.
     StreamOpened(StreamInfo),
-    /// What the streams of a vsock test really travel over.
+    /// What carries the streams of a vsock test.
     CarriedBy(Carrier),
-    /// Socket buffers of the data streams, asked for and kept.
+    /// Socket buffers of the data streams, requested and actual.
     BuffersKept(Buffers),
     /// Data may flow.
     TestStarted(TestStarted),
@@ -45,15 +45,15 @@ pub enum Event {
     Interval(Interval),
     /// The omitted period is over; times start again at 0.
     OmitFinished,
-    /// The test is over: all that was counted.
+    /// The test is over: its totals.
     Summary(Summary),
-    /// The server's own output came with its results.
+    /// The server's own output, received with its results.
     ServerOutput(ServerOutput),
-    /// Something is not as asked for, and the test goes on.
+    /// Something is not as requested, but the test continues.
     Warning(String),
     /// The test failed or was interrupted.
     Failed(Failure),
-    /// Nothing more will come of this test.
+    /// The last event of the test.
     TestFinished,
 }
 
@@ -66,7 +66,7 @@ pub struct TestBegan {
     pub at: SystemTime,
     /// The 36 characters that name the test.
     pub cookie: String,
-    /// MSS of the control connection in bytes; a server does not look and says 0.
+    /// MSS of the control connection in bytes; 0 on a server, which does not read it.
     pub control_mss: u32,
     /// The test.
     pub config: Arc<TestConfig>,
@@ -81,7 +81,7 @@ pub enum Peer {
     AcceptedFrom(SocketName),
 }
 
-/// A data stream stands.
+/// A data stream is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamInfo {
     /// The stream's id on the wire.
@@ -99,7 +99,7 @@ pub struct StreamInfo {
 /// Socket buffers in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buffers {
-    /// Asked for with `-w`; 0 when nothing was asked for.
+    /// Requested with `-w`; 0 without it.
     pub requested: u32,
     /// `SO_SNDBUF` as the kernel reports it; `SO_VM_SOCKETS_BUFFER_SIZE` of a vsock, for both ways.
     pub sndbuf: u32,
@@ -114,9 +114,9 @@ pub struct TestStarted {
     pub config: Arc<TestConfig>,
     /// Time between reports on this end; `None` reports once, at the end.
     pub interval: Option<Duration>,
-    /// Whether segmentation offload was asked for (`--gsro`); `Batching` of a summary says what was used.
+    /// Whether segmentation offload was requested (`--gsro`); `Batching` of a summary is what was used.
     pub gso: bool,
-    /// Whether receive offload was asked for.
+    /// Whether receive offload was requested.
     pub gro: bool,
 }
 
@@ -129,14 +129,14 @@ pub enum ServerOutput {
     Json(String),
 }
 
-/// How a test came to its early end.
+/// Why a test ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// Something went wrong.
     Error,
-    /// A signal asked for the end.
+    /// A signal.
     Interrupt,
-    /// The client of a server has left. iperf3 reports it without a prefix: the server did nothing wrong.
+    /// The server's client has left. iperf3 reports this without a prefix, since the server is not at fault.
     ClientLeft,
 }
 
@@ -162,7 +162,7 @@ impl Failure {
 
 /// Takes events and writes them somewhere.
 pub trait Sink: Send {
-    /// Takes one event. An error means that the output can't be written; the test itself goes on.
+    /// Takes one event. An error means that the output can't be written; the test itself continues.
     fn event(&mut self, event: &Event) -> io::Result<()>;
 
     /// What was written since the parameters were exchanged, for `--get-server-output`; `None` when this sink

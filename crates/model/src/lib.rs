@@ -43,7 +43,7 @@ pub use test::{
 };
 pub use zerocopy::{CopyMode, CopyReport, ReceiveMode, SendMode, ZeroCopy};
 
-/// The version that parsers of iperf3's output look for, and what this program is after it.
+/// The version that parsers of iperf3's output look for, followed by this program's own.
 ///
 /// It is sent on the wire as `client_version` and begins `start.version` in JSON.
 pub const VERSION: &str = concat!("3.22 (iperf-rs ", env!("CARGO_PKG_VERSION"), ")");

@@ -1,11 +1,11 @@
-//! How a system error reads: in the words of `strerror` or of the resolver, without what the standard library adds.
+//! The text of a system error, as `strerror` or the resolver has it, without the standard library's additions.
 
 use std::io;
 
-/// What the standard library puts before an error of the resolver.
+/// The standard library's prefix for errors of the resolver.
 const RESOLVER: &str = "failed to lookup address information: ";
 
-/// What it puts, with the number, behind an error of the system.
+/// Its suffix, followed by the number, for errors of the system.
 const NUMBER: &str = " (os error ";
 
 /// The reason that the system or the resolver gives.

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::Role;
 
-/// One report: every stream, sampled in the same moment.
+/// One report: every stream, sampled at the same time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interval {
     /// Since the local start of the test, or since the end of the omitted period after it.
     pub start: Duration,
     /// Same base as `start`.
     pub end: Duration,
-    /// Whether the interval lies in the omitted period.
+    /// Whether the interval is in the omitted period.
     pub omitted: bool,
     /// One element per stream, in order of creation.
     pub streams: Vec<StreamInterval>,
@@ -67,6 +67,6 @@ pub struct DatagramSample {
     pub lost: i64,
     /// Receiver: smoothed jitter in seconds (RFC 3550, section 6.4.1), now.
     pub jitter: f64,
-    /// Receiver: datagrams that came late or twice.
+    /// Receiver: datagrams that arrived late or twice.
     pub out_of_order: u64,
 }

@@ -13,7 +13,7 @@
 
 use crate::Transport;
 
-/// The number of the `index`-th stream (from 0) of a test. `file` says whether this end has `-F`.
+/// The number of the `index`-th stream (from 0) of a test. `file`: this end has `-F`.
 pub fn stream_number(is_client: bool, transport: Transport, file: bool, index: usize) -> i32 {
     let index = i32::try_from(index).unwrap_or(i32::MAX);
     let step = if file { 3 } else { 2 };

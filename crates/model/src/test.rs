@@ -1,4 +1,4 @@
-//! What both ends of a test agree on: the content of the parameter exchange, as types that cannot hold nonsense.
+//! What both ends of a test agree on: the content of the parameter exchange, as types that hold only valid values.
 
 use crate::{Role, ZeroCopy};
 
@@ -40,7 +40,7 @@ impl Transport {
         matches!(self, Self::Vsock | Self::VsockSeqpacket)
     }
 
-    /// The block size in bytes that a test has when nobody asked for one; UDP derives its own from the MSS of the
+    /// The default block size in bytes. UDP derives its own from the MSS of the
     /// control connection and falls back to this.
     pub fn default_block(self) -> u32 {
         match self {
@@ -84,7 +84,7 @@ pub enum Limit {
     Bytes(u64),
     /// After this many blocks (datagrams over UDP).
     Blocks(u64),
-    /// Never, until somebody interrupts (`-t 0`).
+    /// Never; only a signal ends it (`-t 0`).
     Endless,
 }
 
@@ -115,11 +115,11 @@ impl Limit {
 pub struct Pacing {
     /// Bits per second of payload and per stream that the sender keeps to on its own (`-b`); `None` is unlimited.
     pub rate: Option<u64>,
-    /// Blocks sent back to back before the rate is looked at (`-b rate/burst`), 1..=1000.
+    /// Blocks sent back to back before the rate is checked (`-b rate/burst`), 1..=1000.
     pub burst: Option<u16>,
     /// Bits per second and per stream that the kernel keeps to (`--fq-rate`, `SO_MAX_PACING_RATE`).
     pub fq_rate: Option<u64>,
-    /// Microseconds; travels in the parameters for old peers' timers, our own sender has no use for it.
+    /// Microseconds; sent in the parameters for old peers' timers and not used by our own sender.
     pub timer_us: u32,
 }
 
@@ -199,7 +199,7 @@ pub struct TestConfig {
 }
 
 impl TestConfig {
-    /// A test of ten seconds over one stream, as iperf3 runs when nothing is asked for.
+    /// A test of ten seconds over one stream, iperf3's default.
     pub fn new(transport: Transport) -> Self {
         Self {
             transport,
@@ -236,7 +236,7 @@ impl TestConfig {
 
     /// What this end does on its `index`-th stream (from 0, in order of creation).
     ///
-    /// Nothing on the wire says so: in a bidirectional test the first half of the streams carries the client's
+    /// This is not on the wire: in a bidirectional test the first half of the streams carries the client's
     /// data and the second half the server's.
     pub fn role_on(&self, index: usize, is_client: bool) -> Role {
         let client_sends = match self.direction {

@@ -1,4 +1,4 @@
-//! Moving bytes without copying them: what is asked for, and what was really done.
+//! Moving bytes without copying them: what was requested, and what was done.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub enum ReceiveMode {
     Splice,
 }
 
-/// How both ends of a test are asked to move their bytes.
+/// How both ends of a test should move their bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct ZeroCopy {
     /// The sending ends.
@@ -42,7 +42,7 @@ pub struct ZeroCopy {
 }
 
 impl ZeroCopy {
-    /// Whether a mode was named that neither `-Z` alone nor iperf3's `--skip-rx-copy` means.
+    /// Whether a mode was given other than those that `-Z` alone and iperf3's `--skip-rx-copy` imply.
     pub fn names_a_mode(self) -> bool {
         let Self { send, receive } = self;
         match receive {
@@ -58,7 +58,7 @@ impl ZeroCopy {
 pub enum CopyMode {
     /// A copy by `send(2)` or `recv(2)`.
     Copy,
-    /// Whatever suits the transport; only asked for, never done.
+    /// Whatever suits the transport; only requested, never reported as used.
     Auto,
     /// `sendfile(2)`.
     Sendfile,
@@ -154,15 +154,15 @@ impl TryFrom<CopyMode> for ReceiveMode {
     }
 }
 
-/// How the bytes of one stream went through one end: from the first byte of the test to the last, the omitted period
+/// How one end moved the bytes of one stream: from the first byte of the test to the last, the omitted period
 /// included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyReport {
-    /// What was asked for.
+    /// The requested mode.
     pub requested: CopyMode,
-    /// What was done at the end.
+    /// The mode in use at the end.
     pub used: CopyMode,
-    /// Why that is less than what was asked for.
+    /// Why that is not the requested mode.
     pub reason: Option<String>,
     /// System calls that moved bytes.
     pub calls: u64,
@@ -172,7 +172,7 @@ pub struct CopyReport {
     pub bytes_copied: u64,
     /// Calls that mapped something.
     pub mappings: u64,
-    /// Sends whose completion came (`MSG_ZEROCOPY`).
+    /// Sends whose completion was received (`MSG_ZEROCOPY`).
     pub completions: u64,
     /// Those of them that the kernel copied after all.
     pub completions_copied: u64,
@@ -181,7 +181,7 @@ pub struct CopyReport {
 }
 
 impl CopyReport {
-    /// All bytes that went through.
+    /// All bytes moved.
     pub fn bytes(&self) -> u64 {
         self.bytes_not_copied.saturating_add(self.bytes_copied)
     }
@@ -203,8 +203,8 @@ impl CopyReport {
         (bytes > 0).then(|| self.cpu.as_secs_f64() / (bytes as f64 / 1e9))
     }
 
-    /// Whether less was done than asked for: another mode, or more than a twentieth of the bytes copied. So much may
-    /// be: the last bytes of a stream seldom fill a page.
+    /// Whether less was done than requested: another mode, or more than a twentieth of the bytes copied. That much is
+    /// tolerated, since the last bytes of a stream seldom fill a page.
     pub fn falls_short(&self) -> bool {
         const ALLOWED: f64 = 0.05;
         if self.requested == CopyMode::Copy {
@@ -217,8 +217,8 @@ impl CopyReport {
         other || self.used == CopyMode::Copy || copied
     }
 
-    /// Two streams as one. What differs between them is what the worse of the two says, and a reason of either stays:
-    /// one stream that fell back is what a reader of the sum should see.
+    /// Merges two streams. Where they differ, the worse one counts, and the reason of either is kept: the sum should
+    /// show that a stream fell back.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         let rank = |report: &Self| (report.used == CopyMode::Copy, report.falls_short());

@@ -1,34 +1,34 @@
-//! Signs of life: while data flows, the control connection is silent for as long as the test lasts, and a peer that has
-//! been stopped, or whose machine has, looks just like one that is content.
+//! Heartbeats. While data flows, the control connection is silent, so a peer that has been stopped, or whose machine
+//! has, cannot be told from a healthy one.
 //!
-//! Two ends of this program agree to send a byte now and then ([`SIGN`]). The end that hears nothing gives the test up.
+//! Two ends of this program agree to send a byte at intervals ([`SIGN`]). An end that reads nothing ends the test.
 
 use std::time::{Duration, Instant};
 
-/// The byte. iperf3 has no such state, and never gets it.
+/// The heartbeat's byte. iperf3 has no such state and never gets it.
 pub const SIGN: u8 = 65;
 
-/// Time between two signs.
+/// Time between two heartbeats.
 pub const PERIOD: Duration = Duration::from_secs(5);
 
-/// How long a peer that gives signs may be silent.
+/// How long a peer that sends heartbeats may be silent.
 pub const SILENCE: Duration = Duration::from_secs(40);
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// A sign of this end.
+    /// This end's heartbeat.
     Sign,
-    /// The end: the peer is silent.
+    /// The end of the test: the peer is silent.
     End,
 }
 
-/// The signs of one test.
+/// The heartbeats of one test.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Alive {
-    /// When this end gives its next sign.
+    /// When this end sends its next heartbeat.
     next: Instant,
-    /// When the peer was last heard.
+    /// When something last arrived from the peer.
     heard: Instant,
 }
 
@@ -41,18 +41,18 @@ impl Alive {
         }
     }
 
-    /// Something came from the peer.
+    /// Something arrived from the peer.
     pub(crate) fn hear(&mut self, now: Instant) {
         self.heard = now;
     }
 
-    /// When to look.
+    /// When to poll.
     pub(crate) fn deadline(&self) -> Instant {
         self.next.min(self.heard + SILENCE)
     }
 
-    /// What is due at `now`. An end that was stopped itself finds that it has given no sign either: what the peer has
-    /// sent since waits in its socket, and gets a second chance to be read.
+    /// What is due at `now`. An end that was itself stopped notices that its own heartbeat is overdue too: it gets
+    /// another chance to read what the peer has sent meanwhile.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Due> {
         let was_away = now.saturating_duration_since(self.next) >= PERIOD;
         if was_away {
@@ -73,7 +73,7 @@ impl Alive {
 mod tests {
     use super::*;
 
-    /// Polls each second, and says when the first sign and the end came.
+    /// Polls each second; returns when the first heartbeat and the end were due.
     fn follow(hear_until: u64) -> (u64, u64) {
         let start = Instant::now();
         let mut alive = Alive::new(start);

@@ -5,9 +5,9 @@
 //!      wait            wait         driver     wait      wait     driver     wait      driver     wait       wait     driver
 //! ```
 //!
-//! Before `CREATE_STREAMS` a server of this program may say which extensions it grants.
+//! Before `CREATE_STREAMS` a server of this program may report which extensions it grants.
 //!
-//! A server may break off in any phase but the last, with one byte or with an error code behind it.
+//! A server may abort in any phase but the last, with one byte or with an error code after it.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const ERROR_CODE_WAIT: Duration = Duration::from_secs(2);
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// The server asked for the parameters, and they are on their way. Nothing needs to be done.
+    /// The server asked for the parameters, and they are queued. Nothing needs to be done.
     ParamsSent,
     /// The server is this program, and grants this.
     Granted(Box<Granted>),
@@ -39,7 +39,7 @@ pub enum Action {
     CollectResults,
     /// The server's results; show them, then call [`Client::finish`].
     ShowResults(Box<Results>),
-    /// The test failed. What the server must be told is on its way already.
+    /// The test failed. The message to the server is queued already.
     Fail(Failure),
 }
 
@@ -49,7 +49,7 @@ pub enum Failure {
     /// The server runs another test.
     #[error("{}", Code::BUSY)]
     Busy,
-    /// The server was told to stop.
+    /// A signal stopped the server.
     #[error("{}", Code::SERVER_TERMINATED)]
     ServerTerminated,
     /// The server refused or aborted the test.
@@ -59,13 +59,13 @@ pub enum Failure {
         code: Code,
         /// The system error behind it, or 0.
         errno: i32,
-        /// What a server of this program says about it.
+        /// The explanation of a server of this program.
         explanation: Option<String>,
     },
     /// The control connection ended while a state was due.
     #[error("{}", Code::CONTROL_CLOSED)]
     ControlClosed,
-    /// The server's results did not come whole or can't be read.
+    /// The server's results are incomplete or can't be read.
     #[error("{text}: {0}", text = Code::RECV_RESULTS)]
     ResultsUnreadable(String),
     /// What the server grants can't be read.
@@ -77,18 +77,18 @@ pub enum Failure {
     /// A state at a time at which it makes no sense.
     #[error("received an unexpected control message: {state} {phase}")]
     Unexpected {
-        /// What came.
+        /// What arrived.
         state: State,
         /// What this end was doing.
         phase: &'static str,
     },
-    /// The server gives no sign of life any more.
+    /// The server sends no heartbeats any more.
     #[error("the server has given no sign of life for {} s", alive::SILENCE.as_secs())]
     Silent,
     /// The server fell silent.
     #[error("timed out {waiting_for}")]
     TimedOut {
-        /// What did not come.
+        /// What did not arrive.
         waiting_for: &'static str,
         /// The code that iperf3 has for it.
         code: Code,
@@ -136,7 +136,7 @@ pub struct Client {
     deadlines: Deadlines,
     /// Whether the server is this program and grants extensions.
     extended: bool,
-    /// Whether both ends give signs of life, and those of the running test.
+    /// Whether both ends send heartbeats, and those of the running test.
     lively: bool,
     alive: Option<Alive>,
 }
@@ -144,11 +144,11 @@ pub struct Client {
 #[derive(Debug)]
 enum Phase {
     ParamExchange,
-    /// Before `CREATE_STREAMS`, what the server grants may come, once.
+    /// Before `CREATE_STREAMS`, the server's grants may arrive, once.
     CreateStreams {
         may_grant: bool,
     },
-    /// What the server grants is on its way.
+    /// The server's grants are arriving.
     Extensions(FrameReader),
     /// The driver opens streams.
     Opening(EarlyStart),
@@ -163,9 +163,9 @@ enum Phase {
     Display(Box<Results>),
     /// The driver shows the results.
     Shown,
-    /// `SERVER_ERROR` came; its code follows, or not.
+    /// `SERVER_ERROR` arrived; its code may follow.
     ErrorCode(Vec<u8>),
-    /// The code came; what an extended server says about it follows.
+    /// The code arrived; an extended server's explanation follows.
     Explanation(Code, i32, FrameReader),
     Closed,
 }
@@ -280,7 +280,7 @@ impl Client {
         }
     }
 
-    /// Changes what will be asked for, which may depend on the connection. It counts until the server asks.
+    /// Changes the parameters, which may depend on the connection. Has an effect until the server asks for them.
     pub fn set_params(&mut self, params: Params) {
         self.params = params;
     }
@@ -290,7 +290,7 @@ impl Client {
         self.phase.name()
     }
 
-    /// Whether the conversation is over on this end.
+    /// Whether the session is over on this end.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }
@@ -397,7 +397,7 @@ impl Client {
         )
     }
 
-    /// All data streams stand.
+    /// All data streams are open.
     pub fn streams_opened(&mut self, now: Instant) {
         let Phase::Opening(early) = self.phase else {
             return;
@@ -411,7 +411,7 @@ impl Client {
         }
     }
 
-    /// The test is over. `TEST_END` goes out; the server answers when it has stopped counting.
+    /// The test is over. Sends `TEST_END`; the server answers when it has stopped counting.
     pub fn end_test(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Test | Phase::Running) {
             self.link.send_state(State::TestEnd);
@@ -446,12 +446,12 @@ impl Client {
         plausible_results(streams, seconds.map(|seconds| seconds.saturating_add(omit)))
     }
 
-    /// Everything is shown: says goodbye.
+    /// Everything is shown: sends `IPERF_DONE`.
     pub fn finish(&mut self) {
         self.close_with(Some(State::IperfDone));
     }
 
-    /// A signal ended this client: tells the server so.
+    /// A signal ended this client: notifies the server.
     pub fn terminate(&mut self) {
         self.close_with(Some(State::ClientTerminate));
     }
@@ -546,7 +546,7 @@ impl Client {
         }
     }
 
-    /// As much of the error code came as ever will. 3.19 and before send no system error with a failed login.
+    /// No more of the error code will arrive. 3.19 and before send no system error with a failed login.
     fn on_error_code(&mut self) {
         let Phase::ErrorCode(bytes) = &self.phase else {
             return;
@@ -579,7 +579,7 @@ impl Client {
         self.link.wait(now, self.deadlines.handshake);
     }
 
-    /// iperf3 says goodbye after every failure but those that the server pronounced.
+    /// iperf3 sends `IPERF_DONE` after every failure except those that the server reported.
     fn fail(&mut self, failure: Failure) {
         let pronounced = matches!(failure, Failure::Busy | Failure::ServerError { .. });
         self.link.act(Action::Fail(failure));
@@ -599,7 +599,7 @@ impl Client {
     }
 }
 
-/// Whether a byte where results are due is a state that breaks off.
+/// Whether a byte where results are due is a state that aborts.
 fn breaks_off(byte: u8) -> bool {
     matches!(
         State::from_byte(byte),

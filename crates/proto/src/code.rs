@@ -5,16 +5,16 @@ use std::io;
 
 use iperf_model::reason;
 
-/// An iperf3 error code. Codes of other versions and programs are kept as they come.
+/// An iperf3 error code. Codes of other versions and programs are kept as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Code(pub i32);
 
 /// Whether a system error explains a code further.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cause {
-    /// The text says it all.
+    /// The text is complete.
     Own,
-    /// The operating system refused something, and its reason belongs behind the text.
+    /// The operating system refused something, and its reason is appended to the text.
     System,
 }
 
@@ -158,7 +158,7 @@ impl Code {
         self.lookup().map_or("unknown error", |(_, text)| text)
     }
 
-    /// The message with the system's reason behind it, where the code is about something that the system refused.
+    /// The message, with the system's reason appended if the code is about something that the system refused.
     /// No reason is known when `errno` is 0.
     pub fn with_errno(self, errno: i32) -> String {
         let explains = self.lookup().is_none_or(|(cause, _)| cause == System);
@@ -170,7 +170,7 @@ impl Code {
 }
 
 impl Code {
-    /// The message with what an operation's error says, in the words of `strerror` or of the resolver.
+    /// The message with an operation's error appended, in the words of `strerror` or of the resolver.
     pub fn with_error(self, error: &io::Error) -> String {
         if let Some(errno) = error.raw_os_error() {
             return self.with_errno(errno);
@@ -188,8 +188,8 @@ impl fmt::Display for Code {
     }
 }
 
-/// What the system says about an error number. The number may come from a peer, so only such a one is looked up that
-/// a kernel can return (Linux: `MAX_ERRNO`, include/linux/err.h).
+/// The system's text for an error number. The number may come from a peer, so only numbers that a kernel can return are
+/// looked up (Linux: `MAX_ERRNO`, include/linux/err.h).
 fn system_message(errno: i32) -> String {
     if !(1..=4095).contains(&errno) {
         return format!("Unknown error {errno}");

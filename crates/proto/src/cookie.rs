@@ -7,7 +7,7 @@ use crate::shown;
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// The 37 bytes that tell one test's connections from another's.
+/// The 37 bytes that identify the connections of one test.
 ///
 /// Two cookies are equal when their bytes up to the first NUL are: that is all that servers compare. The alphabet
 /// of a peer's cookie is not checked, as servers never did.
@@ -27,7 +27,7 @@ impl Cookie {
         Self(bytes)
     }
 
-    /// Takes what a peer sent.
+    /// The cookie that a peer sent.
     pub fn from_wire(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }

@@ -1,4 +1,4 @@
-//! How one end tells the other how its bytes went through: the member `zerocopy` of a stream's results, our own.
+//! How one end reports to the other how it moved its bytes: our own member `zerocopy` of a stream's results.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) fn to_json(report: &CopyReport) -> Value {
     json
 }
 
-/// A report whose modes this program does not know is none: nothing can be said about it.
+/// A report with modes that this program does not know counts as no report.
 pub(crate) fn parse(fields: &Fields<'_>) -> Option<CopyReport> {
     let mode = |key| CopyMode::from_name(&fields.string(key)?);
     let count = |key| {
@@ -55,7 +55,7 @@ pub(crate) fn parse(fields: &Fields<'_>) -> Option<CopyReport> {
     })
 }
 
-/// What the first versions of this program call a count.
+/// The name of a count in the first versions of this program.
 fn old_name(key: &str) -> Option<&'static str> {
     match key {
         "bytes_not_copied" => Some("uncopied"),

@@ -1,18 +1,18 @@
-//! What two ends of this program can do and iperf3 can't, and how they find out about each other.
+//! What two ends of this program can do and iperf3 can't, and how they detect each other.
 //!
-//! A client puts what it wants under `extensions` in its parameters, where iperf3 looks at nothing it does not know. A
-//! server of this program answers, before `CREATE_STREAMS`, with the byte [`State::Extensions`](crate::State::Extensions)
-//! and a message of its own: what of it it grants. A server that sends `CREATE_STREAMS` without that is another program.
+//! A client puts its requests under `extensions` in its parameters, a key that iperf3 ignores. A server of this program
+//! answers, before `CREATE_STREAMS`, with the byte [`State::Extensions`](crate::State::Extensions) and a message: what
+//! it grants. A server that sends `CREATE_STREAMS` without it is another program.
 //!
 //! ```text
 //! client ── {"tcp":true,…,"extensions":{"zerocopy":{"send":"auto","receive":"mmap"},"verify":true}} ──► server
 //! client ◄── 64, {"version":"3.22 (iperf-rs …)","verify":true}, CREATE_STREAMS ─────────────────────── server
 //! ```
 //!
-//! A server that must abort such a test sends, behind the error code, what it has to say about it: `{"error":…}`.
+//! A server that must abort such a test sends an explanation after the error code: `{"error":…}`.
 //!
-//! Who asks for nothing special sends exactly what iperf3 would; the server knows a client of this program by its
-//! `client_version`, and grants it what needs no asking.
+//! A client without requests sends exactly what iperf3 would. The server recognises a client of this program by its
+//! `client_version`, and grants what needs no request.
 
 use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, Transport, VERSION, ZeroCopy};
 use serde_json::{Map, Value, json};
@@ -92,7 +92,7 @@ impl Extensions {
         }
     }
 
-    /// The modes that are asked for, where `plain` is what iperf3's own parameters say.
+    /// The requested modes, where `plain` is what iperf3's own parameters say.
     pub(crate) fn modes(&self, plain: ZeroCopy) -> Result<ZeroCopy, Code> {
         Ok(ZeroCopy {
             send: mode(self.send.as_deref(), plain.send)?,
@@ -135,18 +135,17 @@ pub struct Granted {
     pub verify: bool,
     /// The port on which it waits for data streams that are `SOCK_SEQPACKET` sockets.
     pub seqpacket: Option<u32>,
-    /// It gives signs of life, and wants them ([`crate::alive`]).
+    /// It sends heartbeats, and expects them ([`crate::alive`]).
     pub alive: bool,
-    /// It opens UDP streams for hellos that carry the cookie ([`crate::udp::named_hello`]), and answers those that come
-    /// again.
+    /// It opens UDP streams for hellos that carry the cookie ([`crate::udp::named_hello`]), and answers repeated ones.
     pub hello: bool,
     /// It counts what the client counts.
     pub exact: bool,
 }
 
 impl Granted {
-    /// This program grants whatever the test asks for and it can do; `file` says whether its end reads or writes one. The
-    /// port of `seqpacket` is left to be filled in.
+    /// This program grants everything that the test requests and that it supports; `file`: its end reads or writes one.
+    /// The caller fills in the port of `seqpacket`.
     pub fn for_test(test: &TestConfig, file: bool) -> Self {
         let looks = matches!(test.zerocopy.receive, ReceiveMode::Copy | ReceiveMode::Mmap);
         Self {
@@ -196,7 +195,7 @@ impl Granted {
 /// The most characters of an explanation.
 const MAX_EXPLANATION: usize = 1000;
 
-/// What an aborting server has to say besides its error code, for a client that was granted extensions.
+/// The explanation that an aborting server adds to its error code, for a client that was granted extensions.
 pub(crate) fn explain(text: &str) -> String {
     let text: String = text.chars().take(MAX_EXPLANATION).collect();
     json!({ "error": text }).to_string()

@@ -1,22 +1,22 @@
-//! How JSON travels on the control connection: a 32-bit big-endian length, then exactly that many bytes.
+//! The framing of JSON on the control connection: a 32-bit big-endian length, then exactly that many bytes.
 
 use thiserror::Error;
 
 /// The most bytes of parameters that a server takes, as iperf3 does.
 pub const MAX_PARAMS: usize = 8192;
-/// The most bytes of results without anybody's output in them. 256 streams take about 40 KiB.
+/// The most bytes of results without a server's output. 256 streams take about 40 KiB.
 pub const MAX_RESULTS: usize = 1 << 20;
 /// The most bytes of results that carry a server's output.
 pub const MAX_RESULTS_WITH_OUTPUT: usize = 64 << 20;
 
-/// The most bytes of results with a server's output that are plausible for a test of so many streams and seconds, if it
-/// ends by time: a server reports ten times a second at most.
+/// The most bytes of results with a server's output that are plausible for a test with this number of streams and
+/// seconds, if it ends by time: a server reports at most ten times a second.
 pub fn plausible_results(streams: u64, seconds: Option<u64>) -> usize {
     const ROW: u64 = 600;
     let Some(seconds) = seconds else {
         return MAX_RESULTS_WITH_OUTPUT;
     };
-    // A server goes on for a while when its client does not end the test.
+    // A server continues for a while if its client does not end the test.
     let rows = seconds
         .saturating_add(60)
         .saturating_mul(10)
@@ -47,7 +47,7 @@ pub enum FrameError {
 
 /// Puts the length before a text.
 pub fn frame(text: &str) -> Vec<u8> {
-    // Nothing of this program comes near 4 GiB; a text that does would be refused by the peer, not misread.
+    // No message of this program is near 4 GiB; the peer would refuse one that is, not misread it.
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     let mut bytes = Vec::with_capacity(PREFIX + text.len());
     bytes.extend_from_slice(&length.to_be_bytes());
@@ -57,11 +57,11 @@ pub fn frame(text: &str) -> Vec<u8> {
 
 /// Collects one message from pieces of any size.
 ///
-/// Memory grows with the bytes that came, never with the length that was announced.
+/// Memory grows with the bytes received, never with the announced length.
 #[derive(Clone, Debug)]
 pub struct FrameReader {
     limit: usize,
-    /// Length and message, as far as they came.
+    /// Length and message, as far as received.
     bytes: Vec<u8>,
 }
 
@@ -88,7 +88,7 @@ impl FrameReader {
         Ok(Some(message))
     }
 
-    /// Whether nothing of the message came yet.
+    /// Whether nothing of the message has arrived yet.
     pub fn is_untouched(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -107,7 +107,7 @@ impl FrameReader {
         }
     }
 
-    /// Moves bytes from `input` until `goal` are here.
+    /// Moves bytes from `input` until `goal` bytes are collected.
     fn take(&mut self, goal: usize, input: &mut &[u8]) {
         let missing = goal.saturating_sub(self.bytes.len());
         let (taken, rest) = input.split_at(missing.min(input.len()));

@@ -20,18 +20,18 @@ use crate::shown;
 /// Why a JSON message can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
-    /// It is no JSON.
+    /// It is not JSON.
     #[error("malformed JSON: {0}")]
     Syntax(String),
-    /// A member that is always there is not.
+    /// A required member is missing.
     #[error("no \"{0}\"")]
     Missing(&'static str),
-    /// Of the two counters of the omitted period only one is there.
+    /// Only one of the two counters of the omitted period is present.
     #[error("omitted_errors and omitted_packets come only together")]
     HalfOmitted,
 }
 
-/// The text of a message. What is no UTF-8 is replaced: it can only be in free text.
+/// The text of a message. Invalid UTF-8 is replaced: it can only be in free text.
 pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
@@ -43,7 +43,7 @@ pub(crate) struct Fields<'a>(Vec<(String, &'a RawValue)>);
 impl<'a> Fields<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, ParseError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        // No check for the end of the text: the rest of it does not matter.
+        // The rest of the text does not matter and is not checked.
         Self::deserialize(&mut serde_json::Deserializer::from_str(text))
             // It may quote the text.
             .map_err(|e| ParseError::Syntax(shown::line(&e.to_string())))

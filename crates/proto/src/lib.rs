@@ -1,8 +1,8 @@
 //! The iperf3 wire protocol without I/O, clock or sockets.
 //!
-//! Two machines, [`Client`] and [`Server`], each hold one control connection's conversation. A driver owns the
-//! socket and the clock: it feeds a machine with bytes, ends of stream and passed deadlines, and asks what to
-//! send, what to do and when to come back. Time is always an argument.
+//! Two state machines, [`Client`] and [`Server`], each run the protocol of one control connection. A driver owns the
+//! socket and the clock: it feeds a machine bytes, ends of stream and expired deadlines, and polls what to send, what
+//! to do and when to call again. Time is always an argument.
 //!
 //! ```text
 //!            handle_input, handle_eof, handle_timeout           commands (streams_opened, end_test, …)
@@ -12,7 +12,7 @@
 //!                                             poll_action
 //! ```
 //!
-//! The conversation, which is the same for every transport and direction:
+//! The sequence, which is the same for every transport and direction:
 //!
 //! ```text
 //! client                                   server

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 use crate::framing::frame;
 use crate::{Code, State};
 
-/// How long a machine waits for its peer.
+/// How long a state machine waits for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// For each step up to the start of the test. On a server: for the parameters.
     pub handshake: Duration,
     /// For each step of the exchange of results.
     pub results: Duration,
-    /// On a server: for `IPERF_DONE`, once everything else is said.
+    /// On a server: for `IPERF_DONE`, once everything else is done.
     pub goodbye: Duration,
 }
 
 impl Deadlines {
-    /// A client is patient, for its server may be busy with an earlier client.
+    /// A client is patient, since its server may be busy with an earlier client.
     pub const fn client() -> Self {
         Self {
             handshake: Duration::from_secs(30),
@@ -27,7 +27,7 @@ impl Deadlines {
         }
     }
 
-    /// A server has others to serve.
+    /// A server has other clients to serve.
     pub const fn server() -> Self {
         Self {
             handshake: Duration::from_secs(4),
@@ -82,7 +82,7 @@ impl<A> Link<A> {
         self.actions.push_back(action);
     }
 
-    /// Waits from `now` on; for ever if the end is out of the clock's range.
+    /// Waits from `now` on; forever if the end is out of the clock's range.
     pub(crate) fn wait(&mut self, now: Instant, time: Duration) {
         self.deadline = now.checked_add(time);
     }

@@ -1,7 +1,7 @@
-//! The parameters: the client's description of the test, which the server can only take or refuse.
+//! The parameters: the client's description of the test, which the server can only accept or refuse.
 //!
-//! [`Params`] holds what stands in the JSON, nonsense included; [`Params::to_test`] is the one gate through which it
-//! becomes a [`TestConfig`], with the range checks of a 3.22 server.
+//! [`Params`] holds the content of the JSON, valid or not; [`Params::to_test`] is the only way from there to a
+//! [`TestConfig`], with the range checks of a 3.22 server.
 
 use std::ops::RangeInclusive;
 
@@ -92,14 +92,14 @@ pub struct Params {
     pub authtoken: Option<String>,
     /// 1: the receiver lets the kernel drop the data.
     pub skip_rx_copy: Option<i64>,
-    /// What only two ends of this program can do. Our own key: iperf3 looks past it.
+    /// What only two ends of this program can do. Our own key: iperf3 ignores it.
     pub extensions: Option<Extensions>,
     /// What the client calls itself. What is sent is always this program's own version.
     pub client_version: Option<String>,
 }
 
 impl Params {
-    /// The parameters that ask for a test.
+    /// The parameters that request a test.
     pub fn from_test(test: &TestConfig) -> Self {
         let flag = |on: bool| on.then_some(1);
         let size = |bytes: u32| (bytes > 0).then_some(i64::from(bytes));
@@ -148,7 +148,7 @@ impl Params {
         params
     }
 
-    /// UDP clients since 3.21 describe their offload buffers even when they ask for none.
+    /// UDP clients since 3.21 describe their offload buffers even if they request no offload.
     fn ask_for_offload(&mut self, test: &TestConfig) {
         let on = test.udp.gsro;
         let largest = i64::from(udp::MAX_DATAGRAM);
@@ -160,7 +160,7 @@ impl Params {
         self.gro_bf_size = Some(largest);
     }
 
-    /// Reads the JSON of a client, as leniently as 3.22 does. Any JSON is good: `{}` asks for iperf3's default test.
+    /// Reads the JSON of a client, as leniently as 3.22 does. Any JSON is valid: `{}` requests iperf3's default test.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let text = text(bytes);
         let fields = Fields::parse(&text)?;
@@ -209,7 +209,7 @@ impl Params {
 
     /// The JSON for the server: compact, in the order of 3.22.
     ///
-    /// A flag that is off is not written at all, as servers look no further than at its presence.
+    /// A flag that is off is not written at all, since servers check only its presence.
     pub fn to_json(&self) -> String {
         let mut json = Members::default();
         json.flag(transport_key(self.transport), true);
@@ -255,7 +255,7 @@ impl Params {
         Value::Object(json.0).to_string()
     }
 
-    /// The test that is asked for, if every value is in its range. Otherwise the error code of the last value that is
+    /// The requested test, if every value is in its range. Otherwise the error code of the last value that is
     /// not, as a 3.22 server answers.
     pub fn to_test(&self) -> Result<TestConfig, Code> {
         let mut test = TestConfig::new(self.transport.unwrap_or(Transport::Tcp));
@@ -273,7 +273,7 @@ impl Params {
         let streams = check(self.parallel, 1..=128, Code::STREAMS);
         let window = check(self.window, 0..=536_870_912, Code::BUFFER_SIZE);
         let block = if udp {
-            // Nothing but the client's own choice makes a datagram size.
+            // Only the client chooses the datagram size; there is no default.
             check(
                 Some(self.len.unwrap_or(0)),
                 udp::BLOCK_SIZES,
@@ -341,8 +341,8 @@ impl Params {
         Ok(test)
     }
 
-    /// Whether the client is this program, of whatever version: then it takes a server's word about extensions even if it
-    /// asked for none.
+    /// Whether the client is this program, of any version: then it accepts a server's grants even if it requested no
+    /// extensions.
     pub fn is_ours(&self) -> bool {
         let version = self.client_version.as_deref();
         self.extensions.is_some() || version.is_some_and(|text| text.contains("(iperf-rs "))
@@ -413,7 +413,7 @@ struct Checks {
 }
 
 impl Checks {
-    /// Gives the value back if it is there and in its range.
+    /// Returns the value if it is present and in its range.
     fn run(&mut self, value: Option<i64>, range: RangeInclusive<i64>, code: Code) -> Option<i64> {
         let value = value?;
         if range.contains(&value) {

@@ -1,4 +1,4 @@
-//! The results: what one end counted, told to the other after the test. The client's come first.
+//! The results: what one end counted, sent to the other after the test. The client sends first.
 
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ pub struct Results {
     pub sender_has_retransmits: i64,
     /// Congestion control of the last data socket, for TCP.
     pub congestion_used: Option<String>,
-    /// What a server printed, for a client that asked for it.
+    /// What a server printed, for a client that requested it.
     pub server_output: Option<ServerOutput>,
     /// The streams in their order of creation.
     pub streams: Vec<StreamResult>,
@@ -40,17 +40,17 @@ pub struct StreamResult {
     pub jitter: f64,
     /// Datagrams lost, with the omitted period.
     pub errors: i64,
-    /// Datagrams lost in the omitted period; peers before 3.14 do not say.
+    /// Datagrams lost in the omitted period; peers before 3.14 do not report it.
     pub omitted_errors: Option<i64>,
     /// Datagrams sent or the highest sequence number, with the omitted period.
     pub packets: i64,
-    /// `packets` at the end of the omitted period; peers before 3.14 do not say.
+    /// `packets` at the end of the omitted period; peers before 3.14 do not report it.
     pub omitted_packets: Option<i64>,
-    /// Datagrams that found no room in the receiver's socket. Our own key: iperf3 does not say.
+    /// Datagrams dropped because the receiver's socket was full. Our own key.
     pub socket_drops: Option<i64>,
-    /// Datagrams that came late or twice. Our own key.
+    /// Datagrams that arrived late or twice. Our own key.
     pub out_of_order: Option<i64>,
-    /// How the bytes went through. Our own key, only there in tests that ask for zero-copy.
+    /// How the bytes were moved. Our own key, only in tests that request zero-copy.
     pub copies: Option<CopyReport>,
     /// Seconds; 0 from every real peer.
     pub start_time: Option<f64>,
@@ -59,7 +59,7 @@ pub struct StreamResult {
 }
 
 impl Results {
-    /// What this end tells its peer.
+    /// The results that this end sends to its peer.
     pub fn from_totals(
         totals: &RunTotals,
         test: &TestConfig,
@@ -71,7 +71,7 @@ impl Results {
             Some(_) => senders.any(counts_retransmits).into(),
         };
         let congestion = totals.congestion.clone();
-        // Real ends tell times in whole microseconds.
+        // Real peers send times in whole microseconds.
         let micros = u64::try_from(totals.duration.as_micros()).unwrap_or(u64::MAX);
         let end_time = micros as f64 / 1e6;
         let zero_copy = test.zerocopy != ZeroCopy::default();

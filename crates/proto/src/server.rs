@@ -5,7 +5,7 @@
 //!  wait      driver      driver    wait    driver    wait      driver     wait
 //! ```
 //!
-//! A client may break off in any phase; so may the driver, with an error code for the client.
+//! A client may abort in any phase; so may the driver, with an error code for the client.
 
 use std::time::Instant;
 
@@ -26,29 +26,29 @@ pub enum Action {
     EndTest,
     /// The client's results: call [`Server::send_results`].
     PeerResults(Box<Results>),
-    /// `IPERF_DONE`: the client says goodbye. Before its results it does so because it failed.
+    /// `IPERF_DONE`: the client leaves. Before its results, it leaves because it failed.
     Done,
     /// `CLIENT_TERMINATE`: a signal ended the client.
     ClientTerminated,
-    /// The test failed. What the client must be told is on its way already.
+    /// The test failed. The message to the client is queued already.
     Fail(Failure),
 }
 
 /// Why a test failed. The messages are those by which users know iperf3's errors.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// The parameters did not come whole or can't be read.
+    /// The parameters are incomplete or can't be read.
     #[error("{code}: {detail}")]
     BadParams {
-        /// The code that the client is told.
+        /// The code sent to the client.
         code: Code,
         /// What is wrong.
         detail: String,
     },
-    /// The client's results did not come whole or can't be read.
+    /// The client's results are incomplete or can't be read.
     #[error("{text}: {0}", text = Code::RECV_RESULTS)]
     ResultsUnreadable(String),
-    /// The control connection ended without a goodbye.
+    /// The control connection ended without `IPERF_DONE`.
     #[error("the client has unexpectedly closed the connection")]
     ClientClosed,
     /// A byte that is no state.
@@ -57,18 +57,18 @@ pub enum Failure {
     /// A state at a time at which it makes no sense.
     #[error("received an unexpected control message: {state} {phase}")]
     Unexpected {
-        /// What came.
+        /// What arrived.
         state: State,
         /// What this end was doing.
         phase: &'static str,
     },
-    /// The client gives no sign of life any more.
+    /// The client sends no heartbeats any more.
     #[error("the client has given no sign of life for {} s", alive::SILENCE.as_secs())]
     Silent,
     /// The client fell silent.
     #[error("timed out {waiting_for}")]
     TimedOut {
-        /// What did not come.
+        /// What did not arrive.
         waiting_for: &'static str,
     },
 }
@@ -103,7 +103,7 @@ pub struct Server {
     deadlines: Deadlines,
     /// Whether the client was granted extensions.
     extended: bool,
-    /// Whether both ends give signs of life, and those of the running test.
+    /// Whether both ends send heartbeats, and those of the running test.
     lively: bool,
     alive: Option<Alive>,
 }
@@ -111,7 +111,7 @@ pub struct Server {
 #[derive(Debug)]
 enum Phase {
     Params(FrameReader),
-    /// The driver looks at the parameters.
+    /// The driver checks the parameters.
     Deciding,
     /// The driver accepts data streams.
     Opening,
@@ -149,7 +149,7 @@ impl Phase {
             (Self::Closed, _) => Answer::Ignore,
             (_, State::IperfDone) => Answer::Done,
             (_, State::ClientTerminate) => Answer::ClientTerminated,
-            // Real servers take it and do nothing.
+            // Real servers accept it and do nothing.
             (_, State::TestStart) => Answer::Ignore,
             (_, State::Unknown(value)) => Answer::Unknown(value),
             (Self::Test, State::TestEnd) => Answer::EndTest,
@@ -193,7 +193,7 @@ impl Server {
         self.phase.name()
     }
 
-    /// Whether the conversation is over on this end.
+    /// Whether the session is over on this end.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }
@@ -228,7 +228,7 @@ impl Server {
         let short = || "the message ended early".to_owned();
         match &self.phase {
             Phase::Closed => {}
-            // The client may still read, so it is told.
+            // The client may still read, so it gets the code.
             Phase::Params(reader) if !reader.is_untouched() => self.bad_params(short()),
             Phase::Results(reader) if !reader.is_untouched() => {
                 self.fail(Failure::ResultsUnreadable(short()), true);
@@ -251,7 +251,7 @@ impl Server {
         let code = match self.phase {
             Phase::Params(_) => Some(Code::RECV_PARAMS),
             Phase::Results(_) => Some(Code::RECV_RESULTS),
-            // Everything is said, and the client's silence harms nobody.
+            // Everything has been sent, so the client's silence does no harm.
             _ => None,
         };
         if let Some(code) = code {
@@ -276,8 +276,8 @@ impl Server {
         [self.link.deadline(), alive].into_iter().flatten().min()
     }
 
-    /// The parameters are fine and data streams can be accepted: tells the client to open them. A client that asked for
-    /// extensions learns first which it is granted.
+    /// The parameters are accepted: asks the client to open the data streams. A client that requested extensions first
+    /// gets those that are granted.
     pub fn accept(&mut self, granted: Option<&Granted>, _now: Instant) {
         if matches!(self.phase, Phase::Deciding) {
             self.extended = granted.is_some();
@@ -309,7 +309,7 @@ impl Server {
         self.close_with(State::AccessDenied);
     }
 
-    /// All data streams stand: starts the test.
+    /// All data streams are open: starts the test.
     pub fn streams_ready(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Opening) {
             self.link.send_state(State::TestStart);
@@ -319,7 +319,7 @@ impl Server {
         }
     }
 
-    /// Nothing is counted any more: asks for the client's results.
+    /// Counting has stopped: asks for the client's results.
     pub fn exchange_results(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Ended) {
             self.link.send_state(State::ExchangeResults);
@@ -338,7 +338,7 @@ impl Server {
         }
     }
 
-    /// A signal ended this server: tells the client so.
+    /// A signal ended this server: notifies the client.
     pub fn terminate(&mut self) {
         self.close_with(State::ServerTerminate);
     }
@@ -424,7 +424,7 @@ impl Server {
     }
 }
 
-/// Whether a byte where results are due is a state that breaks off.
+/// Whether a byte where results are due is a state that aborts.
 fn breaks_off(byte: u8) -> bool {
     matches!(
         State::from_byte(byte),

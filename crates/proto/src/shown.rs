@@ -1,7 +1,7 @@
-//! A peer's text as this end may show it: in a terminal, in a log, in a document.
+//! A peer's text, made safe to show in a terminal, a log or a document.
 //!
-//! Text from the wire passes through here where it is read, so that nothing behind has to think of it. Characters that
-//! a terminal obeys, that begin a new line, or that turn the direction of what follows become U+FFFD.
+//! Text from the wire passes through here where it is read, so that later code need not care. Control characters, line
+//! breaks and bidirectional formatting characters become U+FFFD.
 //!
 //! ```text
 //! line    names, reasons, errors     no line ends
@@ -27,7 +27,7 @@ pub(crate) fn block(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// The source of a JSON value. Control characters that it escapes stay, since whoever prints them escapes them anew.
+/// The source of a JSON value. Control characters that it escapes stay, since they are escaped again when printed.
 pub(crate) fn json(source: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_graphic() || matches!(c, ' ' | '\n' | '\t' | '\r');
     if source.chars().all(is_plain) && !source.contains("\\u") {
@@ -52,7 +52,7 @@ pub(crate) fn json(source: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// What stands in place of a character that is not shown.
+/// The replacement for a character that is not shown.
 const REPLACED: char = char::REPLACEMENT_CHARACTER;
 
 /// The length of the escape at the beginning, and whether it means a character that JSON would print as it is.
@@ -64,7 +64,7 @@ fn escape(text: &str) -> (usize, bool) {
         .and_then(char::from_u32);
     match code {
         Some(c) => (6, c >= ' ' && is_active(c)),
-        // The backslash and what it escapes, so that a second one begins nothing.
+        // The backslash and what it escapes, so that an escaped backslash starts no escape.
         None => (
             1 + text[1..].chars().next().map_or(0, char::len_utf8),
             false,
@@ -72,7 +72,7 @@ fn escape(text: &str) -> (usize, bool) {
     }
 }
 
-/// Whether a character does something other than to stand in its place.
+/// Whether a character does more than occupy its place.
 fn is_active(c: char) -> bool {
     let turns = matches!(
         c,
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// No JSON, cut anywhere: it is passed on, without a panic.
+    /// Not JSON, cut anywhere: it is passed on, without a panic.
     #[test]
     fn what_is_no_json_does_no_harm() {
         for text in ["\\", "\\u", "\\u20", "\\u20é", "\\é", "\\u202", "\"\\ud83d"] {

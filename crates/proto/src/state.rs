@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// A state byte. What this program does not know is kept, so that an error can name it.
+/// A state byte. Unknown values are kept, so that an error can name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// 1, from the server: all data streams stand, clocks start.
+    /// 1, from the server: all data streams are open, clocks start.
     TestStart,
     /// 2, from the server: data may flow.
     TestRunning,
@@ -13,17 +13,17 @@ pub enum State {
     TestEnd,
     /// 9, from the server: send the parameters.
     ParamExchange,
-    /// 10, from the server: the parameters are fine, open the data streams.
+    /// 10, from the server: the parameters are accepted, open the data streams.
     CreateStreams,
-    /// 11, from the server: it was told to stop.
+    /// 11, from the server: a signal stopped it.
     ServerTerminate,
-    /// 12, from the client: it was told to stop.
+    /// 12, from the client: a signal stopped it.
     ClientTerminate,
     /// 13, from the server: send the results.
     ExchangeResults,
-    /// 14, from the server: its results are out, show them.
+    /// 14, from the server: its results are sent, show them.
     DisplayResults,
-    /// 16, from the client: the end of the conversation.
+    /// 16, from the client: the end of the session.
     IperfDone,
     /// 64, from a server of this program: what it grants of the extensions follows ([`crate::extensions`]).
     Extensions,

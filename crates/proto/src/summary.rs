@@ -55,7 +55,7 @@ impl StreamResult {
         let counts = peer.is_some_and(|peer| peer.sender_has_retransmits == 1);
         let detail = match &own.detail {
             Detail::Bytes(_) => Detail::Bytes(ByteTotals {
-                // −1 says that this stream's sender does not count.
+                // −1 means that this stream's sender does not count.
                 tcp: u64::try_from(self.retransmits)
                     .ok()
                     .filter(|_| counts && !own.role.sends())
@@ -82,10 +82,10 @@ impl StreamResult {
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
         DatagramTotals {
             packets: count(self.packets),
-            // A peer before 3.14 does not say how many were omitted; the number on this end comes closest.
+            // A peer before 3.14 does not report how many were omitted; this end's number is the best estimate.
             omitted_packets: self.omitted_packets.map_or(own.omitted_packets, count),
             lost: self.errors,
-            // Without the omitted part, the whole is no answer unless nothing was omitted.
+            // Without the omitted part, the total is usable only if nothing was omitted.
             omitted_lost: self.omitted_errors.or((test.omit == 0).then_some(0)),
             jitter: self.jitter,
             out_of_order: self.out_of_order.map_or(0, count),

@@ -1,5 +1,5 @@
-//! What UDP streams carry: the exchange that opens a stream, the header of each datagram, and what a receiver makes
-//! of the headers.
+//! What UDP streams carry: the exchange that opens a stream, the header of each datagram, and the statistics that a
+//! receiver derives from the headers.
 //!
 //! ```text
 //! 0        4          8                12               16
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::cookie::Cookie;
 
-/// What a client sends to open a stream. iperf3's servers take any datagram for it.
+/// What a client sends to open a stream. iperf3's servers accept any datagram as a hello.
 pub const HELLO: [u8; 4] = *b"9876";
 /// What a server answers.
 pub const REPLY: [u8; 4] = *b"6789";
@@ -25,8 +25,8 @@ pub const LEGACY_REPLY: [u8; 4] = 987_654_321_u32.to_le_bytes();
 /// The length in bytes of a hello that carries the test's cookie.
 pub const NAMED_HELLO: usize = HELLO.len() + Cookie::LEN;
 
-/// The hello of a client whose server grants [`Granted::hello`](crate::Granted::hello): it belongs to one test,
-/// and is no block of any, so it may come again and at any time.
+/// The hello of a client whose server grants [`Granted::hello`](crate::Granted::hello): it belongs to one test and
+/// cannot be mistaken for data, so it may be repeated at any time.
 pub fn named_hello(cookie: &Cookie) -> [u8; NAMED_HELLO] {
     let mut hello = [0; NAMED_HELLO];
     hello[..HELLO.len()].copy_from_slice(&HELLO);
@@ -46,8 +46,8 @@ pub fn is_plain_hello(datagram: &[u8]) -> bool {
         .any(|hello| *hello == HELLO || *hello == LEGACY_HELLO)
 }
 
-/// Whether a datagram of `length` bytes that begins with `start` is a hello that came again: of whichever test, for the
-/// socket it came to has but one peer.
+/// Whether a datagram of `length` bytes that begins with `start` is a repeated hello, of any test: the socket that
+/// received it has only one peer.
 pub fn is_repeated_hello(start: &[u8], length: usize) -> bool {
     (length == NAMED_HELLO && start.starts_with(&HELLO)) || (length == 4 && is_plain_hello(start))
 }
@@ -71,14 +71,15 @@ pub enum Offered {
     Reply,
     /// To be skipped: the reply may follow.
     Skipped,
-    /// One too many: the stream can't be opened.
+    /// More than may be skipped: the stream can't be opened.
     Wrong,
 }
 
-/// How long a client looks for the reply.
+/// How many datagrams a client reads in search of the reply.
 ///
-/// A server that sends may be faster with data than with the reply, so a client skips a few datagrams in reverse mode. In
-/// the other modes the first short one must be the reply; longer ones were left behind by an earlier test on this port.
+/// A server that sends may be faster with data than with the reply, so a client skips a few datagrams in reverse mode.
+/// In the other modes the first short one must be the reply; longer ones were left behind by an earlier test on this
+/// port.
 #[derive(Clone, Debug)]
 pub struct ReplySearch {
     /// Bytes that may still be skipped.
@@ -120,7 +121,7 @@ pub fn offload_buffer(block: u32) -> u32 {
     block * datagrams.min(MAX_SEGMENTS)
 }
 
-/// What stands before the payload of each datagram.
+/// The header of each datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DatagramHeader {
     /// Seconds of the sender's monotonic clock.
@@ -155,7 +156,7 @@ impl DatagramHeader {
         }
     }
 
-    /// Writes the header to the front of a datagram; says `false` and writes nothing if it does not fit. A 32-bit
+    /// Writes the header to the front of a datagram; returns `false` and writes nothing if it does not fit. A 32-bit
     /// counter wraps.
     pub fn encode(&self, datagram: &mut [u8], counter_64bit: bool) -> bool {
         let Some(bytes) = datagram.get_mut(..Self::len(counter_64bit)) else {
@@ -235,8 +236,8 @@ impl LossCounter {
         self.jitter += (change - self.jitter) / 16.0;
     }
 
-    /// The omitted period is over: jitter starts again. The other counters go on; their values up to now are the
-    /// caller's to remember.
+    /// The omitted period is over: jitter restarts. The other counters continue; the caller keeps their values up to
+    /// now.
     pub fn restart_jitter(&mut self) {
         self.jitter = 0.0;
         self.transit = None;
@@ -252,7 +253,7 @@ impl LossCounter {
         self.lost
     }
 
-    /// Datagrams that came late or twice.
+    /// Datagrams that arrived late or twice.
     pub fn out_of_order(&self) -> u64 {
         self.out_of_order
     }
@@ -301,7 +302,7 @@ mod tests {
             counter.receive(&DatagramHeader::new(ms(sent), n), ms(arrival));
             counter.jitter()
         };
-        // The clocks differ by 5 s, which is no jitter.
+        // The clocks differ by 5 s, which is not jitter.
         assert_eq!(receive(1, 1000, 6000), 0.0);
         let first = receive(2, 1010, 6026);
         assert!((first - 0.016 / 16.0).abs() < 1e-12, "{first}");

@@ -44,7 +44,7 @@ pub struct ReportOptions {
     pub system_info: String,
     /// More lines of text (`-V`).
     pub verbose: bool,
-    /// Text says how bytes were moved without `-V` as well: the user chose a mode, or asked for a check.
+    /// Text reports how bytes were moved even without `-V`: the user chose a mode or a check.
     pub copies: bool,
     /// Unit of rates in text (`-f`), one of `kmgtKMGT`; anything else picks a unit for each rate.
     pub format: Option<char>,

@@ -1,4 +1,4 @@
-//! Where lines go: output proper, and beside it errors and warnings.
+//! Where lines are written: results, and separately errors and warnings.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use crate::writer::{Place, Weight, Writer};
 /// Two places to write to, which a log file makes one.
 pub struct Output {
     route: Route,
-    /// Errors and warnings go where output goes.
+    /// Errors and warnings are written with the output.
     is_log: bool,
     /// The present report is dropped: the output is not read.
     muted: bool,
@@ -17,7 +17,7 @@ pub struct Output {
 }
 
 enum Route {
-    /// Through a thread, so that nobody waits.
+    /// Through a thread, so that no caller waits.
     Queue(Writer),
     /// At once, and with errors.
     Direct {

@@ -4,7 +4,7 @@
 //! start interval… error? server_output_json|server_output_text? end
 //! ```
 //!
-//! `{"event":"dropped","data":{"reports":N,"reason":TEXT}}` stands where lines are missing because nobody read in time.
+//! `{"event":"dropped","data":{"reports":N,"reason":TEXT}}` replaces lines that nobody read in time.
 //!
 //! What a test ends with is held back until then, so that the order never depends on how it ended.
 

@@ -5,8 +5,8 @@
 //!                                └──► stderr
 //! ```
 //!
-//! The queue is bounded. Interval reports that do not fit are dropped and counted; everything else, results and documents
-//! above all, is kept up to a limit that only an output that is never read reaches.
+//! The queue is bounded. Interval reports that do not fit are dropped and counted; everything else, results and
+//! documents above all, is kept up to a limit that only an output that is never read reaches.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -32,7 +32,7 @@ const PIECE: usize = 64 << 10;
 /// How often to try again when stdout is non-blocking and full.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
-/// Where text goes.
+/// A destination of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Main,
@@ -42,7 +42,7 @@ pub(crate) enum Place {
 /// How much a text matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {
-    /// One of many, of which the next says as much.
+    /// One of many similar reports; the next one replaces it.
     Interval,
     /// Results, errors, documents.
     Result,
@@ -62,7 +62,7 @@ struct Queue {
     pieces: VecDeque<(Place, Vec<u8>)>,
     /// Bytes that wait, the piece that is being written included.
     waiting: usize,
-    /// Some output could not be written, for another reason than that its reader is gone.
+    /// Some output could not be written, and not because its reader has closed it.
     failed: bool,
     /// Log lines dropped since the last one that was not.
     unlogged: u64,
@@ -122,7 +122,8 @@ impl Writer {
         }
     }
 
-    /// Adds a line of the log, which goes to stderr too. While nobody reads, lines are dropped, and their number is logged.
+    /// Adds a line of the log, which goes to stderr too. While nobody reads, lines are dropped, and their number is
+    /// logged.
     pub fn log(&self, line: &[u8]) {
         if !self.has_room(Weight::Interval) {
             self.0.lock().unlogged += 1;
@@ -151,7 +152,7 @@ impl Writer {
         true
     }
 
-    /// Whether nothing was lost, except to a reader that is gone.
+    /// Whether nothing was lost, except to a reader that has closed its end.
     pub fn is_intact(&self) -> bool {
         !self.0.lock().failed
     }
@@ -200,7 +201,7 @@ impl Worker {
         let was_failing = self.main.failing;
         if let Err(error) = self.main.write(bytes) {
             self.shared.lock().failed = true;
-            // A server may go on for months without a disk: it reports each failure once.
+            // A server may run for months with a full disk: it reports each failure once.
             if !was_failing {
                 let line = format!("{}: {}\n", self.prefix, reason(&error));
                 drop(self.errors.write(line.as_bytes()));
@@ -212,7 +213,7 @@ impl Worker {
 /// One of the places, and how it fares.
 struct Target {
     writer: Box<dyn Write + Send>,
-    /// Its reader is gone.
+    /// Its reader has closed its end.
     closed: bool,
     failing: bool,
 }
@@ -226,7 +227,7 @@ impl Target {
         }
     }
 
-    /// Writes everything; a reader that is gone is no error.
+    /// Writes everything; a reader that has closed its end is no error.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.closed {
             return Ok(());
@@ -255,7 +256,7 @@ impl Target {
     }
 }
 
-/// A signal came, or the output is non-blocking and full: neither is an error.
+/// A signal arrived, or the output is non-blocking and full: neither is an error.
 fn patient(error: io::Error) -> io::Result<()> {
     match error.kind() {
         ErrorKind::Interrupted => Ok(()),

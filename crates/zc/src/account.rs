@@ -1,7 +1,7 @@
-//! What a mover did, byte by byte, and why that is less than it was asked to do.
+//! What a mover did, byte by byte, and why it did less than requested.
 //!
-//! The counters are plain numbers in the mover, which one thread uses: counting is an addition beside a system call,
-//! and the numbers are read when the worker has ended.
+//! The counters are plain numbers in the mover, which one thread uses: counting costs one addition per system call, and
+//! the numbers are read when the worker has ended.
 
 use std::io;
 
@@ -13,8 +13,8 @@ pub struct Account {
     /// System calls that moved payload.
     pub calls: u64,
     /// Bytes that moved without a copy between user memory and kernel: sent by reference, mapped, or dropped inside
-    /// the kernel. For `MSG_ZEROCOPY` over vsock this is the most that it can be when calls were cut: the kernel does
-    /// not say how long the pieces are.
+    /// the kernel. For `MSG_ZEROCOPY` over vsock this is an upper bound if calls were split: the kernel does not report
+    /// the length of the pieces.
     pub uncopied: u64,
     /// Bytes that were copied.
     pub copied: u64,
@@ -22,7 +22,7 @@ pub struct Account {
     pub mappings: u64,
     /// Calls with `MSG_ZEROCOPY` that the kernel reported complete. A vsock may report one call as several.
     pub completions: u64,
-    /// Those among them of which the kernel says that it copied after all (`SO_EE_CODE_ZEROCOPY_COPIED`).
+    /// Those of them that the kernel copied after all (`SO_EE_CODE_ZEROCOPY_COPIED`).
     pub copied_completions: u64,
 }
 
@@ -49,17 +49,16 @@ impl Account {
     }
 }
 
-/// What a mover did, and why that is less than it was asked to do.
+/// What a mover did, and why it did less than requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The bytes that it moved.
     pub account: Account,
-    /// Why more of them were copied than asked for.
+    /// Why more of them were copied than requested.
     pub fallback: Option<Fallback>,
 }
 
-/// Why bytes are copied although a mover was asked to spare the copy. The text is a reason that can stand behind a
-/// colon.
+/// Why bytes are copied although the mover should avoid it. The text is a reason that can follow a colon.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fallback {
     /// A system call that the mode needs was refused.
@@ -67,10 +66,10 @@ pub enum Fallback {
     Refused {
         /// The call, and what it was about.
         call: &'static str,
-        /// What the kernel answered.
+        /// The kernel's error.
         error: Errno,
     },
-    /// The kernel takes the call and copies inside.
+    /// The kernel accepts the call and copies internally.
     #[error("the kernel copies what {call} carries over {kind}")]
     CopiedInside {
         /// The call.
@@ -78,10 +77,10 @@ pub enum Fallback {
         /// The kind of socket.
         kind: &'static str,
     },
-    /// A vsock copies blocks that it has to cut (`virtio_transport_can_zcopy`, virtio_transport_common.c).
+    /// vsock copies blocks that it has to split (`virtio_transport_can_zcopy`, virtio_transport_common.c).
     #[error("the kernel copies blocks for which the receiver's buffer has no room as a whole")]
     Cut,
-    /// The kernel has no mapping of what such a socket received.
+    /// The kernel cannot map what such a socket received.
     #[error("the kernel does not map what comes over {kind}")]
     NotMapped {
         /// The kind of socket.
@@ -95,7 +94,7 @@ pub enum Fallback {
         /// The kind of socket.
         kind: &'static str,
     },
-    /// Little of what came could be mapped, most probably because segments end inside pages.
+    /// Little of the data could be mapped, most likely because segments end inside pages.
     #[error(
         "only {percent} % could be mapped: segments of {segment} bytes do not fill pages of {page} \
          (an MTU that leaves a multiple of {page} does it)"
@@ -108,7 +107,7 @@ pub enum Fallback {
         /// Share of the bytes that were mapped.
         percent: u64,
     },
-    /// Little of what came could be mapped, because of the memory that it came in.
+    /// Little of the data could be mapped, because of the memory it is in.
     #[error(
         "only {percent} % could be mapped: the payload is not in single pages of the network's own, \
          as when the sender writes by copy or sends a file over loopback, or a network card does not split off headers"
@@ -117,7 +116,7 @@ pub enum Fallback {
         /// Share of the bytes that were mapped.
         percent: u64,
     },
-    /// Little of what came over vsock could be mapped.
+    /// Little of the data received over vsock could be mapped.
     #[error(
         "only {percent} % could be mapped: the packets are not in whole pages, as when the sender writes less than \
          32 KiB at a time, or the receiver is a guest"
@@ -126,7 +125,7 @@ pub enum Fallback {
         /// Share of the bytes that were mapped.
         percent: u64,
     },
-    /// Little of what came over vsock could be mapped, for it lies in the sender's pages.
+    /// Little of the data received over vsock could be mapped, because it is in the sender's pages.
     #[error(
         "only {percent} % could be mapped: a sender on this machine that uses MSG_ZEROCOPY keeps its pages to itself"
     )]
@@ -142,7 +141,7 @@ pub enum Fallback {
     NoVsockMapping {
         /// The device that would add it.
         device: String,
-        /// What opening it gave, or asking it.
+        /// The error of opening it, or of its call.
         error: Errno,
     },
 }
@@ -154,14 +153,13 @@ impl Fallback {
         Self::Refused { call, error }
     }
 
-    /// Whether the mover goes on by copying itself. Otherwise it goes on as it was asked to, and it is the kernel that
-    /// copies.
+    /// Whether the mover itself copies from then on. Otherwise it continues as requested, and the kernel copies.
     pub fn ends_the_mode(&self) -> bool {
         !matches!(self, Self::CopiedInside { .. } | Self::Cut)
     }
 }
 
-/// What the kernel said, for a [`Fallback`].
+/// The kernel's error, for a [`Fallback`].
 pub(crate) fn errno(error: &io::Error) -> Errno {
     error
         .raw_os_error()

@@ -1,4 +1,4 @@
-//! Errors about the file of `-F`, which would else be taken for errors of the socket.
+//! Errors of the file of `-F`, which would otherwise look like errors of the socket.
 
 use std::io;
 
@@ -14,12 +14,12 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// Wraps what the system said, to be used with `map_err`; `operation` is a verb.
+    /// Wraps a system error, for `map_err`; `operation` is a verb.
     pub(crate) fn wrap(operation: &'static str) -> impl FnOnce(io::Error) -> io::Error {
         move |source| io::Error::new(source.kind(), Self { operation, source })
     }
 
-    /// Whether an error of a mover is about its file. The error's text then says all.
+    /// Whether an error of a mover is about its file. The error's text is complete then.
     pub fn is(error: &io::Error) -> bool {
         error
             .get_ref()

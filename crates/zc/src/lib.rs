@@ -1,10 +1,10 @@
-//! Moving bytes between memory and sockets, by copy or without, and asking the kernel what it did.
+//! Moving bytes between memory and sockets, with or without a copy, and querying what the kernel did.
 //!
 //! A stream has one *mover* per direction, chosen once: [`send`] has those that fill a socket, [`receive`] those
-//! that empty it. A mover keeps the buffers it needs and moves about one block per call, so that a loop around it
+//! that empty it. A mover owns the buffers it needs and moves about one block per call, so that a loop around it
 //! is a loop of system calls and nothing else.
 //!
-//! The module [`sys`] is the only one of the workspace with `unsafe` code; every block says why it is sound.
+//! The module [`sys`] has the workspace's only `unsafe` code; every block has its safety argument.
 
 pub mod account;
 mod file;

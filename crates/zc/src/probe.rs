@@ -1,4 +1,4 @@
-//! What can be spared on a socket, before a mover is chosen.
+//! Which copies can be avoided on a socket, before a mover is chosen.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -14,8 +14,8 @@ use crate::socket_kind::SocketKind;
 use crate::sys::vsock;
 use crate::sys::vsock_zerocopy::DEVICE;
 
-/// Why a mode would avoid no copy on this socket, where that is known beforehand; nothing is known of `Auto`. Whether the kernel copies after all
-/// the account of the mover tells.
+/// Why a mode would avoid no copy on this socket, as far as known beforehand; nothing is known of `Auto`. The mover's
+/// account shows whether the kernel copies after all.
 ///
 /// To find out about [`SendMode::Msg`] the socket gets `SO_ZEROCOPY`, which alone changes nothing.
 pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallback> {

@@ -1,4 +1,4 @@
-//! What kind of socket a mover works on: the same call spares a copy on one and makes it on another.
+//! The kind of a mover's socket: a call that avoids the copy on one kind makes it on another.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -61,7 +61,7 @@ impl SocketKind {
     }
 }
 
-/// The kind, asked for at the first call.
+/// The kind, determined at the first call.
 #[derive(Default)]
 pub(crate) struct KnownSocketKind(Option<SocketKind>);
 

@@ -1,8 +1,8 @@
 //! What block senders send: memory that never changes.
 //!
-//! Zero-copy senders hand pages to the kernel, which reads them at a time of its own. Nothing can go wrong with that
-//! when the pages never change, so all senders send from such memory, and no sender has to own a block until it is
-//! gone. It is a memory file, sealed against every change, and a mapping of it:
+//! Zero-copy senders pass pages to the kernel, which reads them later. This is safe if the pages never change, so all
+//! senders send from such memory, and no sender has to keep a block until it has been sent. It is a memory file, sealed
+//! against every change, and a mapping of it:
 //!
 //! ```text
 //! memory    |<------------- period ------------->|<--- block --->|
@@ -18,8 +18,8 @@ use std::os::fd::BorrowedFd;
 use crate::Moved;
 use crate::sys::sealed::SealedMemory;
 
-/// Bytes after which the pattern of a stream begins again: whole pages, so that aligned blocks stay aligned, and a
-/// prime number of them, so that hardly any length that a faulty mover could lose or repeat is a multiple of it.
+/// Bytes after which the pattern of a stream repeats: whole pages, so that aligned blocks stay aligned, and a prime
+/// number of them, so that almost no length that a faulty mover could lose or repeat is a multiple of it.
 pub const PERIOD: usize = 251 * 4096;
 
 /// The bytes that a verified stream carries: at each offset the byte at `offset % PERIOD` of this. Every aligned eight
@@ -92,7 +92,7 @@ impl Source {
         }
     }
 
-    /// What is left of the block at the cursor.
+    /// The rest of the block at the cursor.
     pub(crate) fn rest(&self, cursor: &Cursor) -> &[u8] {
         self.memory.bytes(cursor.position, cursor.rest())
     }
@@ -103,10 +103,10 @@ impl Source {
     }
 }
 
-/// A place in the stream that a source feeds.
+/// A position in the stream that a source feeds.
 ///
-/// A stream socket may take a part of a block (a signal came, or its buffer is smaller than the block), so the cursor
-/// knows how much of the current block is gone, and the block counts when its last byte is.
+/// A stream socket may take only part of a block (a signal arrived, or its buffer is smaller than the block), so the
+/// cursor tracks how much of the current block has been sent; the block counts once its last byte has.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor {
     period: usize,
@@ -121,7 +121,7 @@ impl Cursor {
         self.position
     }
 
-    /// Bytes of the current block that are still to go.
+    /// Bytes of the current block that are still to be sent.
     pub(crate) fn rest(&self) -> usize {
         self.block - self.done
     }

@@ -1,4 +1,4 @@
-//! Checks that what arrives is what was sent, where it lies.
+//! Checks in place that the received bytes are those that were sent.
 //!
 //! The receiver of a verified stream makes the same [`pattern`] as the sender's [`Source`](crate::source::Source) and
 //! compares slices with it, as fast as memory can be compared.
@@ -7,7 +7,7 @@ use std::io;
 
 use crate::source::{PERIOD, pattern};
 
-/// The first byte that is not what it should be.
+/// The first wrong byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "stream {stream} differs at byte {offset}: 0x{found:02x} came where 0x{expected:02x} was sent"
@@ -19,12 +19,12 @@ pub struct Difference {
     pub offset: u64,
     /// What the pattern has there.
     pub expected: u8,
-    /// What came.
+    /// What arrived.
     pub found: u8,
 }
 
 impl Difference {
-    /// What a receiver failed with, if it was this.
+    /// The mismatch inside a receiver's error, if there is one.
     pub fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
@@ -65,7 +65,8 @@ impl Verifier {
         Ok(())
     }
 
-    /// Checks bytes that begin at `offset`, and does not go on. Datagrams, which all begin anew, are checked so.
+    /// Checks bytes that begin at `offset` without advancing. This is for datagrams, each of which restarts the
+    /// pattern.
     pub fn check_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Difference> {
         let mut position = usize::try_from(offset % PERIOD as u64).unwrap_or(0);
         let mut rest = bytes;
@@ -97,7 +98,7 @@ impl Verifier {
     }
 }
 
-/// Checks bytes if somebody wants them checked.
+/// Checks bytes if verification is on.
 pub(crate) fn check(verifier: &mut Option<Verifier>, bytes: &[u8]) -> io::Result<()> {
     if let Some(verifier) = verifier {
         verifier.check(bytes)?;

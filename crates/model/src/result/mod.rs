@@ -1,4 +1,4 @@
-//! What a test came to.
+//! The result of a test.
 //!
 //! ```text
 //! RunTotals ── what one end counted: one StreamOutcome per stream

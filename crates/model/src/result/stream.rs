@@ -18,9 +18,9 @@ pub struct StreamOutcome {
     pub bytes: u64,
     /// What else was counted.
     pub detail: Detail,
-    /// How much of the file of `-F` went through.
+    /// How much of the file of `-F` was sent or written.
     pub file: Option<FileProgress>,
-    /// How the bytes went through this end, once the worker has stopped counting.
+    /// How this end moved the bytes, once the worker has stopped counting.
     pub copies: Option<CopyReport>,
 }
 
@@ -69,15 +69,15 @@ pub struct DatagramTotals {
     pub omitted_packets: u64,
     /// Receiver: datagrams lost, omitted ones included.
     pub lost: i64,
-    /// `lost` at the end of the omitted period; `None` when a peer before 3.14 did not tell.
+    /// `lost` at the end of the omitted period; `None` for peers before 3.14, which do not report it.
     pub omitted_lost: Option<i64>,
-    /// Receiver: datagrams that came late or twice; 0 where a peer does not tell.
+    /// Receiver: datagrams that arrived late or twice; 0 if the peer does not report it.
     pub out_of_order: u64,
     /// Receiver: smoothed jitter in seconds.
     pub jitter: f64,
-    /// Receiver: datagrams that found no room in its receive buffer, omitted ones included. They are part of `lost`.
+    /// Receiver: datagrams dropped because its receive buffer was full, omitted ones included. They are part of `lost`.
     pub socket_drops: Option<u64>,
-    /// Receiver: the longest time for which it slept to let datagrams gather; zero when it never did.
+    /// Receiver: the longest time for which it slept to let datagrams collect; zero if it never did.
     pub nap: Option<Duration>,
     /// How this end moved datagrams.
     pub batching: Option<Batching>,
@@ -95,7 +95,7 @@ impl DatagramTotals {
     }
 }
 
-/// How datagrams went through the system of one end.
+/// How one end moved datagrams through its system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batching {
     /// One by one.
@@ -125,7 +125,7 @@ pub struct TcpTotals {
     pub mean_rtt: u32,
 }
 
-/// How much of the file of `-F` went through one end.
+/// How much of the file of `-F` one end sent or wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileProgress {
     /// The name given to `-F`.

@@ -1,4 +1,4 @@
-//! What a whole test came to: first as one end counted it, then with what the peer counted.
+//! The result of a whole test: first as one end counted it, then joined with the peer's counts.
 
 use std::time::Duration;
 
@@ -35,11 +35,11 @@ pub struct Summary {
     pub streams: Vec<StreamSummary>,
     /// Length of the test on this end.
     pub duration: Duration,
-    /// Length of the test on the peer's end, if it said so.
+    /// Length of the test on the peer's end, if reported.
     pub remote_duration: Option<Duration>,
     /// CPU time of this process.
     pub cpu: CpuUsage,
-    /// CPU time of the peer, if it said so.
+    /// CPU time of the peer, if reported.
     pub remote_cpu: Option<CpuUsage>,
     /// Congestion control of this end's TCP sockets.
     pub congestion: Option<String>,
@@ -52,7 +52,7 @@ pub struct Summary {
 pub struct StreamSummary {
     /// What this end counted.
     pub own: StreamOutcome,
-    /// What the peer counted, if it said so.
+    /// What the peer counted, if reported.
     pub peer: Option<StreamOutcome>,
 }
 

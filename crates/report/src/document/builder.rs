@@ -20,11 +20,11 @@ pub(crate) struct Builder {
     rows: usize,
 }
 
-/// The most of them that a server keeps, about 30 MB: days of a small test, hours of one with many streams. It drops the
-/// older half then, for a server's memory must not depend on its clients.
+/// The most of them that a server keeps, about 30 MB: days of a small test, hours of one with many streams. It drops
+/// the older half then, for a server's memory must not depend on its clients.
 const MOST_ROWS: usize = 100_000;
 
-/// Without what the server itself adds at the end: the part of a document that travels to the client.
+/// The part of a document that is sent to the client: without what the server adds at the end.
 #[derive(Serialize)]
 pub(crate) struct Measured<'a> {
     start: &'a Start,
@@ -112,7 +112,7 @@ impl Builder {
         self.used.then_some(&self.document)
     }
 
-    /// What a server returns to a client that asked for its output.
+    /// What a server returns to a client that requested its output.
     pub(crate) fn returned(&self) -> Option<Measured<'_>> {
         let Document {
             start,

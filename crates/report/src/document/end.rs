@@ -1,8 +1,8 @@
-//! The member `end`: what the whole test came to, without the omitted period.
+//! The member `end`: the result of the whole test, without the omitted period.
 
 use serde::{Deserialize, Serialize};
 
-/// What the whole test came to. A failed test has an empty one.
+/// The result of the whole test. Empty for a failed test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct End {
@@ -146,7 +146,7 @@ pub struct UdpStream {
     pub packets: u64,
     /// Lost datagrams in percent of those sent; 0 if that is not known.
     pub lost_percent: f64,
-    /// Datagrams that came late or twice; 0 where this end sends.
+    /// Datagrams that arrived late or twice; 0 where this end sends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out_of_order: Option<u64>,
     /// **Own**: datagrams that found no room in the receiver's socket, omitted ones included. Part of `lost_packets`.
@@ -198,7 +198,7 @@ pub struct EndSum {
     /// Whether this end sends; in `sum_sent` and `sum_received` of UDP always true and false. Absent before 3.7.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<bool>,
-    /// **Own**: how the bytes of all streams went through, if zero-copy was asked for.
+    /// **Own**: how the bytes of all streams were moved, if zero-copy was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<Copies>,
 }
@@ -207,9 +207,9 @@ pub struct EndSum {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Copies {
-    /// The way of moving bytes that was asked for.
+    /// The requested mode.
     pub requested: String,
-    /// The way that was used in the end.
+    /// The mode in use at the end.
     pub used: String,
     /// Bytes that were not copied.
     pub bytes_not_copied: u64,
@@ -227,7 +227,7 @@ pub struct Copies {
     pub completions_copied: u64,
     /// CPU time of the streams' threads in seconds per 10⁹ bytes.
     pub cpu_seconds_per_gigabyte: f64,
-    /// Why it is not the way that was asked for.
+    /// Why it is not the requested mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

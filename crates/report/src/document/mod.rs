@@ -1,9 +1,9 @@
 //! The result of one test as a value: what `-J` prints, and what can be read back.
 //!
 //! ```text
-//! Document ─┬─ start       who talked to whom, about what       (start.rs)
+//! Document ─┬─ start       the two ends and the test            (start.rs)
 //!           ├─ intervals   one element per report               (interval.rs)
-//!           ├─ end         what the whole test came to          (end.rs)
+//!           ├─ end         the result of the whole test         (end.rs)
 //!           └─ error, title, extra_data, the server's output
 //! ```
 //!
@@ -36,12 +36,12 @@ pub(crate) use derive::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 /// One test, as one end saw it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// Who talked to whom, about what.
+    /// The two ends and the test.
     pub start: Start,
     /// One element per report.
     #[serde(default)]
     pub intervals: Vec<Interval>,
-    /// What the whole test came to; empty if it came to nothing.
+    /// The result of the whole test; empty if it failed.
     #[serde(default)]
     pub end: End,
     /// How many of the first intervals a server has dropped to bound its memory.
@@ -116,7 +116,7 @@ impl Document {
         Ok(text)
     }
 
-    /// The server's own document, if it came and can be read.
+    /// The server's own document, if it was received and can be read.
     pub fn server_document(&self) -> Option<Self> {
         let value = self.server_output_json.as_ref()?;
         read::from_value(value.clone()).ok()

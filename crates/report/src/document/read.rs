@@ -3,7 +3,7 @@
 //! A document of today has the types of [`Document`](super::Document) and is read straight into them. Others are read
 //! as plain JSON first, and what they write differently is put right there:
 //!
-//! - A key that stands twice: a second `sum`, `sum_sent` or `sum_received` is that of the reverse direction (3.9, 3.10).
+//! - A repeated key: a second `sum`, `sum_sent` or `sum_received` is that of the reverse direction (3.9, 3.10).
 //!   Of any other key the last value counts.
 //! - `null`: a rate over no time, before 3.20. The key reads as absent, so the number is 0.
 //! - −1 in place of a count that is not known: the key reads as absent. `lost_packets` may be negative, and 3.12 and

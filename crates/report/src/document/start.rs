@@ -1,9 +1,9 @@
-//! The member `start`: who talked to whom, about what.
+//! The member `start`: the two ends and the test.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// Who talked to whom, about what. Early failures leave most of it out.
+/// The two ends and the test. Early failures omit most of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", default)]
 pub struct Start {
@@ -25,19 +25,19 @@ pub struct Start {
     /// The 36 characters by which both ends name the test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
-    /// TCP with `-M`: the segment size asked for, in bytes.
+    /// TCP with `-M`: the requested segment size, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_mss: Option<u64>,
     /// TCP without `-M`: the segment size of the control connection in bytes; 0 on a server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_mss_default: Option<u64>,
-    /// Rate asked for, per stream, in bits per second; 0 for none.
+    /// Requested rate, per stream, in bits per second; 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_bitrate: Option<u64>,
     /// The kernel's pacing in bits per second; 0 for none. 3.13 and later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fq_rate: Option<u64>,
-    /// Socket buffers asked for with `-w`, in bytes; 0 for none.
+    /// Socket buffers requested with `-w`, in bytes; 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sock_bufsize: Option<u64>,
     /// The send buffer that the system gave, in bytes.
@@ -46,7 +46,7 @@ pub struct Start {
     /// The receive buffer that the system gave, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rcvbuf_actual: Option<u64>,
-    /// **Own**: what the streams of a vsock test travel over.
+    /// **Own**: what carries the streams of a vsock test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vsock: Option<Vsock>,
     /// The parameters, once the test runs.
@@ -130,7 +130,7 @@ pub struct HostPort {
     pub port: u32,
 }
 
-/// **Own**: what the streams of a vsock test travel over, and the buffers of their sockets.
+/// **Own**: what carries the streams of a vsock test, and the buffers of their sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Vsock {
@@ -141,7 +141,7 @@ pub struct Vsock {
     pub socket_file: Option<String>,
     /// `stream` or `seqpacket`.
     pub socket_type: String,
-    /// Buffers asked for with `-w`, in bytes; 0 for none.
+    /// Buffers requested with `-w`, in bytes; 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bufsize: Option<u64>,
     /// The send buffer that the socket kept, in bytes.
@@ -175,7 +175,7 @@ pub struct TestStart {
     /// Type of service. Absent before 3.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tos: Option<u64>,
-    /// Rate asked for, per stream, in bits per second; 0 for none. 3.11 and later.
+    /// Requested rate, per stream, in bits per second; 0 for none. 3.11 and later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_bitrate: Option<u64>,
     /// 1 if both ends send. 3.13 and later.

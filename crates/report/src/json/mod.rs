@@ -77,7 +77,7 @@ pub(crate) fn write_document(output: &mut Output, test: &Builder) -> io::Result<
     writer.flush()
 }
 
-/// What a server returns to a client that asked for its output.
+/// What a server returns to a client that requested its output.
 pub(crate) fn server_output(test: &Builder) -> Option<ServerOutput> {
     let measured = test.returned()?;
     compact(&measured).ok().map(ServerOutput::Json)

@@ -2,7 +2,7 @@
 
 use iperf_model::{CopyMode, CopyReport};
 
-/// The line of a direction: `zerocopy: rx mmap 98.7 % mapped, 1.3 % copied`. Nothing for an end that was not asked.
+/// The line of a direction: `zerocopy: rx mmap 98.7 % mapped, 1.3 % copied`. None for an end without a request.
 pub(crate) fn line(way: &'static str, report: &CopyReport) -> Option<String> {
     if report.requested == CopyMode::Copy {
         return None;

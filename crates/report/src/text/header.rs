@@ -42,7 +42,7 @@ pub(crate) fn of_summary(config: &TestConfig, groups: &[EndGroup]) -> String {
     header(config, columns)
 }
 
-/// What the streams of a vsock test travel over.
+/// What carries the streams of a vsock test.
 pub(crate) fn of_carrier(
     carrier: &Carrier,
     transport: Option<Transport>,

@@ -9,7 +9,7 @@ use crate::scaled::{Unit, scaled};
 pub(crate) struct Lines {
     /// Whether this end is the client.
     pub(crate) is_client: bool,
-    /// Whether streams go both ways, so that each line tells its role.
+    /// Whether streams run in both directions, so that each line has its role.
     pub(crate) bidirectional: bool,
     /// Whether streams carry datagrams.
     pub(crate) udp: bool,
@@ -100,7 +100,7 @@ impl Lines {
         }
     }
 
-    /// The note on datagrams that came late or twice, if any did.
+    /// The note on datagrams that arrived late or twice, if any did.
     pub(crate) fn out_of_order(&self, row: &EndRow, totals: &EndTotals) -> Option<String> {
         let count = row.received.out_of_order;
         if !self.udp || count == 0 {

@@ -32,7 +32,7 @@ pub(crate) struct TextSink {
     test: Test,
 }
 
-/// What is known of the test that runs.
+/// The state of the running test.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each says whether one thing has happened"
@@ -40,7 +40,7 @@ pub(crate) struct TextSink {
 #[derive(Default)]
 struct Test {
     config: Option<Arc<TestConfig>>,
-    /// What a vsock test travels over, until it is told.
+    /// What carries a vsock test, until it is printed.
     carrier: Option<Carrier>,
     /// Verbose lines that a client has before it knows the title which they begin with.
     held: Vec<Held>,

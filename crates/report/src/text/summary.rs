@@ -9,7 +9,7 @@ use super::line::{self, Lines};
 use super::{copies, header};
 use crate::document::{CopyReports, EndGroup, EndRow, EndTotals};
 
-/// What is shown beside the results.
+/// What is shown in addition to the results.
 #[derive(Clone, Copy)]
 pub(crate) struct Extras {
     /// The lines of `-V`.
@@ -97,7 +97,7 @@ impl Page<'_> {
     }
 
     fn sum(&self, sum: &EndRow, out: &mut Vec<String>) {
-        // iperf3 says of sums of datagrams only what there is.
+        // For sums of datagrams iperf3 prints only what is present.
         let says_missing = self.verbose && !self.lines.udp;
         if self.shows_sender(sum) {
             out.push(self.lines.sender(sum, self.totals));

@@ -1,4 +1,4 @@
-//! Receiving from sockets that keep messages apart as if they were byte streams (SCTP).
+//! Receiving from message sockets (SCTP) as if they were byte streams.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -8,7 +8,7 @@ use crate::account::Report;
 use crate::receive::ReceiveMover;
 use crate::sys::sockopt;
 
-/// Reads messages as if they were a byte stream: one that is longer than the buffer comes in parts.
+/// Reads messages as if they were a byte stream: a message longer than the buffer is read in parts.
 pub struct MessageReceiver {
     inner: Box<dyn ReceiveMover>,
 }
@@ -25,8 +25,8 @@ impl ReceiveMover for MessageReceiver {
         self.inner.receive(socket, wait)
     }
 
-    /// `FIONREAD` tells the length of the first message only; the memory of all of them is never less than what they
-    /// carry.
+    /// `FIONREAD` reports the length of the first message only. The memory that all of them use is never less than
+    /// their payload.
     fn backlog(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         sockopt::received_memory(socket)
     }

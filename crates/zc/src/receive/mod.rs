@@ -24,21 +24,21 @@ const UNKNOWN_BACKLOG: usize = 64 << 20;
 
 /// Empties a socket, about one block per call.
 pub trait ReceiveMover: Send {
-    /// Takes what is there, up to one block. Blocks until there is something unless `wait` is false, when it
-    /// fails with `WouldBlock` instead; `bytes: 0` is the end of the stream.
+    /// Takes what has arrived, up to one block. If nothing has, it blocks, or fails with `WouldBlock` if `wait` is
+    /// false; `bytes: 0` is the end of the stream.
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved>;
 
     /// Bytes that have arrived and are not yet taken, or more.
     fn backlog(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        // Not every kernel can say it of a vsock: then what comes without waiting is taken, up to a bound.
+        // Not every kernel reports it for vsock: then take what arrives without waiting, up to a limit.
         Ok(sockopt::readable(socket).unwrap_or(UNKNOWN_BACKLOG))
     }
 
-    /// What was done so far, and why less of it than asked for.
+    /// What was done so far, and why it is less than requested.
     fn report(&self) -> Report;
 
     /// Whether a call that waits obeys the socket's low-water mark and its time-out (`SO_RCVLOWAT`, `SO_RCVTIMEO`), as
-    /// `recv(2)` does. For one that does not, a mark would hold back bytes for long.
+    /// `recv(2)` does. If it does not, a mark could delay bytes for long.
     fn obeys_low_water(&self) -> bool {
         true
     }
@@ -94,7 +94,7 @@ impl CopyReceiver {
         }
     }
 
-    /// Checks what comes; the first difference is an error.
+    /// Checks what arrives; the first difference is an error.
     pub fn verified(mut self, verifier: Verifier) -> Self {
         self.verifier = Some(verifier);
         self
@@ -123,7 +123,7 @@ impl ReceiveMover for CopyReceiver {
 
 /// Lets the kernel drop the bytes (`MSG_TRUNC` on a TCP socket, tcp(7)): no copy at all. On other sockets it copies.
 pub struct TruncReceiver {
-    /// TCP does not write to it; the call wants one as long as what it may drop.
+    /// TCP does not write to it, but the call needs one as long as what it may drop.
     buffer: Vec<u8>,
     count: BlockCount,
     report: Report,

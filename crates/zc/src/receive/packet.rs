@@ -1,4 +1,4 @@
-//! A mover that empties a socket of messages (`SOCK_SEQPACKET`): each is one block, and must be there as a whole.
+//! A mover that empties a message socket (`SOCK_SEQPACKET`): each message is one block, and must arrive whole.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ pub struct PacketReceiver {
 }
 
 impl PacketReceiver {
-    /// Takes messages of up to `block` bytes; a longer one is an error, and not cut.
+    /// Takes messages of up to `block` bytes; a longer one is an error and is not truncated.
     pub fn new(block: usize) -> Self {
         Self {
             buffer: vec![0; block],
@@ -30,13 +30,13 @@ impl PacketReceiver {
         }
     }
 
-    /// Checks what comes, if there is something to check it with; the first difference is an error.
+    /// Checks what arrives, if there is a verifier; the first difference is an error.
     pub fn verified(mut self, verifier: Option<Verifier>) -> Self {
         self.verifier = verifier;
         self
     }
 
-    /// Writes what comes to a file, if there is one.
+    /// Writes what arrives to a file, if there is one.
     pub fn into_file(mut self, file: Option<File>) -> Self {
         self.file = file;
         self
@@ -45,7 +45,7 @@ impl PacketReceiver {
 
 impl ReceiveMover for PacketReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
-        // With MSG_TRUNC the length is that of the message, however much of it found room (recv(2)).
+        // With MSG_TRUNC the length is that of the message, even if it did not fit (recv(2)).
         let flags = flags(wait) | MsgFlags::MSG_TRUNC;
         let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags)?;
         let Some(message) = self.buffer.get(..bytes) else {

@@ -1,4 +1,4 @@
-//! Receiving with `splice(2)`: pages go by reference through a pipe.
+//! Receiving with `splice(2)`: pages pass by reference through a pipe.
 //!
 //! ```text
 //! socket --splice--> pipe --splice--> /dev/null
@@ -53,8 +53,8 @@ impl SpliceReceiver {
     }
 }
 
-/// Whether `splice` from the socket would find something, or the end: it waits if the descriptor is blocking,
-/// whatever its flags say.
+/// Whether `splice` from the socket would find data or the end: on a blocking descriptor it waits, whatever its flags
+/// say.
 fn ready(socket: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     recv(socket.as_raw_fd(), &mut [0], flags)?;
@@ -67,7 +67,7 @@ impl ReceiveMover for SpliceReceiver {
         if !kind.splices() && self.report.fallback.is_none() {
             self.report.fallback = Some(copied_inside(kind));
         }
-        // A signal may have left something from the call before, which counted it.
+        // A signal may have left bytes from the previous call, which counted them.
         self.empty_pipe()?;
         if !wait {
             ready(socket)?;

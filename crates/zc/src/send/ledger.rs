@@ -1,8 +1,8 @@
-//! Which calls with `MSG_ZEROCOPY` are under way, and how many bytes each has.
+//! Which `MSG_ZEROCOPY` calls are in flight, and how many bytes each has.
 
 use crate::sys::errqueue::Completion;
 
-/// Calls that may be under way at a time. It divides 2^32, so that the numbers of calls wrap around evenly.
+/// Calls that may be in flight at a time. It divides 2^32, so that the numbers of calls wrap around evenly.
 pub(crate) const WINDOW: u32 = 1024;
 
 /// The calls of a socket where each call gets one completion (TCP and UDP).
@@ -35,7 +35,7 @@ impl Ledger {
         }
     }
 
-    /// Calls from the oldest one under way to the newest.
+    /// Calls from the oldest one in flight to the newest.
     pub(crate) fn outstanding(&self) -> u32 {
         self.next.wrapping_sub(self.oldest)
     }
@@ -44,7 +44,7 @@ impl Ledger {
         self.outstanding() == WINDOW
     }
 
-    /// Where a call is noted.
+    /// The slot of a call.
     fn slot(number: u32) -> usize {
         (number % WINDOW) as usize
     }
@@ -55,12 +55,12 @@ impl Ledger {
         self.next = self.next.wrapping_add(1);
     }
 
-    /// The place of the next call among [`WINDOW`], which belongs to it until it is complete.
+    /// The slot of the next call among [`WINDOW`], which it occupies until it is complete.
     pub(crate) fn next_slot(&self) -> usize {
         Self::slot(self.next)
     }
 
-    /// Calls are complete, in whatever order. What is none of those under way is passed over.
+    /// Marks calls as complete, in any order. Numbers of calls that are not in flight are ignored.
     pub(crate) fn complete(&mut self, completion: &Completion) -> Completed {
         let mut completed = Completed::default();
         let calls = completion.calls().min(u64::from(WINDOW));
@@ -79,7 +79,7 @@ impl Ledger {
         completed
     }
 
-    /// Gives up on what is under way; how many bytes that is.
+    /// Forgets the calls in flight; returns their bytes.
     pub(crate) fn abandon(&mut self) -> u64 {
         self.oldest = self.next;
         self.bytes
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(ledger.complete(&range(2, u32::MAX)), completed(0, 0));
         assert_eq!(ledger.complete(&range(0, 0)), completed(1, 10));
         assert_eq!(ledger.complete(&range(0, 0)), completed(0, 0));
-        // A range that reaches around everything.
+        // A range that covers everything.
         assert_eq!(ledger.complete(&range(0, u32::MAX)), completed(1, 20));
         assert_eq!(ledger.outstanding(), 0);
     }

@@ -1,6 +1,7 @@
 //! Movers that fill a socket: the trait, and those of copies, `sendfile(2)` and files.
 //!
-//! Block senders send from a [`Source`]. [`splice`](crate::send::splice) and [`msg`](crate::send::msg) have further ones.
+//! Block senders send from a [`Source`]. [`splice`](crate::send::splice) and [`msg`](crate::send::msg) have further
+//! ones.
 
 pub(crate) mod ledger;
 pub mod msg;
@@ -28,14 +29,14 @@ pub trait SendMover: Send {
     /// takes something; `bytes: 0` is the end of the source.
     fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved>;
 
-    /// Collects what the kernel still owes (completions), until `deadline`. To be called once, after the last
-    /// [`send`](Self::send) and before the socket is closed; only then is the account exact. `TimedOut` says that the
-    /// deadline came first: the bytes whose fate is not known then count as copied.
+    /// Collects outstanding completions, until `deadline`. To be called once, after the last [`send`](Self::send) and
+    /// before the socket is closed; only then is the account exact. `TimedOut` means that the deadline passed first:
+    /// bytes without a completion then count as copied.
     fn finish(&mut self, _socket: BorrowedFd<'_>, _deadline: Instant) -> io::Result<()> {
         Ok(())
     }
 
-    /// What was done so far, and why less of it than asked for.
+    /// What was done so far, and why it is less than requested.
     fn report(&self) -> Report;
 }
 
@@ -150,15 +151,15 @@ impl SendMover for SendfileSender {
 pub struct FileSender {
     file: File,
     buffer: Vec<u8>,
-    /// What of `buffer` is read and not yet sent.
+    /// The part of `buffer` that is read and not yet sent.
     pending: std::ops::Range<usize>,
-    /// A pipe that had no writer yet reads as if it had ended.
+    /// A pipe without a writer yet reads as if it had ended.
     is_pipe: bool,
     report: Report,
 }
 
 impl FileSender {
-    /// Blocks of `block` bytes; the last one is as long as what is left.
+    /// Blocks of `block` bytes; the last one may be shorter.
     pub fn new(file: File, block: usize) -> Self {
         let is_pipe = file
             .metadata()
@@ -206,7 +207,7 @@ impl SendMover for FileSender {
     }
 }
 
-/// Waits until a pipe has something, or its last writer has closed it; or until a signal comes (`Interrupted`).
+/// Waits until a pipe has data, or its last writer has closed it; or until a signal arrives (`Interrupted`).
 fn wait_for_input(pipe: &File) -> io::Result<()> {
     let mut files = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
     poll(&mut files, PollTimeout::NONE)?;
@@ -217,13 +218,13 @@ fn wait_for_input(pipe: &File) -> io::Result<()> {
 pub struct FileSendfileSender {
     file: File,
     block: usize,
-    /// Bytes of the current block that are gone.
+    /// Bytes of the current block that have been sent.
     done: usize,
     calls: FileCalls,
 }
 
 impl FileSendfileSender {
-    /// Blocks of `block` bytes; the last one is as long as what is left.
+    /// Blocks of `block` bytes; the last one may be shorter.
     pub fn new(mut file: File, block: usize) -> io::Result<Self> {
         file.rewind()?;
         Ok(Self {

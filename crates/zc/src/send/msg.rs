@@ -1,5 +1,5 @@
-//! Sending with `MSG_ZEROCOPY` (Linux 4.14; vsock 6.7): the kernel sends the pages themselves, and says later whether
-//! it did, or copied after all, as it does over loopback.
+//! Sending with `MSG_ZEROCOPY` (Linux 4.14; vsock 6.7): the kernel sends the pages themselves, and reports later
+//! whether it did or copied after all, as it does over loopback.
 //!
 //! Pages must not change before their completion arrives. Those of a [`Source`] never do, so completions serve only the
 //! accounting and the limit on calls in flight; dropping the mover early is safe, since the kernel holds references of
@@ -37,35 +37,35 @@ pub(crate) fn enable(socket: BorrowedFd<'_>) -> Result<(), Fallback> {
     })
 }
 
-/// Calls between two looks at the error queue. The kernel joins completions that wait there, so this is not how many
-/// messages there are; it bounds how many pages are held for nothing.
+/// Calls between two reads of the error queue. The kernel merges completions that wait there, so this is not the number
+/// of messages; it bounds how many pages are held unnecessarily.
 const REAP_EVERY: u32 = 32;
 
-/// How long a call waits for completions at a time before its caller may look around.
+/// How long a call waits for completions before it returns to its caller.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
 
-/// When the last completions of a vsock must have come, where their number can't be known.
+/// When the last completions of a vsock must have arrived, where their number can't be known.
 const VSOCK_QUIET: Duration = Duration::from_millis(20);
 
-/// How calls and completions belong together.
+/// How completions are matched to calls.
 enum Completions {
     /// One completion per call.
     PerCall(Ledger),
     Vsock(VsockCompletions),
 }
 
-/// The completions of a vsock. Its kernel code makes a completion for each piece into which credit cuts a call
-/// (`virtio_transport_send_pkt_info`, net/vmw_vsock/virtio_transport_common.c), and does not say how long the piece
-/// was; 6.12 and 7.3 copy some pieces and not others. Where no call is cut, or no piece is copied, or all are, the
-/// sums are exact. Else a completion without a copy counts as a block, as far as so much was sent, which is the most
-/// that it can be.
+/// The completions of a vsock. The kernel makes a completion for each piece into which credit splits a call
+/// (`virtio_transport_send_pkt_info`, net/vmw_vsock/virtio_transport_common.c), and does not report the length of the
+/// piece; 6.12 and 7.3 copy some pieces and not others. If no call is split, or if no piece or every piece is copied,
+/// the sums are exact. Otherwise a completion without a copy counts as a block, limited to the bytes sent: an upper
+/// bound.
 #[derive(Default)]
 struct VsockCompletions {
     /// Bytes sent with the flag.
     flagged: u64,
     /// Calls that sent a whole block with the flag: each has one completion or more.
     calls: u64,
-    /// Completions that came.
+    /// Completions received.
     seen: u64,
     uncopied: u64,
     closed: bool,
@@ -106,7 +106,7 @@ impl VsockCompletions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expects {
     Nothing,
-    /// It can't be known.
+    /// Unknown.
     Perhaps,
     Completion,
 }
@@ -118,7 +118,7 @@ pub struct MsgSender {
     completions: Completions,
     unreaped: u32,
     report: Report,
-    /// Without it everything goes by copy.
+    /// Without it everything is sent by copy.
     enabled: bool,
 }
 
@@ -146,7 +146,7 @@ impl MsgSender {
         })
     }
 
-    /// Takes the completions that have come; whether there were any.
+    /// Reads the completions that have arrived; returns whether there were any.
     fn reap(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
         self.unreaped = 0;
         let mut any = false;
@@ -186,7 +186,7 @@ impl MsgSender {
         }
     }
 
-    /// Makes room by waiting for completions, then lets the caller look around and call again.
+    /// Makes room by waiting for completions, then returns so that the caller can check for the end and call again.
     fn wait_for_room(&mut self, socket: BorrowedFd<'_>) -> io::Error {
         let waited = self.reap(socket).and_then(|any| {
             if any {
@@ -211,7 +211,7 @@ impl MsgSender {
         Ok(self.cursor.advance(bytes))
     }
 
-    /// Settles what no completion has said or will say.
+    /// Accounts for bytes that no completion covers.
     fn settle(&mut self) {
         let bytes = match &mut self.completions {
             Completions::PerCall(ledger) => ledger.abandon(),
@@ -276,7 +276,7 @@ impl SendMover for MsgSender {
             Completions::PerCall(ledger) if ledger.is_full() => {
                 return Err(self.wait_for_room(socket));
             }
-            // The rest of a block that was cut.
+            // The rest of a block that was split.
             Completions::Vsock(_) if self.cursor.rest() != self.source.block() => {
                 return self.copy(socket);
             }
@@ -300,12 +300,12 @@ impl SendMover for MsgSender {
                 }
                 Ok(self.cursor.advance(bytes))
             }
-            // Too much is pinned (vsock calls it ENOMEM). The kernel took nothing.
+            // Too much is pinned (ENOMEM over vsock). The kernel took nothing.
             Err(Errno::ENOBUFS | Errno::ENOMEM) if self.outstanding() => {
                 Err(self.wait_for_room(socket))
             }
             Err(Errno::ENOBUFS | Errno::ENOMEM) => {
-                // Others may use up the limit just now, so the next block tries again.
+                // Other sockets may be using up the limit, so the next block tries again.
                 self.report.fallback.get_or_insert(Fallback::PinLimit);
                 self.copy(socket)
             }

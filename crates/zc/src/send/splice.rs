@@ -1,4 +1,4 @@
-//! Sending with `splice(2)`: pages go by reference through a pipe.
+//! Sending with `splice(2)`: pages pass by reference through a pipe.
 //!
 //! ```text
 //! Source --vmsplice--> pipe --splice--> socket
@@ -75,7 +75,7 @@ impl SendMover for SpliceSender {
             let bytes = vmsplice(self.pipe.write_end(), &[IoSlice::new(rest)], flags)?;
             self.pipe.add(bytes);
         }
-        // A signal may come between the two, or cut this one short: the rest goes with the next call.
+        // A signal may arrive between the two, or cut this one short: the next call sends the rest.
         let bytes = self.pipe.splice_to(socket, self.joins && budget > 1)?;
         self.report.account.pass(bytes, !kind.splices());
         Ok(self.cursor.advance(bytes))

@@ -1,6 +1,6 @@
 //! Completions of `MSG_ZEROCOPY`, from a socket's error queue.
 //!
-//! Every call that sent with the flag has a number, from 0 on, modulo 2^32. When the kernel is done with its pages it
+//! Every call that sent with the flag has a number, from 0 on, modulo 2^32. When the kernel has released its pages it
 //! queues a message whose control data (`struct sock_extended_err`, linux/errqueue.h) has a range of such numbers and
 //! whether the kernel copied instead.
 
@@ -18,19 +18,19 @@ const VSOCK_RECVERR: libc::c_int = 1;
 const ORIGIN_ZEROCOPY: u8 = 5;
 const CODE_COPIED: u8 = 1;
 
-/// Calls whose pages the kernel has done with.
+/// Calls whose pages the kernel has released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Completion {
     /// Number of the first call.
     pub(crate) first: u32,
-    /// Number of the last one, which is before `first` where the numbers begin again at 0.
+    /// Number of the last one, which is below `first` if the numbers wrapped around.
     pub(crate) last: u32,
     /// The kernel copied after all.
     pub(crate) copied: bool,
 }
 
 impl Completion {
-    /// How many calls it is about.
+    /// How many calls it covers.
     pub(crate) fn calls(&self) -> u64 {
         u64::from(self.last.wrapping_sub(self.first)) + 1
     }
@@ -43,7 +43,7 @@ const ROOM: usize = 256;
 #[repr(C, align(8))]
 struct Control([u8; ROOM]);
 
-/// Takes the next completion from the error queue, and throws away what else is there. `None` when it is empty.
+/// Takes the next completion from the error queue and discards other messages. `None` if it is empty.
 pub(crate) fn next(socket: BorrowedFd<'_>) -> io::Result<Option<Completion>> {
     let mut control = Control([0; ROOM]);
     loop {
@@ -117,17 +117,17 @@ fn extended_error(bytes: &[u8]) -> Option<Completion> {
     })
 }
 
-/// Waits until the error queue has something, not longer than `limit` or so, or until a signal comes (`Interrupted`).
-/// It returns at once when the socket has failed, too: who finds nothing then should [`pause`].
+/// Waits until the error queue has a message, for about `limit` at most, or until a signal arrives (`Interrupted`).
+/// It also returns at once if the socket has failed: a caller that finds no message then should [`pause`].
 pub(crate) fn wait(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    // POLLERR is what a filled error queue gives, and it is always reported.
+    // A non-empty error queue is POLLERR, which is always reported.
     let mut sockets = [PollFd::new(socket, PollFlags::empty())];
     poll(&mut sockets, limit)?;
     Ok(())
 }
 
-/// Lets a moment pass.
+/// Sleeps for a moment.
 pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(1));
 }

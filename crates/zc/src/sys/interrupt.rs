@@ -2,7 +2,7 @@
 //!
 //! Data threads use plain blocking calls, which costs nothing per block. To end such a thread at once, and on any
 //! kind of socket without a trace on the wire, it gets a signal whose handler does nothing: the call returns what
-//! it moved so far, or `EINTR`. A signal that arrives just before the call is lost, so whoever waits for a thread
+//! it moved so far, or `EINTR`. A signal that arrives just before the call is lost, so a caller that waits for a thread
 //! repeats it until the thread is done ([`wake`]).
 
 use std::io;
@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// Nobody else uses this one: terminals raise it for urgent data only, and its default action is to be ignored.
+/// Otherwise unused: it is raised for urgent data only, and its default action is to be ignored.
 const WAKE: Signal = Signal::SIGURG;
 
 extern "C" fn do_nothing(_: libc::c_int) {}

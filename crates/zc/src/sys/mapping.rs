@@ -1,4 +1,4 @@
-//! Mappings of memory, each unmapped once, when its owner goes.
+//! Mappings of memory, each unmapped once, when its owner is dropped.
 //!
 //! Pages that the kernel still has when they are unmapped stay until it is done with them, and nobody else gets them.
 
@@ -74,8 +74,8 @@ impl Mapping {
         unsafe { std::slice::from_raw_parts(start, length) }
     }
 
-    /// Gives the pages of the first `length` bytes back (`MADV_DONTNEED`); no slice of them may live any more, which
-    /// the exclusive borrow sees to.
+    /// Returns the pages of the first `length` bytes (`MADV_DONTNEED`); no slice of them may live any more, which the
+    /// exclusive borrow ensures.
     pub(crate) fn release(&mut self, length: usize) -> io::Result<()> {
         let length = length.min(self.length);
         // SAFETY: the range is inside the mapping, and the exclusive borrow excludes slices of it.
@@ -94,8 +94,7 @@ impl Drop for Mapping {
 
 /// Memory of its own, in whole pages that begin with zeros.
 ///
-/// It can be handed to the kernel for a while and be given up meanwhile, which memory of the allocator cannot: that
-/// would be used again.
+/// It can be unmapped while the kernel still uses it. Memory of the allocator can't: it would be reused.
 pub(crate) struct Arena {
     mapping: Mapping,
 }

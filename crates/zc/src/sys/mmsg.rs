@@ -13,14 +13,14 @@ pub(crate) const SEND_AT_MOST: usize = 16;
 /// The most messages of one `recvmmsg`.
 pub(crate) const RECEIVE_AT_MOST: usize = 16;
 
-/// What came as one message: a datagram, or many that were joined.
+/// One received message: a datagram, or many that were merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Message {
     /// Its bytes, which may be more than there was room for.
     pub(crate) length: usize,
-    /// Bytes of each datagram but the last one, when the kernel has joined them.
+    /// Bytes of each datagram but the last one, if the kernel has merged them.
     pub(crate) segment: Option<usize>,
-    /// When the kernel got it, by the wall clock. Of joined ones, the first.
+    /// When the kernel got it, by the wall clock. Of merged ones, the first.
     pub(crate) arrival: Option<Duration>,
 }
 
@@ -34,7 +34,7 @@ struct Controls([u8; 64]);
 /// Bytes of `struct cmsghdr`: the length of header and data, the level and the type.
 const HEADER: usize = size_of::<usize>() + 2 * size_of::<libc::c_int>();
 
-/// The bytes at `from` as a value, if there are so many.
+/// The bytes at `from` as a value, if there are enough.
 fn field<const N: usize>(bytes: &[u8], from: usize) -> Option<[u8; N]> {
     bytes.get(from..from + N)?.try_into().ok()
 }
@@ -44,7 +44,7 @@ fn int(bytes: &[u8], from: usize) -> Option<libc::c_int> {
 }
 
 impl Message {
-    /// What the kernel tells of a message of so many bytes in the first `written` bytes of its control messages.
+    /// What the kernel reports about a message of this many bytes in the first `written` bytes of its control messages.
     fn new(length: usize, controls: &Controls, written: usize) -> Self {
         let mut message = Self {
             length,
@@ -89,8 +89,8 @@ fn no_message() -> libc::mmsghdr {
     unsafe { zeroed() }
 }
 
-/// Sends the datagrams that `buffer` holds side by side, `length` bytes each and not more than [`SEND_AT_MOST`]; says
-/// how many went. It waits for the first only when there is no room for it.
+/// Sends the datagrams in `buffer`, `length` bytes each, [`SEND_AT_MOST`] of them at most; returns how many were sent.
+/// It waits only if there is no room for the first.
 pub(crate) fn send(socket: BorrowedFd<'_>, buffer: &[u8], length: usize) -> Result<usize, Errno> {
     let mut vectors = [libc::iovec {
         iov_base: ptr::null_mut(),
@@ -117,8 +117,8 @@ pub(crate) fn send(socket: BorrowedFd<'_>, buffer: &[u8], length: usize) -> Resu
     }
 }
 
-/// Takes what is there, one message into each `slot` bytes of `buffer`, and tells about each in `messages`, whose
-/// length, or [`RECEIVE_AT_MOST`], is how many may be taken. Waits for the first if `wait`; says how many came.
+/// Receives what is queued, one message into each `slot` bytes of `buffer`, and describes each in `messages`, whose
+/// length, or [`RECEIVE_AT_MOST`], is the limit. Waits for the first if `wait`; returns how many there were.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],

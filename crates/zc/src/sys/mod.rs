@@ -1,5 +1,5 @@
-//! The kernel's interfaces that no safe wrapper has, each wrapped once. The only module with `unsafe`: what it exports is
-//! safe to call with any arguments.
+//! Kernel interfaces without a safe wrapper elsewhere, each wrapped once. The only module with `unsafe`: what it
+//! exports is safe to call with any arguments.
 #![allow(unsafe_code)]
 
 pub(crate) mod errqueue;

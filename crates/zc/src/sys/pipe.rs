@@ -1,4 +1,4 @@
-//! A pipe as a place for references to pages, between two `splice(2)`s.
+//! A pipe that holds references to pages, between two `splice(2)`s.
 
 use std::fs::File;
 use std::io;
@@ -16,13 +16,13 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    /// A pipe with room for `bytes`, or as near to it as this user may have (`fs.pipe-max-size`,
+    /// A pipe with room for `bytes`, or as close to it as this user may have (`fs.pipe-max-size`,
     /// `fs.pipe-user-pages-soft`, pipe(7)).
     pub(crate) fn new(bytes: usize) -> io::Result<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         let mut capacity = size(&write)?;
         let mut wanted = bytes;
-        // Refused or not, some size is there; what is too much may be possible by half.
+        // If the size is refused, try half of it; the pipe has some size in any case.
         while wanted > capacity {
             let size = libc::c_int::try_from(wanted).unwrap_or(libc::c_int::MAX);
             if fcntl(&write, FcntlArg::F_SETPIPE_SZ(size)).is_ok() {
@@ -53,13 +53,13 @@ impl Pipe {
         self.write.as_fd()
     }
 
-    /// Takes note of bytes that came in.
+    /// Records bytes that were added.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.filled += bytes;
     }
 
-    /// Moves what is in the pipe, or a part of it, to `target`; `more` says that more will follow at once. Not to be
-    /// called when the pipe is empty.
+    /// Moves the content of the pipe, or a part of it, to `target`; `more`: more will follow at once. Not to be called
+    /// when the pipe is empty.
     pub(crate) fn splice_to(&mut self, target: BorrowedFd<'_>, more: bool) -> io::Result<usize> {
         let mut flags = SpliceFFlags::SPLICE_F_MOVE;
         flags.set(SpliceFFlags::SPLICE_F_MORE, more);
@@ -74,7 +74,7 @@ fn size(pipe: &OwnedFd) -> io::Result<usize> {
     Ok(usize::try_from(size).unwrap_or(0))
 }
 
-/// A place where bytes vanish.
+/// `/dev/null`.
 pub(crate) fn null() -> io::Result<File> {
     File::options().write(true).open("/dev/null")
 }
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_pipe_is_as_large_as_it_may_be() {
         assert!(Pipe::new(1 << 18).unwrap().capacity() >= 1 << 18);
-        // More than anybody may have.
+        // More than any user may have.
         assert!(Pipe::new(usize::MAX).unwrap().capacity() >= 4096);
     }
 }

@@ -41,7 +41,7 @@ pub fn set_max_segment(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
 
 /// Asks for `streams` outgoing streams when the association is set up (`SCTP_INITMSG`).
 pub fn set_outgoing_streams(socket: BorrowedFd<'_>, streams: u16) -> io::Result<()> {
-    // What is 0 stays as the system has it.
+    // 0 leaves the system's value.
     let init = libc::sctp_initmsg {
         sinit_num_ostreams: streams,
         sinit_max_instreams: 0,
@@ -51,7 +51,7 @@ pub fn set_outgoing_streams(socket: BorrowedFd<'_>, streams: u16) -> io::Result<
     sockopt::set(socket, LEVEL, libc::SCTP_INITMSG, &init)
 }
 
-/// Lets messages be longer than a packet (`SCTP_DISABLE_FRAGMENTS`).
+/// Allows messages longer than a packet (`SCTP_DISABLE_FRAGMENTS`).
 pub fn allow_fragments(socket: BorrowedFd<'_>) -> io::Result<()> {
     sockopt::set::<libc::c_int>(socket, LEVEL, libc::SCTP_DISABLE_FRAGMENTS, &0)
 }
@@ -92,7 +92,7 @@ fn family(number: libc::c_int) -> io::Result<libc::sa_family_t> {
 /// The part of the kernel's view of an association that output shows or decisions need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AssocInfo {
-    /// What the peer has room for beyond what is under way, in bytes.
+    /// The peer's free receive window, without data in flight, in bytes.
     pub peer_window: u32,
     /// DATA chunks sent and not acknowledged.
     pub unacked: u16,
@@ -104,7 +104,7 @@ pub struct AssocInfo {
     pub srtt_ms: u32,
     /// MTU of the primary path, in bytes.
     pub mtu: u32,
-    /// DATA chunks retransmitted since the association stands.
+    /// DATA chunks retransmitted since the association was set up.
     pub retransmitted: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Memory that nobody can change: a memory file, sealed against every change, and a mapping of it.
+//! Memory that can't change: a memory file, sealed against every change, and a mapping of it.
 
 use std::fs::File;
 use std::io::{self, Write};

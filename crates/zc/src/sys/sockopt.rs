@@ -1,4 +1,4 @@
-//! Socket options and queries, each by a name of its own: by nix where it has them, else by the calls below.
+//! Socket options and queries, one function each: through nix where it has them, else through the calls below.
 
 use std::io;
 use std::mem::size_of;
@@ -44,8 +44,8 @@ pub(crate) fn read(
     value: &mut [u8],
 ) -> io::Result<usize> {
     let mut length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for the borrow's lifetime; `value` is writable for `length` bytes, which is all that
-    // the kernel writes, and any bytes are valid in it; `length` is a live socklen_t.
+    // SAFETY: the descriptor is open for the borrow's lifetime; `value` is writable for `length` bytes, which is all
+    // that the kernel writes, and any bytes are valid in it; `length` is a live socklen_t.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -132,12 +132,12 @@ pub fn set_udp_segment(socket: BorrowedFd<'_>, bytes: u16) -> io::Result<()> {
     Ok(setsockopt(&socket, UdpGsoSegment, &bytes.into())?)
 }
 
-/// Lets one call bring many datagrams (`UDP_GRO`, Linux 5.0).
+/// Lets one call return many datagrams (`UDP_GRO`, Linux 5.0).
 pub fn set_udp_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(setsockopt(&socket, UdpGroSegment, &true)?)
 }
 
-/// Lets each datagram come with the time at which the kernel got it (`SO_TIMESTAMPNS`, Linux 2.6.22).
+/// Attaches to each datagram the time at which the kernel got it (`SO_TIMESTAMPNS`, Linux 2.6.22).
 pub fn set_receive_times(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(setsockopt(&socket, ReceiveTimestampns, &true)?)
 }
@@ -181,14 +181,14 @@ pub fn raise_send_buffer(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets a blocking read sleep until `bytes` bytes are there (`SO_RCVLOWAT`); the kernel takes less than it is asked for
-/// where its buffers are small.
+/// Lets a blocking read sleep until `bytes` bytes have arrived (`SO_RCVLOWAT`); the kernel lowers the value if its
+/// buffers are small.
 pub fn set_receive_low_water(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     set(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &bytes)
 }
 
-/// The bytes that have to be there, as the kernel keeps them.
+/// The low-water mark in bytes, as the kernel has it.
 pub fn receive_low_water(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let bytes = read_int(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT)?;
     u32::try_from(bytes).map_err(io::Error::other)

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 
-/// A moment by the clock and the calendar of a time zone.
+/// A time in a time zone, by its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CivilTime {
     /// Of the Christian era.
@@ -29,10 +29,10 @@ pub struct CivilTime {
     pub zone: String,
 }
 
-/// The longest text; what is longer is nothing.
+/// The longest text; a longer one is empty.
 const LONGEST: usize = 64 * 1024;
 
-/// The time in this format, in the C locale. What is no conversion stays as it is; a format with a NUL ends there.
+/// The time in this format, in the C locale. Other text is copied; a format with a NUL ends there.
 pub fn strftime(format: &str, time: &CivilTime) -> String {
     let until_nul = |text: &str, end: &str| {
         let text = text.split('\0').next().unwrap_or_default();

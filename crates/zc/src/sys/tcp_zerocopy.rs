@@ -40,7 +40,7 @@ pub(crate) const OLDEST: usize = 16;
 /// `TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT`: nothing is mapped there.
 const TLB_CLEAN: u32 = 1;
 
-/// What one call gave, besides the mapped bytes.
+/// The result of a call, besides the mapped bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply {
     /// Bytes of the request that the kernel knows.
@@ -110,7 +110,7 @@ impl StreamMapping {
         unsafe { self.mapping.bytes(0, self.mapped) }
     }
 
-    /// Gives the pages of the last call back.
+    /// Returns the pages of the last call.
     pub(crate) fn release(&mut self) -> io::Result<()> {
         let mapped = std::mem::take(&mut self.mapped);
         if mapped == 0 {

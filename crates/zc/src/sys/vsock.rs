@@ -54,8 +54,8 @@ pub fn connect(socket: BorrowedFd<'_>, cid: u32, port: u32, to_host: bool) -> io
     }
 }
 
-/// The CID of this machine, as the first transport of the kernel that has one says it (`IOCTL_VM_SOCKETS_GET_LOCAL_CID`).
-/// It needs the right to open `/dev/vsock`.
+/// The CID of this machine, from the kernel's first transport that has one (`IOCTL_VM_SOCKETS_GET_LOCAL_CID`). Needs
+/// permission to open `/dev/vsock`.
 pub fn local_cid() -> io::Result<u32> {
     // _IO(7, 0xb9), linux/vm_sockets.h.
     const GET_LOCAL_CID: libc::Ioctl = 0x7b9;
@@ -70,7 +70,7 @@ pub fn local_cid() -> io::Result<u32> {
     }
 }
 
-/// How long a blocking connect may take (`SO_VM_SOCKETS_CONNECT_TIMEOUT`; 2 s when nobody says so).
+/// How long a blocking connect may take (`SO_VM_SOCKETS_CONNECT_TIMEOUT`; default 2 s).
 pub fn set_connect_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let seconds = libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX);
     let micros = libc::suseconds_t::from(limit.subsec_micros().cast_signed());
@@ -84,7 +84,7 @@ pub fn set_connect_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Resul
     )
 }
 
-/// Sets the buffer size of a socket in bytes, and the limit first where it stands in the way.
+/// Sets the buffer size of a socket in bytes, after raising its limit if necessary.
 pub fn set_buffer_size(socket: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     if buffer_max_size(socket)? < bytes {
         set(socket, BUFFER_MAX_SIZE, bytes)?;

@@ -1,5 +1,5 @@
-//! The calls that map what a vsock received: an option that enables them, one that fills a mapping, and the device of this
-//! project's kernel module, which gives them to one socket at a time.
+//! The calls that map what a vsock received: an option that enables them, one that fills a mapping, and the device of
+//! this project's kernel module, which gives them to one socket at a time.
 //!
 //! ```text
 //! mapping   |packet list|page|page|part|page|part|         |
@@ -22,7 +22,7 @@ use crate::sys::sockopt;
 /// The module's device.
 pub(crate) const DEVICE: &str = "/dev/vsock-zerocopy";
 
-/// `VSOCK_ZEROCOPY_ATTACH`: gives a socket the calls below.
+/// `VSOCK_ZEROCOPY_ATTACH`: adds the calls below to a socket.
 const ATTACH: libc::c_ulong = request_code_none!(0xba, 0x90);
 /// `SO_VM_SOCKETS_MAP_RX`: takes what fits into the mapping that starts at the given address.
 const MAP_RX: libc::c_int = 9;
@@ -54,7 +54,7 @@ pub(crate) fn attach(socket: BorrowedFd<'_>, device: &Path) -> io::Result<()> {
     }
 }
 
-/// Bytes mapped and bytes copied since the socket was attached; a kernel with options of its own may not say it.
+/// Bytes mapped and bytes copied since the socket was attached; a kernel with built-in options may not report it.
 pub(crate) fn statistics(socket: BorrowedFd<'_>) -> Option<(u64, u64)> {
     let mut numbers = [0_u8; 32];
     let filled = sockopt::read(socket, libc::AF_VSOCK, STATISTICS, &mut numbers).ok()?;
@@ -62,7 +62,7 @@ pub(crate) fn statistics(socket: BorrowedFd<'_>) -> Option<(u64, u64)> {
     (filled == numbers.len()).then_some((number(16)?, number(24)?))
 }
 
-/// What one entry of the packet list is about.
+/// One entry of the packet list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received<'a> {
     /// Its bytes, in the mapping.
@@ -95,7 +95,7 @@ impl PacketMapping {
             if error != Errno::EBUSY {
                 return Err(error.into());
             }
-            // Pages of an earlier call are still mapped. Nothing is lost, they only have to go.
+            // Pages of an earlier call are still mapped. Nothing is lost; they must be released first.
             self.filled = false;
             self.mapping.release(self.mapping.length())?;
             map_rx(socket, &mut self.mapping)?;
@@ -104,7 +104,7 @@ impl PacketMapping {
         Ok(())
     }
 
-    /// The packets that the last call put there. An entry that does not fit into the mapping is an error, and the last.
+    /// The packets of the last call. An entry that does not fit into the mapping is an error, and the last.
     pub(crate) fn packets(&self) -> impl Iterator<Item = io::Result<Received<'_>>> {
         let page = page_size();
         let list_length = if self.filled { page } else { 0 };
@@ -126,7 +126,7 @@ impl PacketMapping {
         })
     }
 
-    /// Gives the pages of the last call back.
+    /// Returns the pages of the last call.
     pub(crate) fn release(&mut self) -> io::Result<()> {
         let page = page_size();
         let last = self.packets().filter_map(Result::ok).last();
@@ -167,7 +167,8 @@ struct Packet {
     copied: bool,
 }
 
-/// Reads the packet list. Nothing in it is trusted: `None` when its packets do not fit into a mapping of `length` bytes.
+/// Reads the packet list. Nothing in it is trusted: `None` when its packets do not fit into a mapping of `length`
+/// bytes.
 fn packets(
     list: &[u8],
     page: usize,

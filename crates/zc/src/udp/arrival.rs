@@ -1,8 +1,8 @@
-//! When a datagram came: when the kernel got it (`SO_TIMESTAMPNS`, socket(7)), and not when somebody read it, so that
-//! a receiver may sleep, be busy or take many in one call without making jitter of it.
+//! The arrival time of a datagram: when the kernel got it (`SO_TIMESTAMPNS`, socket(7)), not when it was read. So a
+//! receiver may sleep, be busy or read many in one call without adding jitter.
 //!
-//! The kernel tells the wall clock, which may be set at any time; streams count in the monotonic clock. What a
-//! datagram waited in its socket is the difference of two looks at the wall clock, shortly one after the other:
+//! The kernel reports wall clock time, and the wall clock may be set at any time; streams use the monotonic clock. The
+//! time that a datagram waited in its socket is the difference of two wall clock readings:
 //!
 //! ```text
 //! arrival = monotonic now - (wall now - wall arrival)
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// The longest time in a socket that is believed; beyond it, the wall clock was set meanwhile.
+/// The longest plausible time in a socket; if it is longer, the wall clock was set meanwhile.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Both clocks at one moment.
+/// Both clocks at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clocks {
     monotonic: Duration,
@@ -32,7 +32,7 @@ fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
 }
 
-/// How far apart two looks at the clocks may be before they are repeated: a thread may lose its processor in between.
+/// How far apart the two readings may be before they are repeated: a thread may be preempted in between.
 const APART: Duration = Duration::from_micros(20);
 
 /// How often the clocks are read again.
@@ -61,7 +61,7 @@ impl Clocks {
         }
     }
 
-    /// When by the monotonic clock something came that the kernel got at `wall`. Now, if it does not say.
+    /// The arrival, by the monotonic clock, of what the kernel got at `wall`; now if that is unknown.
     pub(super) fn arrival(self, wall: Option<Duration>) -> Duration {
         let waited = wall.and_then(|wall| self.wall.checked_sub(wall));
         let waited = waited.filter(|waited| *waited <= LONGEST_WAIT);

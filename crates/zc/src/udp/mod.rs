@@ -1,17 +1,17 @@
-//! Movers for datagrams: numbered and stamped by the sender, handed one by one to whoever counts them.
+//! Movers for datagrams, which the sender numbers and stamps, and which an inspector counts one by one.
 //!
-//! What costs time is the way through the kernel, so it is taken by as many datagrams as there are to go:
+//! Most of the cost is the path through the kernel, so as many datagrams as possible share it:
 //!
 //! ```text
-//! sender    GSO        one call, one packet that is cut as late as possible    UDP_SEGMENT, Linux 4.18
+//! sender    GSO        one call, one packet that is split as late as possible  UDP_SEGMENT, Linux 4.18
 //!           sendmmsg   one call, one packet per datagram
 //!           send       one call per datagram
 //! receiver  GRO        one packet holds many datagrams                         UDP_GRO, Linux 5.0
-//!           recvmmsg   one call takes all packets that are there
+//!           recvmmsg   one call takes all queued packets
 //! ```
 //!
-//! On the wire they are ordinary datagrams in every case, and each has its own header. A sender falls back, down the
-//! list, when the kernel or the way to the peer refuses.
+//! On the wire they are ordinary datagrams in every case, each with its own header. A sender falls back, down the list,
+//! if the kernel or the path to the peer refuses.
 
 mod arrival;
 pub mod msg;
@@ -33,7 +33,7 @@ pub use send::{DatagramSender, Stamp};
 /// The most bytes that one datagram, or one call with offload, may have.
 pub const MAX_BYTES: usize = 65_507;
 
-/// How datagrams go through the kernel.
+/// How datagrams pass through the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Way {
@@ -69,7 +69,7 @@ impl WayTaken {
     }
 }
 
-/// How many bytes of a datagram that waits, or comes, at a socket; it stays there.
+/// The length of the next datagram at a socket; it stays queued.
 pub fn next_length(socket: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(recv(
         socket.as_raw_fd(),
@@ -78,7 +78,8 @@ pub fn next_length(socket: BorrowedFd<'_>) -> io::Result<usize> {
     )?)
 }
 
-/// What an earlier datagram met on its way (an ICMP message) is reported by a later call and is not about it.
+/// An error that an earlier datagram met on its path (an ICMP message) is reported by a later call and does not concern
+/// it.
 pub(crate) fn unless_refused(error: Errno) -> io::Error {
     match error {
         Errno::ECONNREFUSED => io::ErrorKind::Interrupted.into(),

@@ -1,11 +1,11 @@
 //! Datagrams with `MSG_ZEROCOPY` (Linux 5.0): the kernel sends the pages in which they were stamped.
 //!
-//! Datagrams change with each use, so their memory is a ring of places, one per call. A place belongs to the kernel
-//! until the completion of its call came, and to the next call then:
+//! Datagrams change with each use, so their memory is a ring of slots, one per call. A slot belongs to the kernel until
+//! the completion of its call arrives; then the next call may use it:
 //!
 //! ```text
 //! ring      |call 5|call 6|call 3|call 4|     each a datagram, or with offload as many as one call carries
-//!            new ^         ^ oldest under way
+//!            new ^         ^ oldest in flight
 //! ```
 
 use std::io;
@@ -27,13 +27,13 @@ use crate::udp::{MAX_BYTES, MAX_SEGMENTS_BEFORE, Stamp, monotonic, unless_refuse
 /// Bytes of memory that a ring has, or less.
 const RING_BYTES: usize = 4 << 20;
 
-/// How long a call waits for a place at a time before its caller may look around.
+/// How long a call waits for a slot before it returns to its caller.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
 
 /// Sends numbered datagrams with `MSG_ZEROCOPY`.
 pub struct DatagramMsgSender<S> {
     ring: Arena,
-    /// Bytes of a place, and how many there are; it divides [`WINDOW`].
+    /// Bytes of a slot, and how many there are; it divides [`WINDOW`].
     place: usize,
     places: usize,
     block: usize,
@@ -47,7 +47,7 @@ pub struct DatagramMsgSender<S> {
 
 impl<S: Stamp> DatagramMsgSender<S> {
     /// Datagrams like `payload`, which must not be empty nor longer than [`MAX_BYTES`], to a connected socket. With
-    /// `offload` the socket has `UDP_SEGMENT` set to the length of one. Where the kernel refuses, they go by copy.
+    /// `offload` the socket has `UDP_SEGMENT` set to the length of one. If the kernel refuses, they are sent by copy.
     pub fn new(
         payload: &[u8],
         offload: bool,
@@ -109,7 +109,7 @@ impl<S: Stamp> DatagramMsgSender<S> {
         self.ledger.outstanding() as usize >= self.places
     }
 
-    /// Waits for a completion, then lets the caller look around and call again.
+    /// Waits for a completion, then returns so that the caller can check for the end and call again.
     fn wait_for_place(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
         errqueue::wait(socket, LOOK_AROUND)?;
         if !self.reap(socket)? {
@@ -121,7 +121,7 @@ impl<S: Stamp> DatagramMsgSender<S> {
 
 impl<S: Stamp> SendMover for DatagramMsgSender<S> {
     fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
-        // With half of the places taken there is time to look without waiting.
+        // With half of the slots in use there is time to check without waiting.
         if self.ledger.outstanding() as usize >= self.places.div_ceil(2) {
             self.reap(socket)?;
             if self.no_place() {
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Sends more calls than there are places, and looks at every datagram.
+    /// Sends more calls than there are slots, and checks every datagram.
     fn round_trip(block: usize, offload: bool, datagrams: u64) -> (Account, usize) {
         let (a, b) = pair();
         if offload {
@@ -259,7 +259,7 @@ mod tests {
             let (account, places) = round_trip(block, offload, datagrams);
             assert!(account.calls > places as u64, "the ring went around");
             assert_eq!(account.completions, account.calls);
-            // Over loopback the kernel copies, and says so.
+            // Over loopback the kernel copies, and reports it.
             assert_eq!(account.copied_completions, account.completions);
             assert_eq!(account.uncopied, 0);
         }
@@ -270,7 +270,7 @@ mod tests {
         let (a, b) = pair();
         let mut sender =
             DatagramMsgSender::new(&vec![7; 60_000], false, stamp(), a.as_fd()).unwrap();
-        // As if the kernel still had them all.
+        // As if the kernel still held them all.
         for _ in 0..sender.places {
             sender.ledger.sent(1);
         }

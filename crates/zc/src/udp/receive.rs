@@ -1,7 +1,7 @@
-//! The receiver's side: one call takes what is there, and waits only when there is nothing.
+//! The receiver: one call takes all datagrams that are queued, and waits only if there are none.
 //!
-//! Each datagram has the time at which the kernel got it, where [`crate::sys::sockopt::set_receive_times`] asked for it, and
-//! else the time at which the call that brought it is back. Joined ones have that of the first.
+//! Each datagram has the time at which the kernel got it, if [`crate::sys::sockopt::set_receive_times`] enabled it,
+//! otherwise the time at which the call returned. Merged datagrams have the first one's time.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,21 +15,21 @@ use crate::sys::mmsg::{self, Message, RECEIVE_AT_MOST};
 use crate::udp::arrival::Clocks;
 use crate::udp::{MAX_BYTES, Way, WayTaken, unless_refused};
 
-/// How much of a datagram is kept when its payload is not wanted: the longest header.
+/// How much of a datagram is kept if its payload is not needed: the longest header.
 const HEADER_ROOM: usize = 16;
 
-/// Room for a packet of joined datagrams. Not a power of two, so that their headers do not share cache sets.
+/// Room for a packet of merged datagrams. Not a power of two, so that their headers do not share cache sets.
 const JOINED_ROOM: usize = 65_536 + 320;
 
-/// The kernel tells the length of the next datagram only (`FIONREAD`, udp(7)): take what is there, but not for ever
-/// from a peer that goes on sending.
+/// The kernel reports the length of the next datagram only (`FIONREAD`, udp(7)). So take what is queued, with a limit
+/// for peers that never stop sending.
 const MAX_BACKLOG: usize = 128 << 20;
 
-/// Looks at the datagrams that come.
+/// Inspects received datagrams.
 pub trait Look: Send {
-    /// Looks at one: its first bytes, its length on the wire, and when it came by the monotonic clock. Says how many
-    /// numbers have passed with it, which is more than one when others were lost before it and none when it came late
-    /// or twice; `None` when it does not count.
+    /// Inspects one: its first bytes, its length on the wire, and its arrival by the monotonic clock. Returns by how
+    /// many the sequence number advanced: more than one if others were lost before it, 0 if it is late or a duplicate;
+    /// `None` if it does not count.
     fn look(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -38,13 +38,13 @@ pub trait Look: Send {
         arrival: Duration,
     ) -> Option<u32>;
 
-    /// No more have come for now. An error ends the stream.
+    /// No more are queued for now. An error ends the stream.
     fn pause(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// What is taken of datagrams.
+/// How much of each datagram is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Take {
     /// All of it, from a socket without `UDP_GRO`.
@@ -66,7 +66,7 @@ pub struct DatagramReceiver<L> {
 }
 
 impl<L: Look> DatagramReceiver<L> {
-    /// Takes so much of each.
+    /// Reads this much of each.
     pub fn new(take: Take, taken: Arc<WayTaken>, look: L) -> Self {
         let slot = match take {
             Take::Whole => MAX_BYTES,
@@ -74,7 +74,7 @@ impl<L: Look> DatagramReceiver<L> {
             Take::Header => HEADER_ROOM,
         };
         Self {
-            // Memory that nothing is written to is not used.
+            // Untouched memory is not allocated.
             buffer: vec![0; slot * RECEIVE_AT_MOST],
             slot,
             messages: vec![Message::default(); RECEIVE_AT_MOST],
@@ -84,7 +84,7 @@ impl<L: Look> DatagramReceiver<L> {
         }
     }
 
-    /// Says by what came how it comes.
+    /// Records the best batching seen so far.
     fn note_way(&self, count: usize, joined: bool) {
         let way = if joined {
             Way::Offload
@@ -117,7 +117,7 @@ impl<L: Look> ReceiveMover for DatagramReceiver<L> {
             let arrival = clocks.arrival(message.arrival);
             let mut count = |bytes: &[u8], length: usize| {
                 if let Some(blocks) = self.look.look(socket, bytes, length, arrival) {
-                    // What there is no room for is dropped unread.
+                    // What does not fit is dropped unread.
                     self.report.account.copied += bytes.len() as u64;
                     self.report.account.uncopied += (length - bytes.len()) as u64;
                     moved.bytes += length;
@@ -139,7 +139,7 @@ impl<L: Look> ReceiveMover for DatagramReceiver<L> {
         self.report.account.calls += 1;
         self.look.pause()?;
         if moved.bytes == 0 {
-            // No bytes would mean the end of the stream, and this is none.
+            // 0 bytes would mean the end of the stream, which this is not.
             return Err(io::ErrorKind::Interrupted.into());
         }
         Ok(moved)
@@ -165,7 +165,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Instant;
 
-    /// Takes note of each datagram's first byte, how many bytes it saw, and its length.
+    /// Records each datagram's first byte, how many bytes it saw, and its length.
     struct Note(Sender<(u8, usize, usize)>);
 
     impl Look for Note {
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(mover.taken.get(), Way::Offload);
     }
 
-    /// Sends when they came.
+    /// Sends the arrival times.
     struct Times(Sender<Duration>);
 
     impl Look for Times {
@@ -266,8 +266,8 @@ mod tests {
         let mut mover = DatagramReceiver::new(Take::Joined, taken, Times(sender));
         let pause = Duration::from_millis(20);
         let deadline = Instant::now() + Duration::from_secs(30);
-        // The kernel begins to stamp packets some time after it was asked to (`net_enable_timestamp` defers it to a
-        // work queue). Until then a datagram gets the time at which it is read.
+        // The kernel starts to stamp packets with a delay (`net_enable_timestamp` defers it to a work queue). Until
+        // then a datagram gets the time at which it is read.
         loop {
             let sent = monotonic();
             send(&a, 0..1, 100);

@@ -1,9 +1,8 @@
-//! The sender's side.
+//! The sender.
 //!
-//! Each datagram's time is that at which the kernel gets it. With GSO all datagrams of a call are one packet and go at
-//! one moment, so they have one time. `sendmmsg` hands them over one after another, and takes as long for each as it
-//! took in the call before: the times of a batch are that far apart. Neither waits with stamped datagrams in its hands
-//! for more than one call.
+//! Each datagram's time is when the kernel gets it. With GSO all datagrams of a call are one packet and leave together,
+//! so they have the same time. `sendmmsg` passes them on one by one, presumably as fast as in the previous call: the
+//! times of a batch are that far apart. Neither keeps stamped datagrams waiting for longer than one call.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -27,7 +26,7 @@ pub(crate) const MAX_SEGMENTS_BEFORE: usize = 64;
 /// A pause when the queues below the socket are full: the kernel has no call that waits for them.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_micros(50);
 
-/// The longest time for which one datagram may keep `sendmmsg` busy: what is longer was an interruption.
+/// The longest time that `sendmmsg` may take for one datagram; anything longer was an interruption.
 const SLOWEST: Duration = Duration::from_micros(20);
 
 /// Writes the header of a datagram: its number, from 1 on, and the time of the monotonic clock.
@@ -106,7 +105,7 @@ impl<S: Stamp> DatagramSender<S> {
         let begin = monotonic();
         self.stamp(count, begin, self.pace);
         match mmsg::send(socket, &self.buffer[..count * self.block], self.block) {
-            // There is room for none: one call that waits for it. What was stamped is stamped anew.
+            // There is no room: one call waits for it. The datagrams get new times.
             Err(Errno::EAGAIN) => self.send_packet(socket, 1),
             Err(error) => Err(error),
             Ok(sent) => {
@@ -118,16 +117,17 @@ impl<S: Stamp> DatagramSender<S> {
         }
     }
 
-    /// Takes the next easier way, if the error may be about this one; says whether there is any.
+    /// Falls back to the next simpler method, if the error may be about this one; returns whether there is one.
     fn falls_back(&mut self, socket: BorrowedFd<'_>, count: usize, error: Errno) -> bool {
         match (self.way, error) {
             // Linux before 6.9 takes fewer.
             (Way::Offload, Errno::EINVAL) if count > MAX_SEGMENTS_BEFORE => {
                 self.per_call = MAX_SEGMENTS_BEFORE;
             }
-            // Segments that do not fit the path, or a path that can't be segmented for (a tunnel, IPsec, no checksums).
+            // Segments that do not fit the path, or a path that does not allow segmentation (a tunnel, IPsec, no
+            // checksums).
             (Way::Offload, Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE | Errno::EOPNOTSUPP) => {
-                // A socket that never had the option need not lose it.
+                // If the socket never had the option, it need not be cleared.
                 let _ = sockopt::set_udp_segment(socket, 0);
                 self.per_call = (self.buffer.len() / self.block).min(SEND_AT_MOST);
                 self.set_way(if self.per_call > 1 {
@@ -136,7 +136,7 @@ impl<S: Stamp> DatagramSender<S> {
                     Way::Single
                 });
             }
-            // Not in every sandbox.
+            // Some sandboxes do not allow it.
             (Way::Batch, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
                 self.per_call = 1;
                 self.set_way(Way::Single);
@@ -202,7 +202,7 @@ mod tests {
         )
     }
 
-    /// Sends so many and reads them one by one: each number and its time in microseconds.
+    /// Sends this many and reads them one by one: each number and its time in microseconds.
     fn through<S: Stamp>(
         mover: &mut DatagramSender<S>,
         a: &UdpSocket,
@@ -303,7 +303,7 @@ mod tests {
     fn what_the_kernel_refuses_to_cut_goes_in_batches_and_nothing_is_lost() {
         let (a, b) = pair();
         sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
-        // A packet without a checksum can't be cut.
+        // A packet without a checksum can't be segmented.
         sockopt::set::<libc::c_int>(a.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, &1).unwrap();
         let mut mover = sender(100, usize::MAX, Way::Offload);
         let read = through(&mut mover, &a, &b, 150);

@@ -71,7 +71,7 @@ fn stream(row: &EndRow, totals: &EndTotals) -> EndStream {
         sender: Some(row.sending),
         ..StreamSide::default()
     };
-    // Only the sending end has seen the kernel's counters; the other one says 0.
+    // Only the sending end has the kernel's counters; the other one has 0.
     let tcp = row.retransmits.map(|_| row.tcp.unwrap_or_default());
     let sender = StreamSide {
         end: totals.sender_seconds,

@@ -1,5 +1,5 @@
 //! From events to the members of a document: rates, sums over streams, and who is whose sender. Every derived number
-//! is computed here, once; text and JSON show what comes of it.
+//! is computed here, once, for text and JSON.
 //!
 //! A test has one or two *groups* of streams, one per direction of data. On both ends the group that carries the
 //! client's data comes first:
@@ -28,7 +28,7 @@ pub(crate) fn seconds(time: Duration) -> f64 {
     time.as_secs() as f64 + f64::from(time.subsec_micros()) / 1e6
 }
 
-/// Bits per second; 0 for no time at all.
+/// Bits per second; 0 if no time passed.
 fn rate(bytes: u64, seconds: f64) -> f64 {
     if seconds > 0.0 {
         bytes as f64 * 8.0 / seconds

@@ -38,7 +38,7 @@ pub(crate) struct EndGroup {
     pub(crate) congestion: (Option<String>, Option<String>),
 }
 
-/// One stream, or the sum of a group. What the peer did not tell is 0.
+/// One stream, or the sum of a group. What the peer did not report is 0.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EndRow {
     /// The stream's socket; `None` for a sum.
@@ -59,7 +59,7 @@ pub(crate) struct EndRow {
     pub(crate) batching: Option<Batching>,
     /// How much of a file went through. Always `None` in a sum.
     pub(crate) file: Option<FileRow>,
-    /// How the bytes went through the sending and the receiving end, if the test asked for zero-copy.
+    /// How the sending and the receiving end moved the bytes, if the test requested zero-copy.
     pub(crate) copies: CopyReports,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct ReceivedRow {
     pub(crate) bytes: u64,
     pub(crate) bits_per_second: f64,
     pub(crate) packets: u64,
-    /// `None` when the peer did not say how many of them were omitted.
+    /// `None` if the peer did not report how many of them were omitted.
     pub(crate) lost: Option<i64>,
     pub(crate) jitter_ms: f64,
     pub(crate) out_of_order: u64,
@@ -199,7 +199,7 @@ impl EndRow {
         let packets = sent.datagrams.counted_packets();
         let mut received_packets = received.datagrams.counted_packets();
         let mut lost = received.datagrams.counted_lost();
-        // A receiver that got nothing knows of nothing; the sender knows how much of it there was.
+        // A receiver that got nothing has no counts; the sender knows how many there were.
         let got_nothing = received.bytes == 0 && received_packets == 0;
         if got_nothing && stream.received().is_some() && packets > 0 {
             received_packets = packets;

@@ -1,4 +1,4 @@
-//! What mapping receivers share: reading by copy what cannot be mapped, and judging whether mapping pays.
+//! Shared by mapping receivers: reading by copy what cannot be mapped, and deciding whether mapping pays.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -10,11 +10,10 @@ use crate::account::{Account, Fallback, Report};
 use crate::receive::map::MapOptions;
 use crate::verify::{self, Verifier};
 
-/// How long a wait lasts before its caller may look around.
+/// How long a wait lasts before it returns to its caller.
 const WAIT_LIMIT_MS: u16 = 1000;
 
-/// Waits for something to read, or the end of the stream, or an error. `Interrupted` when a signal came, or nothing
-/// for a while.
+/// Waits for data, the end of the stream, or an error. `Interrupted` after a signal, or if nothing arrives for a while.
 pub(crate) fn wait_readable(socket: BorrowedFd<'_>) -> io::Result<()> {
     let mut sockets = [PollFd::new(socket, PollFlags::POLLIN)];
     match poll(&mut sockets, PollTimeout::from(WAIT_LIMIT_MS))? {
@@ -29,7 +28,7 @@ pub(crate) struct CopyFallback {
     pub(crate) report: Report,
     verifier: Option<Verifier>,
     map_yield: MapYield,
-    /// The error of a call that had bytes to deliver first.
+    /// An error held back because the call had bytes to deliver first.
     failed: Option<io::Error>,
 }
 
@@ -44,17 +43,17 @@ impl CopyFallback {
         }
     }
 
-    /// Goes on by copy alone.
+    /// Stops mapping: everything is copied from now on.
     pub(crate) fn stop_mapping(&mut self, why: Fallback) {
         self.report.fallback = Some(why);
     }
 
-    /// Fails if a call before should have.
+    /// Returns the error that an earlier call held back.
     pub(crate) fn check_failed(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Lets the next call fail: this one has bytes to deliver.
+    /// Makes the next call fail: this one has bytes to deliver.
     pub(crate) fn fail_next(&mut self, error: io::Error) {
         self.failed = Some(error);
     }
@@ -63,7 +62,7 @@ impl CopyFallback {
         verify::check(&mut self.verifier, bytes)
     }
 
-    /// Reads up to `limit` bytes, and not more than there is room for. 0 is the end of the stream.
+    /// Reads up to `limit` bytes, or as many as there is room for. 0 is the end of the stream.
     pub(crate) fn copy(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -95,13 +94,13 @@ impl CopyFallback {
         })
     }
 
-    /// The share that was mapped, in percent, of a stretch that is now complete, if it is too small to go on.
+    /// The mapped share, in percent, of a stretch that is now complete, if it is too small to continue mapping.
     pub(crate) fn too_little_mapped(&mut self) -> Option<u64> {
         self.map_yield.update(&self.report.account)
     }
 }
 
-/// Sees whether mapping brings anything.
+/// Decides whether mapping pays.
 #[derive(Default)]
 struct MapYield {
     /// The sums of the account where the current stretch began.
@@ -112,7 +111,7 @@ struct MapYield {
 /// Bytes after which the share is judged.
 const STRETCH: u64 = 8 << 20;
 
-/// Mapping that spares fewer than one copy in this many costs more than it saves.
+/// Mapping that avoids fewer than one copy in this many costs more than it saves.
 const LEAST_SHARE: u64 = 8;
 
 impl MapYield {
@@ -144,7 +143,7 @@ mod tests {
         assert_eq!(map_yield.update(&account), None);
         account.copied += 1;
         assert_eq!(map_yield.update(&account), Some(0));
-        // What was before does not count again.
+        // Earlier bytes do not count again.
         account.uncopied += STRETCH / 8;
         account.copied += STRETCH - STRETCH / 8;
         assert_eq!(map_yield.update(&account), None);

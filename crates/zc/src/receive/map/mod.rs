@@ -1,8 +1,8 @@
 //! Receiving by mapping: the pages that the network filled appear in the receiver's memory.
 //!
 //! TCP and vsock do it with the same three calls, `mmap`, `getsockopt`, `madvise(MADV_DONTNEED)`, and differ in the
-//! rest; [`receiver`] chooses. Both go on by copy, without losing a byte, when mapping is refused or brings next to
-//! nothing, and say why.
+//! rest; [`receiver`] chooses. Both continue by copy, without losing a byte, if mapping is refused or does not pay, and
+//! report why.
 
 mod fallback;
 mod options;
@@ -21,7 +21,7 @@ use crate::verify::Verifier;
 
 pub use options::{DEFAULT_WINDOW, MapOptions};
 
-/// A mover that receives what comes to a connected stream socket by mapping, as far as that goes.
+/// A mover that receives from a connected stream socket by mapping, as far as possible.
 ///
 /// While it lives it may hold the connection open, whatever happens to the socket's descriptor: a mapping holds the
 /// socket.

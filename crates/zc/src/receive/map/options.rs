@@ -7,20 +7,20 @@ use crate::sys::mapping::page_size;
 pub struct MapOptions {
     /// Bytes of a block, for counting; not 0.
     pub block: usize,
-    /// The most bytes that are read at a time where nothing can be mapped; not 0.
+    /// The most bytes read at a time if nothing can be mapped; not 0.
     pub room: usize,
     /// Bytes of address space for pages: the most that one call maps. It is rounded up to whole pages.
     pub window: usize,
-    /// What comes lies in pages of a sender on this machine, which can't be mapped over vsock. Only the reason for going
-    /// on by copy depends on it.
+    /// The data is in pages of a sender on this machine, which can't be mapped over vsock. Affects only the reported
+    /// reason for copying.
     pub senders_pages: bool,
 }
 
-/// A window that takes what arrives while a receiver works, and stays small against the caches' reach.
+/// A window that holds what arrives while a receiver works, and is small compared with the caches.
 pub const DEFAULT_WINDOW: usize = 2 << 20;
 
 impl MapOptions {
-    /// Blocks of `block` bytes, the default window, falling back when need be.
+    /// Blocks of `block` bytes, the default window, falling back if necessary.
     pub fn new(block: usize) -> Self {
         Self {
             block,

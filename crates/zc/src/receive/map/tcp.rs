@@ -1,8 +1,8 @@
 //! Receiving from TCP by mapping (Linux 4.18): `mmap` of the socket, `getsockopt(TCP_ZEROCOPY_RECEIVE)`,
 //! `madvise(MADV_DONTNEED)`.
 //!
-//! The kernel maps payload that fills whole pages of the network's own. What does not it leaves in the queue, and says
-//! how much of it comes before something that can be mapped; that much is read by copy:
+//! The kernel maps payload that fills whole pages of the network stack. It leaves the rest in the queue and reports how
+//! much of it precedes the next mappable page; that much is read by copy:
 //!
 //! ```text
 //! queue     |page|page|page|..odd bytes..|page|page|rest|
@@ -26,26 +26,26 @@ use crate::sys::tcp_info::TcpInfo;
 use crate::sys::tcp_zerocopy::{FULL, OLDEST, StreamMapping};
 use crate::verify::Verifier;
 
-/// Bytes of a mapping that has room for what a few calls' worth of segments bring.
+/// Bytes of a mapping with room for a few calls' worth of segments.
 const LEAST_FOR_TAIL: usize = 256 << 10;
 
-/// What one call brought.
+/// The result of one call.
 enum Answer {
     /// Bytes, mapped, copied or both.
     Came(usize),
-    /// Nothing could be mapped before so many bytes are read.
+    /// Nothing can be mapped before this many bytes are read.
     Skip(usize),
-    /// Nothing is there, or the stream has ended.
+    /// Nothing has arrived, or the stream has ended.
     Nothing,
 }
 
 /// Receives from TCP by mapping.
 pub(crate) struct TcpMapReceiver {
-    /// Until mapping is given up.
+    /// `None` once mapping has stopped.
     mapping: Option<StreamMapping>,
     /// For ends of less than a page. It must be shorter than a page: what fits into it is never mapped.
     tail: Vec<u8>,
-    /// Bytes of the request that the kernel takes; before its first answer it is not known whether it takes them.
+    /// Bytes of the request that the kernel accepts; unknown before its first answer.
     size: usize,
     answered: bool,
     /// Bytes in the queue after the last call.
@@ -115,7 +115,7 @@ impl TcpMapReceiver {
                 }
                 return answer;
             }
-            // The end of the stream: reading will tell.
+            // The end of the stream, as reading will show.
             Err(Errno::EIO) => return Ok(Answer::Nothing),
             Err(error @ (Errno::ENOPROTOOPT | Errno::EOPNOTSUPP)) => {
                 let why = Fallback::refused("TCP_ZEROCOPY_RECEIVE", &error.into());
@@ -123,8 +123,8 @@ impl TcpMapReceiver {
                 self.copying.stop_mapping(why);
                 return Ok(Answer::Nothing);
             }
-            // A page that cannot be inserted, or no memory for page tables: what is there can still be read, and if
-            // the socket itself has failed, reading fails too.
+            // A page that cannot be inserted, or no memory for page tables: the data can still be read, and if the
+            // socket itself has failed, reading fails too.
             Err(_) => return Ok(Answer::Skip(usize::MAX)),
         };
         let (mapped, copied) = (mapping.mapped().len(), reply.copied);
@@ -149,7 +149,7 @@ impl TcpMapReceiver {
         Ok(Answer::Came(mapped + copied))
     }
 
-    /// Stops mapping when the last stretch brought next to nothing.
+    /// Stops mapping if it did not pay in the last stretch.
     fn judge(&mut self, socket: BorrowedFd<'_>) {
         let Some(percent) = self.copying.too_little_mapped() else {
             return;
@@ -157,8 +157,8 @@ impl TcpMapReceiver {
         self.mapping = None;
         let page = page_size();
         let segment = TcpInfo::read(socket).map_or(0, |info| info.rcv_mss);
-        // Nobody says why a page cannot be mapped; this is what it most probably is. Loopback does not cut what it
-        // carries into segments, so there it is the sender's pages.
+        // The kernel does not report why a page cannot be mapped; this is the most likely reason. Loopback does not
+        // split data into segments, so there it is the sender's pages.
         let why = if (segment as usize).is_multiple_of(page) || is_local(socket) {
             Fallback::Pages { percent }
         } else {
@@ -177,8 +177,8 @@ impl TcpMapReceiver {
             match self.ask(socket)? {
                 Answer::Came(bytes) => return Ok(bytes),
                 Answer::Skip(bytes) => return self.copying.copy_now(socket, bytes, wait),
-                // Only reading tells the end of the stream from nothing. What comes just now is read too, but no more
-                // than a page of it.
+                // Only reading distinguishes the end of the stream from no data. Data that arrives just then is read
+                // too, but at most a page of it.
                 Answer::Nothing if waited => {
                     return self.copying.copy_now(socket, self.tail.len(), wait);
                 }

@@ -1,8 +1,8 @@
 //! Receiving from vsock by mapping: `mmap` of the socket, `getsockopt(SO_VM_SOCKETS_MAP_RX)`,
 //! `madvise(MADV_DONTNEED)`.
 //!
-//! No stock kernel has these calls. They are tried as options of the kernel first, then asked for at the device of this
-//! project's kernel module, which gives them to one socket at a time; else the receiver copies and says why.
+//! No stock kernel has these calls. The receiver first tries them as options of the kernel, then requests them from the
+//! device of this project's kernel module, which adds them to one socket; otherwise it copies and reports why.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -21,11 +21,11 @@ use crate::verify::Verifier;
 
 /// Receives from vsock by mapping.
 pub(crate) struct VsockMapReceiver {
-    /// Until mapping is given up.
+    /// `None` once mapping has stopped.
     mapping: Option<PacketMapping>,
     count: BlockCount,
     copying: CopyFallback,
-    /// Bytes that were read and not mapped; the rest of the copied bytes the module copied.
+    /// Bytes that were read and not mapped; the module copied the rest of the copied bytes.
     read: u64,
     /// See [`MapOptions::senders_pages`].
     senders_pages: bool,
@@ -55,7 +55,7 @@ impl VsockMapReceiver {
         }
     }
 
-    /// Takes what is there by mapping. `None` is the end of the stream, or nothing that can be mapped any more.
+    /// Receives by mapping. `None` is the end of the stream, or that nothing can be mapped any more.
     fn map(&mut self, socket: BorrowedFd<'_>) -> Result<Option<usize>, io::Error> {
         let Some(mapping) = &mut self.mapping else {
             return Ok(None);
@@ -85,7 +85,7 @@ impl VsockMapReceiver {
         Ok(Some(bytes))
     }
 
-    /// A packet with one copied page counts as copied, unless the module says how many bytes it really copied.
+    /// A packet with one copied page counts as copied, unless the module reports how many bytes it copied.
     fn refine(&mut self, socket: BorrowedFd<'_>) {
         let account = &mut self.copying.report.account;
         let through_mapping = account.bytes() - self.read;
@@ -107,13 +107,13 @@ impl VsockMapReceiver {
         while self.mapping.is_some() {
             let error = match self.map(socket) {
                 Ok(Some(bytes)) => return Ok(bytes),
-                // Reading says so again, and would find what there is.
+                // Reading returns the same error, and finds the data if there is any.
                 Ok(None) => return self.copy(socket, wait),
                 Err(error) => error,
             };
             match errno(&error) {
                 Errno::EAGAIN if wait => wait_readable(socket)?,
-                // A connection that has ended is for reading to judge.
+                // Reading decides about a connection that has ended.
                 Errno::ENOTCONN => return self.copy(socket, wait),
                 Errno::ENOMEM
                 | Errno::EINVAL
@@ -130,7 +130,7 @@ impl VsockMapReceiver {
         self.copy(socket, wait)
     }
 
-    /// Stops mapping when the last stretch brought next to nothing.
+    /// Stops mapping if it did not pay in the last stretch.
     fn judge(&mut self) {
         let Some(percent) = self.copying.too_little_mapped() else {
             return;
