@@ -28,8 +28,8 @@ pub struct Difference {
 use Outcome::{Accepted, Refused};
 
 const NEGATIVE: &str = "a negative amount has no meaning and would wrap around to a huge one";
-const NO_REASON: &str = "the colon announces a system error that there is not";
-const HUGE: &str = "iperf3 cuts the number to 32 or 64 bits, and what is left is any number";
+const NO_REASON: &str = "the trailing colon promises a system error that does not exist";
+const HUGE: &str = "iperf3 truncates the number to 32 or 64 bits, which leaves an arbitrary one";
 
 /// Every deliberate difference.
 pub const DIFFERENCES: &[Difference] = &[
@@ -48,9 +48,9 @@ pub const DIFFERENCES: &[Difference] = &[
             "-c host --debug=9",
             "-c host --cntl-ka=5m/1/3",
         ],
-        iperf3: Accepted("what a value begins with counts, and nothing is 0"),
-        here: Accepted("the same, with a warning that states what was understood"),
-        why: "the rest may be a mistake",
+        iperf3: Accepted("the number at the start counts, or 0 if there is none"),
+        here: Accepted("the same, with a warning that shows the value used"),
+        why: "the rest may be a typo",
     },
     Difference {
         args: &["-c host -t abc"],
@@ -59,7 +59,7 @@ pub const DIFFERENCES: &[Difference] = &[
             "parameter error - invalid value 'abc' for -t/--time: must be a whole number from 1 to 86400, or 0 or \
              inf for no end",
         ),
-        why: "an endless test has to be meant",
+        why: "a typo must not start an endless test",
     },
     Difference {
         args: &["-s --server-max-duration abc"],
@@ -68,7 +68,7 @@ pub const DIFFERENCES: &[Difference] = &[
             "parameter error - invalid value 'abc' for --server-max-duration: must be a whole number from 1 to \
              86400, or 0 or inf for no end",
         ),
-        why: "an endless test has to be meant",
+        why: "a typo must not start an endless test",
     },
     Difference {
         args: &["-c host -t 4294967297"],
@@ -86,12 +86,12 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         args: &["-c host --cntl-ka=40000"],
-        iperf3: Accepted("an error when it is connected"),
+        iperf3: Accepted("an error after it has connected"),
         here: Refused(
             "parameter error - invalid value '40000' for --cntl-ka: must be seconds up to 32767, seconds up to 32767 \
              and a number up to 127, separated by /",
         ),
-        why: "the system takes no more",
+        why: "the system's maximum",
     },
     Difference {
         args: &["-c host -b -5M"],
@@ -115,7 +115,7 @@ pub const DIFFERENCES: &[Difference] = &[
         here: Refused(
             "parameter error - invalid value '-5' for --pacing-timer: must be from 0 to 2147483647 microseconds",
         ),
-        why: "iperf3 forgets to say what is wrong",
+        why: "iperf3 does not report what is wrong",
     },
     Difference {
         args: &["-c host --connect-timeout -5"],
@@ -132,37 +132,37 @@ pub const DIFFERENCES: &[Difference] = &[
             "parameter error - invalid value '0.5' for -b/--bitrate: must be 0 for no limit, or from 1 to \
              9223372036854775807 bits per second",
         ),
-        why: "rounded down to 0 it would mean the opposite of a small number",
+        why: "rounded down to 0 it would mean no limit",
     },
     Difference {
         args: &["-c host --nstreams 65536"],
-        iperf3: Accepted("cut to 16 bits, and so as many as the system likes"),
+        iperf3: Accepted("truncated to 16 bits, which is 0: the system's default"),
         here: Accepted("65535, with a warning"),
-        why: "that is the most that SCTP has",
+        why: "SCTP's maximum",
     },
     Difference {
         args: &["-c host --nstreams 5"],
         iperf3: Accepted("5 SCTP streams, and -b 5"),
         here: Accepted("5 SCTP streams"),
-        why: "the number of streams is no rate",
+        why: "the number of streams is not a rate",
     },
     Difference {
         args: &["-c host -t=5"],
         iperf3: Accepted("the value '=5', read as 0"),
         here: Accepted("the value '5'"),
-        why: "nobody means the sign to be part of the value of a letter",
+        why: "the sign is not meant as part of the value",
     },
     Difference {
         args: &["-c host -J --no-fq-socket-pacing"],
         iperf3: Accepted("a warning on stdout, before the document"),
         here: Accepted("the warning on stderr"),
-        why: "with -J, stdout holds the document alone",
+        why: "with -J, stdout has only the document",
     },
     Difference {
         args: &["-c host -B 1.2.3.4", "-c host --bind-dev nosuch0"],
-        iperf3: Accepted("an error that suspects the server and a firewall"),
+        iperf3: Accepted("an error that blames the server or a firewall"),
         here: Accepted("an error that names the address, device or family that can't be used"),
-        why: "the server was never asked",
+        why: "the server was never contacted",
     },
     Difference {
         args: &["-c host -A 1025", "-c host -A abc"],
@@ -209,7 +209,7 @@ pub const DIFFERENCES: &[Difference] = &[
             "parameter error - you must specify a username, password, and path to a valid RSA public key: nope.pem: \
              No such file or directory",
         ),
-        why: "iperf3 prints its library's message and then the same without the file's name",
+        why: "iperf3 prints its library's message, and then the error without the file's name",
     },
     Difference {
         args: &["-s --rsa-private-key-path nope.pem --authorized-users-path users.csv"],
@@ -218,27 +218,27 @@ pub const DIFFERENCES: &[Difference] = &[
             "parameter error - you must specify a path to a valid RSA private key and a user credential file: \
              nope.pem: No such file or directory",
         ),
-        why: "iperf3 prints its library's message and then the same without the file's name",
+        why: "iperf3 prints its library's message, and then the error without the file's name",
     },
     Difference {
         args: &["-c host --username a --rsa-public-key-path pub.pem"],
         iperf3: Refused(
             "parameter error - you must specify a username, password, and path to a valid RSA public key",
         ),
-        here: Accepted("log in; the password is asked for when the client starts"),
-        why: "reading a command line does not read from the terminal",
+        here: Accepted("logs in; the client asks for the password when it starts"),
+        why: "parsing a command line should not read from the terminal",
     },
     Difference {
         args: &["-c host --username a --rsa-public-key-path pub.pem --use-pkcs1-padding"],
         iperf3: Refused("parameter error - some option you are trying to set is server only"),
-        here: Accepted("log in as clients before iperf3 3.17 do"),
-        why: "without it nobody could log in to such a server",
+        here: Accepted("logs in like clients before iperf3 3.17"),
+        why: "such a server accepts no other logins",
     },
     Difference {
         args: &["-c 3"],
         iperf3: Accepted("a test with the internet address 0.0.0.3"),
         here: Accepted("a test with virtual machine 3 over vsock"),
-        why: "nobody has such an address, and virtual machines are numbered",
+        why: "no host has such an address, and virtual machines have numbers",
     },
     Difference {
         args: &["-c host --zero"],
