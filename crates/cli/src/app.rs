@@ -23,6 +23,7 @@ use iperf_server::ServerError;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
+use crate::command::help;
 use crate::daemon::{self, Ready};
 use crate::logging;
 use crate::pidfile::PidFile;
@@ -49,7 +50,7 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
             // Stdout is for the document alone.
             complain(notice);
         } else {
-            print(program, &format!("{notice}\n"));
+            print(program, format!("{notice}\n").as_bytes());
         }
     }
     let Invocation {
@@ -65,8 +66,8 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
         pidfile: process.pidfile,
     };
     let result = match job {
-        Job::Help(text) => print(program, &text),
-        Job::Version => print(program, &version()),
+        Job::Help => print(program, help(program).as_bytes()),
+        Job::Version => print(program, version().as_bytes()),
         Job::Client(config) => launch.run(|app| app.client(&config)),
         Job::Server(config) if process.daemon => match daemon::start() {
             Ok(daemon::Part::Done { started }) => started,
@@ -350,11 +351,9 @@ fn succeeded(result: &Result<(), ClientError>) -> bool {
 }
 
 /// Prints what the job consists of.
-fn print(program: &str, text: &str) -> bool {
+pub(crate) fn print(program: &str, text: &[u8]) -> bool {
     let mut stdout = io::stdout();
-    let printed = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let printed = stdout.write_all(text).and_then(|()| stdout.flush());
     let Err(error) = printed else {
         return true;
     };

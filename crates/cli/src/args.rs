@@ -6,13 +6,11 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::OsStringValueParser};
+use clap::ArgMatches;
 
+use crate::definition;
 use crate::getopt::GetoptError;
-use crate::options::{OPTIONS, Spec, Takes};
-
-/// Name of the argument that takes the words which are no options.
-const WORDS: &str = "words";
+use crate::options::{OPTIONS, Spec};
 
 /// The options of a command line.
 #[derive(Debug)]
@@ -34,7 +32,7 @@ pub(crate) struct Given {
 impl Args {
     /// Splits the words of a command line, without the program's name.
     pub(crate) fn read(words: &[OsString]) -> Self {
-        let mut command = command();
+        let mut command = definition::options("iperf").no_binary_name(true);
         if let Ok(matches) = command.try_get_matches_from_mut(words) {
             return Self {
                 given: in_order(&matches),
@@ -52,45 +50,6 @@ impl Args {
             .get(count)
             .map(|word| GetoptError::explain(&word.to_string_lossy()));
         Self { given, error }
-    }
-}
-
-/// The definition of the command line for clap.
-pub(crate) fn command() -> Command {
-    let words = Arg::new(WORDS)
-        .action(ArgAction::Append)
-        .num_args(0..)
-        .value_parser(OsStringValueParser::new());
-    Command::new("iperf")
-        .no_binary_name(true)
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .infer_long_args(true)
-        .args(OPTIONS.iter().map(argument))
-        .arg(words)
-}
-
-fn argument(spec: &Spec) -> Arg {
-    let arg = Arg::new(spec.id)
-        // All of them append, options without a value too: only so clap keeps the place of every one.
-        .action(ArgAction::Append)
-        .value_parser(OsStringValueParser::new())
-        .aliases(spec.long.iter().skip(1).copied());
-    let arg = match spec.short {
-        [letter, ..] => arg.short(*letter),
-        [] => arg,
-    };
-    let arg = match spec.long {
-        [name, ..] => arg.long(*name),
-        [] => arg,
-    };
-    match spec.takes {
-        Takes::Nothing => arg.num_args(0).default_missing_value(""),
-        Takes::Value(_) => arg.num_args(1).allow_hyphen_values(true),
-        Takes::Maybe(_, missing) => arg
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value(missing),
     }
 }
 
@@ -117,6 +76,7 @@ fn in_order(matches: &ArgMatches) -> Vec<Given> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Takes;
 
     /// The options that are read, as `name=value`, and the message of the error.
     fn read(words: &[&str]) -> (Vec<String>, Option<String>) {

@@ -41,8 +41,8 @@ pub enum Job {
     Server(ServerConfig),
     /// Run both ends in this process (`--loopback`). The port of the endpoint is 0 unless `-p` asked for one.
     Loopback(ClientConfig),
-    /// Print this on stdout (`-h`).
-    Help(String),
+    /// Print the help on stdout (`-h`).
+    Help,
     /// Print [`version`](crate::version) on stdout (`-v`).
     Version,
 }

@@ -9,6 +9,7 @@
 //! Options, their order and their mistakes are iperf3's, with the differences in [`DIFFERENCES`].
 
 mod args;
+mod definition;
 mod differences;
 mod dscp;
 mod error;
@@ -18,22 +19,22 @@ mod options;
 mod resolve;
 mod usage;
 mod value;
+mod version;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+pub use definition::command;
 pub use differences::{DIFFERENCES, Difference, Outcome};
 pub use error::UsageError;
 pub use job::{Invocation, Job, OutputOptions, ProcessOptions};
-pub use usage::{system_info, version};
+pub use usage::{EXAMPLES, NOTES};
+pub use version::{system_info, version};
 
-/// Reads a command line. `program` is what the usage calls the program, `words` what was written after its name.
-pub fn parse(
-    program: &str,
-    words: impl IntoIterator<Item = OsString>,
-) -> Result<Invocation, UsageError> {
+/// Reads a command line: the words after the name of the program.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
     let words: Vec<OsString> = words.into_iter().collect();
-    resolve::resolve(program, args::Args::read(&words))
+    resolve::resolve(args::Args::read(&words))
 }
 
 /// What the program calls itself, from the first word of its command line: `iperf`, or a name that users and scripts

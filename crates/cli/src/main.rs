@@ -1,12 +1,14 @@
 //! The `iperf` program.
 
 mod app;
+mod command;
 mod daemon;
 mod logging;
 mod pidfile;
 mod results;
 
 use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use iperf_cli::{UsageError, parse, program_name};
@@ -14,11 +16,11 @@ use iperf_cli::{UsageError, parse, program_name};
 fn main() -> ExitCode {
     let mut words = env::args_os();
     let program = program_name(words.next().as_deref());
-    let words: Vec<_> = words.collect();
-    if results::is_asked_for(words.first()) {
-        return results::run(&program, &words);
+    let words: Vec<OsString> = words.collect();
+    if let Some(code) = command::run(&program, &words) {
+        return code;
     }
-    match parse(&program, words) {
+    match parse(words) {
         Ok(invocation) => app::run(&program, invocation),
         Err(error) => {
             error.print(&program);

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
+use clap::Arg;
 use iperf_cli::{DIFFERENCES, Difference, Outcome};
 
 /// The lines of the document from one heading to the next.
@@ -40,24 +40,17 @@ fn named(row: &str) -> Vec<String> {
         .collect()
 }
 
-/// Each option of the help: its names.
+/// Each option's names, as the help has them.
 fn options() -> Vec<Vec<String>> {
-    let output = Command::new(env!("CARGO_BIN_EXE_iperf"))
-        .arg("--help")
-        .output()
-        .unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
-    help.lines()
-        .filter(|line| line.trim_start().starts_with('-') && !line.starts_with("          "))
-        .map(|line| {
-            line.trim_start()
-                .split([' ', ',', '['])
-                .take_while(|word| word.is_empty() || word.starts_with('-'))
-                .filter(|word| !word.is_empty())
-                .map(str::to_owned)
-                .collect()
-        })
-        .collect()
+    let named = |arg: &Arg| {
+        let short = arg.get_short().map(|letter| format!("-{letter}"));
+        let long = arg.get_long_and_visible_aliases().unwrap_or_default();
+        let long = long.into_iter().map(|name| format!("--{name}"));
+        short.into_iter().chain(long).collect()
+    };
+    let command = iperf_cli::command("iperf");
+    let options = command.get_arguments().filter(|arg| !arg.is_positional());
+    options.map(named).collect()
 }
 
 #[test]
@@ -97,8 +90,7 @@ fn each_row_says_who_may_use_the_option() {
             .any(|value| {
                 let words = format!("{other} {option}{value}");
                 let words = words.split(' ').map(Into::into);
-                iperf_cli::parse("iperf", words)
-                    .is_err_and(|error| error.to_string().contains(message))
+                iperf_cli::parse(words).is_err_and(|error| error.to_string().contains(message))
             });
         assert!(refusal, "{other} takes {option}");
     }

@@ -62,7 +62,7 @@ fn read(args: &str) -> Result<Invocation, UsageError> {
             word.into()
         }
     };
-    parse("iperf", args.split_whitespace().map(word))
+    parse(args.split_whitespace().map(word))
 }
 
 fn differences() -> HashMap<&'static str, &'static Difference> {

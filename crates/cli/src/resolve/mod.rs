@@ -19,7 +19,6 @@ use crate::args::Args;
 use crate::error::{ParameterError, UsageError};
 use crate::job::{Invocation, Job};
 use crate::options::{Opt, Role};
-use crate::usage;
 use crate::value::{Notes, Value};
 
 use client::ClientDraft;
@@ -27,13 +26,13 @@ use local::LocalDraft;
 use server::ServerDraft;
 
 /// Gives a command line its meaning.
-pub(crate) fn resolve(program: &str, args: Args) -> Result<Invocation, UsageError> {
+pub(crate) fn resolve(args: Args) -> Result<Invocation, UsageError> {
     let mut draft = Draft::default();
     let notes = Notes::default();
     for given in &args.given {
         let value = Value::new(given.spec, &given.value, &notes);
         match given.spec.opt {
-            Opt::Role(Role::Help) => return Ok(Invocation::of(Job::Help(usage::long(program)))),
+            Opt::Role(Role::Help) => return Ok(Invocation::of(Job::Help)),
             Opt::Role(Role::Version) => return Ok(Invocation::of(Job::Version)),
             Opt::Role(Role::Server) => draft.set_role(Chosen::Server)?,
             Opt::Role(Role::Loopback) => draft.set_role(Chosen::Loopback)?,

@@ -24,7 +24,7 @@ const NOT_COMPARABLE: u8 = 4;
 /// The unit is the run: give several of each side, interleaved if you can. Exit code: 0 same or better, 1 worse or a
 /// requirement missed, 2 usage or unreadable input, 3 inconclusive with --strict-verdict, 4 not comparable.
 #[derive(Debug, Args)]
-pub(super) struct CompareArgs {
+pub(crate) struct CompareArgs {
     /// The sides: a file or directory each, the first is the base
     #[arg(value_name = "SIDE", num_args = 2.., required_unless_present_any = ["base", "new"], conflicts_with_all = ["base", "new"])]
     sides: Vec<PathBuf>,

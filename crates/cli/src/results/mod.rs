@@ -5,13 +5,12 @@ mod compare;
 mod output;
 mod report;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use iperf_results::format::Format;
 use iperf_results::{ReadOptions, Tool};
 
@@ -19,9 +18,8 @@ use iperf_results::{ReadOptions, Tool};
 pub(crate) const UNREADABLE: u8 = 2;
 
 /// Show and compare results of iperf and of other network benchmarks.
-#[derive(Debug, Parser)]
-#[command(name = "iperf", version = iperf_model::VERSION, disable_help_subcommand = true)]
-enum Command {
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
     Report(report::ReportArgs),
     Compare(compare::CompareArgs),
 }
@@ -122,40 +120,18 @@ impl From<ReportFormat> for Format {
     }
 }
 
-/// Whether the first word after the program's name asks for a subcommand.
-pub(crate) fn is_asked_for(word: Option<&OsString>) -> bool {
-    word.is_some_and(|word| word == "report" || word == "compare")
-}
-
-/// Runs a subcommand; `words` are what was written after the program's name.
-pub(crate) fn run(program: &str, words: &[OsString]) -> ExitCode {
-    let words = std::iter::once(OsString::from(program)).chain(words.iter().cloned());
-    match Command::try_parse_from(words) {
-        Ok(Command::Report(args)) => report::run(&args),
-        Ok(Command::Compare(args)) => compare::run(&args),
-        Err(error) => {
-            // Help and the version are no errors and go to stdout.
-            let printed = error.print();
-            let code = if printed.is_ok() {
-                error.exit_code()
-            } else {
-                i32::from(UNREADABLE)
-            };
-            ExitCode::from(u8::try_from(code).unwrap_or(UNREADABLE))
+impl Command {
+    pub(crate) fn run(&self) -> ExitCode {
+        match self {
+            Self::Report(args) => report::run(args),
+            Self::Compare(args) => compare::run(args),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
-
-    #[test]
-    fn the_definition_of_the_command_line_has_no_contradiction() {
-        Command::command().debug_assert();
-    }
 
     #[test]
     fn sizes_are_1024_based() {
@@ -164,12 +140,5 @@ mod tests {
         for wrong in ["", "M", "0", "1.5G", "1X", "99999999999T"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn only_the_first_word_asks_for_a_subcommand() {
-        assert!(is_asked_for(Some(&"compare".into())));
-        assert!(!is_asked_for(Some(&"-c".into())));
-        assert!(!is_asked_for(None));
     }
 }

@@ -15,7 +15,7 @@ use super::{InputArgs, OutputArgs, ReportFormat, UNREADABLE};
 /// Reads what iperf3 and its relatives, iperf 2, uperf, netperf, neper, sockperf, qperf, nuttcp, ntttcp and vsock_perf
 /// print, and published tables. The tool is recognised by the content.
 #[derive(Debug, Args)]
-pub(super) struct ReportArgs {
+pub(crate) struct ReportArgs {
     /// Results: files, directories (all their files), - for stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,

@@ -12,7 +12,7 @@ use crate::job::{Invocation, Job};
 use crate::parse;
 
 fn read(line: &str) -> Result<Invocation, String> {
-    parse("iperf", line.split_whitespace().map(OsString::from)).map_err(|e| e.to_string())
+    parse(line.split_whitespace().map(OsString::from)).map_err(|e| e.to_string())
 }
 
 fn invocation(line: &str) -> Invocation {

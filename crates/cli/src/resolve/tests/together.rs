@@ -172,10 +172,7 @@ fn the_first_mistake_is_told() {
 #[test]
 fn help_and_version_count_when_they_are_reached() {
     for line in ["-h", "-h --nosuch", "-sh -p 0"] {
-        let Job::Help(text) = invocation(line).job else {
-            panic!("{line}");
-        };
-        assert!(text.contains("Usage: iperf -s"), "{line}");
+        assert_eq!(invocation(line).job, Job::Help, "{line}");
     }
     assert_eq!(invocation("-J -v -p 0").job, Job::Version);
     assert_eq!(invocation("--version --help").job, Job::Version);
@@ -243,13 +240,13 @@ fn logins_need_both_halves() {
 
 #[test]
 fn an_error_is_reported_with_the_short_usage() {
-    let error = parse("iperf3", ["-p".into(), "0".into()]).unwrap_err();
+    let error = parse(["-p".into(), "0".into()]).unwrap_err();
     assert_eq!(
         error.report("iperf3"),
         "iperf3: parameter error - port number must be between 1 and 65535 inclusive\n\n\
          Usage: iperf3 [-s|-c host] [options]\nTry `iperf3 --help' for more information.\n"
     );
-    let error = parse("iperf", ["-x".into()]).unwrap_err();
+    let error = parse(["-x".into()]).unwrap_err();
     assert!(
         error
             .report("iperf")
