@@ -3,7 +3,7 @@
 use std::io;
 
 use iperf_control::StopReason;
-use iperf_engine::{EngineError, FileError};
+use iperf_engine::{EngineError, FileError, LostStream, Trouble};
 use iperf_model::{CopyMode, CopyReport, Failure, FailureKind, reason};
 use iperf_proto::client;
 use iperf_proto::code::Code;
@@ -56,6 +56,14 @@ pub enum ClientError {
         /// What it did; `None` when a server did not say.
         report: Option<Box<CopyReport>>,
     },
+    /// The machine asks for what makes no sense in this phase: a defect of this program.
+    #[error("internal error: asked to {action} {phase}")]
+    OutOfPlace {
+        /// What was asked for.
+        action: &'static str,
+        /// What this end was doing.
+        phase: &'static str,
+    },
     /// The CPU of `-A` can't be used.
     #[error("{}", Code::AFFINITY.with_error(.0))]
     Affinity(#[source] io::Error),
@@ -77,6 +85,17 @@ impl ClientError {
         Failure {
             kind,
             message: self.to_string(),
+        }
+    }
+}
+
+impl From<Trouble> for ClientError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Lost(LostStream { sending, source }) => Self::StreamLost { sending, source },
+            // A client sets no limit for the first byte alone.
+            Trouble::Silence | Trouble::Mute(_) => Self::Silence,
+            Trouble::Stalled(limit) => Self::Stalled(limit.as_secs()),
         }
     }
 }

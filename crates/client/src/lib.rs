@@ -11,9 +11,11 @@ mod connect;
 mod driver;
 mod error;
 mod login;
+mod phase;
 mod quota;
 mod race;
 mod streams;
+mod strict;
 
 use iperf_control::{Output, Stop};
 use iperf_model::{ClientConfig, Event, Sink};

@@ -1,11 +1,12 @@
 //! Opening the data streams: one after another, because a server tells them apart by their order alone.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iperf_engine::net::{self, Hello, StreamPlan, StreamSpec, Target};
 use iperf_engine::{EngineError, Stream};
-use iperf_model::{ClientConfig, TestConfig, Transport, stream_number};
+use iperf_model::{LocalOptions, TestConfig, Transport, stream_number};
 use iperf_proto::cookie::Cookie;
 use iperf_proto::stream_id::stream_id;
 
@@ -15,44 +16,29 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(120);
 /// How long a UDP server may take to reply to the hello (iperf3 waits as long).
 const HELLO_LIMIT: Duration = Duration::from_secs(30);
 
-/// All that is needed to open the streams on another thread.
+/// Opens the streams, on another thread.
 #[derive(Debug)]
-pub(crate) struct Opening {
-    config: ClientConfig,
-    target: Target,
+pub(crate) struct Opener {
+    pub(crate) test: Arc<TestConfig>,
+    pub(crate) options: LocalOptions,
+    pub(crate) target: Target,
     /// Local address of the first stream, with its port, or with 0 for any.
-    local: Option<SocketAddr>,
-    cookie: Cookie,
-    hello: Hello,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) cookie: Cookie,
+    pub(crate) hello: Hello,
 }
 
-impl Opening {
-    pub(crate) fn new(
-        config: ClientConfig,
-        target: Target,
-        local: Option<SocketAddr>,
-        cookie: Cookie,
-        hello: Hello,
-    ) -> Self {
-        Self {
-            config,
-            target,
-            local,
-            cookie,
-            hello,
-        }
-    }
-
+impl Opener {
     /// Opens all streams; it blocks.
     pub(crate) fn open(self) -> Result<Vec<Stream>, EngineError> {
-        let test = &self.config.test;
+        let test = self.test.as_ref();
         (0..test.total_streams())
             .map(|index| self.open_one(test, index))
             .collect()
     }
 
     fn open_one(&self, test: &TestConfig, index: usize) -> Result<Stream, EngineError> {
-        let local = &self.config.local;
+        let local = &self.options;
         let plan = StreamPlan {
             bind: self.local.map(|local| nth_port(local, index)),
             bind_dev: local.bind_dev.clone(),
@@ -72,9 +58,7 @@ impl Opening {
         };
         net::connect(&plan, &self.target, self.cookie.as_bytes(), role, deadline)
     }
-}
 
-impl Opening {
     /// That the server has all streams says of the last one that it is among them.
     fn hello_of(&self, test: &TestConfig, index: usize) -> Hello {
         match &self.hello {

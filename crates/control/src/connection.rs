@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use iperf_model::{Keepalive, LocalOptions};
+use iperf_proto::Machine;
 use socket2::{SockAddr, SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
 use tracing::trace;
 
-use crate::{Machine, Wire};
+use crate::Wire;
 
 /// How long a peer may take to make room for control messages, which are small.
 const WRITE_LIMIT: Duration = Duration::from_secs(4);

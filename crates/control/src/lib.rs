@@ -1,16 +1,17 @@
-//! The control connection: a protocol machine driven over tokio, the signals that end a test, and the files that a
-//! process leaves nowhere.
+//! The control connection: a protocol machine driven over tokio, the signals that end a test, and files that are removed
+//! with their process.
 //!
 //! ```text
 //! peer ◄──── Control::flush ◄──── machine.poll_transmit
-//!      ────► Control::read  ────► machine.handle_input ──► poll_action: what the driver does next
+//!      ────► Control::read  ────► machine.handle_input ──► poll_action ──► Conversation::next ──► driver
 //! ```
 //!
-//! Both drivers, the client's and the server's, use it; it knows of the machines only what [`Machine`] says.
+//! The client, the server's handshakes and its tests all use [`Conversation`]; of the machines it knows only
+//! [`iperf_proto::Machine`].
 
 mod blocking;
 mod connection;
-mod machine;
+mod conversation;
 mod output;
 mod own_file;
 mod stop;
@@ -18,7 +19,7 @@ mod wire;
 
 pub use blocking::{Blocking, lookup_host, spawn_blocking};
 pub use connection::{Control, Input};
-pub use machine::Machine;
+pub use conversation::{Conversation, OnBroken, Step, wait_until};
 pub use output::Output;
 pub use own_file::{FileId, OwnFile};
 pub use stop::{Stop, StopHandle, StopReason};

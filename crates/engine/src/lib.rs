@@ -27,6 +27,7 @@ pub use run::clock::{IntervalClock, Tick};
 pub use run::cpu::CpuMeter;
 pub use run::measurement::{Due, Measurement, Prepared};
 pub use run::parting::Parting;
-pub use run::{Run, RunPlan, WorkerEnd};
+pub use run::watch::{Seen, Trouble, Watch, WatchLimits};
+pub use run::{LostStream, Run, RunPlan, WorkerEnd};
 pub use stream::{Closing, Stream};
 pub use worker::Ending;

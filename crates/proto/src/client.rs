@@ -17,7 +17,7 @@ use crate::alive::{self, Alive, Due};
 use crate::extensions::{self, Granted, MAX_GRANTED};
 use crate::framing::{FrameReader, MAX_RESULTS, plausible_results};
 use crate::link::Link;
-use crate::{Code, Cookie, Deadlines, Params, Results, State};
+use crate::{Code, Cookie, Deadlines, Machine, Params, Results, State};
 
 /// How long a server that announced an error may take to send its code. Old servers send none.
 const ERROR_CODE_WAIT: Duration = Duration::from_secs(2);
@@ -41,6 +41,22 @@ pub enum Action {
     ShowResults(Box<Results>),
     /// The test failed. The message to the server is queued already.
     Fail(Failure),
+}
+
+impl Action {
+    /// What the driver is asked to do, for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ParamsSent => "report the beginning",
+            Self::Granted(_) => "take what the server grants",
+            Self::OpenStreams => "open the data streams",
+            Self::StartClock => "start the clock",
+            Self::Run => "move data",
+            Self::CollectResults => "collect the results",
+            Self::ShowResults(_) => "show the results",
+            Self::Fail(_) => "fail",
+        }
+    }
 }
 
 /// Why a test failed. The messages are those by which users know iperf3's errors.
@@ -259,44 +275,10 @@ impl Phase {
     }
 }
 
-impl Client {
-    /// A client on a fresh control connection. The cookie is the first thing to send.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "one cookie belongs to one test"
-    )]
-    pub fn new(cookie: Cookie, params: Params, deadlines: Deadlines, now: Instant) -> Self {
-        let mut link = Link::new();
-        link.send_bytes(cookie.as_bytes());
-        link.wait(now, deadlines.handshake);
-        Self {
-            link,
-            phase: Phase::ParamExchange,
-            params,
-            deadlines,
-            extended: false,
-            lively: false,
-            alive: None,
-        }
-    }
+impl Machine for Client {
+    type Action = Action;
 
-    /// Changes the parameters, which may depend on the connection. Has an effect until the server asks for them.
-    pub fn set_params(&mut self, params: Params) {
-        self.params = params;
-    }
-
-    /// What this end is doing, for logs and messages: `during the test`, `after the end`, ….
-    pub fn state_name(&self) -> &'static str {
-        self.phase.name()
-    }
-
-    /// Whether the session is over on this end.
-    pub fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
-    }
-
-    /// Takes bytes from the control connection, in pieces of any size.
-    pub fn handle_input(&mut self, mut bytes: &[u8], now: Instant) {
+    fn handle_input(&mut self, mut bytes: &[u8], now: Instant) {
         if let Some(alive) = &mut self.alive {
             alive.hear(now);
         }
@@ -336,8 +318,7 @@ impl Client {
         }
     }
 
-    /// The server closed the control connection, or it broke.
-    pub fn handle_eof(&mut self, _now: Instant) {
+    fn handle_eof(&mut self, _now: Instant) {
         match self.phase {
             Phase::Shown | Phase::Closed => {}
             Phase::ErrorCode(_) => self.on_error_code(),
@@ -349,8 +330,7 @@ impl Client {
         }
     }
 
-    /// Time passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    fn handle_timeout(&mut self, now: Instant) {
         match self.alive.as_mut().and_then(|alive| alive.poll(now)) {
             Some(Due::Sign) => self.link.send_bytes(&[alive::SIGN]),
             Some(Due::End) => return self.fail(Failure::Silent),
@@ -373,20 +353,53 @@ impl Client {
         self.fail(Failure::TimedOut { waiting_for, code });
     }
 
-    /// Bytes for the control connection.
-    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+    fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.link.take_output()
     }
 
-    /// The next thing for the driver to do.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    fn poll_action(&mut self) -> Option<Action> {
         self.link.take_action()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    fn poll_timeout(&self) -> Option<Instant> {
         let alive = self.alive.as_ref().map(Alive::deadline);
         [self.link.deadline(), alive].into_iter().flatten().min()
+    }
+
+    fn state_name(&self) -> &'static str {
+        self.phase.name()
+    }
+}
+
+impl Client {
+    /// A client on a fresh control connection. The cookie is the first thing to send.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "one cookie belongs to one test"
+    )]
+    pub fn new(cookie: Cookie, params: Params, deadlines: Deadlines, now: Instant) -> Self {
+        let mut link = Link::new();
+        link.send_bytes(cookie.as_bytes());
+        link.wait(now, deadlines.handshake);
+        Self {
+            link,
+            phase: Phase::ParamExchange,
+            params,
+            deadlines,
+            extended: false,
+            lively: false,
+            alive: None,
+        }
+    }
+
+    /// Changes the parameters, which may depend on the connection. Has an effect until the server asks for them.
+    pub fn set_params(&mut self, params: Params) {
+        self.params = params;
+    }
+
+    /// Whether the session is over on this end.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
     }
 
     /// Whether the server has started the test while the driver still opens streams: it has them all.

@@ -15,7 +15,7 @@ use crate::alive::{self, Alive, Due};
 use crate::extensions::{self, Granted};
 use crate::framing::{FrameReader, MAX_PARAMS, MAX_RESULTS};
 use crate::link::Link;
-use crate::{Code, Deadlines, Params, Results, State};
+use crate::{Code, Deadlines, Machine, Params, Results, State};
 
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,20 @@ pub enum Action {
     ClientTerminated,
     /// The test failed. The message to the client is queued already.
     Fail(Failure),
+}
+
+impl Action {
+    /// What the driver is asked to do, for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Params(_) => "take the parameters",
+            Self::EndTest => "end the test",
+            Self::PeerResults(_) => "take the client's results",
+            Self::Done => "finish",
+            Self::ClientTerminated => "end with the client",
+            Self::Fail(_) => "fail",
+        }
+    }
 }
 
 /// Why a test failed. The messages are those by which users know iperf3's errors.
@@ -172,34 +186,10 @@ impl Phase {
     }
 }
 
-impl Server {
-    /// A server that has just read a cookie. It asks for the parameters at once.
-    pub fn new(deadlines: Deadlines, now: Instant) -> Self {
-        let mut link = Link::new();
-        link.send_state(State::ParamExchange);
-        link.wait(now, deadlines.handshake);
-        Self {
-            link,
-            phase: Phase::Params(FrameReader::new(MAX_PARAMS)),
-            deadlines,
-            extended: false,
-            lively: false,
-            alive: None,
-        }
-    }
+impl Machine for Server {
+    type Action = Action;
 
-    /// What this end is doing, for logs and messages: `during the test`, `after the end`, ….
-    pub fn state_name(&self) -> &'static str {
-        self.phase.name()
-    }
-
-    /// Whether the session is over on this end.
-    pub fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
-    }
-
-    /// Takes bytes from the control connection, in pieces of any size.
-    pub fn handle_input(&mut self, mut bytes: &[u8], now: Instant) {
+    fn handle_input(&mut self, mut bytes: &[u8], now: Instant) {
         if let Some(alive) = &mut self.alive {
             alive.hear(now);
         }
@@ -223,8 +213,7 @@ impl Server {
         }
     }
 
-    /// The client closed the control connection, or it broke.
-    pub fn handle_eof(&mut self, _now: Instant) {
+    fn handle_eof(&mut self, _now: Instant) {
         let short = || "the message ended early".to_owned();
         match &self.phase {
             Phase::Closed => {}
@@ -237,8 +226,7 @@ impl Server {
         }
     }
 
-    /// Time passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    fn handle_timeout(&mut self, now: Instant) {
         match self.alive.as_mut().and_then(|alive| alive.poll(now)) {
             Some(Due::Sign) => self.link.send_bytes(&[alive::SIGN]),
             Some(Due::End) => return self.fail(Failure::Silent, true),
@@ -260,20 +248,43 @@ impl Server {
         self.fail(Failure::TimedOut { waiting_for }, false);
     }
 
-    /// Bytes for the control connection.
-    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+    fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.link.take_output()
     }
 
-    /// The next thing for the driver to do.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    fn poll_action(&mut self) -> Option<Action> {
         self.link.take_action()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    fn poll_timeout(&self) -> Option<Instant> {
         let alive = self.alive.as_ref().map(Alive::deadline);
         [self.link.deadline(), alive].into_iter().flatten().min()
+    }
+
+    fn state_name(&self) -> &'static str {
+        self.phase.name()
+    }
+}
+
+impl Server {
+    /// A server that has just read a cookie. It asks for the parameters at once.
+    pub fn new(deadlines: Deadlines, now: Instant) -> Self {
+        let mut link = Link::new();
+        link.send_state(State::ParamExchange);
+        link.wait(now, deadlines.handshake);
+        Self {
+            link,
+            phase: Phase::Params(FrameReader::new(MAX_PARAMS)),
+            deadlines,
+            extended: false,
+            lively: false,
+            alive: None,
+        }
+    }
+
+    /// Whether the session is over on this end.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
     }
 
     /// The parameters are accepted: asks the client to open the data streams. A client that requested extensions first

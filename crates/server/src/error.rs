@@ -3,10 +3,10 @@
 use std::io;
 
 use iperf_control::StopReason;
-use iperf_engine::{EngineError, FileError};
+use iperf_engine::{EngineError, FileError, LostStream, Trouble};
 use iperf_model::{Failure, FailureKind, reason};
 use iperf_proto::code::Code;
-use iperf_proto::server;
+use iperf_proto::server::{self, Server};
 use thiserror::Error;
 
 /// Why a server ended, other than after the one test of `-1`.
@@ -75,6 +75,12 @@ pub(crate) enum TestError {
     /// The control connection takes nothing, or broke.
     #[error("the control connection failed: {}", reason(.0))]
     Control(#[source] io::Error),
+    /// The machine asks for what makes no sense in this phase: a defect of this program.
+    #[error("internal error: asked to {action} {phase}")]
+    OutOfPlace {
+        action: &'static str,
+        phase: &'static str,
+    },
     /// A defect of this program.
     #[error("the test ended in a panic of this program")]
     Panicked,
@@ -115,6 +121,7 @@ impl TestError {
             Self::Overtime => Some(Code::SERVER_TIME_LIMIT),
             Self::Protocol(_)
             | Self::ClientTerminated
+            | Self::OutOfPlace { .. }
             | Self::Panicked
             | Self::Control(_)
             | Self::Interrupted(_) => None,
@@ -131,9 +138,32 @@ impl TestError {
         }
     }
 
+    /// Tells the client of it, if the machine has not.
+    pub(crate) fn tell(&self, machine: &mut Server) {
+        match self {
+            Self::Interrupted(_) => machine.terminate(),
+            other => {
+                if let Some(code) = other.code() {
+                    machine.refuse(code, 0, other.explanation().as_deref());
+                }
+            }
+        }
+    }
+
     /// What a client of this program is told besides the code. Who may not run a test is not told why.
     pub(crate) fn explanation(&self) -> Option<String> {
         (!matches!(self, Self::Denied(_))).then(|| self.to_string())
+    }
+}
+
+impl From<Trouble> for TestError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Lost(LostStream { sending, source }) => Self::StreamLost { sending, source },
+            Trouble::Silence => Self::Silence,
+            Trouble::Mute(limit) => Self::Mute(limit.as_secs()),
+            Trouble::Stalled(limit) => Self::Stalled(limit.as_secs()),
+        }
     }
 }
 

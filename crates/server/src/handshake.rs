@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use iperf_auth::Authorizer;
-use iperf_control::{Control, Machine, Stop, Wire};
+use iperf_control::{Control, Conversation, OnBroken, Step, Stop, Wire};
 use iperf_engine::net::{StreamPlan, StreamSpec, sctp, tcp, vsock};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{
@@ -19,7 +19,7 @@ use iperf_proto::extensions::Granted;
 use iperf_proto::server::{Action, Failure, Server};
 use iperf_proto::stream_id::stream_id;
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use crate::error::TestError;
 use crate::greet::{Greeted, Refusals};
@@ -38,8 +38,7 @@ pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
 /// A test that has all it needs, and wants to run.
 pub(crate) struct Candidate {
     pub(crate) cookie: Cookie,
-    pub(crate) control: Control,
-    pub(crate) machine: Server,
+    pub(crate) talk: Conversation<Server>,
     pub(crate) peer: SocketName,
     pub(crate) test: Arc<TestConfig>,
     pub(crate) began: SystemTime,
@@ -103,8 +102,11 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
         })?;
     let mut handshake = Handshake {
         cookie: guest.cookie.clone(),
-        control,
-        machine: Server::new(Deadlines::server(), Instant::now()),
+        talk: Conversation::new(
+            control,
+            Server::new(Deadlines::server(), Instant::now()),
+            OnBroken::Fail,
+        ),
         config: guest.config,
         connections: guest.connections,
         arrived: Vec::new(),
@@ -130,8 +132,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
             };
             Ok(Box::new(Candidate {
                 cookie: guest.cookie,
-                control: handshake.control,
-                machine: handshake.machine,
+                talk: handshake.talk,
                 peer: guest.peer,
                 test,
                 began,
@@ -141,12 +142,12 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
             }))
         }
         Ok(Proceed::Busy) => {
-            handshake.machine.deny();
+            handshake.talk.machine.deny();
             // Displaced by a flood of others, it is not waited for unless there is time.
             match handshake.refusals.permit() {
                 Some(_permit) => handshake.leave().await,
                 None => {
-                    let _ = handshake.control.flush(&mut handshake.machine).await;
+                    let _ = handshake.talk.flush().await;
                 }
             }
             Err(Dropped {
@@ -164,16 +165,7 @@ pub(crate) async fn run(guest: Guest, stop: Stop) -> Result<Box<Candidate>, Drop
                         TestError::Denied(_) | TestError::Protocol(Failure::BadParams { .. })
                     ),
                 };
-            match &error {
-                TestError::Interrupted(_) => handshake.machine.terminate(),
-                other => {
-                    if let Some(code) = other.code() {
-                        handshake
-                            .machine
-                            .refuse(code, 0, error.explanation().as_deref());
-                    }
-                }
-            }
+            error.tell(&mut handshake.talk.machine);
             let first = handshake.streams.first().map(|stream| stream.buffers);
             let buffers = guest.listener.or(first).unwrap_or_default();
             let began = handshake.test.take().map(|(config, at)| TestBegan {
@@ -201,10 +193,21 @@ enum Proceed {
     Busy,
 }
 
+/// What a handshake waits for besides its control connection.
+enum Arrival {
+    /// A connection with its cookie; `None` when another test has begun.
+    Connection(Option<Greeted>),
+    /// A stream of another kind than the control connection.
+    Aside(Greeted),
+    /// A hello that opens a UDP stream.
+    Hello(std::io::Result<SocketAddr>),
+    /// Another handshake waits for the port, or none does any more.
+    Contention,
+}
+
 struct Handshake {
     cookie: Cookie,
-    control: Control,
-    machine: Server,
+    talk: Conversation<Server>,
     config: Arc<ServerConfig>,
     connections: mpsc::Receiver<Greeted>,
     /// Data connections that have come, in any order.
@@ -230,43 +233,40 @@ struct Handshake {
 impl Handshake {
     async fn drive(&mut self, mut stop: Stop) -> Result<Proceed, TestError> {
         loop {
-            self.control
-                .flush(&mut self.machine)
-                .await
-                .map_err(TestError::Control)?;
-            while let Some(action) = self.machine.poll_action() {
-                self.obey(action).await?;
-            }
             if let Some((test, began)) = &self.test
                 && self.streams.len() == test.total_streams()
             {
                 return Ok(Proceed::Ready(test.clone(), *began));
             }
-            self.control
-                .flush(&mut self.machine)
-                .await
-                .map_err(TestError::Control)?;
-            let machine = Machine::poll_timeout(&self.machine);
-            let port = self.port_deadline();
-            let deadline = [machine, self.deadline, port].into_iter().flatten().min();
-            tokio::select! {
-                reason = stop.wait() => return Err(TestError::Interrupted(reason)),
-                input = self.control.read() => self.control.feed(&input, &mut self.machine),
-                connection = self.connections.recv() => match connection {
-                    Some(connection) => self.take(connection)?,
-                    None => return Ok(Proceed::Busy),
-                },
-                stream = next_aside(self.side.as_mut()) => self.arrive(stream)?,
-                hello = next_hello(self.udp.as_mut(), self.streams.last()) => {
+            let deadlines = [self.deadline, self.port_deadline()];
+            let arrival = async {
+                tokio::select! {
+                    connection = self.connections.recv() => Arrival::Connection(connection),
+                    stream = next_aside(self.side.as_mut()) => Arrival::Aside(stream),
+                    hello = next_hello(self.udp.as_mut(), self.streams.last()) => {
+                        Arrival::Hello(hello)
+                    }
+                    () = Contention::changed(self.contention.as_mut()) => Arrival::Contention,
+                }
+            };
+            let deadline = deadlines.into_iter().flatten().min();
+            let step = self.talk.next(&mut stop, deadline, arrival).await;
+            match step.map_err(TestError::Control)? {
+                Step::Act(action) => self.act(action).await?,
+                Step::Other(Arrival::Connection(Some(connection))) => self.take(connection)?,
+                Step::Other(Arrival::Connection(None)) => return Ok(Proceed::Busy),
+                Step::Other(Arrival::Aside(stream)) => self.arrive(stream)?,
+                Step::Other(Arrival::Hello(hello)) => {
                     self.admit(hello.map_err(TestError::Control)?)?;
                 }
-                () = Contention::changed(self.contention.as_mut()) => {}
-                () = wait_until(deadline) => self.expire()?,
+                Step::Other(Arrival::Contention) => {}
+                Step::Look => self.check_deadlines()?,
+                Step::Stopped(reason) => return Err(TestError::Interrupted(reason)),
             }
         }
     }
 
-    async fn obey(&mut self, action: Action) -> Result<(), TestError> {
+    async fn act(&mut self, action: Action) -> Result<(), TestError> {
         match action {
             Action::Params(params) => {
                 terms::authorize(&params, self.authorizer.as_ref()).await?;
@@ -291,7 +291,7 @@ impl Handshake {
                 self.test = Some((Arc::new(test), SystemTime::now()));
                 self.deadline = Some(Instant::now() + STREAM_LIMIT);
                 self.exact = granted.as_ref().is_some_and(|granted| granted.exact);
-                self.machine.accept(granted.as_ref(), Instant::now());
+                self.talk.machine.accept(granted.as_ref(), Instant::now());
                 if let Some(on_accepted) = self.on_accepted.take() {
                     on_accepted();
                 }
@@ -301,8 +301,10 @@ impl Handshake {
             Action::Fail(failure) => Err(failure.into()),
             // A client that can't open its streams says goodbye.
             Action::Done => Err(Failure::ClientClosed.into()),
-            // The machine offers these only to a running test.
-            Action::EndTest | Action::PeerResults(_) => Ok(()),
+            Action::EndTest | Action::PeerResults(_) => Err(TestError::OutOfPlace {
+                action: action.name(),
+                phase: "before the test",
+            }),
         }
     }
 
@@ -380,7 +382,7 @@ impl Handshake {
             }
         };
         let permit = permit.ok_or(TestError::Refused(Code::BUSY))?;
-        let round_trip = tcp::round_trip(&*self.control.socket());
+        let round_trip = tcp::round_trip(&*self.talk.control.socket());
         self.contention = Some(permits.contention(test.total_streams(), round_trip));
         Ok(permit)
     }
@@ -391,8 +393,8 @@ impl Handshake {
         named: bool,
     ) -> Result<UdpDoor, TestError> {
         let turn = self.take_turn(test).await?;
-        let local = self.control.local().map_err(TestError::Control)?;
-        let peer = self.control.peer().map_err(TestError::Control)?;
+        let local = self.talk.control.local().map_err(TestError::Control)?;
+        let peer = self.talk.control.peer().map_err(TestError::Control)?;
         let device = self.config.local.bind_dev.clone();
         let expected = Expected::new(&self.cookie, named);
         UdpDoor::open(local, peer, expected, device, turn).map_err(TestError::Streams)
@@ -400,7 +402,7 @@ impl Handshake {
 
     async fn open_sctp_door(&mut self, test: &TestConfig) -> Result<SideDoor, TestError> {
         let turn = self.take_turn(test).await?;
-        let local = self.control.local().map_err(TestError::Control)?;
+        let local = self.talk.control.local().map_err(TestError::Control)?;
         let plan = StreamPlan {
             bind_dev: self.config.local.bind_dev.clone(),
             ..StreamPlan::new(test, &self.config.local)
@@ -467,7 +469,7 @@ impl Handshake {
         self.contention.as_mut()?.deadline(Instant::now())
     }
 
-    fn expire(&mut self) -> Result<(), TestError> {
+    fn check_deadlines(&mut self) -> Result<(), TestError> {
         let now = Instant::now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(self.streams_missing(STREAM_LIMIT));
@@ -475,9 +477,6 @@ impl Handshake {
         if self.port_deadline().is_some_and(|deadline| deadline <= now) {
             let since = self.contention.as_ref().map(Contention::since);
             return Err(self.streams_missing(since.map_or(STREAM_LIMIT, |since| now - since)));
-        }
-        if Machine::poll_timeout(&self.machine).is_some_and(|deadline| deadline <= now) {
-            self.machine.handle_timeout(now);
         }
         Ok(())
     }
@@ -500,9 +499,9 @@ impl Handshake {
     }
 
     async fn leave(mut self) {
-        let _ = self.control.flush(&mut self.machine).await;
+        let _ = self.talk.flush().await;
         drop(self.streams);
-        self.control.close().await;
+        self.talk.close(None).await;
     }
 }
 
@@ -527,13 +526,6 @@ async fn next_hello(
 async fn next_aside(door: Option<&mut SideDoor>) -> Greeted {
     match door {
         Some(door) => door.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn wait_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iperf_auth::{Authorizer, Padding};
-use iperf_control::{Stop, StopReason, Wire};
+use iperf_control::{Stop, StopReason, Wire, wait_until};
 use iperf_engine::{Affinity, pin};
 use iperf_model::{
     Buffers, Event, Failure, FailureKind, ServerAuth, ServerConfig, Sink, SocketName,
@@ -16,7 +16,7 @@ use iperf_proto::cookie::Cookie;
 use iperf_proto::server::Server as Machine;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::error::TestError;
@@ -151,8 +151,8 @@ impl Host {
                 accepted = self.listener.accept(), if self.accept_again.is_none() => {
                     self.accepted(accepted);
                 }
-                () = idle_until(self.accept_again) => self.accept_again = None,
-                () = idle_until(idle) => {
+                () = wait_until(self.accept_again) => self.accept_again = None,
+                () = wait_until(idle) => {
                     debug!("no test within the idle time-out");
                     if self.config.one_off {
                         return Ok(());
@@ -387,14 +387,10 @@ impl Host {
 /// Tells a client whose streams are open why there is no test.
 fn turn_away(candidate: Box<Candidate>, tell: impl FnOnce(&mut Machine) + Send + 'static) {
     tokio::spawn(async move {
-        let Candidate {
-            mut control,
-            mut machine,
-            ..
-        } = *candidate;
-        tell(&mut machine);
-        let _ = control.flush(&mut machine).await;
-        control.close().await;
+        // Its streams are closed after the message.
+        let Candidate { mut talk, .. } = *candidate;
+        tell(&mut talk.machine);
+        talk.close(None).await;
     });
 }
 
@@ -410,13 +406,6 @@ fn authorizer(auth: &ServerAuth) -> Result<Authorizer, ServerError> {
         warn!("{weakness}");
     }
     Ok(authorizer)
-}
-
-async fn idle_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Streams and strangers need descriptors; the soft limit is there for programs that use `select`.

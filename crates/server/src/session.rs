@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_control::{Blocking, Control, Machine, Output, Stop, spawn_blocking};
-use iperf_engine::{CpuMeter, Due, FileError, Measurement, Prepared, RunPlan, pin};
+use iperf_control::{Blocking, Conversation, Output, Step, Stop, spawn_blocking};
+use iperf_engine::{CpuMeter, Measurement, Prepared, RunPlan, Stream, Watch, WatchLimits, pin};
 use iperf_model::{
     Event, Limit, Peer, RunTotals, ServerConfig, Sink, TestBegan, TestConfig, TestStarted,
     Transport,
@@ -14,8 +14,8 @@ use iperf_proto::results::Results;
 use iperf_proto::server::{Action, Server};
 use iperf_proto::summary::summarize;
 use tokio::sync::Notify;
-use tokio::time::{sleep, sleep_until};
-use tracing::{debug, warn};
+use tokio::time::sleep;
+use tracing::warn;
 
 use crate::error::TestError;
 use crate::handshake::Candidate;
@@ -31,14 +31,10 @@ const STALL_LIMIT: Duration = Duration::from_secs(4);
 /// A timed test that the client does not end is ended this long after its time, as iperf3 does.
 const OVERTIME: Duration = Duration::from_secs(40);
 
-/// Datagrams may be slower than the control connection. When the client has stopped they have all come as soon as
-/// none came for the first time, and nobody waits longer than the second.
+/// Datagrams may be slower than the control connection. After the client has stopped, a server waits until none has
+/// arrived for `SETTLE_SILENCE`, at most `SETTLE_LIMIT`.
 const SETTLE_SILENCE: Duration = Duration::from_millis(10);
 const SETTLE_LIMIT: Duration = Duration::from_millis(200);
-
-/// A lost data stream is most often the first sign of a lost client; its control connection gets this long to say
-/// so, because that is the better message.
-const LOST_STREAM_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs a test to its end and gives the sink back.
 pub(crate) async fn run(
@@ -51,8 +47,7 @@ pub(crate) async fn run(
     let mut output = Output::new(sink.as_mut());
     announce(&candidate, config, &mut output);
     let Candidate {
-        control,
-        machine,
+        talk,
         test,
         exact,
         streams,
@@ -62,32 +57,17 @@ pub(crate) async fn run(
         config,
         test,
         exact,
-        control,
-        machine,
+        talk,
         output,
-        phase: Phase::Ready,
         wake: Arc::new(Notify::new()),
-        lost: None,
-        wrong_data: None,
-        overtime: None,
         rate,
-        parting: None,
     };
-    let result = session.drive(streams, stop).await;
+    let (phase, result) = session.drive(streams, stop).await;
     if let Err(error) = &result {
         session.output.event(&Event::Failed(error.failure()));
-        match error {
-            TestError::Interrupted(_) => session.machine.terminate(),
-            other => {
-                if let Some(code) = other.code() {
-                    session
-                        .machine
-                        .refuse(code, 0, other.explanation().as_deref());
-                }
-            }
-        }
+        error.tell(&mut session.talk.machine);
     }
-    session.leave().await;
+    session.leave(phase).await;
     (sink, result)
 }
 
@@ -115,11 +95,28 @@ fn announce(candidate: &Candidate, config: &ServerConfig, output: &mut Output<'_
     }));
 }
 
-/// Where a test stands.
+/// How far a test is. A step consumes the phase that it leaves.
 enum Phase {
-    Ready,
-    Running(Box<Measurement>),
-    Ended(RunTotals),
+    /// Data flows.
+    Running(Box<Running>),
+    /// The test is over, and the ends exchange their results.
+    Ended(RunTotals, Option<Blocking<()>>),
+}
+
+/// A test whose data flows.
+struct Running {
+    measurement: Measurement,
+    watch: Watch,
+    /// When the test must have ended.
+    overtime: Option<Instant>,
+}
+
+/// What a step leads to.
+enum Next {
+    /// The test goes on in this phase.
+    Phase(Phase),
+    /// It ends, in this phase.
+    Over(Phase, Result<(), TestError>),
 }
 
 struct Session<'a> {
@@ -127,28 +124,19 @@ struct Session<'a> {
     test: Arc<TestConfig>,
     /// Whether the client is this program and counts what this end counts.
     exact: bool,
-    control: Control,
-    machine: Server,
+    talk: Conversation<Server>,
     output: Output<'a>,
-    phase: Phase,
     wake: Arc<Notify>,
-    /// A data stream was lost: the error to end with, unless the client says something first.
-    lost: Option<(Instant, TestError)>,
-    /// What came in last was not what was sent.
-    wrong_data: Option<TestError>,
-    /// When the test must have ended.
-    overtime: Option<Instant>,
     rate: Option<SharedRateWatch>,
-    /// Waits until the client has closed the streams that end in order.
-    parting: Option<Blocking<()>>,
 }
 
 impl Session<'_> {
+    /// Goes through the test, phase by phase. The last phase is returned, if the test began, for it may hold open streams.
     async fn drive(
         &mut self,
-        streams: Vec<iperf_engine::Stream>,
+        streams: Vec<Stream>,
         mut stop: Stop,
-    ) -> Result<(), TestError> {
+    ) -> (Option<Phase>, Result<(), TestError>) {
         // Bound to the test: the binding ends with it.
         let _affinity = self
             .test
@@ -159,36 +147,37 @@ impl Session<'_> {
                 warn!(%error, "can't bind to the CPU that the client asks for");
                 None
             });
-        self.start(streams).await?;
+        let mut phase = match self.start(streams).await {
+            Ok(running) => Phase::Running(Box::new(running)),
+            Err(error) => return (None, Err(error)),
+        };
         loop {
-            self.control
-                .flush(&mut self.machine)
-                .await
-                .map_err(TestError::Control)?;
-            while let Some(action) = self.machine.poll_action() {
-                if self.obey(action).await? {
-                    return Ok(());
+            let deadline = match &phase {
+                Phase::Running(running) => {
+                    let Running {
+                        measurement, watch, ..
+                    } = running.as_ref();
+                    Some(watch.deadline(measurement, Instant::now()))
                 }
-                self.control
-                    .flush(&mut self.machine)
-                    .await
-                    .map_err(TestError::Control)?;
-            }
-            let deadline = self.deadline();
-            tokio::select! {
-                reason = stop.wait() => {
-                    self.conclude(Instant::now());
-                    return Err(TestError::Interrupted(reason));
+                Phase::Ended(..) => None,
+            };
+            let wake = self.wake.notified();
+            let next = match self.talk.next(&mut stop, deadline, wake).await {
+                Ok(Step::Act(action)) => self.act(phase, action).await,
+                Ok(Step::Other(()) | Step::Look) => self.look(phase),
+                Ok(Step::Stopped(reason)) => {
+                    Next::Over(self.cut_short(phase), Err(TestError::Interrupted(reason)))
                 }
-                input = self.control.read() => self.control.feed(&input, &mut self.machine),
-                () = self.wake.notified() => {}
-                () = sleep_until(deadline.into()) => {}
+                Err(error) => Next::Over(phase, Err(TestError::Control(error))),
+            };
+            match next {
+                Next::Phase(next) => phase = next,
+                Next::Over(phase, result) => return (Some(phase), result),
             }
-            self.tick()?;
         }
     }
 
-    async fn start(&mut self, streams: Vec<iperf_engine::Stream>) -> Result<(), TestError> {
+    async fn start(&mut self, streams: Vec<Stream>) -> Result<Running, TestError> {
         let wake = self.wake.clone();
         let plan = RunPlan {
             config: &self.test,
@@ -201,124 +190,88 @@ impl Session<'_> {
         let prepared =
             Prepared::new(streams, &plan, CpuMeter::start(), false).map_err(TestError::Streams)?;
         let start = Instant::now();
-        self.machine.streams_ready(start);
-        self.control
-            .flush(&mut self.machine)
-            .await
-            .map_err(TestError::Control)?;
-        self.phase = Phase::Running(Box::new(prepared.go(start)));
+        self.talk.machine.streams_ready(start);
+        self.talk.flush().await.map_err(TestError::Control)?;
+        let measurement = prepared.go(start);
         if let Some(rate) = &self.rate {
             rate.look().begin(start);
         }
-        if let Limit::Seconds(seconds) = self.test.limit {
-            let length = Duration::from_secs(u64::from(seconds) + u64::from(self.test.omit));
-            self.overtime = Some(start + length + OVERTIME);
-        }
-        Ok(())
-    }
-
-    /// When to look again although nothing happened.
-    fn deadline(&self) -> Instant {
-        let clock = match &self.phase {
-            Phase::Running(measurement) => measurement.deadline(),
+        let is_bytes = self.test.transport != Transport::Udp;
+        let overtime = match self.test.limit {
+            Limit::Seconds(seconds) => {
+                let length = Duration::from_secs(u64::from(seconds) + u64::from(self.test.omit));
+                Some(start + length + OVERTIME)
+            }
             _ => None,
         };
-        let lost = self.lost.as_ref().map(|(deadline, _)| *deadline);
-        let machine = Machine::poll_timeout(&self.machine);
-        let watch = Instant::now() + WATCH;
-        [clock, lost, machine]
-            .into_iter()
-            .flatten()
-            .fold(watch, Instant::min)
+        Ok(Running {
+            measurement,
+            watch: Watch::new(WatchLimits {
+                period: WATCH,
+                silence: self.config.local.rcv_timeout,
+                first_byte: is_bytes.then_some(STALL_LIMIT),
+                stall: STALL_LIMIT,
+            }),
+            overtime,
+        })
     }
 
-    /// Does what the machine asks for; true when the test is over.
-    async fn obey(&mut self, action: Action) -> Result<bool, TestError> {
-        match action {
-            Action::EndTest => {
+    /// Does what the machine asks for.
+    async fn act(&mut self, phase: Phase, action: Action) -> Next {
+        match (action, phase) {
+            (Action::EndTest, Phase::Running(mut running)) => {
                 let end = Instant::now();
-                self.settle().await;
-                self.conclude(end);
-                self.wrong_data.take().map_or(Ok(()), Err)?;
-                self.machine.exchange_results(Instant::now());
-            }
-            Action::PeerResults(_) => {
-                if let Phase::Ended(totals) = &self.phase {
-                    let output = self
-                        .test
-                        .get_server_output
-                        .then(|| self.output.server_output());
-                    let results = Results::from_totals(totals, &self.test, output.flatten());
-                    self.machine.send_results(&results, Instant::now());
+                self.settle(&mut running.measurement).await;
+                match self.conclude(*running, end) {
+                    (phase, Some(wrong_data)) => Next::Over(phase, Err(wrong_data)),
+                    (phase, None) => {
+                        self.talk.machine.exchange_results(Instant::now());
+                        Next::Phase(phase)
+                    }
                 }
             }
-            Action::Done => return Ok(true),
-            Action::ClientTerminated => {
-                self.conclude(Instant::now());
-                return Err(TestError::ClientTerminated);
+            (Action::PeerResults(_), Phase::Ended(totals, streams)) => {
+                let asked = self.test.get_server_output;
+                let output = asked.then(|| self.output.server_output());
+                let results = Results::from_totals(&totals, &self.test, output.flatten());
+                self.talk.machine.send_results(&results, Instant::now());
+                Next::Phase(Phase::Ended(totals, streams))
             }
-            Action::Fail(failure) => return Err(failure.into()),
-            // Parameters come once, and the handshake took them.
-            Action::Params(_) => {}
+            (Action::Done, phase) => Next::Over(phase, Ok(())),
+            (Action::ClientTerminated, phase) => {
+                Next::Over(self.cut_short(phase), Err(TestError::ClientTerminated))
+            }
+            (Action::Fail(failure), phase) => Next::Over(phase, Err(failure.into())),
+            (action, phase) => {
+                let error = TestError::OutOfPlace {
+                    action: action.name(),
+                    phase: phase.name(),
+                };
+                Next::Over(phase, Err(error))
+            }
         }
-        Ok(false)
     }
 
     /// Looks at the clock, the workers and the peer.
-    fn tick(&mut self) -> Result<(), TestError> {
-        let now = Instant::now();
-        if Machine::poll_timeout(&self.machine).is_some_and(|deadline| deadline <= now) {
-            self.machine.handle_timeout(now);
+    fn look(&mut self, phase: Phase) -> Next {
+        match phase {
+            Phase::Running(mut running) => match self.check(&mut running, Instant::now()) {
+                Ok(()) => Next::Phase(Phase::Running(running)),
+                Err(error) => Next::Over(Phase::Running(running), Err(error)),
+            },
+            ended @ Phase::Ended(..) => Next::Phase(ended),
         }
-        let Phase::Running(measurement) = &mut self.phase else {
-            return Ok(());
-        };
-        while let Some(due) = measurement.poll(now) {
-            match due {
-                Due::Interval(interval) => self.output.event(&Event::Interval(interval)),
-                Due::OmitFinished => self.output.event(&Event::OmitFinished),
-                // The client keeps the time.
-                Due::Limit => {}
-            }
-        }
-        let run = measurement.run();
-        for end in run.ended_workers() {
-            let sending = end.role.sends();
-            if let Some(source) = end.loss() {
-                let of_file = source.as_ref().is_some_and(FileError::is);
-                let error = TestError::StreamLost { sending, source };
-                if of_file {
-                    // The client has no better message about a file of this machine.
-                    return Err(error);
-                }
-                self.lost.get_or_insert((now + LOST_STREAM_GRACE, error));
-            }
-        }
-        if let Some(source) = run.wrong_data() {
-            return Err(TestError::wrong_data(source));
-        }
-        let (sent, received) = run.bytes();
-        let limit = self.config.local.rcv_timeout;
-        if run
-            .receive_silence(now)
-            .is_some_and(|silence| silence >= limit)
-        {
-            return Err(TestError::Silence);
-        }
-        let starting = self.test.transport != Transport::Udp && received == 0;
-        if starting
-            && run
-                .receive_silence(now)
-                .is_some_and(|silence| silence >= STALL_LIMIT)
-        {
-            return Err(TestError::Mute(STALL_LIMIT.as_secs()));
-        }
-        if run
-            .send_stall(now)
-            .is_some_and(|stall| stall >= STALL_LIMIT)
-        {
-            return Err(TestError::Stalled(STALL_LIMIT.as_secs()));
-        }
+    }
+
+    fn check(&mut self, running: &mut Running, now: Instant) -> Result<(), TestError> {
+        let Running {
+            measurement,
+            watch,
+            overtime,
+        } = running;
+        // The client keeps the time.
+        watch.look(measurement, now, |event| self.output.event(&event))?;
+        let (sent, received) = measurement.run().bytes();
         if self
             .rate
             .as_ref()
@@ -326,58 +279,51 @@ impl Session<'_> {
         {
             return Err(TestError::Refused(Code::TOTAL_RATE));
         }
-        if self.overtime.is_some_and(|overtime| overtime <= now) {
+        if overtime.is_some_and(|overtime| overtime <= now) {
             return Err(TestError::Overtime);
         }
-        match self.lost.take_if(|(deadline, _)| *deadline <= now) {
-            Some((_, error)) => Err(error),
-            None => Ok(()),
-        }
+        watch.lost(now)?;
+        Ok(())
     }
 
-    /// Waits until the datagrams that were on their way when the client stopped have come.
-    async fn settle(&mut self) {
-        let Phase::Running(measurement) = &mut self.phase else {
-            return;
-        };
+    /// Waits until the datagrams that were on their way when the client stopped have arrived.
+    async fn settle(&mut self, measurement: &mut Measurement) {
         if self.test.transport != Transport::Udp || !self.test.direction.client_sends() {
             return;
         }
         measurement.run().stop_senders();
         let deadline = Instant::now() + SETTLE_LIMIT;
-        let mut seen = None;
-        while seen.replace(measurement.run().bytes().1) != Some(measurement.run().bytes().1)
-            && Instant::now() < deadline
-        {
+        let mut before = None;
+        while Instant::now() < deadline {
+            let received = Some(measurement.run().bytes().1);
+            if received == before {
+                break;
+            }
+            before = received;
             sleep(SETTLE_SILENCE).await;
         }
     }
 
-    /// Ends the streams and reports what this end counted.
-    fn conclude(&mut self, end: Instant) {
-        let Phase::Running(measurement) = std::mem::replace(&mut self.phase, Phase::Ready) else {
-            return;
-        };
-        let mut measurement = *measurement;
-        measurement.run().stop_senders();
-        measurement.run().finish_receivers();
+    /// Ends the streams and reports what this end counted, and returns what is wrong with what came in last.
+    fn conclude(&mut self, running: Running, end: Instant) -> (Phase, Option<TestError>) {
+        let mut measurement = running.measurement;
+        let run = measurement.run();
+        run.stop_senders();
+        run.finish_receivers();
         // A client that waits for its last bytes to arrive says a moment later that it is done.
         let one_way = !self.test.direction.server_sends();
-        let complete = measurement
-            .run()
-            .complete_at(self.test.block)
-            .filter(|_| one_way);
+        let complete = run.complete_at(self.test.block).filter(|_| one_way);
         let end = complete.unwrap_or(end);
         if let Some(rate) = &self.rate {
-            let (sent, received) = measurement.run().bytes();
+            let (sent, received) = run.bytes();
             // What the last moments add counts for the tests to come.
             let _ = rate.look().exceeded(Instant::now(), sent + received);
         }
         let (last, totals) = measurement.finish(end);
-        self.wrong_data = measurement.run().wrong_data().map(TestError::wrong_data);
+        let wrong_data = measurement.run().wrong_data().map(TestError::wrong_data);
         let parting = measurement.part();
         // On a thread of its own, while results are exchanged.
-        self.parting = (!parting.is_over()).then(|| spawn_blocking(|| parting.wait()));
+        let streams = (!parting.is_over()).then(|| spawn_blocking(|| parting.wait()));
         if let Some(interval) = last {
             self.output.event(&Event::Interval(interval));
         }
@@ -385,30 +331,37 @@ impl Session<'_> {
         if let Ok(summary) = summarize(&totals, &self.test, None) {
             self.output.event(&Event::Summary(summary));
         }
-        self.phase = Phase::Ended(totals);
+        (Phase::Ended(totals, streams), wrong_data)
     }
 
-    /// Says what is left to say and closes the connection.
-    async fn leave(self) {
-        let Self {
-            mut control,
-            mut machine,
-            mut output,
-            phase,
-            parting,
-            ..
-        } = self;
-        output.event(&Event::TestFinished);
-        drop(phase);
-        if let Err(error) = control.flush(&mut machine).await {
-            debug!(%error, "can't say goodbye");
+    /// Reports what there is of a test that does not go on.
+    fn cut_short(&mut self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Running(running) => self.conclude(*running, Instant::now()).0,
+            ended @ Phase::Ended(..) => ended,
         }
-        let parted = async {
-            if let Some(parting) = parting {
-                // Without a thread the streams are closed at once.
-                let _ = parting.await;
+    }
+
+    /// Sends what is left to send and closes the connection.
+    async fn leave(mut self, phase: Option<Phase>) {
+        self.output.event(&Event::TestFinished);
+        let streams = match phase {
+            Some(Phase::Ended(_, streams)) => streams,
+            running => {
+                drop(running);
+                None
             }
         };
-        tokio::join!(parted, control.close());
+        self.talk.close(streams).await;
+    }
+}
+
+impl Phase {
+    /// What this end is doing, for messages.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Running(_) => "during the test",
+            Self::Ended(..) => "after the test",
+        }
     }
 }

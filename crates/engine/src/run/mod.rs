@@ -9,6 +9,7 @@ pub(crate) mod parting;
 mod running_stream;
 mod tcp_stats;
 mod threads;
+pub(crate) mod watch;
 
 use std::io;
 use std::sync::Arc;
@@ -57,13 +58,35 @@ pub struct WorkerEnd {
 }
 
 impl WorkerEnd {
-    /// Whether the stream was lost, and what the kernel said of it: nothing when the peer closed it. `None` when the
-    /// worker ended for a good reason.
-    pub fn loss(self) -> Option<Option<io::Error>> {
-        match self.ending {
-            Ending::Failed(error) => Some(Some(error)),
-            Ending::EndOfStream => Some(None),
-            Ending::Stopped | Ending::QuotaMet | Ending::SourceDone => None,
+    /// The loss of the stream; `None` when the worker ended for a good reason.
+    pub fn loss(self) -> Option<LostStream> {
+        let source = match self.ending {
+            Ending::Failed(error) => Some(error),
+            Ending::EndOfStream => None,
+            Ending::Stopped | Ending::QuotaMet | Ending::SourceDone => return None,
+        };
+        Some(LostStream {
+            sending: self.role.sends(),
+            source,
+        })
+    }
+}
+
+/// A stream that ended in the middle of the test.
+#[derive(Debug)]
+pub struct LostStream {
+    /// Whether this end was sending on it.
+    pub sending: bool,
+    /// The system's error; `None` when the peer closed the stream.
+    pub source: Option<io::Error>,
+}
+
+impl LostStream {
+    /// What was received is not what was sent.
+    pub fn wrong_data(source: io::Error) -> Self {
+        Self {
+            sending: false,
+            source: Some(source),
         }
     }
 }

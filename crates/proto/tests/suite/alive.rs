@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use iperf_model::{TestConfig, Transport};
+use iperf_proto::Machine as _;
 use iperf_proto::alive::{PERIOD, SIGN, SILENCE};
 use iperf_proto::framing::frame;
 use iperf_proto::{Client, Cookie, Deadlines, Granted, Params, Results, Server, client, server};

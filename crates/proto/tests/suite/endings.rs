@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use iperf_model::{TestConfig, Transport};
+use iperf_proto::Machine as _;
 use iperf_proto::{Client, Code, Deadlines, Server, client, framing, server};
 
 use crate::pair::{Pair, Refusal};

@@ -1,5 +1,6 @@
 //! Every kind of test, from the cookie to the goodbye.
 
+use iperf_proto::Machine as _;
 use std::time::Duration;
 
 use iperf_model::{

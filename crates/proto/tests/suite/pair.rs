@@ -6,6 +6,7 @@ use iperf_model::{
     ByteTotals, CpuUsage, DatagramTotals, Detail, RunTotals, ServerOutput, StreamOutcome, Summary,
     TcpTotals, TestConfig, Transport,
 };
+use iperf_proto::Machine as _;
 use iperf_proto::alive::PERIOD;
 use iperf_proto::{
     Client, Code, Cookie, Deadlines, Granted, Params, Results, Server, client, server, stream_id,

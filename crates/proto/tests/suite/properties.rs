@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use iperf_model::{CopyMode, CopyReport};
 use iperf_model::{CpuUsage, ServerOutput};
+use iperf_proto::Machine as _;
 use iperf_proto::framing::{FrameReader, frame};
 use iperf_proto::udp::DatagramHeader;
 use iperf_proto::{Cookie, Params, Results, State, StreamResult};

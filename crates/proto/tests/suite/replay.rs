@@ -8,6 +8,7 @@ use iperf_model::{
     ByteTotals, DatagramTotals, Detail, Direction, Limit, Payload, ReceiveMode, RunTotals,
     SendMode, StreamOutcome, TcpTotals, TestConfig, Transport, ZeroCopy,
 };
+use iperf_proto::Machine as _;
 use iperf_proto::udp::{self, DatagramHeader};
 use iperf_proto::{
     Client, Code, Cookie, Deadlines, Params, Results, Server, State, client, server, stream_id,

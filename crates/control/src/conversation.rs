@@ -1,0 +1,127 @@
+//! The one loop of a control connection, for both ends and for all their phases.
+//!
+//! ```text
+//!  ┌─► flush ─► is there an action? ── yes ──► Step::Act
+//!  │                  │ no
+//!  │                  ▼
+//!  │     wait for input, a deadline, a stop, or whatever else the driver waits for ──► Step::Look, Stopped, Other
+//!  └──────────────────────────── the driver reacts, and calls again ◄──────────────────────┘
+//! ```
+
+use std::future::Future;
+use std::io;
+use std::time::Instant;
+
+use iperf_proto::Machine;
+use tokio::time::sleep_until;
+use tracing::debug;
+
+use crate::{Blocking, Control, Stop, StopReason};
+
+/// A control connection and the machine that speaks on it.
+#[derive(Debug)]
+pub struct Conversation<M> {
+    /// The connection.
+    pub control: Control,
+    /// The machine, for its commands. What they make it send leaves with the next step or flush.
+    pub machine: M,
+    on_broken: OnBroken,
+}
+
+/// What to do when a connection takes no more bytes because it is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBroken {
+    /// The conversation has failed.
+    Fail,
+    /// What the peer sent before is still worth reading.
+    ReadOn,
+}
+
+/// What a driver reacts to.
+#[derive(Debug)]
+pub enum Step<A, O> {
+    /// The machine asks for this.
+    Act(A),
+    /// What the driver waited for besides.
+    Other(O),
+    /// Time passed, or the peer sent something: time to look at the clock.
+    Look,
+    /// It is time to stop.
+    Stopped(StopReason),
+}
+
+impl<M: Machine> Conversation<M> {
+    /// Puts a machine on a connection.
+    pub fn new(control: Control, machine: M, on_broken: OnBroken) -> Self {
+        Self {
+            control,
+            machine,
+            on_broken,
+        }
+    }
+
+    /// The next thing that the driver has to react to, at `deadline` at the latest. The machine's own deadlines are kept
+    /// here.
+    pub async fn next<O>(
+        &mut self,
+        stop: &mut Stop,
+        deadline: Option<Instant>,
+        other: impl Future<Output = O>,
+    ) -> io::Result<Step<M::Action, O>> {
+        self.flush().await?;
+        if let Some(action) = self.machine.poll_action() {
+            return Ok(Step::Act(action));
+        }
+        let times = [deadline, self.machine.poll_timeout()];
+        let step = tokio::select! {
+            reason = stop.wait() => return Ok(Step::Stopped(reason)),
+            input = self.control.read() => {
+                self.control.feed(&input, &mut self.machine);
+                Step::Look
+            }
+            other = other => Step::Other(other),
+            () = wait_until(times.into_iter().flatten().min()) => Step::Look,
+        };
+        let now = Instant::now();
+        if self.machine.poll_timeout().is_some_and(|at| at <= now) {
+            self.machine.handle_timeout(now);
+        }
+        Ok(step)
+    }
+
+    /// Writes all that the machine has to send.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        match self.control.flush(&mut self.machine).await {
+            Err(error)
+                if self.on_broken == OnBroken::ReadOn
+                    && error.kind() != io::ErrorKind::TimedOut =>
+            {
+                debug!(%error, "can't write to the control connection");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Sends what is left to send and closes the connection, while the streams that close gracefully do so.
+    pub async fn close(mut self, streams: Option<Blocking<()>>) {
+        if let Err(error) = self.flush().await {
+            debug!(%error, "can't send the last message");
+        }
+        let closed = async {
+            if let Some(streams) = streams {
+                // Without a thread the streams are closed at once.
+                let _ = streams.await;
+            }
+        };
+        tokio::join!(closed, self.control.close());
+    }
+}
+
+/// Waits until a time, or for ever.
+pub async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

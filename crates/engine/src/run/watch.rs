@@ -1,0 +1,131 @@
+//! The watch over a running measurement, for both ends: it reports what became due, and notices streams that were lost,
+//! data that is wrong, and peers that send or take nothing.
+
+use std::time::{Duration, Instant};
+
+use iperf_model::Event;
+use iperf_zc::FileError;
+
+use crate::run::LostStream;
+use crate::run::measurement::{Due, Measurement};
+use crate::worker::Ending;
+
+/// A lost data stream is most often the first sign of a lost peer; its control connection gets this long to say so,
+/// because that is the better message.
+const LOST_STREAM_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a peer may do nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchLimits {
+    /// How often to look although nothing else is due.
+    pub period: Duration,
+    /// Nothing arrives.
+    pub silence: Duration,
+    /// Not even the first byte arrives.
+    pub first_byte: Option<Duration>,
+    /// A peer with closed windows takes nothing. One that is slow keeps its windows open.
+    pub stall: Duration,
+}
+
+/// Why a running test can't go on.
+#[derive(Debug)]
+pub enum Trouble {
+    /// A data stream ended, or what it carried is wrong.
+    Lost(LostStream),
+    /// Nothing has arrived for as long as allowed.
+    Silence,
+    /// Nothing has arrived from the beginning on, for this long.
+    Mute(Duration),
+    /// The peer has taken nothing for this long.
+    Stalled(Duration),
+}
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The time of the test is over.
+    pub time_is_over: bool,
+    /// All senders have ended, the last ones with their files.
+    pub files_are_sent: bool,
+}
+
+/// Looks at a running test now and then.
+#[derive(Debug)]
+pub struct Watch {
+    limits: WatchLimits,
+    /// A stream was lost: until when the peer may say why.
+    lost: Option<(Instant, LostStream)>,
+}
+
+impl Watch {
+    /// Watches a test that has just begun.
+    pub fn new(limits: WatchLimits) -> Self {
+        Self { limits, lost: None }
+    }
+
+    /// When to look again although nothing happened.
+    pub fn deadline(&self, measurement: &Measurement, now: Instant) -> Instant {
+        let lost = self.lost.as_ref().map(|(deadline, _)| *deadline);
+        [measurement.deadline(), lost]
+            .into_iter()
+            .flatten()
+            .fold(now + self.limits.period, Instant::min)
+    }
+
+    /// Looks at the clock, the workers and the peer. Intervals go to `report`.
+    pub fn look(
+        &mut self,
+        measurement: &mut Measurement,
+        now: Instant,
+        mut report: impl FnMut(Event),
+    ) -> Result<Seen, Trouble> {
+        let mut seen = Seen::default();
+        while let Some(due) = measurement.poll(now) {
+            match due {
+                Due::Interval(interval) => report(Event::Interval(interval)),
+                Due::OmitFinished => report(Event::OmitFinished),
+                Due::Limit => seen.time_is_over = true,
+            }
+        }
+        let run = measurement.run();
+        for end in run.ended_workers() {
+            seen.files_are_sent |= matches!(end.ending, Ending::SourceDone) && run.senders_ended();
+            let Some(lost) = end.loss() else {
+                continue;
+            };
+            if lost.source.as_ref().is_some_and(FileError::is) {
+                // The peer has no better message about a file of this machine.
+                return Err(Trouble::Lost(lost));
+            }
+            self.lost.get_or_insert((now + LOST_STREAM_GRACE, lost));
+        }
+        if let Some(source) = run.wrong_data() {
+            // Nobody has to be asked for a better message.
+            return Err(Trouble::Lost(LostStream::wrong_data(source)));
+        }
+        let silence = run.receive_silence(now);
+        let lasts = |limit: Duration| silence.is_some_and(|silence| silence >= limit);
+        if lasts(self.limits.silence) {
+            return Err(Trouble::Silence);
+        }
+        if let Some(limit) = self.limits.first_byte
+            && lasts(limit)
+            && run.bytes().1 == 0
+        {
+            return Err(Trouble::Mute(limit));
+        }
+        let limit = self.limits.stall;
+        if run.send_stall(now).is_some_and(|stall| stall >= limit) {
+            return Err(Trouble::Stalled(limit));
+        }
+        Ok(seen)
+    }
+
+    /// The stream that was lost, once the peer has had its time to say why.
+    pub fn lost(&mut self, now: Instant) -> Result<(), Trouble> {
+        match self.lost.take_if(|(deadline, _)| *deadline <= now) {
+            Some((_, lost)) => Err(Trouble::Lost(lost)),
+            None => Ok(()),
+        }
+    }
+}
