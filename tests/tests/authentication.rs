@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use iperf_harness::wire::{CREATE_STREAMS, PARAMS, RawClient, Reply, SERVER_ERROR};
-use iperf_harness::{Findings, Finished, Peer, Running, Server, json, parallel};
+use iperf_harness::{Finished, Peer, Problems, Running, Server, json, parallel};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -119,7 +119,7 @@ impl Case {
         let client = self.client(&secrets.path("public.pem"), server.port());
         let server = server.stop();
 
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         let document = json::parse(&client.stdout).unwrap_or_default();
         let said = format!(
             "{}{}",

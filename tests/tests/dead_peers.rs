@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
-use iperf_harness::{Findings, Peer, Port, Running, Server, netns, parallel};
+use iperf_harness::{Peer, Port, Problems, Running, Server, netns, parallel};
 use nix::sys::signal::Signal;
 
 /// A minute, and some for a busy machine.
@@ -65,7 +65,7 @@ fn start(case: &Case) -> (Server, Running) {
 }
 
 fn stop_one(case: &Case) -> Result<(), String> {
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     let (mut server, mut client) = start(case);
     match case.stopped {
         Stopped::Client => {
@@ -192,7 +192,7 @@ fn cut_one(case: &Cut) -> Result<(), String> {
             ],
         );
     }
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     let mut ended = [case.client != Peer::Ours, case.server != Peer::Ours];
     let both = wait_for(DROPPED_WITHIN, || {
         ended[0] |= !client.is_alive();

@@ -9,7 +9,7 @@ use iperf_cli::DIFFERENCES;
 use iperf_harness::pair::{start_client, words};
 use iperf_harness::service::serves;
 use iperf_harness::wire::{ACCESS_DENIED, PARAM_EXCHANGE, Raw, RawClient, Reply, SERVER_ERROR};
-use iperf_harness::{Findings, Finished, Peer, Port, Running, Server, json, parallel, peer, shape};
+use iperf_harness::{Finished, Peer, Port, Problems, Running, Server, json, parallel, peer, shape};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
@@ -24,7 +24,7 @@ fn run(peer: Peer, args: &str) -> Finished {
 }
 
 /// In text mode: one line on standard error, exit code 1.
-fn fails_in_text(f: &mut Findings, end: &Finished, message: &str) {
+fn fails_in_text(f: &mut Problems, end: &Finished, message: &str) {
     let name = Peer::Ours.program_name();
     f.equal("exit code", end.code(), Some(1));
     f.equal("stdout", end.stdout.as_str(), "");
@@ -36,7 +36,7 @@ fn fails_in_text(f: &mut Findings, end: &Finished, message: &str) {
 }
 
 /// In JSON mode: one document of the recorded shape on standard output, nothing on standard error, exit code 1.
-fn fails_in_json(f: &mut Findings, end: &Finished, message: &str, sample: &str) {
+fn fails_in_json(f: &mut Problems, end: &Finished, message: &str, sample: &str) {
     f.equal("exit code", end.code(), Some(1));
     f.equal("stderr", end.stderr.as_str(), "");
     let Ok(document) = serde_json::from_str::<Value>(&end.stdout) else {
@@ -68,7 +68,7 @@ fn a_document_of_a_failed_handshake_has_what_is_known() {
         let cookie = String::from_utf8_lossy(&client.cookie()[..36]).into_owned();
         drop(client);
         let end = server.finish(LIMIT);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         let document = json::parse(&end.stdout).unwrap_or_default();
         let start = json::at(&document, "/start");
         for key in KEYS {
@@ -90,12 +90,12 @@ fn nobody_listens() {
     let port = Port::reserve();
     let args = format!("-c 127.0.0.1 -p {} -t 1", port.number());
     let end = run(Peer::Ours, &args);
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     fails_in_text(&mut f, &end, REFUSED);
     f.assert_none(end);
 
     let end = run(Peer::Ours, &format!("{args} -J"));
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     fails_in_json(
         &mut f,
         &end,
@@ -120,7 +120,7 @@ fn nobody_listens_whatever_the_time_limit() {
             port.number()
         );
         let end = run(Peer::Ours, &args);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         fails_in_text(&mut f, &end, REFUSED);
         f.assert_none(end);
     }
@@ -152,7 +152,7 @@ fn a_local_address_device_or_family_that_cannot_be_used_is_named() {
     ] {
         let args = format!("-c 127.0.0.1 -p {} {args}", port.number());
         let end = run(Peer::Ours, &args);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         fails_in_text(
             &mut f,
             &end,
@@ -217,7 +217,7 @@ fn a_server_of_another_kind_is_suspected() {
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let end = run(Peer::Ours, &format!("-c 127.0.0.1 -p {port}"));
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     let message =
         "received an unknown control message (ensure other side is iperf3 and not iperf): 104";
     fails_in_text(&mut f, &end, message);
@@ -253,7 +253,7 @@ fn the_connection_takes_too_long() {
     }
     let end = start_client(Peer::Ours, port.number(), "--connect-timeout 500 -t 1").finish(LIMIT);
     assert!(!end.timed_out && end.took < Duration::from_secs(5), "{end}");
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     fails_in_text(
         &mut f,
         &end,
@@ -277,12 +277,12 @@ fn our_client_is_told_that_a_server_is_busy() {
     for server in peer::REAL {
         while_busy(server, server, |port| {
             let end = start_client(Peer::Ours, port, "-t 1").finish(LIMIT);
-            let mut f = Findings::new();
+            let mut f = Problems::new();
             fails_in_text(&mut f, &end, BUSY);
             f.assert_none(end);
 
             let end = start_client(Peer::Ours, port, "-J -t 1").finish(LIMIT);
-            let mut f = Findings::new();
+            let mut f = Problems::new();
             fails_in_json(
                 &mut f,
                 &end,
@@ -453,7 +453,7 @@ fn command_lines_are_judged_as_iperf3_judges_them() {
             Peer::Ours,
             &line.args.replace(RECORDED_PORT, &port.number().to_string()),
         );
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("exit code", end.code().map(i64::from), Some(line.exit));
         if !line.message.starts_with('(') {
             let want = line.message.replacen("iperf3:", &format!("{name}:"), 1);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
-use iperf_harness::{Findings, Finished, Peer, Port, Running, Server, procfs};
+use iperf_harness::{Finished, Peer, Port, Problems, Running, Server, procfs};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -46,7 +46,7 @@ fn limited(user: &str, program: &Path, limit: &str, args: &[&str]) -> Command {
 }
 
 /// It ends, well or with an error of its own.
-fn ends_orderly(f: &mut Findings, what: &str, end: &Finished) {
+fn ends_orderly(f: &mut Problems, what: &str, end: &Finished) {
     let own_error = end.code() == Some(1) && end.stderr.starts_with("iperf: error - ");
     f.holds(
         format!("{what} ends orderly:\n{end}"),
@@ -58,7 +58,7 @@ fn clients(limits: &[String]) {
     let (_folder, program) = program();
     let server = Server::start(Peer::Ours, &[]);
     let port = server.port().to_string();
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     let mut refused = 0;
     for limit in limits {
         for args in ["-P 2", "-u -R", "--loopback"] {
@@ -94,7 +94,7 @@ fn a_client_without_descriptors_ends_with_an_error() {
 }
 
 /// A server that is starved, tried with clients that give up in the middle, and then given what it needs.
-fn starve(f: &mut Findings, program: &Path, limit: &str, plenty: Option<&str>) {
+fn starve(f: &mut Problems, program: &Path, limit: &str, plenty: Option<&str>) {
     let (port, user) = (Port::reserve(), user());
     let number = port.number().to_string();
     let command = limited(&user, program, limit, &["-s", "-p", &number]);
@@ -156,7 +156,7 @@ fn starve(f: &mut Findings, program: &Path, limit: &str, plenty: Option<&str>) {
 #[test]
 fn a_server_that_was_starved_of_threads_serves_again() {
     let (_folder, program) = program();
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     for n in [1, 2, 3] {
         starve(
             &mut f,
@@ -171,7 +171,7 @@ fn a_server_that_was_starved_of_threads_serves_again() {
 #[test]
 fn a_server_that_is_short_of_descriptors_goes_on() {
     let (_folder, program) = program();
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     for (n, plenty) in [
         (6, None),
         (12, None),

@@ -15,7 +15,7 @@ use iperf_harness::process::wait_for;
 use iperf_harness::wire::{
     ACCESS_DENIED, IPERF_DONE, PARAM_EXCHANGE, PARAMS, RawClient, Reply, framed, new_cookie,
 };
-use iperf_harness::{Findings, Peer, Server, json};
+use iperf_harness::{Peer, Problems, Server, json};
 
 /// What only a hang exceeds.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -101,7 +101,7 @@ fn good_clients_get_in_beside(stall: Stall, size: usize) {
     let mut server = Server::start(Peer::Ours, &[]);
     let port = server.port();
     let (over, opened) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     thread::scope(|scope| {
         let _ends = Ends(&over);
         scope.spawn(|| flood(port, stall, size, &over, &opened));
@@ -177,7 +177,7 @@ fn a_client_that_opens_its_udp_streams_slowly_blocks_no_other() {
             });
             let end = start_client(good, port, "-u -b 1M -l 1000 -n 50K -J").finish(LIMIT);
             let document = json::parse(&end.stdout).unwrap_or_default();
-            let mut f = Findings::new();
+            let mut f = Problems::new();
             f.holds(format!("{good} succeeds"), end.succeeded());
             f.equal("its error", json::text(&document, "/error"), None);
             f.assert_none(end);

@@ -14,7 +14,7 @@ use iperf_harness::wire::{
     CREATE_STREAMS, PARAM_EXCHANGE, PARAMS, RESULTS, Raw, RawClient, TEST_END, TEST_RUNNING,
     TEST_START, framed,
 };
-use iperf_harness::{Findings, Peer, Server, parallel, procfs};
+use iperf_harness::{Peer, Problems, Server, parallel, procfs};
 
 /// Within this time of asking a good client must have been served.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);
@@ -253,7 +253,7 @@ fn a_stalled_client_keeps_nobody_out() {
         let memory = procfs::resident_kib(server.id());
 
         let held = (broken.act)(server.port());
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         for client in [Peer::Ours, Peer::Old] {
             if let Err(report) = serves(server.port(), client, SERVED_WITHIN) {
                 f.add(format!("while it stalls: {report}"));

@@ -9,7 +9,7 @@ use iperf_harness::wire::{
     DISPLAY_RESULTS, EXCHANGE_RESULTS, RESULTS, RawServer, SERVER_ERROR, Stage, TEST_END,
     TEST_RUNNING, TEST_START, framed,
 };
-use iperf_harness::{Findings, Peer, Running, parallel};
+use iperf_harness::{Peer, Problems, Running, parallel};
 
 /// A client that is left alone must give up within this time. The longest deadline of the protocol's own, for a
 /// JSON message that trickles in, is 30 s.
@@ -219,7 +219,7 @@ fn a_broken_server_ends_its_client_with_an_error() {
             .args(words(broken.args));
         let client = Running::start(limit_address_space(&command, ADDRESS_SPACE_KIB));
         let end = client.finish(broken.within);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the client ends by itself", !end.timed_out);
         f.equal("exit code", end.code(), Some(1));
         let name = Peer::Ours.program_name();

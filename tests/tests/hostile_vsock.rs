@@ -12,7 +12,7 @@ use std::time::Duration;
 use iperf_harness::pair::words;
 use iperf_harness::process::wait_for;
 use iperf_harness::wire::Raw;
-use iperf_harness::{Findings, Peer, Running, json, parallel, procfs};
+use iperf_harness::{Peer, Problems, Running, json, parallel, procfs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -124,7 +124,7 @@ fn a_bad_vmm_ends_its_client_with_an_error() {
         let act = vmm.act;
         let thread = thread::spawn(move || act(listener.accept().expect("a client").0));
         let end = client(&path.to_string_lossy(), "--connect-timeout 1500").finish(LIMIT);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("exit code", end.code(), Some(1));
         f.holds(vmm.says, end.stderr.contains(vmm.says));
         f.holds("the VMM saw what it expected", thread.join().is_ok());
@@ -308,7 +308,7 @@ fn a_guest_that_floods_a_server_keeps_nobody_out() {
         server.serves()?;
         let memory = procfs::resident_kib(server.process.id());
         let held = (flood.act)(&server);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         if let Err(report) = server.serves() {
             f.add(format!("while it lasts: {report}"));
         }

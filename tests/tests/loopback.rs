@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iperf_harness::pair::words;
-use iperf_harness::{Asked, Findings, Finished, Peer, Running, checks, parallel};
+use iperf_harness::{Expectation, Finished, Peer, Problems, Running, checks, parallel};
 use serde_json::Value;
 
 fn run(args: &str) -> Finished {
@@ -25,12 +25,12 @@ fn the_document_is_that_of_a_client() {
     ];
     parallel::each(&rows, rows.len(), |args| {
         let end = run(&format!("-J {args}"));
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("exit code", end.code(), Some(0));
         f.equal("stderr", end.stderr.as_str(), "");
         match serde_json::from_str::<Value>(&end.stdout) {
             Ok(document) => {
-                let asked = Asked::of(&words(args));
+                let asked = Expectation::of(&words(args));
                 checks::document(&mut f, &document, checks::End::Client, Peer::Ours, &asked);
             }
             Err(e) => f.add(format!("stdout is not one JSON document: {e}")),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use iperf_harness::json::{float, int};
-use iperf_harness::{Asked, Findings, Pair, Peer, pair, parallel};
+use iperf_harness::{Expectation, Pair, Peer, Problems, pair, parallel};
 
 /// Few at a time: a machine that is busy keeps no rate.
 const WORKERS: usize = 2;
@@ -50,7 +50,7 @@ impl Case {
             .client_args(&self.args)
             .run();
         let document = outcome.client_json()?;
-        let asked = Asked::of(&pair::words(&self.args));
+        let asked = Expectation::of(&pair::words(&self.args));
         let bytes = int(&document, "/end/sum_sent/bytes").map(|n| n as f64);
         let seconds = float(&document, "/end/sum_sent/seconds").unwrap_or(0.0);
         let wanted = self.rate / 8.0 * seconds * asked.streams as f64;
@@ -61,7 +61,7 @@ impl Case {
         };
         let burst = asked.block * u64::from(asked.burst) * asked.streams as u64;
         let slack = wanted * part + burst as f64;
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.between("seconds", Some(seconds), 1.9, 2.5);
         f.between("bytes sent", bytes, wanted - slack, wanted + slack);
         if self.rate < 2e6 && self.client == Peer::Ours {

@@ -7,7 +7,7 @@ use iperf_harness::process::wait_for;
 use iperf_harness::wire::{
     DISPLAY_RESULTS, PARAM_EXCHANGE, PARAMS, RESULTS, Raw, RawServer, Reply, TEST_END, TEST_START,
 };
-use iperf_harness::{Findings, Finished, Peer, Running, Server, parallel};
+use iperf_harness::{Finished, Peer, Problems, Running, Server, parallel};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -20,7 +20,7 @@ fn is_active(c: char) -> bool {
 }
 
 /// No character that does something, and no line that the peer began, other than in the block of a server's output.
-fn is_harmless(f: &mut Findings, end: &Finished, forged: usize) {
+fn is_harmless(f: &mut Problems, end: &Finished, forged: usize) {
     for (name, output) in [("stdout", &end.stdout), ("stderr", &end.stderr)] {
         let active = output.chars().find(|c| is_active(*c));
         f.equal(
@@ -72,7 +72,7 @@ fn a_servers_text_does_nothing_but_be_read() {
         let (args, member) = case.split_once('\n').expect("two parts");
         let server = lying_server(member.to_owned());
         let end = client_of(&server, args);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the client succeeds", end.succeeded());
         let block = args.contains("-V") && member.contains("server_output_text");
         is_harmless(&mut f, &end, usize::from(block));
@@ -90,7 +90,7 @@ fn output_that_was_not_asked_for_is_not_shown() {
         ] {
             let server = lying_server(member.to_owned());
             let end = client_of(&server, format);
-            let mut f = Findings::new();
+            let mut f = Problems::new();
             f.holds("the client succeeds", end.succeeded());
             f.holds("nothing of it is shown", !end.stdout.contains("unasked"));
             f.assert_none(end);
@@ -127,7 +127,7 @@ fn a_clients_text_does_nothing_but_be_read() {
             (output.contains("cookie") || output.contains("Cookie")).then_some(())
         });
         let end = server.finish(LIMIT);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the test was reported", begun.is_some());
         is_harmless(&mut f, &end, 0);
         f.assert_none(end);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use iperf_harness::pair::start_client;
 use iperf_harness::service::serves;
 use iperf_harness::wire::{Raw, RawClient};
-use iperf_harness::{Findings, Finished, Peer, Server, json, parallel};
+use iperf_harness::{Finished, Peer, Problems, Server, json, parallel};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const TOO_FAST: &str = "total required bandwidth is larger than server limit";
@@ -43,7 +43,7 @@ impl Case {
         let server = Server::start(Peer::Ours, &args);
         let client = start_client(self.client, server.port(), self.args).finish(LIMIT);
         let end = server.stop();
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         if let Some(refused) = self.refused {
             // 3.12 ends well when it writes JSON, whatever happens.
             let forgiving = self.client == Peer::Old && self.args.contains("-J");
@@ -112,7 +112,7 @@ fn a_test_that_gets_too_fast_is_ended() {
 fn short_tests_add_up_to_the_limit_of_the_rate() {
     for client in [Peer::Ours, Peer::New] {
         let server = Server::start(Peer::Ours, &["--server-bitrate-limit", "10M/60"]);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         for (test, refused) in [(1, false), (2, false), (3, true)] {
             // A server that still says goodbye to the last client is busy.
             let end = loop {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use iperf_harness::pair::words;
 use iperf_harness::vmm::{HalfClose, Vmm};
-use iperf_harness::{Findings, Finished, Peer, Running, Server, json, parallel};
+use iperf_harness::{Finished, Peer, Problems, Running, Server, json, parallel};
 use regex::Regex;
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ fn closed(command: &Command) -> Command {
 }
 
 /// The numbers of a document, which are the same wherever it names streams.
-fn of_document(f: &mut Findings, end: &Finished, who: &str, want: &[i64]) {
+fn of_document(f: &mut Problems, end: &Finished, who: &str, want: &[i64]) {
     let document = json::parse(&end.stdout).unwrap_or_default();
     let numbers = |streams: &[Value], pointer: &str| -> Vec<i64> {
         streams
@@ -118,7 +118,7 @@ fn of_document(f: &mut Findings, end: &Finished, who: &str, want: &[i64]) {
 }
 
 /// The numbers of a text: those of the lines that connect, and no other in the columns.
-fn of_text(f: &mut Findings, end: &Finished, who: &str, want: &[i64]) {
+fn of_text(f: &mut Problems, end: &Finished, who: &str, want: &[i64]) {
     let columns = Regex::new(r"(?m)^\[ *(\d+)\](.*)$").expect("a pattern");
     let (mut connected, mut named) = (Vec::new(), BTreeSet::new());
     for line in columns.captures_iter(&end.stdout) {
@@ -194,7 +194,7 @@ fn streams_have_the_numbers_of_iperf3() {
         let client = Running::start(closed(&command)).finish(LIMIT);
         let server = server.finish(LIMIT);
 
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         let check = if case.format == "-J" {
             of_document
         } else {
@@ -208,7 +208,7 @@ fn streams_have_the_numbers_of_iperf3() {
 
 #[test]
 fn streams_over_vsock_and_loopback_have_the_numbers_of_byte_streams() {
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     let vmm = Vmm::start(HalfClose::Passed, Duration::ZERO);
     let server = vmm.serve(1_910_445_940, "-1 -J");
     let client = vmm

@@ -5,7 +5,7 @@ use std::time::Duration;
 use iperf_harness::json::{self, int, text};
 use iperf_harness::netns::{Namespace, wire};
 use iperf_harness::pair::words;
-use iperf_harness::{Findings, Peer, Running, Server};
+use iperf_harness::{Peer, Problems, Running, Server};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -73,7 +73,7 @@ fn datagrams_of_every_length_arrive_and_are_cut_as_if_each_went_alone() {
             let before = ends[0].counter(family.counter);
             let (client, server, story) = run(&ends, family.server, &args);
             let fragments = ends[0].counter(family.counter) - before;
-            let mut f = Findings::new();
+            let mut f = Problems::new();
             let packets = family.packets(length);
             f.equal(
                 "fragments",
@@ -103,7 +103,7 @@ fn the_default_length_fills_a_packet_and_goes_together_without_being_asked() {
         let (client, server, story) = run(&ends, family.server, "-u -n 4M -b 600M");
         let sent = |key: &str| int(&client, &format!("/end/sum_sent/{key}"));
         let received = |key: &str| int(&server, &format!("/end/sum_received/{key}"));
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("fragments", ends[0].counter(family.counter), before);
         f.equal(
             "moved_by",
@@ -131,7 +131,7 @@ fn receivers_nap_at_high_rates_unless_they_are_told_not_to() {
         let (client, _, story) = run(&ends, V4.server, &format!("-u -R -t 1 {args}"));
         let stream = |key: &str| int(&client, &format!("/end/streams/0/udp/{key}"));
         let longest = stream("rcv_nap_us");
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.positive("packets", stream("packets"));
         f.holds(
             format!("a nap of {longest:?} us"),
@@ -156,7 +156,7 @@ fn a_path_that_shrinks_ends_offload_and_not_the_test() {
     ends[0].run("ip", &["link", "set", "left", "mtu", "1300"]);
     let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
     let story = format!("{client}{server}");
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     let document = json::parse(&client.stdout).unwrap_or_default();
     f.equal(
         "moved_by",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use iperf_harness::process::wait_for;
 use iperf_harness::vmm::{HalfClose, Vmm};
-use iperf_harness::{Findings, Finished, Peer, Running, json, parallel};
+use iperf_harness::{Finished, Peer, Problems, Running, json, parallel};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -69,7 +69,7 @@ fn a_test_ends_without_a_reset() {
         let server = server.finish(LIMIT);
         let file = vmm.server_file(PORT);
 
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the client succeeds", client.succeeded());
         f.holds("the server succeeds", server.succeeded());
         f.holds("the server's socket file is gone", !file.exists());
@@ -107,7 +107,7 @@ fn a_daemon_of_one_test_and_omitted_intervals_as_many_as_asked_for() {
             .args(["--idle-timeout", "30", "-B"])
             .arg(vmm.server_path());
         let parent = Running::start(command).finish(LIMIT);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the daemon starts", parent.succeeded());
         let file = vmm.server_file(5201);
         f.holds("its socket is there", file.exists());

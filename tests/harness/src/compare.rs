@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::findings::Findings;
+use crate::problems::Problems;
 use crate::{json, shape, text};
 
 /// Members of our documents that iperf3 does not have.
@@ -22,7 +22,7 @@ const OUR_LINES: [&str; 1] = [" of them dropped in the receiver's socket"];
 ///
 /// `got_is_ours`: the document must be laid out as iperf3 does it, and, what it does not do, without a key that
 /// comes twice.
-pub fn compare(f: &mut Findings, end: &str, got: &str, want: &str, got_is_ours: bool) {
+pub fn compare(f: &mut Problems, end: &str, got: &str, want: &str, got_is_ours: bool) {
     if want.starts_with("{\"event\"") {
         compare_events(f, end, got, want, got_is_ours);
     } else if want.starts_with('{') {
@@ -32,7 +32,7 @@ pub fn compare(f: &mut Findings, end: &str, got: &str, want: &str, got_is_ours: 
     }
 }
 
-fn compare_text(f: &mut Findings, end: &str, got: &str, want: &str) {
+fn compare_text(f: &mut Problems, end: &str, got: &str, want: &str) {
     let (got, want) = (inner_document(&without_ours(got)), inner_document(want));
     let (got_lines, want_lines) = (text::mask(&got.0), text::mask(&want.0));
     for (number, pair) in zip_longest(&got_lines, &want_lines).enumerate() {
@@ -75,7 +75,7 @@ fn inner_document(text: &str) -> (String, Option<Value>) {
     )
 }
 
-fn compare_documents(f: &mut Findings, end: &str, got: &str, want: &str, got_is_ours: bool) {
+fn compare_documents(f: &mut Problems, end: &str, got: &str, want: &str, got_is_ours: bool) {
     let (Ok(got_value), Ok(want_value)) = (json::parse(got), json::parse(want)) else {
         return f.add(format!("{end}: the output is no JSON document"));
     };
@@ -98,7 +98,7 @@ fn compare_documents(f: &mut Findings, end: &str, got: &str, want: &str, got_is_
     );
 }
 
-fn compare_events(f: &mut Findings, end: &str, got: &str, want: &str, got_is_ours: bool) {
+fn compare_events(f: &mut Problems, end: &str, got: &str, want: &str, got_is_ours: bool) {
     let (got_events, got_rest) = split_events(got);
     let (want_events, want_rest) = split_events(want);
     for (got, want) in zip_longest(&got_events, &want_events) {

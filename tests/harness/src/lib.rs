@@ -4,8 +4,8 @@
 //! Peer ──► Server (a port, a process, listening)   ─┐
 //! Peer ──► Client (arguments, a deadline)           ├─► Outcome: both command lines, outputs, exit codes
 //! wire ──► a peer made by hand that breaks the rules ┘      │
-//! Relay ─► a bad way between the two (lane: what is lost)   │
-//! Tamper ► a way that damages one stream of bytes           │
+//! Relay ─► a bad way between the two (udp_faults)   │
+//! FaultyStream ► a way that damages one stream of bytes           │
 //! netns ─► a world in which both of them run                │
 //! Vmm ───► vsock connections over Unix sockets              │
 //!                                                          ├─► checks: what both JSON documents must say
@@ -21,34 +21,34 @@
     reason = "a panic is how a harness fails a test"
 )]
 
-pub mod asked;
 pub mod checks;
 pub mod compare;
-pub mod findings;
+pub mod expectation;
 pub mod json;
-pub mod lane;
 pub mod netns;
 pub mod pair;
 pub mod parallel;
 pub mod paths;
 pub mod peer;
 pub mod port;
+pub mod problems;
 pub mod process;
 pub mod procfs;
 pub mod relay;
 pub mod server;
 pub mod service;
 pub mod shape;
-pub mod tamper;
+pub mod tcp_faults;
 pub mod text;
+pub mod udp_faults;
 pub mod vmm;
 pub mod wire;
 pub mod workspace;
 
-pub use asked::Asked;
-pub use findings::Findings;
+pub use expectation::Expectation;
 pub use pair::{Outcome, Pair};
 pub use peer::Peer;
 pub use port::Port;
+pub use problems::Problems;
 pub use process::{Finished, Running};
 pub use server::Server;

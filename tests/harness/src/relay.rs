@@ -18,9 +18,9 @@ use std::thread::{self, JoinHandle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::lane::Lane;
-pub use crate::lane::{Fate, Plan, Record};
 use crate::port::Port;
+use crate::udp_faults::FaultyPath;
+pub use crate::udp_faults::{Fate, Plan, Record};
 use crate::wire::TEST_END;
 
 /// How often the relay looks whether it is to end, in milliseconds.
@@ -115,8 +115,8 @@ struct Control {
 struct Flow {
     client: SocketAddr,
     back: UdpSocket,
-    to_server: Lane,
-    to_client: Lane,
+    to_server: FaultyPath,
+    to_client: FaultyPath,
 }
 
 impl Work {
@@ -238,8 +238,8 @@ impl Work {
             self.flows.push(Flow {
                 client,
                 back: datagram_socket((Ipv4Addr::LOCALHOST, 0).into()),
-                to_server: Lane::new(self.plans.0.clone()),
-                to_client: Lane::new(self.plans.1.clone()),
+                to_server: FaultyPath::new(self.plans.0.clone()),
+                to_client: FaultyPath::new(self.plans.1.clone()),
             });
             self.flows.len() - 1
         })

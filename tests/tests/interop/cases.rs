@@ -1,12 +1,12 @@
 //! A row of the tables: what a client is asked to do, and what is special about the outcome.
 
-use iperf_harness::asked::Mode;
+use iperf_harness::expectation::Mode;
 use iperf_harness::json::{int, list};
-use iperf_harness::{Asked, Findings, Outcome, Peer, pair};
+use iperf_harness::{Expectation, Outcome, Peer, Problems, pair};
 use serde_json::Value;
 
 /// Looks at what is special about a case.
-pub(super) type Also = fn(&Seen<'_>, &mut Findings);
+pub(super) type Also = fn(&Seen<'_>, &mut Problems);
 
 /// Makes a file that lies in the shared directory.
 type Content = fn() -> Vec<u8>;
@@ -95,7 +95,7 @@ impl Case {
             Who::New => all_new,
             Who::OurClient => client == Peer::Ours,
             Who::OurReceiver => {
-                let asked = Asked::of(&pair::words(self.client));
+                let asked = Expectation::of(&pair::words(self.client));
                 let receiver = match asked.mode {
                     Mode::Reverse => client,
                     _ => server,
@@ -126,14 +126,14 @@ impl Seen<'_> {
     }
 }
 
-pub(super) fn own_ports(seen: &Seen<'_>, f: &mut Findings) {
+pub(super) fn own_ports(seen: &Seen<'_>, f: &mut Problems) {
     for (index, connected) in list(seen.client, "/start/connected").iter().enumerate() {
         let want = i64::from(seen.outcome.cport) + i64::try_from(index).expect("few streams");
         f.equal("local_port", int(connected, "/local_port"), Some(want));
     }
 }
 
-pub(super) fn tos(seen: &Seen<'_>, f: &mut Findings, want: i64) {
+pub(super) fn tos(seen: &Seen<'_>, f: &mut Problems, want: i64) {
     for (end, doc) in seen.ends() {
         f.equal(
             format!("{end}: tos"),

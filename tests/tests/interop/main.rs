@@ -10,7 +10,7 @@ mod udp;
 use std::fmt;
 
 use cases::{Case, Seen};
-use iperf_harness::{Asked, Findings, Outcome, Pair, Peer, checks, pair, parallel};
+use iperf_harness::{Expectation, Outcome, Pair, Peer, Problems, checks, pair, parallel};
 use serde_json::Value;
 
 /// Most of a case is waiting for its second to pass.
@@ -54,12 +54,12 @@ impl Run {
             pair = pair.file(name, content());
         }
         let outcome = pair.run();
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         self.look(&outcome, &mut f);
         f.into_result(&outcome)
     }
 
-    fn look(&self, outcome: &Outcome, f: &mut Findings) {
+    fn look(&self, outcome: &Outcome, f: &mut Problems) {
         for (end, finished) in [("client", &outcome.client), ("server", &outcome.server)] {
             f.holds(format!("the {end} ends by itself"), !finished.timed_out);
             f.equal(format!("the {end}'s exit code"), finished.code(), Some(0));
@@ -72,7 +72,7 @@ impl Run {
             };
             f.holds(format!("the {end}'s stderr: {stderr:?}"), is_right);
         }
-        let asked = Asked::of(&pair::words(self.case.client)).by(self.client);
+        let asked = Expectation::of(&pair::words(self.case.client)).by(self.client);
         let nothing = Value::Null;
         let client = match outcome.client_json() {
             Ok(client) => client,

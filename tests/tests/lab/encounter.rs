@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iperf_harness::process::wait_for;
-use iperf_harness::{Asked, Findings, Finished, Peer, checks, pair};
+use iperf_harness::{Expectation, Finished, Peer, Problems, checks, pair};
 use iperf_lab::{Guest, Place, Program};
 use serde_json::Value;
 
@@ -130,13 +130,13 @@ impl<'a> Route<'a> {
     ) -> Result<(Ends, Value, Value), String> {
         let client_args = format!("-J {args}");
         let ends = self.meet_of((client, &client_args), (server, "-J"), port);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         let (ours, theirs) = (ends.document(&mut f, true), ends.document(&mut f, false));
         let words = pair::words(&format!("{} {args}", self.to));
-        let asked = Asked {
+        let asked = Expectation {
             anonymous: self.anonymous,
             emulated: true,
-            ..Asked::of(&words).by(client)
+            ..Expectation::of(&words).by(client)
         };
         checks::both(&mut f, (&ours, client), (&theirs, server), &asked);
         f.into_result(&ends).map(|()| (ends, ours, theirs))
@@ -145,7 +145,7 @@ impl<'a> Route<'a> {
 
 impl Ends {
     /// One end's document. Both must have ended well.
-    pub(super) fn document(&self, f: &mut Findings, client: bool) -> Value {
+    pub(super) fn document(&self, f: &mut Problems, client: bool) -> Value {
         let (name, end) = if client {
             ("client", &self.client)
         } else {

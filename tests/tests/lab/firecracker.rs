@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use iperf_harness::json::{at, float, list};
 use iperf_harness::process::wait_for;
-use iperf_harness::{Findings, Peer};
+use iperf_harness::{Peer, Problems};
 use iperf_lab::{Backend, Kernel, Machine, Place};
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ fn firecrackers_commands() {
             let end = client.finish(LIMIT);
             assert!(end.succeeded(), "{extra}:\n{end}");
             let document: Value = serde_json::from_str(&end.stdout).expect("one JSON document");
-            let mut f = Findings::new();
+            let mut f = Problems::new();
             look(&mut f, &document);
             f.into_result(end)
                 .unwrap_or_else(|e| panic!("{extra}:\n{e}"));
@@ -60,7 +60,7 @@ fn firecrackers_commands() {
     }
 }
 
-fn look(f: &mut Findings, document: &Value) {
+fn look(f: &mut Problems, document: &Value) {
     let intervals = list(document, "/intervals");
     let omitted: Vec<bool> = intervals
         .iter()

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use iperf_harness::json::{at, int, list, text};
-use iperf_harness::{Findings, Peer, parallel};
+use iperf_harness::{Peer, Problems, parallel};
 use iperf_lab::{Backend, Guest, Kernel, Machine, Place, Vm};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use super::encounter::Route;
 const WORKERS: usize = 4;
 
 /// What is special about a case: looked at in the client's and the server's document.
-type Also = fn(&mut Findings, &Value, &Value);
+type Also = fn(&mut Problems, &Value, &Value);
 
 /// What a client is asked to do.
 #[derive(Clone, Copy)]
@@ -169,7 +169,7 @@ fn run(modes: Vec<Mode>, routes: &[(&str, Route<'_>)]) {
         let (ends, client, server) =
             case.route
                 .checked(Peer::Ours, Peer::Ours, port, case.mode.args)?;
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         if let Some(also) = case.mode.also {
             also(&mut f, &client, &server);
         }

@@ -1,11 +1,13 @@
 //! What this machine's kernel may not have: SCTP, and a network that loses datagrams.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use iperf_harness::json::{float, int};
+use iperf_harness::json::{self, float, int, text};
 use iperf_harness::pair::title;
-use iperf_harness::{Peer, parallel};
+use iperf_harness::{Peer, parallel, paths};
 use iperf_lab::{Kernel, Machine, Place, TC, Vm};
 
 use super::encounter::Route;
@@ -69,6 +71,44 @@ fn sctp_on_the_new_kernel() {
 #[test]
 fn sctp_on_the_lts_kernel() {
     sctp(Kernel::Lts);
+}
+
+/// The unit tests that this machine's kernel may not be able to run.
+#[test]
+fn unit_tests_of_sctp_pass_on_a_kernel_that_has_it() {
+    let programs = ["iperf_engine", "iperf_server"].map(unit_tests);
+    let vm = Machine::new(Kernel::New)
+        .load("sctp")
+        .program(&programs[0], "/bin/engine")
+        .program(&programs[1], "/bin/server")
+        .boot();
+    for program in ["engine", "server"] {
+        let said = vm.must(&format!("{program} --ignored sctp 2>&1"));
+        assert!(said.contains("ok. 1 passed; 0 failed"), "{said}");
+    }
+}
+
+/// The program with a crate's unit tests, built with the same features as this test.
+fn unit_tests(crate_name: &str) -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .args(["test", "--no-run", "--workspace", "--lib"])
+        .arg("--message-format=json")
+        .arg("--target-dir")
+        .arg(paths::target())
+        .current_dir(paths::workspace())
+        .output()
+        .expect("cargo starts");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = messages.lines().find_map(|line| {
+        let message = json::parse(line).ok()?;
+        let is_it = text(&message, "/target/name") == Some(crate_name);
+        let path = text(&message, "/executable")?;
+        is_it.then(|| PathBuf::from(path))
+    });
+    executable.unwrap_or_else(|| {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        panic!("the unit tests of {crate_name} do not build:\n{stderr}")
+    })
 }
 
 /// A hundredth of the datagrams is lost by the kernel: what is reported lies within five standard deviations of the

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use iperf_harness::json::{at, documents, int, list, text};
-use iperf_harness::{Findings, Finished};
+use iperf_harness::{Finished, Problems};
 use iperf_lab::{Backend, Kernel, Machine, Process, Vm, ZerocopyModule, programs};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -190,7 +190,7 @@ fn ask(vm: &Vm, row: &Row) -> Finished {
 fn check_row(vm: &Vm, server: &mut Server, row: &Row) -> Result<(), String> {
     let end = ask(vm, row);
     let client: Value = serde_json::from_str(&end.stdout).map_err(|e| format!("{e}\n{end}"))?;
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     f.equal(
         "exit code",
         end.code(),
@@ -209,7 +209,7 @@ fn check_row(vm: &Vm, server: &mut Server, row: &Row) -> Result<(), String> {
     f.into_result(format!("{end}{server:#}"))
 }
 
-fn check_documents(f: &mut Findings, row: &Row, client: &Value, server: &Value) {
+fn check_documents(f: &mut Problems, row: &Row, client: &Value, server: &Value) {
     let exact = !row.args.contains("--bidir");
     let (ours, theirs) = (streams(client), streams(server));
     f.holds("streams", !ours.is_empty());
@@ -239,7 +239,7 @@ fn check_documents(f: &mut Findings, row: &Row, client: &Value, server: &Value) 
 }
 
 /// A server's document tells what the server did, and the client's what both did.
-fn check_both_tell_the_same(f: &mut Findings, client: &Value, server: &Value) {
+fn check_both_tell_the_same(f: &mut Problems, client: &Value, server: &Value) {
     let sides = ["/sender/zerocopy", "/receiver/zerocopy"];
     let told = sides.into_iter().filter(|side| !at(server, side).is_null());
     let told: Vec<&str> = told.collect();
@@ -265,7 +265,7 @@ fn streams(document: &Value) -> &[Value] {
 }
 
 impl Side {
-    fn check(self, f: &mut Findings, what: &str, report: &Value) {
+    fn check(self, f: &mut Problems, what: &str, report: &Value) {
         let number = |key: &str| int(report, &format!("/{key}"));
         f.equal(
             format!("{what}: used"),
@@ -336,7 +336,7 @@ fn check_host_and_guest(vm: &Vm, backend: &Backend) {
 fn check_over(route: &Route<'_>, port: u32, row: &Row) {
     let args = format!("-J {row}");
     let ends = route.meet(port, &args, "-J");
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     let (client, server) = (ends.document(&mut f, true), ends.document(&mut f, false));
     check_documents(&mut f, row, &client, &server);
     let (from, to) = (route.client, route.server);

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use iperf_harness::compare::compare;
-use iperf_harness::{Findings, Outcome, Pair, Peer, json, parallel};
+use iperf_harness::{Outcome, Pair, Peer, Problems, json, parallel};
 use samples::{LIVE, Sample, TCP, UDP, sample};
 
 const WORKERS: usize = 8;
@@ -37,7 +37,7 @@ fn recorded(file: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-fn check_exits(f: &mut Findings, outcome: &Outcome) {
+fn check_exits(f: &mut Problems, outcome: &Outcome) {
     f.equal("the client's exit code", outcome.client.code(), Some(0));
     f.equal("the server's exit code", outcome.server.code(), Some(0));
     f.equal("the client's stderr", outcome.client.stderr.as_str(), "");
@@ -48,7 +48,7 @@ fn beside_the_samples(peer: Peer) {
     let rows: Vec<Sample> = TCP.into_iter().chain(UDP).collect();
     parallel::each(&rows, WORKERS, |row| {
         let outcome = run(peer, row.client, row.server);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         check_exits(&mut f, &outcome);
         let ends = [
             ("client", row.client_file, &outcome.client.stdout),
@@ -87,7 +87,7 @@ fn ours_is_like_the_real_one() {
     parallel::each(&rows, WORKERS, |row| {
         let ours = run(Peer::Ours, row.client, row.server);
         let real = run(Peer::New, row.client, row.server);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         check_exits(&mut f, &ours);
         compare(
             &mut f,
@@ -118,7 +118,7 @@ fn gsro_is_reported_as_asked_for() {
                     .client_args(args)
                     .server_args("-J")
                     .run();
-                let mut f = Findings::new();
+                let mut f = Problems::new();
                 for document in [outcome.client_json(), outcome.server_json()] {
                     let document = document.expect("a document");
                     for key in ["gso", "gro"] {

@@ -1,7 +1,7 @@
 //! What a receiver must have counted, by what the relay passed on.
 
-use iperf_harness::Findings;
-use iperf_harness::asked::Mode;
+use iperf_harness::Problems;
+use iperf_harness::expectation::Mode;
 use iperf_harness::json::{int, list};
 use iperf_harness::relay::Record;
 use serde_json::Value;
@@ -47,7 +47,7 @@ pub(super) enum Extent {
 
 /// The counts of one stream in the document of its receiver.
 pub(super) fn stream_counts(
-    f: &mut Findings,
+    f: &mut Problems,
     doc: &Value,
     index: usize,
     record: &Record,
@@ -110,7 +110,7 @@ pub(super) fn stream_counts(
 }
 
 /// One direction, by the document of its receiver and by that of the client, which has learned the result.
-pub(super) fn direction(f: &mut Findings, run: &Run, client_sends: bool, extent: Extent) {
+pub(super) fn direction(f: &mut Problems, run: &Run, client_sends: bool, extent: Extent) {
     let doc = if client_sends {
         &run.server_json
     } else {
@@ -176,7 +176,7 @@ pub(super) fn direction(f: &mut Findings, run: &Run, client_sends: bool, extent:
 
 /// Both directions, when both ends are ours.
 pub(super) fn all_is_counted(run: &Run) -> Result<(), String> {
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     match run.asked.mode {
         Mode::Forward => direction(&mut f, run, true, Extent::All),
         Mode::Reverse => direction(&mut f, run, false, Extent::All),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use iperf_harness::json::{self, int, list};
 use iperf_harness::pair::{start_client, words};
 use iperf_harness::relay::{Fate, Plan, Relay};
-use iperf_harness::{Asked, Findings, Peer, Server, parallel, peer};
+use iperf_harness::{Expectation, Peer, Problems, Server, parallel, peer};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -71,8 +71,8 @@ impl Lost {
         let args = format!("-J -u {}", self.args);
         let client = start_client(Peer::Ours, relay.port(), &args).finish(LIMIT);
         let server = server.finish(Duration::from_secs(if client.succeeded() { 10 } else { 2 }));
-        let asked = Asked::of(&words(&args));
-        let mut f = Findings::new();
+        let asked = Expectation::of(&words(&args));
+        let mut f = Problems::new();
         f.equal(
             "streams on the way",
             relay.finish().len(),
@@ -105,7 +105,7 @@ fn slow(args: &str, server: Peer) -> Result<(), String> {
     let client = start_client(Peer::Ours, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
     let process = process.finish(Duration::from_secs(10));
     let passed = relay.finish();
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     f.equal("the client's exit code", client.code(), Some(0));
     let document = json::parse(&client.stdout).unwrap_or_default();
     let received = |key: &str| int(&document, &format!("/end/sum_received/{key}"));
@@ -152,7 +152,7 @@ fn the_start_of_the_test_stands_for_a_lost_reply() {
         let client = start_client(Peer::Ours, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
         let process = process.finish(Duration::from_secs(10));
         let passed = relay.finish();
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(0));
         f.equal("hellos", passed[0].to_server.greetings, 1);
         let document = json::parse(&client.stdout).unwrap_or_default();
@@ -232,7 +232,7 @@ fn a_client_that_counts_what_it_gets_gets_enough() {
         let client = start_client(*client, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
         let server = server.finish(Duration::from_secs(10));
         drop(relay);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(0));
         f.equal("the server's exit code", server.code(), Some(0));
         f.into_result(format!("{client}{server}"))

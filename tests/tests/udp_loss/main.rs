@@ -7,11 +7,11 @@ mod run;
 use std::time::Duration;
 
 use counts::{Extent, all_is_counted, model, stream_counts};
-use iperf_harness::asked::Mode;
+use iperf_harness::expectation::Mode;
 use iperf_harness::json::{int, text};
 use iperf_harness::pair::words;
 use iperf_harness::relay::Fate;
-use iperf_harness::{Asked, Findings, Peer, parallel};
+use iperf_harness::{Expectation, Peer, Problems, parallel};
 use run::Case;
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ fn sent_by(args: &str) -> &'static str {
 /// What must be true of a test between two of ours.
 fn check(case: &Case) -> Result<(), String> {
     let run = case.run()?;
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     let document = match run.asked.mode {
         Mode::Reverse => &run.server_json,
         _ => &run.client_json,
@@ -100,7 +100,7 @@ fn a_server_counts_what_arrives() {
 
 /// A receiver that ends the test does so when the last datagram has come, so the last ones must come in order.
 fn in_order_at_the_end(case: Case) -> Case {
-    let asked = Asked::of(&words(&case.args));
+    let asked = Expectation::of(&words(&case.args));
     let share = asked.blocks.unwrap_or(0) / asked.streams as u64;
     case.with(|plan| plan.until(share * 3 / 4), "in order at the end")
 }
@@ -139,7 +139,7 @@ fn a_test_ends_when_its_last_datagrams_are_lost() {
     ];
     parallel::each(&cases, cases.len(), |case| {
         let run = case.run()?;
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds(
             "the test ends soon",
             run.client.took < Duration::from_secs(8),
@@ -169,7 +169,7 @@ fn the_loss_of_everything_is_100_percent() {
         .collect();
     parallel::each(&cases, WORKERS, |case| {
         let run = case.run()?;
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         let of = |key: &str| int(&run.client_json, &format!("/end/sum_received/{key}"));
         f.positive("lost_packets", of("lost_packets"));
         f.equal("packets", of("packets"), of("lost_packets"));
@@ -198,7 +198,7 @@ fn our_receivers_count_what_real_senders_send() {
     }
     parallel::each(&cases, WORKERS, |case| {
         let run = case.run()?;
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         for (index, passed) in run.passed.iter().enumerate() {
             let (doc, record, extent) = match run.asked.mode {
                 Mode::Reverse => (&run.client_json, &passed.to_client, Extent::NearTheEnd),
@@ -221,7 +221,7 @@ fn real_receivers_count_what_our_senders_send() {
     }
     parallel::each(&cases, WORKERS, |case| {
         let run = case.run()?;
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         let record = match run.asked.mode {
             Mode::Reverse => &run.passed[0].to_client,
             _ => &run.passed[0].to_server,

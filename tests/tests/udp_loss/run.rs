@@ -6,7 +6,7 @@ use std::time::Duration;
 use iperf_harness::json;
 use iperf_harness::pair::{start_client, words};
 use iperf_harness::relay::{Fate, Passed, Plan, Relay};
-use iperf_harness::{Asked, Findings, Finished, Peer, Server};
+use iperf_harness::{Expectation, Finished, Peer, Problems, Server};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ pub(super) struct Case {
 
 /// What came of it.
 pub(super) struct Run {
-    pub(super) asked: Asked,
+    pub(super) asked: Expectation,
     pub(super) client: Finished,
     pub(super) server: Finished,
     pub(super) passed: Vec<Passed>,
@@ -77,14 +77,14 @@ impl Case {
         let patience = if client.succeeded() { 10 } else { 2 };
         let server = server.finish(Duration::from_secs(patience));
         let run = Run {
-            asked: Asked::of(&words(&self.args)),
+            asked: Expectation::of(&words(&self.args)),
             passed: relay.finish(),
             client_json: json::parse(&client.stdout).unwrap_or_default(),
             server_json: json::parse(&server.stdout).unwrap_or_default(),
             client,
             server,
         };
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         for (end, finished) in [("client", &run.client), ("server", &run.server)] {
             f.equal(format!("the {end}'s exit code"), finished.code(), Some(0));
             f.equal(format!("the {end}'s stderr"), finished.stderr.as_str(), "");

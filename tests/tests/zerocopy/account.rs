@@ -5,7 +5,7 @@
 //! server's document    the same, but only of the ends that are the server's
 //! ```
 
-use iperf_harness::Findings;
+use iperf_harness::Problems;
 use iperf_harness::json::{at, float, int, list, text};
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ const COUNTS: [&str; 6] = [
 ];
 
 /// Checks both documents of a test over byte streams.
-pub(super) fn both(f: &mut Findings, client: &Value, server: &Value, wanted: &Wanted) {
+pub(super) fn both(f: &mut Problems, client: &Value, server: &Value, wanted: &Wanted) {
     let streams = list(client, "/end/streams");
     let theirs = list(server, "/end/streams");
     f.equal("the server's streams", theirs.len(), streams.len());
@@ -110,7 +110,7 @@ pub(super) fn of_stream<'a>(stream: &'a Value, side: &str) -> &'a Value {
 }
 
 /// Checks one end. `bytes` went through it, if that is known.
-pub(super) fn end(f: &mut Findings, name: &str, object: &Value, way: Way, bytes: Option<i64>) {
+pub(super) fn end(f: &mut Problems, name: &str, object: &Value, way: Way, bytes: Option<i64>) {
     f.equal(
         format!("{name}: requested"),
         text(object, "/requested"),
@@ -180,7 +180,7 @@ pub(super) fn end(f: &mut Findings, name: &str, object: &Value, way: Way, bytes:
 }
 
 /// Sums are sums of the streams that go the same way.
-fn sums(f: &mut Findings, doc: &Value, is_client: bool, bidir: bool) {
+fn sums(f: &mut Problems, doc: &Value, is_client: bool, bidir: bool) {
     let who = if is_client { "client" } else { "server" };
     for (suffix, is_forward) in [("", true), ("_bidir_reverse", false)] {
         if !is_forward && !bidir {
@@ -225,7 +225,7 @@ fn sums(f: &mut Findings, doc: &Value, is_client: bool, bidir: bool) {
 }
 
 /// Neither document has the key anywhere: nobody asked for anything.
-pub(super) fn nowhere(f: &mut Findings, client: &Value, server: &Value) {
+pub(super) fn nowhere(f: &mut Problems, client: &Value, server: &Value) {
     for (who, doc) in [("client", client), ("server", server)] {
         let streams = list(doc, "/end/streams");
         let silent = streams

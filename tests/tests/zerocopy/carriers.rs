@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use iperf_harness::json::{at, int, text};
 use iperf_harness::vmm::{HalfClose, Vmm};
-use iperf_harness::{Findings, Pair, Peer, parallel};
+use iperf_harness::{Pair, Peer, Problems, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Way};
@@ -72,7 +72,7 @@ impl Datagrams {
             .server_args("-J")
             .run();
         let (client, server) = (outcome.client_json()?, outcome.server_json()?);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the client succeeds", outcome.client.succeeded());
         f.holds("the server succeeds", outcome.server.succeeded());
         let server_sends = self.args.contains("-R");
@@ -148,7 +148,7 @@ impl Hybrid {
             .client(PORT, &format!("-J {}", self.0.args))
             .finish(LIMIT);
         let server = server.finish(LIMIT);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the client succeeds", client.succeeded());
         f.holds("the server succeeds", server.succeeded());
         f.equal("complaints of the VMM", vmm.finish(), Vec::new());

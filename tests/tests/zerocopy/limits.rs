@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use iperf_harness::json::text;
 use iperf_harness::pair::words;
-use iperf_harness::{Findings, Peer, Running, Server, parallel};
+use iperf_harness::{Peer, Problems, Running, Server, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Wanted, Way};
@@ -55,7 +55,7 @@ impl Case {
         command.args(words(self.args));
         let client = Running::start(pinning(&command, self.bytes)).finish(LIMIT);
         let server = server.finish(LIMIT);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal(
             "exit code",
             client.code(),

@@ -14,6 +14,7 @@
 mod account;
 mod carriers;
 mod limits;
+mod lying_servers;
 mod mapping;
 mod modes;
 mod nonsense;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use iperf_harness::json::{int, text};
 use iperf_harness::netns::Namespace;
-use iperf_harness::{Findings, Pair, Peer, parallel};
+use iperf_harness::{Pair, Peer, Problems, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Wanted, Way};
@@ -53,7 +53,7 @@ impl Case {
             bidir,
             exact: !self.args.contains("-O"),
         };
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the client succeeds", outcome.client.succeeded());
         f.holds("the server succeeds", outcome.server.succeeded());
         account::both(&mut f, &client, &server, &wanted);
@@ -126,7 +126,7 @@ impl Fallback {
             bidir: false,
             exact: true,
         };
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the client succeeds", outcome.client.succeeded());
         f.holds("the server succeeds", outcome.server.succeeded());
         account::both(&mut f, &client, &server, &wanted);
@@ -183,7 +183,7 @@ fn with_the_usual_mtu_not_everything_is_mapped() {
                 bidir: false,
                 exact: true,
             };
-            let mut f = Findings::new();
+            let mut f = Problems::new();
             account::both(&mut f, &client, &server, &wanted);
             f.between("mapped", Some(mapped(&client, "")), 0.0, 0.95);
             f.assert_none(&outcome);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use iperf_harness::{Findings, Pair, Peer, parallel};
+use iperf_harness::{Pair, Peer, Problems, parallel};
 
 use crate::account::{self, Wanted, Way};
 
@@ -64,7 +64,7 @@ impl Case {
             .server_args("-J")
             .run();
         let (client, server) = (outcome.client_json()?, outcome.server_json()?);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the client succeeds", outcome.client.succeeded());
         f.holds("the server succeeds", outcome.server.succeeded());
         match &self.wanted {
@@ -150,7 +150,7 @@ fn old_names_and_other_families_do_the_same() {
         bidir: false,
         exact: true,
     };
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     account::both(
         &mut f,
         &outcome.client_json().unwrap(),
@@ -182,7 +182,7 @@ fn a_line_of_text_tells_it() {
             .client_args("-n 8M --zerocopy=splice --zerocopy-rx=trunc")
             .client_args(args)
             .run();
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("client", lines(&outcome.client.stdout), client.to_vec());
         f.equal("server", lines(&outcome.server.stdout), server.to_vec());
         f.assert_none(&outcome);
@@ -195,7 +195,7 @@ fn a_line_of_text_gives_the_reason() {
         .client_args("-n 32M -Z -V")
         .server_args("-V")
         .run();
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     let tx = "zerocopy: tx splice 100.0 % not copied, 0.0 % copied";
     let rx = "zerocopy: rx copy 100.0 % copied (only 0 % could be mapped: ";
     let shown = lines(&outcome.client.stdout);
@@ -227,7 +227,7 @@ fn the_lines_appear_only_where_more_was_asked_for_than_iperf3_has() {
             .client_args("-n 8M")
             .client_args(args)
             .run();
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         let shown = |stdout: &str| lines(stdout).len();
         f.equal("client", shown(&outcome.client.stdout), of_client);
         f.equal("server", shown(&outcome.server.stdout), of_server);
@@ -242,7 +242,7 @@ fn json_lines_tell_it_too() {
         .client_args("-n 8M --zerocopy=splice --zerocopy-rx=splice --json-stream")
         .server_args("--json-stream")
         .run();
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     for (who, end) in [("client", &outcome.client), ("server", &outcome.server)] {
         let last = iperf_harness::json::documents(&end.stdout)
             .pop()

@@ -6,7 +6,7 @@ use std::fmt;
 use iperf_harness::json::{at, int, list, text};
 use iperf_harness::netns::Namespace;
 use iperf_harness::pair::title;
-use iperf_harness::{Findings, Pair, Peer, parallel, peer};
+use iperf_harness::{Pair, Peer, Problems, parallel, peer};
 use serde_json::Value;
 
 use crate::account::{self, Way};
@@ -40,7 +40,7 @@ impl Case {
             .client_args(&self.args)
             .server_args("-J")
             .run();
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("the client's exit code", outcome.client.code(), Some(0));
         f.equal("the server's exit code", outcome.server.code(), Some(0));
         let is_client = self.client == Peer::Ours;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use iperf_harness::json::{at, int, text};
 use iperf_harness::netns::Namespace;
-use iperf_harness::{Findings, Outcome, Pair, Peer, json, parallel};
+use iperf_harness::{Outcome, Pair, Peer, Problems, json, parallel};
 
 const WORKERS: usize = 4;
 
@@ -53,7 +53,7 @@ impl Case {
     }
 
     fn go(&self) -> Result<(), String> {
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         let outcome = self.run("-J");
         let document = outcome.client_json()?;
         let code = i32::from(self.error.is_some());
@@ -146,7 +146,7 @@ fn an_end_that_says_nothing_has_not_spared_anything() {
 #[test]
 fn text_has_the_summary_and_then_the_error() {
     let outcome = fails("-n 32M -Z", NOT_MAPPED).run("");
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     f.equal("exit code", outcome.client.code(), Some(1));
     let name = Peer::Ours.program_name();
     let error = format!("{name}: error - {NOT_MAPPED}");
@@ -165,7 +165,7 @@ fn text_has_the_summary_and_then_the_error() {
 #[test]
 fn json_lines_have_the_end_and_the_error() {
     let outcome = fails("-n 32M -Z", NOT_MAPPED).run("--json-stream");
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     f.equal("exit code", outcome.client.code(), Some(1));
     let lines = json::documents(&outcome.client.stdout);
     let event = |name: &str| lines.iter().find(|line| text(line, "/event") == Some(name));

@@ -7,8 +7,8 @@ use iperf_harness::json::{at, list, text};
 use iperf_harness::pair::start_client;
 use iperf_harness::relay::{Fate, Plan, Relay};
 use iperf_harness::service::serves;
-use iperf_harness::tamper::{Damage, Place, Tamper};
-use iperf_harness::{Findings, Pair, Peer, Server, parallel, peer};
+use iperf_harness::tcp_faults::{Damage, FaultyStream, Place};
+use iperf_harness::{Pair, Peer, Problems, Server, parallel, peer};
 use serde_json::Value;
 
 use crate::modes::{Case, RECEIVERS, SENDERS};
@@ -85,9 +85,9 @@ impl Damaged {
 
     fn go(&self) -> Result<(), String> {
         let server = Server::start(Peer::Ours, &["-J"]);
-        let relay = Tamper::start(server.port(), self.place, self.damage);
+        let relay = FaultyStream::start(server.port(), self.place, self.damage);
         let client = start_client(Peer::Ours, relay.port(), self.args).finish(ENDS_WITHIN);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.holds("the damage is done", relay.finish());
         f.equal("the client's exit code", client.code(), Some(1));
         let document: Value = serde_json::from_str(&client.stdout).unwrap_or_default();
@@ -213,9 +213,9 @@ fn a_difference_is_found_and_told_by_stream_and_offset() {
 fn without_verification_nobody_notices() {
     let server = Server::start(Peer::Ours, &["-J"]);
     let Damaged { place, damage, .. } = to_server("", 5000, Damage::Flip);
-    let relay = Tamper::start(server.port(), place, damage);
+    let relay = FaultyStream::start(server.port(), place, damage);
     let client = start_client(Peer::Ours, relay.port(), "-J -n 4M -Z").finish(ENDS_WITHIN);
-    let mut f = Findings::new();
+    let mut f = Problems::new();
     f.holds("the damage is done", relay.finish());
     f.holds("the client succeeds", client.succeeded());
     f.assert_none(client);
@@ -233,7 +233,7 @@ fn iperf3_does_not_verify() {
             let server = Server::start(peer, &["-J"]);
             let client = start_client(Peer::Ours, server.port(), args).finish(ENDS_WITHIN);
             let served = serves(server.port(), Peer::Ours, SERVES_WITHIN);
-            let mut f = Findings::new();
+            let mut f = Problems::new();
             f.equal("exit code", client.code(), Some(1));
             let document: Value = serde_json::from_str(&client.stdout).unwrap_or_default();
             f.equal(
@@ -261,7 +261,7 @@ fn a_server_that_would_not_look_says_so() {
             .server_args(server_args)
             .file("in", vec![1; 4096])
             .run();
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("exit code", outcome.client.code(), Some(1));
         let document = outcome.client_json().unwrap_or_default();
         f.equal(
@@ -314,7 +314,7 @@ fn datagrams_are_verified_each_by_itself() {
         let relay = Relay::start(server.port(), plan.clone(), plan);
         let client = start_client(Peer::Ours, relay.port(), args).finish(ENDS_WITHIN);
         relay.finish();
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("exit code", client.code(), Some(i32::from(differs)));
         let told = client.stderr.contains("stream 1 differs at byte 999: 0x");
         f.equal("a difference is told", told, differs);

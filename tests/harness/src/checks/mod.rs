@@ -8,10 +8,10 @@ mod udp;
 
 use serde_json::Value;
 
-use crate::asked::{Asked, Mode, Transport};
-use crate::findings::Findings;
+use crate::expectation::{Expectation, Mode, Transport};
 use crate::json::{at, float, int, list, text};
 use crate::peer::Peer;
+use crate::problems::Problems;
 
 /// Which end wrote a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ const TO_CLIENT_TOO: Flow = Flow {
     suffix: "_bidir_reverse",
 };
 
-fn flows(asked: &Asked) -> &'static [Flow] {
+fn flows(asked: &Expectation) -> &'static [Flow] {
     match asked.mode {
         Mode::Forward => &[TO_SERVER],
         Mode::Reverse => &[TO_CLIENT],
@@ -67,7 +67,7 @@ impl Flow {
     }
 
     /// Those elements of an array with one for each stream that belong to this direction.
-    fn streams<'a>(&self, asked: &Asked, all: &'a [Value]) -> Vec<&'a Value> {
+    fn streams<'a>(&self, asked: &Expectation, all: &'a [Value]) -> Vec<&'a Value> {
         let mine = |index| asked.client_sends(index) == self.client_sends;
         let numbered = all.iter().enumerate();
         let mine = numbered.filter(|(index, _)| mine(*index));
@@ -80,15 +80,15 @@ impl Flow {
 }
 
 /// Both documents of one test.
-pub fn both(f: &mut Findings, client: (&Value, Peer), server: (&Value, Peer), asked: &Asked) {
+pub fn both(f: &mut Problems, client: (&Value, Peer), server: (&Value, Peer), asked: &Expectation) {
     document(f, client.0, End::Client, client.1, asked);
     document(f, server.0, End::Server, server.1, asked);
     agreement(f, client, server, asked);
 }
 
 /// One document alone.
-pub fn document(f: &mut Findings, doc: &Value, end: End, peer: Peer, asked: &Asked) {
-    let mut own = Findings::new();
+pub fn document(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expectation) {
+    let mut own = Problems::new();
     start(&mut own, doc, end, asked);
     intervals(&mut own, doc, end, peer, asked);
     summary(&mut own, doc, asked);
@@ -107,7 +107,7 @@ pub fn document(f: &mut Findings, doc: &Value, end: End, peer: Peer, asked: &Ask
     }
 }
 
-fn start(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+fn start(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
     f.equal(
         "connected",
         list(doc, "/start/connected").len(),
@@ -180,7 +180,7 @@ fn start(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
     }
 }
 
-fn intervals(f: &mut Findings, doc: &Value, end: End, peer: Peer, asked: &Asked) {
+fn intervals(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expectation) {
     let intervals = list(doc, "/intervals");
     f.holds("there are intervals", !intervals.is_empty() || asked.abrupt);
     for (number, interval) in intervals.iter().enumerate() {
@@ -236,7 +236,7 @@ fn intervals(f: &mut Findings, doc: &Value, end: End, peer: Peer, asked: &Asked)
     }
 }
 
-fn summary(f: &mut Findings, doc: &Value, asked: &Asked) {
+fn summary(f: &mut Problems, doc: &Value, asked: &Expectation) {
     let streams = list(doc, "/end/streams");
     f.equal("streams at the end", streams.len(), asked.connections());
     let clocks = match (asked.emulated, asked.omit) {
@@ -272,7 +272,7 @@ fn summary(f: &mut Findings, doc: &Value, asked: &Asked) {
 
 /// Our own intervals lose nothing: they follow each other without a gap, add up to the summary, and as many are
 /// omitted as fit into the omitted time.
-fn exact_intervals(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+fn exact_intervals(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
     let intervals = list(doc, "/intervals");
     let length = if end == End::Client {
         asked.interval
@@ -328,7 +328,7 @@ fn exact_intervals(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
 }
 
 /// How much longer than asked for a test may last.
-fn slack(asked: &Asked) -> f64 {
+fn slack(asked: &Expectation) -> f64 {
     if asked.emulated {
         EMULATED_SLACK_SECONDS
     } else {
@@ -341,7 +341,12 @@ fn is_omitted(interval: &Value) -> bool {
 }
 
 /// What one end counted, the other end learned; and both saw the same connections.
-fn agreement(f: &mut Findings, client: (&Value, Peer), server: (&Value, Peer), asked: &Asked) {
+fn agreement(
+    f: &mut Problems,
+    client: (&Value, Peer),
+    server: (&Value, Peer),
+    asked: &Expectation,
+) {
     let ((client, client_peer), (server, server_peer)) = (client, server);
     let cookie = |doc| text(doc, "/start/cookie").map(str::to_owned);
     f.equal("the server's cookie", cookie(server), cookie(client));
@@ -388,10 +393,10 @@ fn agreement(f: &mut Findings, client: (&Value, Peer), server: (&Value, Peer), a
 /// real one looks at the total only every ten blocks, and with a plain rate it goes on until the client ends the
 /// test. With two directions the one that is done first ends both.
 fn quota_met(
-    f: &mut Findings,
+    f: &mut Problems,
     client: &Value,
     flow: &Flow,
-    asked: &Asked,
+    asked: &Expectation,
     quota: u64,
     sender: Peer,
 ) {

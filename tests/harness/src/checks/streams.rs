@@ -3,19 +3,19 @@
 use serde_json::Value;
 
 use super::{End, flows, is_omitted};
-use crate::asked::{Asked, Transport};
-use crate::findings::Findings;
+use crate::expectation::{Expectation, Transport};
 use crate::json::{at, int, list, text};
 use crate::peer::Peer;
+use crate::problems::Problems;
 
 /// The kernel's view of a stream: on senders, and on no receiver.
 pub(super) fn sample(
-    f: &mut Findings,
+    f: &mut Problems,
     place: &str,
     stream: &Value,
     sends: bool,
     peer: Peer,
-    asked: &Asked,
+    asked: &Expectation,
 ) {
     let Some(viewed) = asked.transport.is_viewed() else {
         return;
@@ -41,7 +41,7 @@ pub(super) fn sample(
 }
 
 /// The two halves of each stream, and what they add up to.
-pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
     let viewed = asked.transport.is_viewed();
     let streams = list(doc, "/end/streams");
     for (index, stream) in streams.iter().enumerate() {
@@ -122,7 +122,7 @@ pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
 }
 
 /// Our own intervals add up to the summary, stream by stream.
-pub(super) fn exact_streams(f: &mut Findings, doc: &Value, end: End, asked: &Asked) {
+pub(super) fn exact_streams(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
     for (index, stream) in list(doc, "/end/streams").iter().enumerate() {
         let sends = asked.client_sends(index) == (end == End::Client);
         let own = if sends {

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{End, Flow, flows};
-use crate::asked::Asked;
-use crate::findings::Findings;
+use crate::expectation::Expectation;
 use crate::json::{at, float, int, list};
 use crate::peer::Peer;
+use crate::problems::Problems;
 
 /// Real ends read the counters of a stream one after another, while it runs: they may be so many datagrams apart.
 const APART: i64 = 4;
@@ -17,7 +17,7 @@ const APART_BY_OMIT: i64 = 40;
 const RECEIVED: [&str; 3] = ["jitter_ms", "lost_packets", "lost_percent"];
 
 /// One stream in one interval.
-pub(super) fn sample(f: &mut Findings, place: &str, stream: &Value, sends: bool) {
+pub(super) fn sample(f: &mut Problems, place: &str, stream: &Value, sends: bool) {
     let packets = int(stream, "/packets");
     f.holds(format!("{place}: packets {packets:?}"), packets >= Some(0));
     for key in RECEIVED {
@@ -32,7 +32,7 @@ pub(super) fn sample(f: &mut Findings, place: &str, stream: &Value, sends: bool)
 }
 
 /// The sum of one direction in one interval.
-pub(super) fn sum(f: &mut Findings, place: &str, streams: &[&Value], sum: &Value, sends: bool) {
+pub(super) fn sum(f: &mut Problems, place: &str, streams: &[&Value], sum: &Value, sends: bool) {
     let counted: &[&str] = if sends {
         &["/packets"]
     } else {
@@ -50,7 +50,7 @@ pub(super) fn sum(f: &mut Findings, place: &str, streams: &[&Value], sum: &Value
 }
 
 /// The end: one object for each stream, and three sums for each direction.
-pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, peer: Peer, asked: &Asked) {
+pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expectation) {
     let block = int(doc, "/start/test_start/blksize").unwrap_or(0);
     let streams = list(doc, "/end/streams");
     for flow in flows(asked) {
@@ -96,13 +96,13 @@ pub(super) fn summary(f: &mut Findings, doc: &Value, end: End, peer: Peer, asked
     }
 }
 
-fn apart(asked: &Asked) -> i64 {
+fn apart(asked: &Expectation) -> i64 {
     let each = if asked.omit > 0 { APART_BY_OMIT } else { APART };
     each * i64::try_from(asked.streams).unwrap_or(0)
 }
 
 /// What arrived: no more than was sent, and every datagram that did not arrive is lost. Real ends are not that exact.
-fn received(f: &mut Findings, doc: &Value, flow: &Flow, block: i64, apart: i64, peer: Peer) {
+fn received(f: &mut Problems, doc: &Value, flow: &Flow, block: i64, apart: i64, peer: Peer) {
     let suffix = flow.suffix;
     let key = |name: &str| int(doc, &format!("/end/sum_received{suffix}/{name}"));
     let (bytes, packets, lost) = (key("bytes"), key("packets"), key("lost_packets"));
@@ -126,7 +126,7 @@ fn received(f: &mut Findings, doc: &Value, flow: &Flow, block: i64, apart: i64, 
 
 /// So many bytes are so many datagrams, or almost.
 fn same(
-    f: &mut Findings,
+    f: &mut Problems,
     what: &str,
     bytes: Option<i64>,
     datagrams: Option<i64>,

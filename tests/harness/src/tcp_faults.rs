@@ -1,7 +1,7 @@
 //! A relay between a client and a server, on 127.0.0.1, that does one thing to the bytes of one TCP connection.
 //!
 //! ```text
-//! client ──► Tamper ──► server      connection 0 is the control connection, 1 and so on are the data streams in the
+//! client ──► FaultyStream ──► server      connection 0 is the control connection, 1 and so on are the data streams in the
 //!               │                   order in which they were opened
 //!             Damage                at an offset behind the cookie with which the client's side of each begins
 //! ```
@@ -50,14 +50,14 @@ pub struct Place {
 
 /// A running relay. Dropping it ends it.
 #[derive(Debug)]
-pub struct Tamper {
+pub struct FaultyStream {
     port: Port,
     ended: Arc<AtomicBool>,
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Tamper {
+impl FaultyStream {
     /// Starts a relay to a server on 127.0.0.1.
     pub fn start(server: u16, place: Place, damage: Damage) -> Self {
         let port = Port::reserve();
@@ -120,7 +120,7 @@ impl Tamper {
     }
 }
 
-impl Drop for Tamper {
+impl Drop for FaultyStream {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
     }
@@ -248,7 +248,7 @@ mod tests {
         let sent: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
         let port = Port::reserve();
         let listener = TcpListener::bind(("127.0.0.1", port.number())).unwrap();
-        let relay = Tamper::start(port.number(), place, damage);
+        let relay = FaultyStream::start(port.number(), place, damage);
         let mut client = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         let (from, to) = if place.from_client {

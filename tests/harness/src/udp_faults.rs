@@ -51,7 +51,7 @@ pub struct Record {
 
 /// One direction of one stream.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct FaultyPath {
     plan: Plan,
     greetings: u32,
     /// Datagrams that are held back, and the place in the stream that each waits for.
@@ -125,7 +125,7 @@ impl Plan {
     }
 }
 
-impl Lane {
+impl FaultyPath {
     pub(crate) fn new(plan: Plan) -> Self {
         Self {
             plan,
@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn passed(plan: Plan, count: u32) -> Vec<u64> {
-        let mut lane = Lane::new(plan);
+        let mut lane = FaultyPath::new(plan);
         for sequence in 1..=count {
             lane.offer(&datagram(sequence));
         }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn greetings_are_no_part_of_the_stream() {
-        let mut lane = Lane::new(Plan::new().lose_greetings(1).every(1, Fate::Drop));
+        let mut lane = FaultyPath::new(Plan::new().lose_greetings(1).every(1, Fate::Drop));
         assert!(lane.offer(b"9876").is_empty());
         assert!(lane.offer(&datagram(1)).is_empty());
         assert_eq!(lane.offer(b"9876"), [b"9876"]);
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn wide_counters_are_read() {
-        let mut lane = Lane::new(Plan::new().counters_64bit());
+        let mut lane = FaultyPath::new(Plan::new().counters_64bit());
         let header = [&[0; SEQUENCE][..], &(1_u64 << 40).to_be_bytes()].concat();
         assert_eq!(lane.offer(&header), [header]);
         lane.end();

@@ -4,11 +4,11 @@ use std::fmt::{self, Debug, Display};
 
 /// Collects what is wrong, so that one run shows all of it.
 #[derive(Debug, Default)]
-pub struct Findings {
+pub struct Problems {
     wrong: Vec<String>,
 }
 
-impl Findings {
+impl Problems {
     /// Nothing found yet.
     pub fn new() -> Self {
         Self::default()
@@ -76,7 +76,7 @@ impl Findings {
     }
 }
 
-impl Display for Findings {
+impl Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 25;
         for line in self.wrong.iter().take(SHOWN) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
-use iperf_harness::{Findings, Finished, Peer, Server, json, parallel};
+use iperf_harness::{Finished, Peer, Problems, Server, json, parallel};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ fn error_of(end: &Finished) -> String {
 }
 
 /// In text mode the message is on standard error, in JSON mode in the document.
-fn message_is(f: &mut Findings, end: &Finished, is_json: bool, prefix: &str, message: &str) {
+fn message_is(f: &mut Problems, end: &Finished, is_json: bool, prefix: &str, message: &str) {
     if is_json {
         let prefix = prefix.strip_prefix("error - ").unwrap_or(prefix);
         f.equal("error", error_of(end), format!("{prefix}{message}"));
@@ -106,7 +106,7 @@ fn our_client_notices_that_its_server_is_gone() {
         let server = server.finish(LIMIT);
         let client = client.finish(LIMIT);
 
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(1));
         f.holds("the client ends by itself", !client.timed_out);
         let message = if case.signal == Signal::SIGKILL {
@@ -150,7 +150,7 @@ fn our_server_notices_that_its_client_is_gone() {
         let client = client.finish(LIMIT);
 
         let message = format!("{}: {}\n", Peer::Ours.program_name(), leaving(case.signal));
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         let said = wait_for(LIMIT, || {
             (server.process.stderr_so_far() == message).then_some(())
         });
@@ -229,7 +229,7 @@ fn a_client_that_leaves_is_reported_without_a_prefix_in_json_as_well() {
         let client = client.finish(LIMIT);
         let error = wait_for(LIMIT, || reported_error(&server.process.stdout_so_far()));
         let server = server.finish(LIMIT);
-        let mut f = Findings::new();
+        let mut f = Problems::new();
         f.equal("error", error.as_deref(), Some(leaving(case.signal)));
         f.equal("stderr", server.stderr.as_str(), "");
         f.into_result(format!("{client}{server}"))

@@ -32,7 +32,7 @@ pub enum Transport {
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own about a test"
 )]
-pub struct Asked {
+pub struct Expectation {
     /// Who sends.
     pub mode: Mode,
     /// Streams per direction.
@@ -64,7 +64,7 @@ pub struct Asked {
     pub abrupt: bool,
 }
 
-impl Asked {
+impl Expectation {
     /// Reads the arguments of a client.
     pub fn of(args: &[String]) -> Self {
         let value = |names: &[&str]| -> Option<&str> {
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn arguments_are_read() {
-        let asked = Asked::of(&words(
+        let asked = Expectation::of(&words(
             "-J --bidir -P 4 -n 1000K -l 64K -O 1 -i 0.5 -b 1M/3",
         ));
         assert_eq!(asked.mode, Mode::Bidir);
@@ -206,8 +206,8 @@ mod tests {
         assert_eq!(asked.quota(), Some(16 * 65_536));
         assert_eq!((asked.omit, asked.interval, asked.paced), (1, 0.5, false));
         assert!(asked.client_sends(3) && !asked.client_sends(4));
-        assert_eq!(Asked::of(&words("-R")).time, Some(10));
-        let vsock = Asked::of(&words("--vsock -k 2"));
+        assert_eq!(Expectation::of(&words("-R")).time, Some(10));
+        let vsock = Expectation::of(&words("--vsock -k 2"));
         assert_eq!(
             (vsock.transport, vsock.quota()),
             (Transport::Vsock, Some(131_072))
