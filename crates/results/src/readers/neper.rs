@@ -259,18 +259,24 @@ pub(super) fn read_samples(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outc
     if last <= first {
         return Err(lines.refuse(1, "fewer than two moments: no rate can be computed"));
     }
+    record.parameters.parallel = Some(flows.len() as u64);
+    whole_run(&mut record, layout.bytes, total, first, last);
+    push(lines, out, record)
+}
+
+/// The figures of all flows together, and samples that begin at 0.
+fn whole_run(record: &mut Record, bytes: bool, total: f64, first: f64, last: f64) {
     for sample in &mut record.samples {
         sample.start -= first;
         sample.end -= first;
     }
-    record.parameters.parallel = Some(flows.len() as u64);
-    record.parameters.kind = Some(if layout.bytes {
+    record.parameters.kind = Some(if bytes {
         TestKind::Stream
     } else {
         TestKind::RequestResponse
     });
     record.set("seconds", last - first);
-    let (name, scale) = if layout.bytes {
+    let (name, scale) = if bytes {
         ("throughput", 8.0)
     } else {
         ("transactions", 1.0)
@@ -279,7 +285,6 @@ pub(super) fn read_samples(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outc
     record.note(
         "computed from cumulative counts; the CSV's own rate column is wrong with several flows",
     );
-    push(lines, out, record)
 }
 
 /// Which column holds what.
