@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use iperf_model::Batching;
 use iperf_proto::udp::{DatagramHeader, LossCounter, REPLY, is_repeated_hello};
-use iperf_zc::udp::{Look, Stamp, Take, Way};
+use iperf_zc::udp::{Inspect, Receive, Stamp};
 use iperf_zc::verify::{Difference, Verifier};
 use socket2::SockRef;
 
@@ -18,22 +19,22 @@ use crate::worker::quantum::BlockKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Passage {
     /// What a sender begins with.
-    pub(crate) way: Way,
+    pub(crate) batching: Batching,
     /// How many of them a sender may hand over at once.
     pub(crate) together: usize,
     /// What its pacing takes them for.
     pub(crate) kind: BlockKind,
     /// What a receiver takes of each.
-    pub(crate) take: Take,
+    pub(crate) receive: Receive,
 }
 
 impl Default for Passage {
     fn default() -> Self {
         Self {
-            way: Way::Single,
+            batching: Batching::Nothing,
             together: 1,
             kind: BlockKind::LoneDatagram,
-            take: Take::Whole,
+            receive: Receive::Whole,
         }
     }
 }
@@ -140,8 +141,8 @@ impl HeaderReader {
     }
 }
 
-impl Look for HeaderReader {
-    fn look(
+impl Inspect for HeaderReader {
+    fn inspect(
         &mut self,
         socket: BorrowedFd<'_>,
         bytes: &[u8],

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, Transport};
+use iperf_model::{Batching, CopyMode, ReceiveMode, SendMode, TestConfig, Transport};
 use iperf_zc::probe;
 use iperf_zc::receive::map::{self, MapOptions};
 use iperf_zc::receive::message::MessageReceiver;
@@ -19,7 +19,7 @@ use iperf_zc::send::splice::SpliceSender;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
 use iperf_zc::source::{self, Source};
 use iperf_zc::udp::msg::DatagramMsgSender;
-use iperf_zc::udp::{DatagramReceiver, DatagramSender, Take, Way, WayTaken};
+use iperf_zc::udp::{BatchingInUse, DatagramReceiver, DatagramSender, Receive};
 use iperf_zc::verify::Verifier;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
@@ -77,7 +77,7 @@ pub(crate) struct MoverContext<'a> {
     pub(crate) file: Option<&'a File>,
     /// How datagrams are to go through the kernel, and where their mover says how they do.
     pub(crate) passage: Passage,
-    pub(crate) way: Arc<WayTaken>,
+    pub(crate) batching: Arc<BatchingInUse>,
 }
 
 /// What the buffers of all copying receivers together may take, in bytes: with many streams that is less than a block
@@ -217,7 +217,7 @@ impl MoverContext<'_> {
         };
         let stamp = datagrams::stamp(self.config.udp.counters_64bit);
         if requested == SendMode::Msg {
-            let offload = self.passage.way == Way::Offload;
+            let offload = self.passage.batching == Batching::Packets;
             let mover = DatagramMsgSender::new(&payload, offload, stamp, self.socket)
                 .map_err(EngineError::system("prepare MSG_ZEROCOPY"))?;
             return Ok(sends(mover, Modes::new(requested, CopyMode::Msg)));
@@ -225,7 +225,7 @@ impl MoverContext<'_> {
         let reason = (requested != SendMode::Copy)
             .then(|| "datagrams go by copy unless --zerocopy=msg".to_owned());
         let together = self.passage.together;
-        let mover = DatagramSender::new(&payload, together, self.way.clone(), stamp);
+        let mover = DatagramSender::new(&payload, together, self.batching.clone(), stamp);
         let modes = Modes::new(requested, CopyMode::Copy).because(reason);
         Ok(sends(mover, modes))
     }
@@ -318,9 +318,9 @@ impl MoverContext<'_> {
         counters: Arc<DatagramCounters>,
     ) -> Chosen<dyn ReceiveMover> {
         let requested = self.config.zerocopy.receive;
-        let mode = match self.passage.take {
-            Take::Header => CopyMode::Trunc,
-            Take::Whole | Take::Joined => CopyMode::Copy,
+        let mode = match self.passage.receive {
+            Receive::Header => CopyMode::Trunc,
+            Receive::Whole | Receive::Merged => CopyMode::Copy,
         };
         let reason = match (requested, mode) {
             (ReceiveMode::Copy, _) | (_, CopyMode::Trunc) => None,
@@ -333,7 +333,7 @@ impl MoverContext<'_> {
         let modes = Modes::new(requested, mode).because(reason);
         let reader = HeaderReader::new(counters, self.config.udp.counters_64bit);
         let reader = reader.verified(self.verifier());
-        let mover = DatagramReceiver::new(self.passage.take, self.way.clone(), reader);
+        let mover = DatagramReceiver::new(self.passage.receive, self.batching.clone(), reader);
         receives(mover, modes)
     }
 }

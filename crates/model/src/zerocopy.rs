@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_shows_who_fell_back() {
+    fn a_sum_shows_that_a_stream_fell_back() {
         let good = report(CopyMode::Mmap, 100, 0);
         let bad = CopyReport {
             reason: Some("why".to_owned()),

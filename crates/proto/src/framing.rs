@@ -130,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn the_length_comes_first_in_big_endian() {
+    fn the_length_is_first_and_big_endian() {
         assert_eq!(frame("{}"), b"\0\0\0\x02{}");
     }
 
     #[test]
-    fn a_message_may_come_byte_by_byte() {
+    fn a_message_may_arrive_byte_by_byte() {
         let wire = frame("{\"tcp\":true}");
         let (last, rest) = wire.split_last().unwrap();
         let mut reader = FrameReader::new(100);

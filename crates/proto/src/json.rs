@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn minus_one_may_come_as_an_unsigned_number() {
+    fn minus_one_may_be_an_unsigned_number() {
         assert_eq!(integer("18446744073709551615"), Some(-1));
         assert_eq!(integer("9223372036854775808"), Some(-1));
         assert_eq!(integer("1e400"), Some(-1));

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn states_that_nobody_sends_are_unknown() {
+    fn reserved_states_are_unknown() {
         for byte in [0, 3, 5, 6, 7, 8, 15] {
             assert_eq!(
                 State::from_byte(byte),

@@ -120,7 +120,7 @@ fn each_line_is_printed_as_it_was_read() {
 }
 
 #[test]
-fn a_line_that_stands_for_dropped_ones_is_read() {
+fn a_line_about_dropped_ones_is_read() {
     let line = r#"{"event":"dropped","data":{"reports":3,"reason":"why"}}"#;
     let read = Line::from_json(line).unwrap();
     assert_eq!(read.to_json().unwrap(), line);

@@ -145,7 +145,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_text_client_that_fails_early_says_so_on_stderr_only() {
+fn a_text_client_that_fails_early_reports_it_on_stderr_only() {
     let events = [failed(FailureKind::Error, "no route"), Event::TestFinished];
     let written = render(Format::Text, options(true), &events);
     assert_eq!(written.out, "");
@@ -195,7 +195,7 @@ fn failures_on_a_server_have_a_prefix_in_json() {
 }
 
 #[test]
-fn a_server_that_nobody_called_writes_no_document() {
+fn a_server_without_a_client_writes_no_document() {
     let events = [listening(1), Event::TestFinished];
     for format in [Format::Json, Format::JsonStream] {
         assert_eq!(render(format, options(false), &events).out, "");
@@ -357,7 +357,7 @@ fn sctp_keeps_buffers_where_udp_has_them() {
 }
 
 #[test]
-fn how_datagrams_moved_is_told_in_the_systems_words() {
+fn the_batching_of_datagrams_is_named_after_system_calls() {
     let told = |is_client, batching| {
         let case = Case::new(Transport::Udp, is_client);
         let mut events = case.started();
@@ -383,7 +383,7 @@ fn how_datagrams_moved_is_told_in_the_systems_words() {
 }
 
 #[test]
-fn how_a_receiver_was_woken_is_told_where_it_is_known() {
+fn how_a_receiver_was_woken_is_reported_where_known() {
     let told = |transport, received: StreamOutcome| {
         let case = Case::new(transport, false);
         let mut events = case.started();
@@ -672,7 +672,7 @@ fn a_log_file_takes_everything_but_breaks_no_json() {
 }
 
 #[test]
-fn congestion_control_is_named_by_who_sends() {
+fn congestion_control_is_named_by_the_sender() {
     let named = |direction| {
         let mut case = Case::new(Transport::Tcp, true);
         case.config.direction = direction;
@@ -751,7 +751,7 @@ fn a_forced_flush_follows_each_interval() {
 }
 
 #[test]
-fn the_null_sink_takes_anything() {
+fn the_null_sink_accepts_any_event() {
     let mut sink = null_sink();
     for event in Case::new(Transport::Tcp, true).started() {
         sink.event(&event).unwrap();

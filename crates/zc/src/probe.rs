@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_go_by_copy_or_with_completions() {
+    fn datagrams_are_sent_by_copy_or_with_completions() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         assert_eq!(send_support(socket.as_fd(), SendMode::Msg), Ok(()));
         let reason = send_support(socket.as_fd(), SendMode::Sendfile).unwrap_err();

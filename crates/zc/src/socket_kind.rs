@@ -83,7 +83,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn sockets_are_told_apart() {
+    fn kinds_of_sockets_are_recognised() {
         let cases = [
             (Domain::IPV4, Type::STREAM, SocketKind::Tcp),
             (Domain::IPV6, Type::STREAM, SocketKind::Tcp),

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_goes_on_through_blocks_of_any_length() {
+    fn a_pattern_continues_across_blocks_of_any_length() {
         let pattern = pattern(7);
         let total = 2 * PERIOD + 12_345;
         let expected: Vec<u8> = pattern.iter().copied().cycle().take(total).collect();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_change_the_memory() {
+    fn the_memory_cannot_be_changed() {
         let source = Source::repeat(&[1; 5000]).unwrap();
         let mut file = File::from(source.file().try_clone_to_owned().unwrap());
         assert!(file.write_at(&[2], 0).is_err());

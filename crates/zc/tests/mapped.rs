@@ -223,8 +223,8 @@ fn pages_of_a_file_are_a_reason_to_copy() {
 }
 
 #[test]
-fn a_mapping_that_lives_keeps_the_connection_and_one_that_is_gone_does_not() {
-    let name = "a_mapping_that_lives_keeps_the_connection_and_one_that_is_gone_does_not";
+fn a_mapping_keeps_the_connection_open_until_it_is_dropped() {
+    let name = "a_mapping_keeps_the_connection_open_until_it_is_dropped";
     in_namespace(name, PAGES_MTU, None, || {
         use std::io::Read;
         let (from, to) = tcp();

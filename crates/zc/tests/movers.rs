@@ -158,7 +158,7 @@ fn receivers_that_drop_copy_nothing() {
 }
 
 #[test]
-fn a_unix_socket_says_what_it_cannot_spare() {
+fn a_unix_socket_reports_which_copies_it_makes() {
     let reason = |sending, receiving: Receiving| {
         let (sent, received) = verified("unix", unix(), (sending, 1000, 10), receiving, 1000);
         (
@@ -379,7 +379,7 @@ fn ten_thousand_calls_have_ten_thousand_completions() {
 }
 
 #[test]
-fn completions_that_do_not_come_are_given_up_in_time_and_count_as_copied() {
+fn missing_completions_time_out_and_count_as_copied() {
     let (from, to) = tcp();
     let mut mover = Sending::Msg.mover(&from, 100_000);
     SockRef::from(&from).set_nonblocking(true).unwrap();

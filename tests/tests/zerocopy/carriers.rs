@@ -100,7 +100,7 @@ impl Datagrams {
 }
 
 #[test]
-fn datagrams_go_by_copy_or_with_completions() {
+fn datagrams_are_sent_by_copy_or_with_completions() {
     const COPY: Way = Way::plain("copy", &["copy"]);
     const AUTO: Way = Way::plain("auto", &["copy"]).because();
     const MSG: Way = Way::plain("msg", &["msg"]).because();

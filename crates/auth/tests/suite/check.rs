@@ -108,7 +108,7 @@ fn clocks_may_differ_as_much_as_allowed() {
 }
 
 #[test]
-fn a_skew_is_told_with_its_side() {
+fn a_skew_is_reported_with_its_sign() {
     let told = |seconds| Denied::Skew { seconds }.to_string();
     assert_eq!(told(-11), "the client's clock is 11 s behind this one's");
     assert_eq!(told(11), "the client's clock is 11 s ahead of this one's");

@@ -38,7 +38,7 @@ fn all_forms_of_a_key_are_the_same_key() {
 }
 
 #[test]
-fn a_key_may_stand_among_other_things() {
+fn a_key_file_may_contain_other_blocks() {
     let folder = tempfile::tempdir().unwrap();
     let [public, private] = ["public.pem", "private.pem"].map(|name| {
         let key = fs::read_to_string(KEYS.path(name)).unwrap();

@@ -5,11 +5,11 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
 use iperf_model::{
-    Batching, ByteTotals, DatagramSample, DatagramTotals, Detail, FileProgress, StreamInfo,
-    StreamInterval, StreamOutcome, TcpSample, Transport,
+    ByteTotals, DatagramSample, DatagramTotals, Detail, FileProgress, StreamInfo, StreamInterval,
+    StreamOutcome, TcpSample, Transport,
 };
 use iperf_zc::sockopt;
-use iperf_zc::udp::{Way, WayTaken};
+use iperf_zc::udp::BatchingInUse;
 use iperf_zc::verify::Difference;
 use socket2::Socket;
 use tracing::debug;
@@ -65,17 +65,17 @@ pub(crate) struct RunningStream {
 struct Datagrams {
     received: Arc<DatagramCounters>,
     /// How they go through the kernel.
-    way: Arc<WayTaken>,
+    batching: Arc<BatchingInUse>,
     /// At the last sample, and where the test counts from.
     last: DatagramCounts,
     base: DatagramCounts,
 }
 
 impl Datagrams {
-    fn new(received: Arc<DatagramCounters>, way: Arc<WayTaken>) -> Self {
+    fn new(received: Arc<DatagramCounters>, batching: Arc<BatchingInUse>) -> Self {
         Self {
             received,
-            way,
+            batching,
             last: DatagramCounts::default(),
             base: DatagramCounts::default(),
         }
@@ -110,7 +110,7 @@ impl RunningStream {
         let transport = plan.config.transport;
         let is_udp = transport == Transport::Udp;
         let received = Arc::new(DatagramCounters::default());
-        let way = Arc::new(WayTaken::new(passage.way));
+        let batching = Arc::new(BatchingInUse::new(passage.batching));
         let task = Task {
             socket: socket.clone(),
             counters: counters.clone(),
@@ -126,7 +126,7 @@ impl RunningStream {
             socket: socket.as_fd(),
             file: file.as_ref().map(|(file, _)| file),
             passage,
-            way: way.clone(),
+            batching: batching.clone(),
         };
         let (worker, modes): (Box<dyn Worker>, Modes) = if info.role.sends() {
             if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
@@ -175,7 +175,7 @@ impl RunningStream {
             last_bytes: 0,
             base_bytes: 0,
             tcp,
-            datagrams: is_udp.then(|| Datagrams::new(received, way)),
+            datagrams: is_udp.then(|| Datagrams::new(received, batching)),
             file,
         };
         Ok((stream, worker))
@@ -294,7 +294,7 @@ impl RunningStream {
             jitter: last.jitter,
             socket_drops: self.socket_drops(),
             nap: (!self.info.role.sends()).then(|| self.counters.nap()),
-            batching: Some(batching(datagrams.way.get())),
+            batching: Some(datagrams.batching.get()),
         }
     }
 
@@ -406,13 +406,5 @@ impl RunningStream {
     /// Whether there is data to send that the peer gives no room for.
     pub(crate) fn window_is_closed(&self) -> bool {
         kernel_view::window_is_closed(self.transport, self.socket.as_fd())
-    }
-}
-
-fn batching(way: Way) -> Batching {
-    match way {
-        Way::Single => Batching::Nothing,
-        Way::Batch => Batching::Calls,
-        Way::Offload => Batching::Packets,
     }
 }

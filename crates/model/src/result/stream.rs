@@ -95,8 +95,8 @@ impl DatagramTotals {
     }
 }
 
-/// How one end moved datagrams through its system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How one end moved datagrams through its system, in order of how much goes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Batching {
     /// One by one.
     Nothing,

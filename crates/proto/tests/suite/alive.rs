@@ -65,7 +65,7 @@ impl Running {
 }
 
 #[test]
-fn a_running_test_goes_on_for_as_long_as_both_give_signs() {
+fn a_test_runs_as_long_as_both_ends_send_heartbeats() {
     let mut test = running(Some(&granted()));
     let mut signs = 0;
     for _ in 0..3600 {
@@ -129,7 +129,7 @@ fn a_sign_that_crosses_the_end_is_no_message() {
 }
 
 #[test]
-fn nobody_else_gets_a_sign() {
+fn no_other_peer_gets_a_heartbeat() {
     let old = Granted {
         alive: false,
         ..granted()

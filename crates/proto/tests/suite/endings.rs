@@ -37,7 +37,7 @@ fn a_terminated_client_ends_the_test_at_every_step() {
 }
 
 #[test]
-fn an_abandoning_client_says_goodbye_at_every_step() {
+fn an_abandoning_client_sends_iperf_done_at_every_step() {
     for stop in &STOPS[..7] {
         let mut pair = Pair::frozen_at(test(), stop);
         pair.client.abandon();

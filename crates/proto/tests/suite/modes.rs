@@ -123,7 +123,7 @@ fn every_mode_runs_from_cookie_to_goodbye() {
 }
 
 #[test]
-fn input_may_come_byte_by_byte() {
+fn input_may_arrive_byte_by_byte() {
     for output in outputs() {
         let mut test = TestConfig::new(Transport::Udp);
         test.direction = Direction::Bidirectional;

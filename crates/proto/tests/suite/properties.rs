@@ -243,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reader_never_holds_more_than_came_or_may_come(
+    fn a_reader_never_holds_more_than_arrived_or_is_allowed(
         bytes in vec(any::<u8>(), 0..200),
         cuts in vec(1_usize..20, 1..5),
         limit in 0_usize..100,
@@ -292,7 +292,7 @@ proptest! {
     }
 
     #[test]
-    fn machines_stand_any_input(
+    fn machines_survive_any_input(
         bytes in vec(prop_oneof![any::<u8>(), 0_u8..17, Just(0), 0xfe_u8..], 0..80),
         cuts in vec(1_usize..20, 1..5),
         phase in any::<prop::sample::Index>(),

@@ -65,7 +65,7 @@ fn mandatory_members_are_missed() {
 }
 
 #[test]
-fn omitted_counters_come_together_or_not_at_all() {
+fn omitted_counters_are_both_present_or_both_absent() {
     for (first, second) in [
         ("omitted_errors", "omitted_packets"),
         ("omitted_packets", "omitted_errors"),
@@ -120,7 +120,7 @@ fn negative_bytes_are_none() {
 }
 
 #[test]
-fn server_output_comes_as_text_or_as_the_very_document() {
+fn server_output_is_text_or_the_unchanged_document() {
     let document = "{\"a\":\t[1.50, 1e2], \"a\": \"\\u00e4\"}";
     let text = full().to_string();
     let with = |member: &str| {
@@ -140,7 +140,7 @@ fn server_output_comes_as_text_or_as_the_very_document() {
 }
 
 #[test]
-fn a_document_that_is_no_object_goes_as_text() {
+fn a_document_that_is_not_an_object_is_sent_as_text() {
     let test = TestConfig::new(Transport::Tcp);
     for broken in ["[1]", "{\"a\":", "", "5"] {
         let output = ServerOutput::Json(broken.to_owned());
@@ -154,7 +154,7 @@ fn a_document_that_is_no_object_goes_as_text() {
 }
 
 #[test]
-fn retransmits_are_told_by_who_counts_them() {
+fn only_an_end_that_counts_retransmits_reports_them() {
     let has = |transport, reverse: bool| {
         let mut test = TestConfig::new(transport);
         if reverse {
@@ -174,7 +174,7 @@ fn retransmits_are_told_by_who_counts_them() {
 }
 
 #[test]
-fn each_side_tells_only_what_it_can_know() {
+fn each_side_reports_only_what_it_can_know() {
     let told = |transport, role| {
         let test = TestConfig::new(transport);
         let mut totals = totals(&test, true);
@@ -203,7 +203,7 @@ fn the_wire_has_the_order_and_the_numbers_of_3_22() {
 }
 
 #[test]
-fn congestion_is_told_for_tcp_only() {
+fn congestion_is_reported_for_tcp_only() {
     for (transport, told) in [
         (Transport::Tcp, true),
         (Transport::Mptcp, true),

@@ -192,7 +192,7 @@ fn each_byte_in_each_phase_of_the_client() {
 
 /// A client that asked for nothing special takes no answer to it, and one that did takes one.
 #[test]
-fn what_is_granted_comes_once_and_only_to_who_asked() {
+fn grants_are_sent_once_and_only_to_a_client_that_asked() {
     let now = Instant::now();
     let mut test = TestConfig::new(Transport::Tcp);
     test.verify = true;
@@ -221,7 +221,7 @@ fn what_is_granted_comes_once_and_only_to_who_asked() {
 
 /// A server that granted something explains its errors; one that did not says no more than iperf3.
 #[test]
-fn errors_are_explained_to_who_was_granted_something() {
+fn errors_are_explained_to_a_client_with_grants() {
     let now = Instant::now();
     let mut test = TestConfig::new(Transport::Tcp);
     test.verify = true;

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_the_shares() {
+    fn a_line_has_the_shares() {
         let text = |report: &CopyReport| line("rx", report).unwrap();
         assert_eq!(
             text(&report(CopyMode::Mmap, 987, 13)),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_not_asked_says_nothing() {
+    fn an_end_without_a_request_has_no_line() {
         let requested = CopyMode::Copy;
         let report = CopyReport {
             requested,

@@ -97,7 +97,7 @@ fn what_is_never_read_does_not_grow_without_end() {
 }
 
 #[test]
-fn a_failure_is_reported_once_and_output_goes_on_after_it() {
+fn a_failure_is_reported_once_and_output_continues_after_it() {
     let (permits, seen, main) = gated();
     let (errors_seen, errors) = free();
     let writer = Writer::start("iperf", "stdout", main, errors).unwrap();
@@ -114,7 +114,7 @@ fn a_failure_is_reported_once_and_output_goes_on_after_it() {
 }
 
 #[test]
-fn a_reader_that_is_gone_is_no_error() {
+fn a_closed_reader_is_no_error() {
     let (permits, seen, main) = gated();
     let (errors_seen, errors) = free();
     let writer = Writer::start("iperf", "stdout", main, errors).unwrap();

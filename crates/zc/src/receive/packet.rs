@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_finds_no_room_is_told_and_not_cut() {
+    fn a_message_that_does_not_fit_is_an_error_and_not_truncated() {
         let (here, there) = pair();
         here.send(&[7; 101]).unwrap();
         let error = PacketReceiver::new(100)

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_sent_or_came_before_settles_nothing() {
+    fn completions_of_unsent_or_completed_calls_are_ignored() {
         let mut ledger = Ledger::new();
         ledger.sent(10);
         ledger.sent(20);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_is_counted_once() {
+    fn forgotten_calls_are_counted_once() {
         let mut ledger = Ledger::new();
         ledger.sent(10);
         ledger.sent(20);

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn completions_come_from_three_families() {
+    fn completions_of_three_families_are_read() {
         let families = [
             (libc::SOL_IP, libc::IP_RECVERR),
             (libc::SOL_IPV6, libc::IPV6_RECVERR),

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_tells_the_time_and_the_segments() {
+    fn control_messages_have_the_time_and_the_segments() {
         let (controls, written) = both();
         let message = Message {
             length: 5000,
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_senseless_tells_nothing() {
+    fn truncated_or_invalid_control_messages_are_ignored() {
         let (whole, written) = both();
         for cut in 0..written {
             let message = Message::new(1, &whole, cut);

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cid_that_nobody_has_is_refused() {
+    fn a_reserved_cid_is_refused() {
         let socket = Socket::new(Domain::VSOCK, Type::STREAM, None).unwrap();
         // CID 0 is reserved for the hypervisor, and no transport reaches it.
         assert!(connect(socket.as_fd(), 0, 1, false).is_err());

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_goes_on_in_the_next_call_is_no_copy() {
+    fn a_packet_that_continues_in_the_next_call_is_not_a_copy() {
         assert_eq!(read(&[(4096, 2)], 2), [Some((PAGE, 4096, false))]);
     }
 
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_beyond_the_mapping_are_nonsense_and_end_the_list() {
+    fn packets_beyond_the_mapping_are_errors_and_end_the_list() {
         let fits = Some((PAGE, 4096, false));
         assert_eq!(read(&[(4096, 0), (1, 0)], 2), [fits, None]);
         assert_eq!(read(&[(4097, 0), (1, 0)], 2), [None]);

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_in_the_socket_is_not_part_of_the_way() {
+    fn the_time_in_the_socket_does_not_count_as_transit_time() {
         let arrival = clocks(WAITED).arrival(Some(ARRIVAL));
         assert_eq!(arrival + WAITED, MONOTONIC);
         assert_eq!(clocks(Duration::ZERO).arrival(Some(ARRIVAL)), MONOTONIC);

@@ -22,50 +22,39 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use iperf_model::Batching;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 pub use arrival::monotonic;
-pub use receive::{DatagramReceiver, Look, Take};
+pub use receive::{DatagramReceiver, Inspect, Receive};
 pub(crate) use send::MAX_SEGMENTS_BEFORE;
 pub use send::{DatagramSender, Stamp};
 
 /// The most bytes that one datagram, or one call with offload, may have.
 pub const MAX_BYTES: usize = 65_507;
 
-/// How datagrams pass through the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Way {
-    /// One by one.
-    Single = 0,
-    /// Many in one call.
-    Batch = 1,
-    /// Many in one packet.
-    Offload = 2,
-}
-
-/// The way that a mover really takes, for others to read while it runs.
+/// The batching that a mover uses, for others to read while it runs.
 #[derive(Debug)]
-pub struct WayTaken(AtomicU8);
+pub struct BatchingInUse(AtomicU8);
 
-impl WayTaken {
-    /// A mover that begins with `way`.
-    pub fn new(way: Way) -> Self {
-        Self(AtomicU8::new(way as u8))
+impl BatchingInUse {
+    /// A mover that starts with `batching`.
+    pub fn new(batching: Batching) -> Self {
+        Self(AtomicU8::new(batching as u8))
     }
 
-    /// The way as it is now.
-    pub fn get(&self) -> Way {
+    /// The current batching.
+    pub fn get(&self) -> Batching {
         match self.0.load(Ordering::Relaxed) {
-            0 => Way::Single,
-            1 => Way::Batch,
-            _ => Way::Offload,
+            0 => Batching::Nothing,
+            1 => Batching::Calls,
+            _ => Batching::Packets,
         }
     }
 
-    fn set(&self, way: Way) {
-        self.0.store(way as u8, Ordering::Relaxed);
+    fn set(&self, batching: Batching) {
+        self.0.store(batching as u8, Ordering::Relaxed);
     }
 }
 
@@ -110,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn the_way_is_told() {
-        for way in [Way::Single, Way::Batch, Way::Offload] {
-            let taken = WayTaken::new(Way::Single);
-            taken.set(way);
-            assert_eq!(taken.get(), way);
+    fn the_batching_in_use_is_reported() {
+        for batching in [Batching::Nothing, Batching::Calls, Batching::Packets] {
+            let in_use = BatchingInUse::new(Batching::Nothing);
+            in_use.set(batching);
+            assert_eq!(in_use.get(), batching);
         }
     }
 }

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_nobody_completes_is_not_used_again() {
+    fn a_slot_without_a_completion_is_not_reused() {
         let (a, b) = pair();
         let mut sender =
             DatagramMsgSender::new(&vec![7; 60_000], false, stamp(), a.as_fd()).unwrap();

@@ -8,29 +8,31 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use iperf_model::Batching;
+
 use crate::Moved;
 use crate::account::Report;
 use crate::receive::ReceiveMover;
 use crate::sys::mmsg::{self, Message, RECEIVE_AT_MOST};
 use crate::udp::arrival::Clocks;
-use crate::udp::{MAX_BYTES, Way, WayTaken, unless_refused};
+use crate::udp::{BatchingInUse, MAX_BYTES, unless_refused};
 
 /// How much of a datagram is kept if its payload is not needed: the longest header.
 const HEADER_ROOM: usize = 16;
 
 /// Room for a packet of merged datagrams. Not a power of two, so that their headers do not share cache sets.
-const JOINED_ROOM: usize = 65_536 + 320;
+const MERGED_ROOM: usize = 65_536 + 320;
 
 /// The kernel reports the length of the next datagram only (`FIONREAD`, udp(7)). So take what is queued, with a limit
 /// for peers that never stop sending.
 const MAX_BACKLOG: usize = 128 << 20;
 
 /// Inspects received datagrams.
-pub trait Look: Send {
+pub trait Inspect: Send {
     /// Inspects one: its first bytes, its length on the wire, and its arrival by the monotonic clock. Returns by how
     /// many the sequence number advanced: more than one if others were lost before it, 0 if it is late or a duplicate;
     /// `None` if it does not count.
-    fn look(
+    fn inspect(
         &mut self,
         socket: BorrowedFd<'_>,
         bytes: &[u8],
@@ -46,11 +48,11 @@ pub trait Look: Send {
 
 /// How much of each datagram is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Take {
+pub enum Receive {
     /// All of it, from a socket without `UDP_GRO`.
     Whole,
     /// All of it, from a socket with `UDP_GRO`.
-    Joined,
+    Merged,
     /// Only what may be a header is copied out of the kernel; not from a socket with `UDP_GRO`.
     Header,
 }
@@ -60,46 +62,46 @@ pub struct DatagramReceiver<L> {
     buffer: Vec<u8>,
     slot: usize,
     messages: Vec<Message>,
-    taken: Arc<WayTaken>,
-    look: L,
+    in_use: Arc<BatchingInUse>,
+    inspector: L,
     report: Report,
 }
 
-impl<L: Look> DatagramReceiver<L> {
+impl<L: Inspect> DatagramReceiver<L> {
     /// Reads this much of each.
-    pub fn new(take: Take, taken: Arc<WayTaken>, look: L) -> Self {
-        let slot = match take {
-            Take::Whole => MAX_BYTES,
-            Take::Joined => JOINED_ROOM,
-            Take::Header => HEADER_ROOM,
+    pub fn new(receive: Receive, in_use: Arc<BatchingInUse>, inspector: L) -> Self {
+        let slot = match receive {
+            Receive::Whole => MAX_BYTES,
+            Receive::Merged => MERGED_ROOM,
+            Receive::Header => HEADER_ROOM,
         };
         Self {
             // Untouched memory is not allocated.
             buffer: vec![0; slot * RECEIVE_AT_MOST],
             slot,
             messages: vec![Message::default(); RECEIVE_AT_MOST],
-            taken,
-            look,
+            in_use,
+            inspector,
             report: Report::default(),
         }
     }
 
     /// Records the best batching seen so far.
-    fn note_way(&self, count: usize, joined: bool) {
-        let way = if joined {
-            Way::Offload
+    fn record_batching(&self, count: usize, merged: bool) {
+        let batching = if merged {
+            Batching::Packets
         } else if count > 1 {
-            Way::Batch
+            Batching::Calls
         } else {
             return;
         };
-        if way > self.taken.get() {
-            self.taken.set(way);
+        if batching > self.in_use.get() {
+            self.in_use.set(batching);
         }
     }
 }
 
-impl<L: Look> ReceiveMover for DatagramReceiver<L> {
+impl<L: Inspect> ReceiveMover for DatagramReceiver<L> {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
         let count = mmsg::receive(
             socket,
@@ -111,12 +113,12 @@ impl<L: Look> ReceiveMover for DatagramReceiver<L> {
         .map_err(unless_refused)?;
         let clocks = Clocks::now();
         let mut moved = Moved::default();
-        let mut joined = false;
+        let mut merged = false;
         let rooms = self.buffer.chunks_exact(self.slot);
         for (message, room) in self.messages.iter().zip(rooms).take(count) {
             let arrival = clocks.arrival(message.arrival);
             let mut count = |bytes: &[u8], length: usize| {
-                if let Some(blocks) = self.look.look(socket, bytes, length, arrival) {
+                if let Some(blocks) = self.inspector.inspect(socket, bytes, length, arrival) {
                     // What does not fit is dropped unread.
                     self.report.account.copied += bytes.len() as u64;
                     self.report.account.uncopied += (length - bytes.len()) as u64;
@@ -128,16 +130,16 @@ impl<L: Look> ReceiveMover for DatagramReceiver<L> {
             match message.segment {
                 None => count(kept, message.length),
                 Some(segment) => {
-                    joined |= segment < message.length;
+                    merged |= segment < message.length;
                     for datagram in kept.chunks(segment) {
                         count(datagram, datagram.len());
                     }
                 }
             }
         }
-        self.note_way(count, joined);
+        self.record_batching(count, merged);
         self.report.account.calls += 1;
-        self.look.pause()?;
+        self.inspector.pause()?;
         if moved.bytes == 0 {
             // 0 bytes would mean the end of the stream, which this is not.
             return Err(io::ErrorKind::Interrupted.into());
@@ -168,8 +170,8 @@ mod tests {
     /// Records each datagram's first byte, how many bytes it saw, and its length.
     struct Note(Sender<(u8, usize, usize)>);
 
-    impl Look for Note {
-        fn look(
+    impl Inspect for Note {
+        fn inspect(
             &mut self,
             _: BorrowedFd<'_>,
             bytes: &[u8],
@@ -184,10 +186,10 @@ mod tests {
         }
     }
 
-    fn receiver(take: Take) -> (DatagramReceiver<Note>, Receiver<(u8, usize, usize)>) {
+    fn receiver(receive: Receive) -> (DatagramReceiver<Note>, Receiver<(u8, usize, usize)>) {
         let (sender, seen) = channel();
-        let taken = Arc::new(WayTaken::new(Way::Single));
-        (DatagramReceiver::new(take, taken, Note(sender)), seen)
+        let in_use = Arc::new(BatchingInUse::new(Batching::Nothing));
+        (DatagramReceiver::new(receive, in_use, Note(sender)), seen)
     }
 
     fn send(socket: &UdpSocket, numbers: std::ops::Range<u8>, length: usize) {
@@ -206,16 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn one_call_takes_what_is_there_and_waits_for_no_more() {
+    fn one_call_takes_all_queued_datagrams_without_waiting_for_more() {
         let (a, b) = pair();
-        let (mut mover, seen) = receiver(Take::Whole);
+        let (mut mover, seen) = receiver(Receive::Whole);
         send(&a, 0..1, 100);
         assert_eq!(mover.receive(b.as_fd(), true).unwrap().blocks, 1);
-        assert_eq!(mover.taken.get(), Way::Single);
+        assert_eq!(mover.in_use.get(), Batching::Nothing);
         send(&a, 1..6, 100);
         let moved = mover.receive(b.as_fd(), true).unwrap();
         assert_eq!((moved.bytes, moved.blocks), (500, 5));
-        assert_eq!(mover.taken.get(), Way::Batch);
+        assert_eq!(mover.in_use.get(), Batching::Calls);
         send(&a, 6..40, 100);
         assert_eq!(drain(&mut mover, &b).blocks, 34);
         assert!(seen.try_iter().eq((0..40).map(|number| (number, 100, 100))));
@@ -228,7 +230,7 @@ mod tests {
         let (a, b) = pair();
         sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
         sockopt::set_udp_gro(b.as_fd()).unwrap();
-        let (mut mover, seen) = receiver(Take::Joined);
+        let (mut mover, seen) = receiver(Receive::Merged);
         let packet: Vec<u8> = (0..40).flat_map(|number| [number; 100]).collect();
         // The last one is shorter.
         a.send(&packet[..3950]).unwrap();
@@ -237,14 +239,14 @@ mod tests {
         let length = |number| if number == 39 { 50 } else { 100 };
         let expected = (0..40).map(|number| (number, length(number), length(number)));
         assert!(seen.try_iter().eq(expected));
-        assert_eq!(mover.taken.get(), Way::Offload);
+        assert_eq!(mover.in_use.get(), Batching::Packets);
     }
 
     /// Sends the arrival times.
     struct Times(Sender<Duration>);
 
-    impl Look for Times {
-        fn look(
+    impl Inspect for Times {
+        fn inspect(
             &mut self,
             _: BorrowedFd<'_>,
             _: &[u8],
@@ -257,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_came_when_the_kernel_got_it() {
+    fn the_arrival_time_is_when_the_kernel_got_the_datagram() {
         let (a, b) = pair();
         sockopt::set_receive_times(b.as_fd()).unwrap();
         sockopt::set_udp_gro(b.as_fd()).unwrap();
         let (sender, times) = channel();
-        let taken = Arc::new(WayTaken::new(Way::Single));
-        let mut mover = DatagramReceiver::new(Take::Joined, taken, Times(sender));
+        let in_use = Arc::new(BatchingInUse::new(Batching::Nothing));
+        let mut mover = DatagramReceiver::new(Receive::Merged, in_use, Times(sender));
         let pause = Duration::from_millis(20);
         let deadline = Instant::now() + Duration::from_secs(30);
         // The kernel starts to stamp packets with a delay (`net_enable_timestamp` defers it to a work queue). Until
@@ -295,12 +297,12 @@ mod tests {
 
     #[test]
     fn the_longest_datagrams_fit() {
-        for (take, gro) in [(Take::Whole, false), (Take::Joined, true)] {
+        for (receive, gro) in [(Receive::Whole, false), (Receive::Merged, true)] {
             let (a, b) = pair();
             if gro {
                 sockopt::set_udp_gro(b.as_fd()).unwrap();
             }
-            let (mut mover, seen) = receiver(take);
+            let (mut mover, seen) = receiver(receive);
             send(&a, 0..2, MAX_BYTES);
             assert_eq!(drain(&mut mover, &b).bytes, 2 * MAX_BYTES);
             assert!(
@@ -313,7 +315,7 @@ mod tests {
     #[test]
     fn without_the_payload_the_length_is_still_known() {
         let (a, b) = pair();
-        let (mut mover, seen) = receiver(Take::Header);
+        let (mut mover, seen) = receiver(Receive::Header);
         send(&a, 0..3, 5000);
         let moved = mover.receive(b.as_fd(), true).unwrap();
         assert_eq!((moved.bytes, moved.blocks), (15_000, 3));
@@ -323,7 +325,7 @@ mod tests {
     #[test]
     fn what_does_not_count_is_no_end_of_stream() {
         let (a, b) = pair();
-        let (mut mover, _seen) = receiver(Take::Whole);
+        let (mut mover, _seen) = receiver(Receive::Whole);
         for nothing in [&b"hi"[..], b""] {
             a.send(nothing).unwrap();
             let error = mover.receive(b.as_fd(), true).unwrap_err();

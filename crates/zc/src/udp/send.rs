@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use iperf_model::Batching;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
@@ -17,7 +18,7 @@ use crate::account::Report;
 use crate::send::SendMover;
 use crate::sys::mmsg::{self, SEND_AT_MOST};
 use crate::sys::sockopt;
-use crate::udp::{MAX_BYTES, Way, WayTaken, monotonic, unless_refused};
+use crate::udp::{BatchingInUse, MAX_BYTES, monotonic, unless_refused};
 
 /// The most datagrams in one call with `UDP_SEGMENT` (`UDP_MAX_SEGMENTS`): of Linux 6.9, and of every kernel before.
 const MAX_SEGMENTS: usize = 128;
@@ -40,8 +41,8 @@ pub struct DatagramSender<S> {
     buffer: Vec<u8>,
     block: usize,
     per_call: usize,
-    way: Way,
-    taken: Arc<WayTaken>,
+    batching: Batching,
+    in_use: Arc<BatchingInUse>,
     /// How long `sendmmsg` takes for one.
     pace: Duration,
     sequence: u64,
@@ -50,31 +51,31 @@ pub struct DatagramSender<S> {
 }
 
 impl<S: Stamp> DatagramSender<S> {
-    /// Datagrams like `payload`, which must not be empty, at most `together` in one call. For [`Way::Offload`] the
+    /// Datagrams like `payload`, which must not be empty, at most `together` in one call. For [`Batching::Packets`] the
     /// socket has `UDP_SEGMENT` set to the length of one.
-    pub fn new(payload: &[u8], together: usize, taken: Arc<WayTaken>, stamp: S) -> Self {
+    pub fn new(payload: &[u8], together: usize, in_use: Arc<BatchingInUse>, stamp: S) -> Self {
         let block = payload.len();
-        let way = taken.get();
-        let fit = match way {
-            Way::Offload => (MAX_BYTES / block).min(MAX_SEGMENTS),
-            Way::Batch => SEND_AT_MOST,
-            Way::Single => 1,
+        let batching = in_use.get();
+        let fit = match batching {
+            Batching::Packets => (MAX_BYTES / block).min(MAX_SEGMENTS),
+            Batching::Calls => SEND_AT_MOST,
+            Batching::Nothing => 1,
         };
         let per_call = together.min(fit).max(1);
         if per_call == 1 {
-            taken.set(Way::Single);
+            in_use.set(Batching::Nothing);
         }
         // After a fall back from offload a batch may have more datagrams than fit into one packet.
-        let room = match way {
-            Way::Single => 1,
-            Way::Batch | Way::Offload => per_call.max(together.min(SEND_AT_MOST)),
+        let room = match batching {
+            Batching::Nothing => 1,
+            Batching::Calls | Batching::Packets => per_call.max(together.min(SEND_AT_MOST)),
         };
         Self {
             buffer: payload.repeat(room.max(1)),
             block,
             per_call,
-            way,
-            taken,
+            batching,
+            in_use,
             pace: Duration::ZERO,
             sequence: 0,
             stamp,
@@ -119,43 +120,46 @@ impl<S: Stamp> DatagramSender<S> {
 
     /// Falls back to the next simpler method, if the error may be about this one; returns whether there is one.
     fn falls_back(&mut self, socket: BorrowedFd<'_>, count: usize, error: Errno) -> bool {
-        match (self.way, error) {
+        match (self.batching, error) {
             // Linux before 6.9 takes fewer.
-            (Way::Offload, Errno::EINVAL) if count > MAX_SEGMENTS_BEFORE => {
+            (Batching::Packets, Errno::EINVAL) if count > MAX_SEGMENTS_BEFORE => {
                 self.per_call = MAX_SEGMENTS_BEFORE;
             }
             // Segments that do not fit the path, or a path that does not allow segmentation (a tunnel, IPsec, no
             // checksums).
-            (Way::Offload, Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE | Errno::EOPNOTSUPP) => {
+            (
+                Batching::Packets,
+                Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE | Errno::EOPNOTSUPP,
+            ) => {
                 // If the socket never had the option, it need not be cleared.
                 let _ = sockopt::set_udp_segment(socket, 0);
                 self.per_call = (self.buffer.len() / self.block).min(SEND_AT_MOST);
-                self.set_way(if self.per_call > 1 {
-                    Way::Batch
+                self.set_batching(if self.per_call > 1 {
+                    Batching::Calls
                 } else {
-                    Way::Single
+                    Batching::Nothing
                 });
             }
             // Some sandboxes do not allow it.
-            (Way::Batch, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
+            (Batching::Calls, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => {
                 self.per_call = 1;
-                self.set_way(Way::Single);
+                self.set_batching(Batching::Nothing);
             }
             _ => return false,
         }
         true
     }
 
-    fn set_way(&mut self, way: Way) {
-        self.way = way;
-        self.taken.set(way);
+    fn set_batching(&mut self, batching: Batching) {
+        self.batching = batching;
+        self.in_use.set(batching);
     }
 }
 
 impl<S: Stamp> SendMover for DatagramSender<S> {
     fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
         let count = self.per_call.min(budget as usize);
-        let sent = if self.way == Way::Batch && count > 1 {
+        let sent = if self.batching == Batching::Calls && count > 1 {
             self.send_batch(socket, count)
         } else {
             self.send_packet(socket, count)
@@ -193,11 +197,11 @@ mod tests {
     use std::net::UdpSocket;
     use std::os::fd::AsFd;
 
-    fn sender(length: usize, together: usize, way: Way) -> DatagramSender<impl Stamp> {
+    fn sender(length: usize, together: usize, batching: Batching) -> DatagramSender<impl Stamp> {
         DatagramSender::new(
             &vec![7; length],
             together,
-            Arc::new(WayTaken::new(way)),
+            Arc::new(BatchingInUse::new(batching)),
             stamp,
         )
     }
@@ -234,56 +238,61 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_are_numbered_from_one_whatever_the_way() {
-        for (way, together) in [
-            (Way::Single, usize::MAX),
-            (Way::Batch, usize::MAX),
-            (Way::Batch, 3),
-            (Way::Offload, usize::MAX),
-            (Way::Offload, 7),
+    fn datagrams_are_numbered_from_one_with_any_batching() {
+        for (batching, together) in [
+            (Batching::Nothing, usize::MAX),
+            (Batching::Calls, usize::MAX),
+            (Batching::Calls, 3),
+            (Batching::Packets, usize::MAX),
+            (Batching::Packets, 7),
         ] {
             let (a, b) = pair();
-            if way == Way::Offload {
+            if batching == Batching::Packets {
                 sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
             }
-            let mut mover = sender(100, together, way);
+            let mut mover = sender(100, together, batching);
             let read = through(&mut mover, &a, &b, 90);
-            assert_eq!(numbers(&read), (1..=90).collect::<Vec<_>>(), "{way:?}");
-            assert_eq!(mover.taken.get(), way);
+            assert_eq!(numbers(&read), (1..=90).collect::<Vec<_>>(), "{batching:?}");
+            assert_eq!(mover.in_use.get(), batching);
         }
     }
 
     #[test]
-    fn no_call_has_more_than_the_budget_or_what_goes_together() {
-        for (way, together, budget, sent) in [
-            (Way::Single, 9, 9, 1),
-            (Way::Batch, 9, 5, 5),
-            (Way::Batch, 3, 5, 3),
-            (Way::Batch, usize::MAX, 100, SEND_AT_MOST),
-            (Way::Offload, 9, 5, 5),
-            (Way::Offload, 3, 5, 3),
+    fn no_call_exceeds_the_budget_or_the_batch() {
+        for (batching, together, budget, sent) in [
+            (Batching::Nothing, 9, 9, 1),
+            (Batching::Calls, 9, 5, 5),
+            (Batching::Calls, 3, 5, 3),
+            (Batching::Calls, usize::MAX, 100, SEND_AT_MOST),
+            (Batching::Packets, 9, 5, 5),
+            (Batching::Packets, 3, 5, 3),
         ] {
             let (a, _b) = pair();
-            if way == Way::Offload {
+            if batching == Batching::Packets {
                 sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
             }
-            let moved = sender(100, together, way).send(a.as_fd(), budget).unwrap();
-            assert_eq!(moved.blocks as usize, sent, "{way:?} {together} {budget}");
+            let moved = sender(100, together, batching)
+                .send(a.as_fd(), budget)
+                .unwrap();
+            assert_eq!(
+                moved.blocks as usize, sent,
+                "{batching:?} {together} {budget}"
+            );
         }
     }
 
     #[test]
     fn a_packet_has_one_time_and_the_datagrams_of_a_batch_their_own() {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap();
-        for way in [Way::Batch, Way::Offload] {
+        for batching in [Batching::Calls, Batching::Packets] {
             let (a, b) = pair();
-            if way == Way::Offload {
+            if batching == Batching::Packets {
                 sockopt::set_udp_segment(a.as_fd(), 1000).unwrap();
             }
-            let mut mover = sender(1000, 16, way);
+            let mut mover = sender(1000, 16, batching);
             // The first batch learns how long one takes.
             through(&mut mover, &a, &b, 16);
-            mover.pace = if way == Way::Batch {
+            mover.pace = if batching == Batching::Calls {
                 SLOWEST
             } else {
                 mover.pace
@@ -293,30 +302,34 @@ mod tests {
             let first = read[0].1;
             assert!(begin <= first && first <= micros(monotonic()));
             for (n, (_, time)) in read.iter().enumerate() {
-                let apart = if way == Way::Batch { 20 * n as u64 } else { 0 };
-                assert!(time.abs_diff(first + apart) <= 1, "{way:?}: {read:?}");
+                let apart = if batching == Batching::Calls {
+                    20 * n as u64
+                } else {
+                    0
+                };
+                assert!(time.abs_diff(first + apart) <= 1, "{batching:?}: {read:?}");
             }
         }
     }
 
     #[test]
-    fn what_the_kernel_refuses_to_cut_goes_in_batches_and_nothing_is_lost() {
+    fn packets_that_the_kernel_refuses_to_segment_are_sent_in_batches_without_loss() {
         let (a, b) = pair();
         sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
         // A packet without a checksum can't be segmented.
         sockopt::set::<libc::c_int>(a.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, &1).unwrap();
-        let mut mover = sender(100, usize::MAX, Way::Offload);
+        let mut mover = sender(100, usize::MAX, Batching::Packets);
         let read = through(&mut mover, &a, &b, 150);
         assert_eq!(numbers(&read), (1..=150).collect::<Vec<_>>());
-        assert_eq!(mover.taken.get(), Way::Batch);
+        assert_eq!(mover.in_use.get(), Batching::Calls);
     }
 
     #[test]
-    fn an_error_that_no_easier_way_avoids_is_told() {
-        for way in [Way::Single, Way::Batch, Way::Offload] {
+    fn an_error_that_no_fallback_avoids_is_returned() {
+        for batching in [Batching::Nothing, Batching::Calls, Batching::Packets] {
             let (a, _b) = pair();
             // Over IPv4 nothing is longer than 65507.
-            let mut mover = sender(65_600, 2, way);
+            let mut mover = sender(65_600, 2, batching);
             let mut last = None;
             for _ in 0..5 {
                 last = mover.send(a.as_fd(), 2).err();
@@ -328,16 +341,16 @@ mod tests {
                 }
             }
             let code = last.and_then(|error| error.raw_os_error());
-            assert_eq!(code, Some(libc::EMSGSIZE), "{way:?}");
+            assert_eq!(code, Some(libc::EMSGSIZE), "{batching:?}");
         }
     }
 
     #[test]
     fn a_refused_datagram_keeps_its_number() {
-        for way in [Way::Single, Way::Batch, Way::Offload] {
+        for batching in [Batching::Nothing, Batching::Calls, Batching::Packets] {
             let (a, b) = pair();
             drop(b);
-            let mut mover = sender(100, 1, way);
+            let mut mover = sender(100, 1, batching);
             let mut refused = 0;
             for _ in 0..10 {
                 let before = mover.sequence;

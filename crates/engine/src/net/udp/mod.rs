@@ -13,8 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use iperf_model::Batching;
 use iperf_proto::udp::{HELLO, Offered, REPLY, ReplySearch};
-use iperf_zc::udp::{Take, Way};
+use iperf_zc::udp::Receive;
 use iperf_zc::{sockopt, udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tracing::debug;
@@ -58,7 +59,7 @@ pub(crate) fn connect(
     };
     socket.connect(&target).map_err(failed)?;
     let stream = finish(socket, plan, spec, address.ip())?;
-    let offload = stream.passage.way == Way::Offload;
+    let offload = stream.passage.batching == Batching::Packets;
     if offload {
         // A hello longer than a block would leave in pieces.
         segment(&stream.socket, 0)?;
@@ -176,8 +177,8 @@ fn finish(
     let info = options::info(&socket, spec)?;
     Ok(Stream {
         // What the output of --gsro says.
-        gso: plan.gsro && passage.way == Way::Offload,
-        gro: plan.gsro && passage.take == Take::Joined,
+        gso: plan.gsro && passage.batching == Batching::Packets,
+        gro: plan.gsro && passage.receive == Receive::Merged,
         passage,
         ..Stream::new(info, socket, buffers)
     })

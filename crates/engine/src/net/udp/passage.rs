@@ -4,7 +4,8 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use iperf_zc::udp::{Take, Way};
+use iperf_model::Batching;
+use iperf_zc::udp::Receive;
 use iperf_zc::{sockopt, udp};
 use socket2::Socket;
 use tracing::{debug, warn};
@@ -44,15 +45,15 @@ pub(super) fn choose_passage(
         let wanted = plan.gsro || together > 1;
         let possible =
             2 * plan.block as usize <= udp::MAX_BYTES && fits_path(socket, plan.block, peer);
-        let way = if wanted && possible && offloads() {
-            Way::Offload
+        let batching = if wanted && possible && offloads() {
+            Batching::Packets
         } else if together > 1 {
-            Way::Batch
+            Batching::Calls
         } else {
-            Way::Single
+            Batching::Nothing
         };
         Passage {
-            way,
+            batching,
             together,
             kind,
             ..Passage::default()
@@ -60,15 +61,15 @@ pub(super) fn choose_passage(
     } else {
         // Each header of joined datagrams lies behind a payload, which would have to be copied.
         let headers_do = plan.skip_rx_copy && !plan.gsro;
-        let take = if headers_do {
-            Take::Header
+        let receive = if headers_do {
+            Receive::Header
         } else if (plan.gsro || !plan.no_gso) && offloads() {
-            Take::Joined
+            Receive::Merged
         } else {
-            Take::Whole
+            Receive::Whole
         };
         Passage {
-            take,
+            receive,
             ..Passage::default()
         }
     }
@@ -176,31 +177,34 @@ mod tests {
 
     #[test]
     fn many_datagrams_that_go_together_are_one_packet_unless_forbidden() {
-        let way = |change: fn(&mut StreamPlan)| passage(true, change).way;
-        assert_eq!(way(|_| ()), Way::Offload);
-        assert_eq!(way(|plan| plan.no_gso = true), Way::Single);
+        let batching = |change: fn(&mut StreamPlan)| passage(true, change).batching;
+        assert_eq!(batching(|_| ()), Batching::Packets);
+        assert_eq!(batching(|plan| plan.no_gso = true), Batching::Nothing);
         let paced = |plan: &mut StreamPlan| {
             plan.rate = Some(1_000_000_000);
             plan.no_gso = true;
         };
-        assert_eq!(way(paced), Way::Single);
-        assert_eq!(way(|plan| plan.rate = Some(10_000_000)), Way::Single);
+        assert_eq!(batching(paced), Batching::Nothing);
+        assert_eq!(
+            batching(|plan| plan.rate = Some(10_000_000)),
+            Batching::Nothing
+        );
         let asked = |plan: &mut StreamPlan| {
             plan.rate = Some(10_000_000);
             plan.gsro = true;
             plan.no_gso = true;
         };
-        assert_eq!(way(asked), Way::Offload);
+        assert_eq!(batching(asked), Batching::Packets);
         // Two do not fit.
-        assert_eq!(way(|plan| plan.block = 40_000), Way::Batch);
+        assert_eq!(batching(|plan| plan.block = 40_000), Batching::Calls);
     }
 
     #[test]
     fn receivers_take_joined_datagrams_unless_headers_do() {
-        let take = |change: fn(&mut StreamPlan)| passage(false, change).take;
-        assert_eq!(take(|_| ()), Take::Joined);
-        assert_eq!(take(|plan| plan.no_gso = true), Take::Whole);
-        assert_eq!(take(|plan| plan.skip_rx_copy = true), Take::Header);
+        let receive = |change: fn(&mut StreamPlan)| passage(false, change).receive;
+        assert_eq!(receive(|_| ()), Receive::Merged);
+        assert_eq!(receive(|plan| plan.no_gso = true), Receive::Whole);
+        assert_eq!(receive(|plan| plan.skip_rx_copy = true), Receive::Header);
     }
 
     #[test]
