@@ -1,8 +1,8 @@
-//! The command line as words: which options were given, in which order, with which texts. Nothing has a meaning yet.
+//! Splits the command line into options, in their order and with their values as text.
 //!
-//! clap splits the words as getopt_long does: options in any order, bundled letters, unambiguous beginnings of long
-//! names, values that begin with a dash, optional values after `=` only. As getopt_long hands out one option after
-//! the other until it meets a bad one, options are kept in their order, and those before a bad one are kept too.
+//! clap splits words as getopt_long does: options in any order, bundled letters, unambiguous abbreviations of long
+//! names, values that begin with a dash, optional values only after `=`. A program with getopt_long handles one
+//! option after another until it meets a mistake; so options keep their order, and those before a mistake count.
 
 use std::ffi::OsString;
 
@@ -17,7 +17,7 @@ use crate::options::{OPTIONS, Spec};
 pub(crate) struct Args {
     /// In order.
     pub(crate) given: Vec<Given>,
-    /// Where the command line stopped making sense; `given` is what stood before it.
+    /// The first mistake; `given` has the options before it.
     pub(crate) error: Option<GetoptError>,
 }
 
@@ -25,35 +25,32 @@ pub(crate) struct Args {
 #[derive(Debug)]
 pub(crate) struct Given {
     pub(crate) spec: &'static Spec,
-    /// Its value; for an option without one, nothing or what it means without.
+    /// Its value or default value; empty for an option that takes none.
     pub(crate) value: OsString,
 }
 
 impl Args {
-    /// Splits the words of a command line, without the program's name.
+    /// Splits a command line: the words after the name of the program.
     pub(crate) fn read(words: &[OsString]) -> Self {
         let mut command = definition::options("iperf").no_binary_name(true);
-        if let Ok(matches) = command.try_get_matches_from_mut(words) {
-            return Self {
+        match command.try_get_matches_from_mut(words) {
+            Ok(matches) => Self {
                 given: in_order(&matches),
                 error: None,
-            };
+            },
+            Err(error) => {
+                // With this setting clap stops at the mistake as well, but keeps what it has read.
+                let read = command.ignore_errors(true).try_get_matches_from(words);
+                Self {
+                    given: read.map(|matches| in_order(&matches)).unwrap_or_default(),
+                    error: Some(GetoptError::translate(&error, words)),
+                }
+            }
         }
-        // What can be read is what stands before the bad word.
-        let good = |count: &usize| command.try_get_matches_from_mut(&words[..*count]).is_ok();
-        let count = (0..words.len()).rev().find(good).unwrap_or(0);
-        let given = command
-            .try_get_matches_from_mut(&words[..count])
-            .map(|matches| in_order(&matches))
-            .unwrap_or_default();
-        let error = words
-            .get(count)
-            .map(|word| GetoptError::explain(&word.to_string_lossy()));
-        Self { given, error }
     }
 }
 
-/// What was given, sorted by its place on the command line.
+/// The options in the order of the command line.
 fn in_order(matches: &ArgMatches) -> Vec<Given> {
     let mut given = Vec::new();
     for spec in OPTIONS {
@@ -147,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_may_be_cut() {
+    fn long_names_may_be_abbreviated() {
         assert_eq!(
             good(&[
                 "--parall",
@@ -199,13 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_a_bad_word_is_kept() {
+    fn options_before_a_mistake_are_kept() {
         let (given, error) = read(&["-p", "0", "-J", "--nosuch=1", "-s"]);
         assert_eq!(given, ["port=0", "json"]);
         assert_eq!(error.as_deref(), Some("unrecognized option '--nosuch=1'"));
+        // getopt hands out the letters of a bundle one by one.
         let (given, error) = read(&["-s", "-Jt"]);
-        assert_eq!(given, ["server"]);
+        assert_eq!(given, ["server", "json"]);
         assert_eq!(error.as_deref(), Some("option requires an argument -- 't'"));
+        let (given, error) = read(&["-hx", "-J"]);
+        assert_eq!(given, ["help"]);
+        assert_eq!(error.as_deref(), Some("invalid option -- 'x'"));
+        // A value that looks like the mistake is not taken for it.
+        let (given, _) = read(&["-T", "--nosuch", "-J", "--nosuch", "-s"]);
+        assert_eq!(given, ["title=--nosuch", "json"]);
     }
 
     #[cfg(unix)]

@@ -1,15 +1,17 @@
-//! What getopt_long says about a word that it cannot read.
+//! clap's errors in the words of getopt_long, which iperf3 prints and scripts look for.
 //!
-//! clap knows that a word is bad; why is told here in getopt's words, from the same table of options.
+//! clap names the mistake and the option; the word as it was written comes from the command line.
 
-use thiserror::Error;
+use std::ffi::OsString;
 
-use crate::options::{OPTIONS, Spec, Takes};
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-/// Why a word of the command line is no option. The texts are getopt's, without the program's name.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+use crate::options::OPTIONS;
+
+/// Why a word of the command line is not an option. The texts are getopt's, without the program's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum GetoptError {
-    /// No long option begins so.
+    /// No long option begins like this.
     #[error("unrecognized option '{0}'")]
     Unrecognized(String),
     /// Several do.
@@ -17,16 +19,16 @@ pub(crate) enum GetoptError {
     Ambiguous {
         /// The word.
         word: String,
-        /// The names that begin so.
+        /// The names that begin like this.
         candidates: Vec<&'static str>,
     },
-    /// The long option takes no value.
-    #[error("option '--{0}' doesn't allow an argument")]
-    NoArgument(&'static str),
+    /// The option takes no value.
+    #[error("option '{0}' doesn't allow an argument")]
+    NoArgument(String),
     /// The long option lacks its value.
     #[error("option '--{0}' requires an argument")]
     LongArgument(&'static str),
-    /// The letter is no option.
+    /// No option has this letter.
     #[error("invalid option -- '{0}'")]
     Invalid(char),
     /// The letter lacks its value.
@@ -35,66 +37,71 @@ pub(crate) enum GetoptError {
 }
 
 impl GetoptError {
-    /// Says what is wrong with the first word of a command line that could not be read.
-    pub(crate) fn explain(word: &str) -> Self {
-        match word.strip_prefix("--") {
-            Some(long) => explain_long(word, long),
-            None => explain_short(word),
+    /// Translates clap's error about a command line.
+    pub(crate) fn translate(error: &Error, words: &[OsString]) -> Self {
+        let option = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(option)) => option.as_str(),
+            _ => "",
+        };
+        match error.kind() {
+            ErrorKind::UnknownArgument => match option.strip_prefix("--") {
+                Some(name) => unknown_name(name, words),
+                None => Self::Invalid(option.chars().nth(1).unwrap_or('-')),
+            },
+            ErrorKind::TooManyValues => Self::NoArgument(option.to_owned()),
+            // Only the last word can lack its value: any other takes the next word, whatever it is.
+            ErrorKind::InvalidValue => lacks_value(words),
+            _ => Self::Unrecognized(option.to_owned()),
         }
     }
 }
 
-fn explain_long(word: &str, text: &str) -> GetoptError {
-    let (name, value) = match text.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (text, None),
+/// A long name that clap doesn't know, or one that is short for several.
+fn unknown_name(name: &str, words: &[OsString]) -> GetoptError {
+    let is_it = |word: &str| {
+        let rest = word
+            .strip_prefix("--")
+            .and_then(|word| word.strip_prefix(name));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
     };
-    match candidates(name).as_slice() {
-        [] => GetoptError::Unrecognized(word.to_owned()),
-        [(spec, name)] => match (spec.takes, value) {
-            (Takes::Nothing, Some(_)) => GetoptError::NoArgument(name),
-            (Takes::Value(_), None) => GetoptError::LongArgument(name),
-            _ => GetoptError::Unrecognized(word.to_owned()),
-        },
-        several => GetoptError::Ambiguous {
-            word: word.to_owned(),
-            candidates: several.iter().map(|(_, name)| *name).collect(),
-        },
+    let mut words = words.iter().map(|word| word.to_string_lossy());
+    let word = match words.find(|word| is_it(word)) {
+        Some(word) => word.into_owned(),
+        None => format!("--{name}"),
+    };
+    let candidates = candidates(name);
+    if candidates.is_empty() {
+        GetoptError::Unrecognized(word)
+    } else {
+        GetoptError::Ambiguous { word, candidates }
     }
 }
 
-/// The options that `name` may mean, each by the first of its names that fits: the one that is called so, or all
-/// that begin so.
-fn candidates(name: &str) -> Vec<(&'static Spec, &'static str)> {
-    let fitting = |fits: &dyn Fn(&str) -> bool| -> Vec<(&'static Spec, &'static str)> {
-        let pick = |spec: &'static Spec| {
-            let name = spec.long.iter().find(|long| fits(long))?;
-            Some((spec, *name))
-        };
-        OPTIONS.iter().filter_map(pick).collect()
+/// The last word is an option without its value.
+fn lacks_value(words: &[OsString]) -> GetoptError {
+    let word = words.last().map(|word| word.to_string_lossy());
+    let word = word.unwrap_or_default();
+    match word.strip_prefix("--") {
+        Some(name) => {
+            let full = candidates(name).first().copied();
+            GetoptError::LongArgument(full.unwrap_or_default())
+        }
+        None => GetoptError::ShortArgument(word.chars().last().unwrap_or('-')),
+    }
+}
+
+/// The long names that `name` may stand for: itself, or of each option the first one that begins like it.
+fn candidates(name: &str) -> Vec<&'static str> {
+    let of_each = |fits: &dyn Fn(&str) -> bool| -> Vec<&'static str> {
+        let pick = |long: &[&'static str]| long.iter().copied().find(|long| fits(long));
+        OPTIONS.iter().filter_map(|spec| pick(spec.long)).collect()
     };
-    let exact = fitting(&|long| long == name);
+    let exact = of_each(&|long| long == name);
     if exact.is_empty() {
-        fitting(&|long| long.starts_with(name))
+        of_each(&|long| long.starts_with(name))
     } else {
         exact
     }
-}
-
-/// The first letter of a bundle that is no option, or the option at its end that lacks its value.
-fn explain_short(word: &str) -> GetoptError {
-    let mut last = '-';
-    for letter in word.chars().skip(1) {
-        last = letter;
-        match OPTIONS.iter().find(|spec| spec.short.contains(&letter)) {
-            None => return GetoptError::Invalid(letter),
-            Some(spec) if spec.takes != Takes::Nothing => {
-                return GetoptError::ShortArgument(letter);
-            }
-            Some(_) => {}
-        }
-    }
-    GetoptError::Invalid(last)
 }
 
 fn quoted(names: &[&str]) -> String {
@@ -104,40 +111,51 @@ fn quoted(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::args::Args;
+
+    fn message(line: &str) -> String {
+        let words: Vec<_> = line.split(' ').map(Into::into).collect();
+        let error = Args::read(&words).error;
+        error
+            .unwrap_or_else(|| panic!("{line} is good"))
+            .to_string()
+    }
 
     #[test]
     fn each_mistake_has_getopts_words() {
-        for (word, message) in [
+        for (line, expected) in [
             ("--nosuch", "unrecognized option '--nosuch'"),
-            ("--nosuch=5", "unrecognized option '--nosuch=5'"),
+            ("--nosuch=5 -s", "unrecognized option '--nosuch=5'"),
+            ("-c --nosuc --nosuch=5", "unrecognized option '--nosuch=5'"),
             (
                 "--get-server=1",
                 "option '--get-server-output' doesn't allow an argument",
             ),
+            ("--json= -s", "option '--json' doesn't allow an argument"),
             ("--time", "option '--time' requires an argument"),
+            ("-s --paral", "option '--parallel' requires an argument"),
             ("--bandw", "option '--bandwidth' requires an argument"),
             ("-x", "invalid option -- 'x'"),
-            ("-Jx", "invalid option -- 'x'"),
+            ("-Jx -s", "invalid option -- 'x'"),
             ("-u=1", "invalid option -- '='"),
             ("-?", "invalid option -- '?'"),
             ("-I", "option requires an argument -- 'I'"),
             ("-JRt", "option requires an argument -- 't'"),
         ] {
-            assert_eq!(GetoptError::explain(word).to_string(), message);
+            assert_eq!(message(line), expected, "{line}");
         }
     }
 
     #[test]
     fn an_ambiguous_beginning_names_each_option_once() {
-        // --bandwidth is --bitrate by another name, and no further possibility.
+        // --bandwidth is --bitrate by another name, and not another possibility.
         assert_eq!(
-            GetoptError::explain("--b=1").to_string(),
+            message("--b=1"),
             "option '--b=1' is ambiguous; possibilities: '--bind' '--bind-dev' '--bitrate' '--bytes' '--blockcount' \
              '--bidir'"
         );
         assert_eq!(
-            GetoptError::explain("--json-s").to_string(),
+            message("--json-s"),
             "option '--json-s' is ambiguous; possibilities: '--json-stream' '--json-stream-full-output'"
         );
     }
