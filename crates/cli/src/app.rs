@@ -172,7 +172,8 @@ impl App<'_> {
             flush: options.force_flush,
             json_full: options.json_stream_full,
         };
-        sink(format, report, output)
+        let inner = sink(format, report.clone(), output);
+        crate::results::direct::beside(inner, &options.files, report)
     }
 
     /// Waits until the output has reached its reader. A signal, also one that came before, sets a limit to that.

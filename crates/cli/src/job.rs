@@ -74,6 +74,26 @@ pub struct OutputOptions {
     pub logfile: Option<PathBuf>,
     /// How much debugging information to print (`-d`, `--debug`): 0, none, to 4, all.
     pub debug: u8,
+    /// Where the result goes besides.
+    pub files: ResultFiles,
+}
+
+/// Files that a test writes when it is over, beside its output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResultFiles {
+    /// A page with plots (`--html`).
+    pub html: Option<PathBuf>,
+    /// Metrics for Prometheus (`--metrics-file`).
+    pub metrics: Option<PathBuf>,
+    /// Lines for InfluxDB, appended (`--influx`).
+    pub influx: Option<PathBuf>,
+}
+
+impl ResultFiles {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.html.is_none() && self.metrics.is_none() && self.influx.is_none()
+    }
 }
 
 /// How the process runs.

@@ -27,7 +27,7 @@ use std::path::Path;
 pub use definition::command;
 pub use differences::{DIFFERENCES, Difference, Outcome};
 pub use error::UsageError;
-pub use job::{Invocation, Job, OutputOptions, ProcessOptions};
+pub use job::{Invocation, Job, OutputOptions, ProcessOptions, ResultFiles};
 pub use usage::{EXAMPLES, NOTES};
 pub use version::{system_info, version};
 

@@ -177,6 +177,9 @@ options! {
         Verify [] ["verify"] Nothing, "send a pattern and check every received byte; both ends must be this program";
         Omit ['O'] ["omit"] Value("SECONDS"), "exclude the first SECONDS from the results, up to 600 [0]";
         Title ['T'] ["title"] Value("TEXT"), "prefix each line with TEXT";
+        Html [] ["html"] Value("FILE"), "also write the result to FILE as a page with plots";
+        MetricsFile [] ["metrics-file"] Value("FILE"), "also write the result to FILE for Prometheus, as node_exporter's textfile collector reads it";
+        Influx [] ["influx"] Value("FILE"), "also append the result to FILE in InfluxDB's line protocol";
         ExtraData [] ["extra-data"] Value("TEXT"), "include TEXT in the JSON of both ends";
         GetServerOutput [] ["get-server-output"] Nothing, "print the server's output as well";
         Counters64 [] ["udp-counters-64bit"] Nothing, "use 64-bit packet counters in UDP datagrams";

@@ -203,3 +203,61 @@ fn stdin_and_directories_are_inputs() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_test_writes_page_metrics_and_lines_beside_its_output() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (page, metrics, lines) = (path("page.html"), path("iperf.prom"), path("lines.txt"));
+    for _ in 0..2 {
+        let words = [
+            "--loopback",
+            "-n",
+            "1M",
+            "-J",
+            "--html",
+            &page,
+            "--metrics-file",
+            &metrics,
+            "--influx",
+            &lines,
+        ];
+        let output = iperf(&words);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rate = document["end"]["sum_received"]["bits_per_second"]
+            .as_f64()
+            .unwrap();
+        let text = std::fs::read_to_string(&metrics).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("iperf_received_bytes_per_second{"))
+            .unwrap();
+        let written: f64 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+        assert!(
+            (written * 8.0 / rate - 1.0).abs() < 1e-6,
+            "{line} and {rate}"
+        );
+    }
+    assert!(std::fs::read_to_string(&page).unwrap().contains("<circle"));
+    let lines = std::fs::read_to_string(&lines).unwrap();
+    assert_eq!(
+        lines
+            .lines()
+            .filter(|line| line.starts_with("iperf,"))
+            .count(),
+        2,
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named_and_the_test_counts() {
+    let output = iperf(&["--loopback", "-n", "1M", "--html", "/nowhere/page.html"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        stderr(&output).contains("iperf: warning: /nowhere/page.html: "),
+        "{}",
+        stderr(&output)
+    );
+}

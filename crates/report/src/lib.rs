@@ -9,6 +9,7 @@
 //! Every derived value is computed in one place (`document::derive`); the sinks decide only how it looks. Nothing
 //! here reads a socket or a counter. [`Document`] is public, and what `-J` printed can be read back.
 
+mod beside;
 pub mod document;
 mod json;
 mod number;
@@ -23,6 +24,7 @@ use std::io;
 
 use iperf_model::{Event, Sink};
 
+pub use beside::Done;
 pub use document::Document;
 pub use output::Output;
 pub use writer::{Writer, open_log};
@@ -75,6 +77,11 @@ pub fn sink(format: Format, options: ReportOptions, output: Output) -> Box<dyn S
         Format::Json => Box::new(json::DocumentSink::new(options, output)),
         Format::JsonStream => Box::new(stream::StreamSink::new(options, output)),
     }
+}
+
+/// `inner`, and beside it a sink that hands each finished test's document to `done`.
+pub fn beside(inner: Box<dyn Sink>, options: ReportOptions, done: Done) -> Box<dyn Sink> {
+    Box::new(beside::Beside::new(inner, options, done))
 }
 
 /// A sink that drops everything.

@@ -23,5 +23,6 @@ mod tool;
 pub use error::{ReadError, ReadErrorKind};
 pub use metric::{Better, Metric, Unit, definition};
 pub use open::{ReadOptions, read_all, read_bytes, read_paths};
+pub use readers::iperf_json::from_document;
 pub use record::{Direction, MAX_SAMPLES, Parameters, Record, Sample, Source, TestKind};
 pub use tool::Tool;

@@ -12,6 +12,7 @@ use iperf_proto::Code;
 
 use crate::dscp;
 use crate::error::ParameterError;
+use crate::job::ResultFiles;
 use crate::options::Client;
 use crate::resolve::local::LocalDraft;
 use crate::resolve::zerocopy::ZeroCopyDraft;
@@ -48,6 +49,7 @@ pub(super) struct ClientDraft {
     no_fq_pacing: bool,
     username: Option<String>,
     public_key: Option<PathBuf>,
+    pub(super) files: ResultFiles,
 }
 
 impl Default for ClientDraft {
@@ -67,6 +69,7 @@ impl Default for ClientDraft {
             no_fq_pacing: false,
             username: None,
             public_key: None,
+            files: ResultFiles::default(),
         }
     }
 }
@@ -141,6 +144,9 @@ impl ClientDraft {
             Client::Verify => self.zerocopy.verify = true,
             Client::Omit => test.omit = value.integer(0..=MAX_OMIT, Code::OMIT)?,
             Client::Title => test.title = Some(value.string()?),
+            Client::Html => self.files.html = Some(value.path()),
+            Client::MetricsFile => self.files.metrics = Some(value.path()),
+            Client::Influx => self.files.influx = Some(value.path()),
             Client::ExtraData => test.extra_data = Some(value.string()?),
             Client::GetServerOutput => test.get_server_output = true,
             Client::Counters64 => test.udp.counters_64bit = true,

@@ -136,6 +136,7 @@ impl Draft {
         let notices = self.client.notices();
         let mut output = self.local.output.clone();
         output.copies = self.client.asks_about_copies();
+        output.files.clone_from(&self.client.files);
         let mut process = self.local.process.clone();
         let job = match (role, endpoint) {
             (Chosen::Client, Some(endpoint)) => {

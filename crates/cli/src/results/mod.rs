@@ -2,6 +2,7 @@
 //! iperf3's.
 
 mod compare;
+pub(crate) mod direct;
 mod output;
 mod report;
 

@@ -5,13 +5,14 @@ mod convert;
 mod objects;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use iperf_report::document::{Document, Line};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Outcome, push_record};
-use crate::error::ReadErrorKind;
+use crate::error::{ReadError, ReadErrorKind};
 use crate::input::Input;
 use crate::record::{MAX_SAMPLES, Record};
 use objects::{Object, Objects};
@@ -68,6 +69,22 @@ pub(super) fn read(input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
         return Err(objects.error(1, ReadErrorKind::Refused(objects.nothing())));
     }
     Ok(())
+}
+
+/// The record of a document that was not read from a file; `name` is what reports call it.
+pub fn from_document(name: &str, document: &Document) -> Result<Record, ReadError> {
+    let file = Arc::from(name);
+    match convert::record(document, &file, 1) {
+        Ok(mut record) => {
+            record.sort();
+            Ok(record)
+        }
+        Err(reason) => Err(ReadError {
+            file,
+            line: None,
+            kind: ReadErrorKind::Refused(reason),
+        }),
+    }
 }
 
 /// A test while its lines come.

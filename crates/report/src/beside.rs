@@ -1,0 +1,53 @@
+//! A sink beside another: it hands on each test's document when the test is over, and changes no output.
+
+use std::io;
+
+use iperf_model::{Event, ServerOutput, Sink};
+
+use crate::document::Builder;
+use crate::{Document, ReportOptions};
+
+/// Takes a finished test.
+pub type Done = Box<dyn FnMut(&Document) + Send>;
+
+pub(crate) struct Beside {
+    inner: Box<dyn Sink>,
+    test: Builder,
+    done: Done,
+}
+
+impl Beside {
+    pub(crate) fn new(inner: Box<dyn Sink>, options: ReportOptions, done: Done) -> Self {
+        Self {
+            inner,
+            test: Builder::new(options),
+            done,
+        }
+    }
+}
+
+impl Sink for Beside {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.inner.event(event)?;
+        self.test.record(event);
+        match event {
+            Event::Interval(interval) => {
+                if let Some(interval) = self.test.interval(interval) {
+                    self.test.keep_interval(interval);
+                }
+            }
+            Event::TestFinished => {
+                if let Some(document) = self.test.document() {
+                    (self.done)(document);
+                }
+                self.test.reset();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn server_output(&mut self) -> Option<ServerOutput> {
+        self.inner.server_output()
+    }
+}
