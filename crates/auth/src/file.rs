@@ -53,7 +53,7 @@ fn wait(file: &File, deadline: Instant) -> io::Result<()> {
     let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
     let mut files = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
     if poll(&mut files, left)? == 0 {
-        let text = format!("nothing came from it within {} s", LIMIT.as_secs());
+        let text = format!("nothing arrived from it within {} s", LIMIT.as_secs());
         return Err(io::Error::new(io::ErrorKind::TimedOut, text));
     }
     Ok(())
@@ -71,7 +71,7 @@ mod tests {
         let path = directory.path().join("pipe");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
         let error = read(&path).unwrap_err();
-        assert_eq!(error.to_string(), "nothing came from it within 4 s");
+        assert_eq!(error.to_string(), "nothing arrived from it within 4 s");
         let writer = std::thread::spawn({
             let path = path.clone();
             move || std::fs::write(path, vec![7; 100_000])

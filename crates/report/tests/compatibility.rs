@@ -50,7 +50,7 @@ fn table() -> BTreeMap<String, Row> {
     table
 }
 
-/// All names that a name with braces stands for.
+/// All names that a name with braces expands to.
 fn expand(name: &str) -> Vec<String> {
     let Some((before, rest)) = name.split_once('{') else {
         return vec![name.to_owned()];

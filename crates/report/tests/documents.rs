@@ -184,7 +184,7 @@ fn what_older_versions_write_differently_is_understood() {
     assert_eq!(document.error.as_deref(), Some("why"));
 }
 
-/// The members that 3.0 has: neither who sends nor the type of service is told.
+/// The members that 3.0 has: it reports neither the direction nor the type of service.
 const OF_3_0: &str = r#"{
 	"start":	{
 		"connected":	[{

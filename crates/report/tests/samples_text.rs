@@ -56,7 +56,7 @@ fn replay(name: &str, change: impl FnOnce(&mut iperf_model::TestConfig)) -> (Run
             .collect()
     };
     let mut expected = without_stamp(&sample(name));
-    // In a document within the text a repeated key is written once, and where it came first.
+    // In a document within the text a repeated key is written once, at its first place.
     if let Some((_, from)) = expected.split_once("\t\t\"cookie\"") {
         let repeated = from
             .lines()

@@ -113,7 +113,8 @@ fn a_mapping_may_have_any_length() {
             };
             let sending = (Sending::Msg, 131_072, 128);
             let (_, received) = mapped(&format!("a window of {window}"), tcp(), sending, options);
-            // Who takes a page at a time lets the sender run into a closed window, which cuts segments anywhere.
+            // A receiver that takes a page at a time makes the sender hit a closed window, which splits segments
+            // anywhere.
             let least = if window < 1 << 16 { 50 } else { 95 };
             let account = received.account;
             assert!(
@@ -241,11 +242,11 @@ fn a_mapping_keeps_the_connection_open_until_it_is_dropped() {
     });
 }
 
-/// Whether fewer than `calls` blocks can be under way.
+/// Whether fewer than `calls` blocks can be in flight.
 fn pins_at_most(block: usize, calls: usize) -> bool {
     let (from, _to) = tcp();
     let source = Source::repeat(&vec![1; block]).unwrap();
-    // Only to enable it; the calls below go past its books, so nobody collects completions.
+    // Only to enable it; the calls below bypass its ledger, so completions are not collected.
     let _mover = MsgSender::new(source, from.as_fd()).unwrap();
     let memory = vec![1; block];
     let flags = MsgFlags::from_bits_retain(libc::MSG_ZEROCOPY) | MsgFlags::MSG_DONTWAIT;

@@ -39,7 +39,7 @@ fn verified(
     (sent, received)
 }
 
-/// Counts blocks of the sender's length, whatever the receiver's.
+/// Counts blocks of the sender's length, not the receiver's.
 struct Blocks {
     mover: Box<dyn ReceiveMover>,
     block: usize,
@@ -64,7 +64,7 @@ impl ReceiveMover for Blocks {
     }
 }
 
-/// What each end must have spared: all, nothing, or whatever the pages allow.
+/// What each end must not have copied: all, nothing, or as much as the pages allow.
 fn check_shares(
     what: &str,
     on_tcp: bool,
@@ -78,7 +78,7 @@ fn check_shares(
     let spared = if by_reference { total } else { 0 };
     assert_eq!(sent.account.uncopied, spared, "{what}");
     if sending == Sending::Msg && on_tcp {
-        // Over loopback the kernel copies, says so of each call, and owes nothing at the end.
+        // Over loopback the kernel copies, reports it for each call, and no completion is missing at the end.
         assert_eq!(sent.account.completions, sent.account.calls, "{what}");
         assert_eq!(
             sent.account.copied_completions, sent.account.calls,
@@ -383,7 +383,7 @@ fn missing_completions_time_out_and_count_as_copied() {
     let (from, to) = tcp();
     let mut mover = Sending::Msg.mover(&from, 100_000);
     SockRef::from(&from).set_nonblocking(true).unwrap();
-    // The peer reads nothing, so what does not fit into its buffer stays under way.
+    // The peer reads nothing, so what does not fit into its buffer stays in flight.
     let mut sent = 0;
     loop {
         match mover.send(from.as_fd(), 1) {
@@ -399,7 +399,7 @@ fn missing_completions_time_out_and_count_as_copied() {
     let account = mover.report().account;
     assert_eq!(account.copied, sent);
     assert!(account.completions < account.calls);
-    // What is under way is sent all the same when its memory is given up.
+    // Data in flight is still sent when its memory is unmapped.
     drop(mover);
     SockRef::from(&to).set_nonblocking(false).unwrap();
     let received = in_time("the rest", move || {

@@ -1,4 +1,4 @@
-//! What a server lets in, and what it says of the rest.
+//! Which logins a server accepts, and its errors for the others.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use iperf_auth::{AuthError, Denied, Padding, Password, token};
 
 use crate::openssl::{KEYS, MARIO, PADDINGS, Server, at, openssl};
 
-/// The users file of most tests here, with everything in it that says nothing.
+/// The users file of most tests here, including all kinds of lines that are ignored.
 fn users() -> String {
     let windows = MARIO.replace('\n', "\r\n");
     format!("# users\r\n\r\n\n#{MARIO}no comma\n,\nluigi,00\r\n{windows}peach,11")

@@ -1,4 +1,4 @@
-//! Which keys can be used, and what is said of the others.
+//! Which keys can be used, and the errors for the others.
 
 use std::fs;
 use std::path::Path;

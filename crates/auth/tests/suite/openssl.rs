@@ -112,7 +112,7 @@ impl Server {
         self.folder.path().join("users.csv")
     }
 
-    /// What it says of a token in the moment that the tests have.
+    /// Its verdict on a token at the time that the tests use.
     pub(crate) fn check(&self, token: &str) -> Result<String, Denied> {
         self.authorizer.check(Some(token), at(0))
     }

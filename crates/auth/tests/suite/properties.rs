@@ -1,4 +1,4 @@
-//! Whatever a client sends, it gets an answer, and nobody gets in by chance.
+//! Every input gets an answer, and none logs in by chance.
 
 use aws_lc_rs::rsa::{
     OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, Pkcs1PublicEncryptingKey, PublicEncryptingKey,

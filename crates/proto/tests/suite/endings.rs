@@ -60,7 +60,7 @@ fn a_terminated_server_ends_the_test_at_every_step() {
         assert_eq!(failure, client::Failure::ServerTerminated);
         assert_eq!(failure.to_string(), "the server has terminated");
         assert_eq!(failure.code(), Code(120));
-        // The client's goodbye comes too late for a server that is gone.
+        // The client's `IPERF_DONE` arrives after the server has left.
         assert_eq!(pair.log, ["client Fail"], "{stop}");
         assert_eq!(pair.undelivered(), 0);
     }
@@ -147,7 +147,7 @@ fn a_busy_server_turns_the_client_away() {
     );
     assert_eq!(failure.code(), Code(121));
 
-    // Busy servers say so before they read anything.
+    // Busy servers answer before they read anything.
     let now = Instant::now();
     let mut client = client_at(0, now);
     client.handle_input(&[0xff], now);
@@ -377,7 +377,7 @@ fn results_cut_short_by_the_end_of_the_connection() {
     }
 }
 
-/// A server's output may be long, but only for a client that asked for it.
+/// A server's output may be long, but only for a client that requested it.
 #[test]
 fn the_cap_of_results_depends_on_the_server_output() {
     let now = Instant::now();

@@ -32,9 +32,9 @@ pub(crate) struct Pair {
     pub(crate) server_output: Option<ServerOutput>,
     /// Bytes per delivery.
     pub(crate) chunk: usize,
-    /// The server starts the test before the client's driver says that its streams stand.
+    /// The server starts the test before the client's driver reports that its streams are open.
     pub(crate) early_start: bool,
-    /// The action that its driver does not answer: there the test stands still.
+    /// The action that its driver does not answer: the test stops there.
     pub(crate) freeze: Option<&'static str>,
     pub(crate) log: Vec<String>,
     pub(crate) client_failure: Option<client::Failure>,
@@ -115,7 +115,7 @@ impl Pair {
         }
     }
 
-    /// What both ends have sent and nobody read.
+    /// What both ends have sent and not read.
     pub(crate) fn undelivered(&self) -> usize {
         self.to_server.len() + self.to_client.len()
     }

@@ -1,4 +1,4 @@
-//! Whatever a peer sends: no panic, no memory beyond the caps, and nothing lost that both ends understand.
+//! Any input from a peer: no panic, no memory beyond the limits, and nothing lost that both ends understand.
 
 use std::ops::RangeInclusive;
 use std::time::Instant;
@@ -124,7 +124,7 @@ fn params_in_range() -> impl Strategy<Value = Params> {
         );
         fit(&mut params.bandwidth, 0..=1 << 40);
         fit(&mut params.fqrate, 0..=1 << 40);
-        // 0 is never sent, and means the default to who gets it.
+        // 0 is never sent, and means the default to the end that receives it.
         fit(&mut params.pacing_timer, 1..=1 << 40);
         fit(&mut params.burst, 1..=1000);
         fit(&mut params.gso, 0..=1);

@@ -126,7 +126,7 @@ fn play_to_client(
             (true, "TEST_END") => client.end_test(now),
             (true, "results") => client.send_results(&recording.results(true).unwrap(), now),
             (true, "CLIENT_TERMINATE") => client.terminate(),
-            // Either the goodbye after a test, or what a client says when the connection ended.
+            // Either `IPERF_DONE` after a test, or what a client sends when the connection has ended.
             (true, "IPERF_DONE") if client.state_name() == "after the test" => client.finish(),
             (true, "IPERF_DONE") => client.handle_eof(now),
             (true, "cookie" | "params") => {}
@@ -260,7 +260,7 @@ fn a_server_gets_on_with_every_recorded_client() {
     for recording in Recording::all() {
         let name = &recording.name;
         if name.starts_with("busy") {
-            // A busy server says so before there is a machine.
+            // A busy server answers before there is a machine.
             assert_eq!(recording.wire(false), [State::AccessDenied.to_byte()]);
             continue;
         }
@@ -549,7 +549,7 @@ fn totals_lead_to_the_results_that_real_peers_send() {
             let output = recorded.server_output.clone();
             let mut results = Results::from_totals(&totals, &test, output);
             for (stream, recorded) in results.streams.iter_mut().zip(&mut recorded.streams) {
-                // Real servers overwrite what they counted with what the client told, where they send.
+                // Real servers that send overwrite their counts with the client's.
                 if test.role_on(0, to_server).sends() || test.direction == Direction::Bidirectional
                 {
                     recorded.jitter = stream.jitter;

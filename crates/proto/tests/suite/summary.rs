@@ -1,4 +1,4 @@
-//! Summaries of peers that tell less than they should. The rest is checked with every mode.
+//! Summaries of peers that report less than they should. The rest is checked with every mode.
 
 use std::time::Duration;
 

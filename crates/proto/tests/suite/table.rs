@@ -190,7 +190,7 @@ fn each_byte_in_each_phase_of_the_client() {
     }
 }
 
-/// A client that asked for nothing special takes no answer to it, and one that did takes one.
+/// A client without requests accepts no grants; a client with requests accepts them once.
 #[test]
 fn grants_are_sent_once_and_only_to_a_client_that_asked() {
     let now = Instant::now();
@@ -219,7 +219,7 @@ fn grants_are_sent_once_and_only_to_a_client_that_asked() {
     ));
 }
 
-/// A server that granted something explains its errors; one that did not says no more than iperf3.
+/// A server that granted something explains its errors; one that did not sends only what iperf3 does.
 #[test]
 fn errors_are_explained_to_a_client_with_grants() {
     let now = Instant::now();
@@ -471,7 +471,7 @@ fn the_end_of_the_connection_in_each_phase_of_the_client() {
             _ => Some(Code(109)),
         };
         assert_eq!(failure, expected, "{name}");
-        // As real clients do, it still tries to say goodbye.
+        // Like real clients, it still tries to send `IPERF_DONE`.
         assert_eq!(client.poll_transmit(), expected.map(|_| vec![16]), "{name}");
     }
 }

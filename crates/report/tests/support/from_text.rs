@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::outcomes::{self, counted};
 use super::{micros, options, sample};
 
-/// What was asked for in a run, from the command lines in the samples' index.
+/// The options of a run, from the command lines in the samples' index.
 pub struct Run {
     pub config: TestConfig,
     pub options: ReportOptions,
@@ -312,7 +312,7 @@ impl Row {
         }
         let (bytes, least, most) = self.transfer;
         let wanted = self.bits_per_second * seconds / 8.0;
-        // A rate that was printed as zero says nothing.
+        // A rate that was printed as zero carries no information.
         let wanted = if self.bits_per_second < 1e6 {
             bytes
         } else {

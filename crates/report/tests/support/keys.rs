@@ -1,4 +1,4 @@
-//! The keys of a type and what they hold, asked of its `Deserialize`: nothing has to be written down twice.
+//! The keys of a type and their types, from its `Deserialize` implementation, so that nothing is listed twice.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub fn of<'de, T: Deserialize<'de>>() -> BTreeMap<String, &'static str> {
     found
 }
 
-/// Gives a type whatever it asks for, and writes down what that was.
+/// Gives a type whatever it asks for, and records it.
 struct Keys<'a> {
     path: String,
     found: &'a mut BTreeMap<String, &'static str>,

@@ -75,7 +75,7 @@ pub struct Written {
     pub server_output: Option<ServerOutput>,
 }
 
-/// Sends events through a sink. The server's output is asked for before the last event.
+/// Sends events through a sink. The server's output is requested before the last event.
 pub fn render(format: Format, options: ReportOptions, events: &[Event]) -> Written {
     let (out, err) = (Buffer::default(), Buffer::default());
     let output = Output::to_writers(Box::new(out.clone()), Box::new(err.clone()));
@@ -99,7 +99,7 @@ pub fn render(format: Format, options: ReportOptions, events: &[Event]) -> Writt
     }
 }
 
-/// Whatever is printed can be read, and printed again it is the same.
+/// Everything printed can be read back, and prints the same again.
 fn documents_are_read_back(out: &str) {
     for document in out.split_inclusive("\n}\n") {
         let read = Document::from_json(document).unwrap();

@@ -12,7 +12,7 @@ pub fn datagrams(bytes: u64, totals: DatagramTotals) -> StreamOutcome {
     side(bytes, Detail::Datagrams(totals))
 }
 
-/// Datagrams of which none was omitted. `None`: a peer did not tell how many of the losses were.
+/// Datagrams of which none was omitted. `None`: the peer did not report how many of the losses were.
 pub fn counted(packets: u64, lost: Option<i64>) -> DatagramTotals {
     DatagramTotals {
         packets,

@@ -50,7 +50,7 @@ impl ReceiveMover for PacketReceiver {
         let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags)?;
         let Some(message) = self.buffer.get(..bytes) else {
             let block = self.buffer.len();
-            let text = format!("a message of {bytes} bytes came, and a block has {block}");
+            let text = format!("a message of {bytes} bytes exceeds the block size of {block}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         };
         self.report.account.copy(bytes);
@@ -103,7 +103,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a message of 101 bytes came, and a block has 100"
+            "a message of 101 bytes exceeds the block size of 100"
         );
     }
 }

@@ -31,7 +31,7 @@ pub const HANG: Duration = Duration::from_secs(60);
 /// The stream whose pattern is sent.
 pub const STREAM: u32 = 5;
 
-/// A connected pair: who sends, who receives.
+/// A connected pair: the sender and the receiver.
 pub type Pair = (OwnedFd, OwnedFd);
 
 pub fn tcp() -> Pair {
