@@ -57,8 +57,20 @@ fn is_kept(stream: &mut TcpStream, stall: Stall) -> bool {
     }
 }
 
+/// Waits until the server has accepted what was opened before: it accepts in order, and answers a cookie.
+fn keep_pace(port: u16) {
+    if let Some(mut probe) = open(port, Stall::Parameters) {
+        let patient = probe
+            .set_nonblocking(false)
+            .and_then(|()| probe.set_read_timeout(Some(LIMIT)));
+        patient.expect("a socket with a time-out");
+        // It may also be dropped.
+        let _ = probe.read(&mut [0]);
+    }
+}
+
 /// Keeps up to `size` connections open until `over`, and counts those that were ever opened. When they all are, the
-/// oldest are renewed.
+/// oldest are renewed, no faster than the server accepts them: a queue in the kernel is no place that it gives away.
 fn flood(port: u16, stall: Stall, size: usize, over: &AtomicBool, opened: &AtomicUsize) {
     let mut peers = VecDeque::new();
     while !over.load(Ordering::Relaxed) {
@@ -69,6 +81,7 @@ fn flood(port: u16, stall: Stall, size: usize, over: &AtomicBool, opened: &Atomi
             peers.extend(open(port, stall));
         }
         opened.fetch_add(RENEWED, Ordering::Relaxed);
+        keep_pace(port);
         thread::sleep(Duration::from_millis(10));
     }
 }
