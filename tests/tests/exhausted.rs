@@ -34,11 +34,15 @@ fn user() -> String {
     format!("--reuid={}", 700_000 + offset)
 }
 
+/// Starts a command with no descriptors but the standard ones, whatever the test was started with: they would count.
+const WITHOUT_INHERITED: &str = r#"exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec "$@""#;
+
 /// Run by a user, with a limit as prlimit(1) writes it.
 fn limited(user: &str, program: &Path, limit: &str, args: &[&str]) -> Command {
-    let mut command = Command::new("setpriv");
+    let mut command = Command::new("sh");
     command
-        .args([user, "--clear-groups", "--", "prlimit", limit, "--"])
+        .args(["-c", WITHOUT_INHERITED, "sh", "setpriv", user])
+        .args(["--clear-groups", "--", "prlimit", limit, "--"])
         .arg(program)
         .args(args)
         .env("LC_ALL", "C");
