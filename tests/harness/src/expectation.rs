@@ -28,10 +28,6 @@ pub enum Transport {
 
 /// A test as asked for.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own about a test"
-)]
 pub struct Expectation {
     /// Who sends.
     pub mode: Mode,
@@ -39,16 +35,12 @@ pub struct Expectation {
     pub streams: usize,
     /// Seconds; `None` when bytes or blocks end the test.
     pub time: Option<u32>,
-    /// An end runs where time is short: a late report may stand for several.
-    pub emulated: bool,
     /// Bytes that end the test.
     pub bytes: Option<u64>,
     /// Blocks that end the test.
     pub blocks: Option<u64>,
     /// What carries the data.
     pub transport: Transport,
-    /// A VMM is between the two: the server does not learn the client's port, and it may be 0.
-    pub anonymous: bool,
     /// Block size in bytes; 0 for datagrams whose size was not given: it depends on the path.
     pub block: u64,
     /// Seconds that are not counted.
@@ -59,9 +51,20 @@ pub struct Expectation {
     pub paced: bool,
     /// Blocks that are sent in one go.
     pub burst: u32,
+    /// What need not hold.
+    pub tolerance: Tolerance,
+}
+
+/// What the results of a test need not show, for reasons that lie outside of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tolerance {
+    /// An end runs where time is short: a late report may stand for several.
+    pub late_reports: bool,
+    /// A VMM is between the two: the server does not learn the client's port, and it may be 0.
+    pub unknown_ports: bool,
     /// The client ends the test in the moment in which the last block is written (before 3.16), so a short test
     /// may be over before anything has arrived.
-    pub abrupt: bool,
+    pub abrupt_end: bool,
 }
 
 impl Expectation {
@@ -96,8 +99,6 @@ impl Expectation {
             bytes,
             blocks,
             transport,
-            anonymous: false,
-            emulated: false,
             block: value(&["-l"]).map_or(transport.block(), units),
             omit: value(&["-O"]).map_or(0, small),
             interval: value(&["-i"]).map_or(1.0, |text| text.parse().expect("an interval")),
@@ -105,14 +106,14 @@ impl Expectation {
                 .and_then(|rate| rate.split_once('/'))
                 .map_or(1, |(_, burst)| small(burst)),
             paced: value(&["-b"]).is_some_and(|text| !text.contains('/')),
-            abrupt: false,
+            tolerance: Tolerance::default(),
         }
     }
 
     /// The same test, when this client asks for it.
-    pub fn by(self, client: Peer) -> Self {
-        let abrupt = client == Peer::Old && self.quota().is_some();
-        Self { abrupt, ..self }
+    pub fn by(mut self, client: Peer) -> Self {
+        self.tolerance.abrupt_end = client == Peer::Old && self.quota().is_some();
+        self
     }
 
     /// All data streams of the test.

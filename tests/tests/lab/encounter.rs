@@ -133,11 +133,9 @@ impl<'a> Route<'a> {
         let mut f = Problems::new();
         let (ours, theirs) = (ends.document(&mut f, true), ends.document(&mut f, false));
         let words = pair::words(&format!("{} {args}", self.to));
-        let asked = Expectation {
-            anonymous: self.anonymous,
-            emulated: true,
-            ..Expectation::of(&words).by(client)
-        };
+        let mut asked = Expectation::of(&words).by(client);
+        asked.tolerance.late_reports = true;
+        asked.tolerance.unknown_ports = self.anonymous;
         checks::both(&mut f, (&ours, client), (&theirs, server), &asked);
         f.into_result(&ends).map(|()| (ends, ours, theirs))
     }

@@ -114,7 +114,7 @@ fn start(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
         asked.connections(),
     );
     for connected in list(doc, "/start/connected") {
-        let known: &[&str] = if asked.anonymous && end == End::Server {
+        let known: &[&str] = if asked.tolerance.unknown_ports && end == End::Server {
             &["/socket", "/local_port"]
         } else {
             &["/socket", "/local_port", "/remote_port"]
@@ -146,7 +146,7 @@ fn start(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
         format!("{peer_key}/host"),
         text(doc, &format!("{peer_key}/host")).is_some(),
     );
-    if !(asked.anonymous && end == End::Server) {
+    if !(asked.tolerance.unknown_ports && end == End::Server) {
         f.positive(
             format!("{peer_key}/port"),
             int(doc, &format!("{peer_key}/port")),
@@ -182,7 +182,10 @@ fn start(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
 
 fn intervals(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expectation) {
     let intervals = list(doc, "/intervals");
-    f.holds("there are intervals", !intervals.is_empty() || asked.abrupt);
+    f.holds(
+        "there are intervals",
+        !intervals.is_empty() || asked.tolerance.abrupt_end,
+    );
     for (number, interval) in intervals.iter().enumerate() {
         let streams = list(interval, "/streams");
         f.equal(
@@ -239,7 +242,7 @@ fn intervals(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expect
 fn summary(f: &mut Problems, doc: &Value, asked: &Expectation) {
     let streams = list(doc, "/end/streams");
     f.equal("streams at the end", streams.len(), asked.connections());
-    let clocks = match (asked.emulated, asked.omit) {
+    let clocks = match (asked.tolerance.late_reports, asked.omit) {
         (true, _) => EMULATED_CLOCK_SECONDS,
         (false, 0) => CLOCK_SECONDS,
         (false, _) => OMIT_SECONDS,
@@ -298,7 +301,11 @@ fn exact_intervals(f: &mut Problems, doc: &Value, end: End, asked: &Expectation)
         let least = asked
             .time
             .map_or(1.0, |time| (f64::from(time) / length).floor());
-        let fewest = if asked.emulated { 1.0 } else { least.max(1.0) };
+        let fewest = if asked.tolerance.late_reports {
+            1.0
+        } else {
+            least.max(1.0)
+        };
         f.between(
             "counted intervals",
             Some(counted),
@@ -329,7 +336,7 @@ fn exact_intervals(f: &mut Problems, doc: &Value, end: End, asked: &Expectation)
 
 /// How much longer than asked for a test may last.
 fn slack(asked: &Expectation) -> f64 {
-    if asked.emulated {
+    if asked.tolerance.late_reports {
         EMULATED_SLACK_SECONDS
     } else {
         SLACK_SECONDS
@@ -354,7 +361,7 @@ fn agreement(
         let connected = list(doc, "/start/connected");
         connected.iter().map(|c| int(c, key)).collect()
     };
-    if !asked.anonymous {
+    if !asked.tolerance.unknown_ports {
         f.equal(
             "ports that the server saw",
             ports(server, "/remote_port"),
@@ -414,9 +421,9 @@ fn quota_met(
     // A client that ends the test abruptly may do so before a real server has counted its last block.
     // So may one that receives, when the last block comes in pieces through a slow machine: then it has what it asked for.
     let last = match sender {
-        Peer::Ours if asked.emulated && !flow.client_sends => asked.block,
+        Peer::Ours if asked.tolerance.late_reports && !flow.client_sends => asked.block,
         Peer::Ours => 0,
-        _ if asked.abrupt => asked.block,
+        _ if asked.tolerance.abrupt_end => asked.block,
         _ => 0,
     };
     f.between(

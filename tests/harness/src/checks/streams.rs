@@ -59,13 +59,13 @@ pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, asked: &Expectati
         } else {
             "/receiver/bytes"
         };
-        if sends || !asked.abrupt {
+        if sends || !asked.tolerance.abrupt_end {
             f.positive(format!("stream {index}: {own}"), int(stream, own));
         }
         let (sent, received) = (int(stream, "/sender/bytes"), int(stream, "/receiver/bytes"));
         if end == End::Client {
             let peers = if sends { received } else { sent };
-            if !(sends && asked.abrupt) {
+            if !(sends && asked.tolerance.abrupt_end) {
                 f.positive(format!("stream {index}: the peer's bytes"), peers);
             }
             // A sender counts a block when it is written, and a receiver may have begun to count it by then. And the

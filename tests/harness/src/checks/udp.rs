@@ -62,7 +62,7 @@ pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked
                 at(stream, "/udp/sender"),
                 &Value::Bool(sends),
             );
-            if sends || !asked.abrupt {
+            if sends || !asked.tolerance.abrupt_end {
                 f.positive(format!("{place}: packets"), int(stream, "/udp/packets"));
             }
             f.holds(
@@ -85,7 +85,7 @@ pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked
                 same(f, "sent", bytes, packets, block, apart);
             }
         }
-        if (!sends || end == End::Client) && !asked.abrupt {
+        if (!sends || end == End::Client) && !asked.tolerance.abrupt_end {
             let apart = match (sends, asked.omit) {
                 (true, _) => apart(asked),
                 (_, 0) => 0,
