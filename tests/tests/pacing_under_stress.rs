@@ -86,7 +86,7 @@ fn sent_by(peer: Peer, args: &str, stops: bool) -> f64 {
         None => stop_and_go(&mut client),
     }
     let client = client.finish(LIMIT);
-    server.finish(Duration::from_secs(10));
+    server.finish(Duration::from_secs(60));
     let document = json::parse(&client.stdout).unwrap_or_default();
     float(&document, "/end/sum_sent/bits_per_second").unwrap_or_else(|| panic!("{client}"))
 }
@@ -131,7 +131,7 @@ fn loss(ends: &[Namespace; 2], peer: Peer, args: &str) -> f64 {
         .args(["-J", "-c", "10.9.0.2", "-p", &port])
         .args(words(args));
     let client = Running::start(ends[0].enter(&command)).finish(LIMIT);
-    server.finish(Duration::from_secs(10));
+    server.finish(Duration::from_secs(60));
     let document = json::parse(&client.stdout).unwrap_or_default();
     float(&document, "/end/sum_received/lost_percent").unwrap_or_else(|| panic!("{client}"))
 }

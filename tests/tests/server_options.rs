@@ -62,7 +62,7 @@ impl Case {
         }
         f.holds(
             "it does not take long",
-            client.took < Duration::from_secs(6),
+            client.took < Duration::from_secs(15),
         );
         f.into_result(format!("{client}{end}"))
     }
@@ -173,7 +173,7 @@ fn an_idle_server_of_one_test_ends() {
     let end = server.finish(LIMIT);
     assert_eq!(end.code(), Some(0), "{end}");
     assert_eq!(end.stderr, "", "{end}");
-    assert!((1.0..6.0).contains(&end.took.as_secs_f64()), "{end}");
+    assert!((1.0..15.0).contains(&end.took.as_secs_f64()), "{end}");
 }
 
 /// Being idle is no reason to end for a server of many tests, and a running test is not idle.

@@ -54,7 +54,7 @@ fn run(ends: &[Namespace; 2], host: &str, args: &str) -> (Value, Value, String) 
         .args(["-J", "-c", host, "-p", &server.port().to_string()])
         .args(words(args));
     let client = Running::start(ends[0].enter(&command)).finish(LIMIT);
-    let server = server.finish(Duration::from_secs(10));
+    let server = server.finish(Duration::from_secs(30));
     let document = |text: &str| json::parse(text).unwrap_or_default();
     (
         document(&client.stdout),

@@ -29,7 +29,7 @@ impl Namespace {
         let namespace = Self { keeper };
         let own = std::fs::read_link("/proc/self/ns/net").expect("this process has a namespace");
         let link = format!("/proc/{}/ns/net", namespace.keeper.id());
-        wait_for(Duration::from_secs(10), || {
+        wait_for(Duration::from_secs(30), || {
             let theirs = std::fs::read_link(&link).ok()?;
             (theirs != own).then_some(())
         })
@@ -85,7 +85,7 @@ impl Namespace {
     pub fn run<S: AsRef<OsStr>>(&self, program: &str, args: &[S]) -> String {
         let mut command = Command::new(program);
         command.args(args);
-        let end = Running::start(self.enter(&command)).finish(Duration::from_secs(10));
+        let end = Running::start(self.enter(&command)).finish(Duration::from_secs(30));
         assert!(end.succeeded(), "{end}");
         end.stdout
     }

@@ -11,7 +11,7 @@ use crate::port::Port;
 use crate::process::{Finished, Running, wait_for};
 use crate::{json, procfs};
 
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A started server, its port reserved as long as it is used.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Server {
     /// Ends the server with SIGTERM, so that it writes what it still holds.
     pub fn stop(self) -> Finished {
         self.process.signal(Signal::SIGTERM);
-        self.process.finish(Duration::from_secs(10))
+        self.process.finish(Duration::from_secs(30))
     }
 
     /// The JSON documents written up to now, one a test.

@@ -96,7 +96,7 @@ impl Vmm {
             .args(words(args));
         let mut server = Running::start(command);
         let file = self.server_file(port);
-        let ready = wait_for(Duration::from_secs(10), || {
+        let ready = wait_for(Duration::from_secs(30), || {
             (file.exists() || !server.is_alive()).then_some(file.exists())
         });
         if ready != Some(true) {

@@ -39,7 +39,7 @@ pub const SERVER_ERROR: u8 = 0xfe;
 pub const COOKIE: usize = 37;
 
 /// How long a raw peer waits for what must come.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Parameters of a one-second TCP test.
 pub const PARAMS: &str = r#"{"tcp":true,"omit":0,"time":1,"num":0,"blockcount":0,"parallel":1,"len":131072,"bandwidth":1000000,"pacing_timer":1000,"client_version":"3.22"}"#;

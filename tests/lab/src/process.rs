@@ -15,7 +15,7 @@ use super::frame::{Frame, Kind};
 use iperf_harness::process::Finished;
 
 /// How long a killed process may take to be gone.
-const KILLED: Duration = Duration::from_secs(10);
+const KILLED: Duration = Duration::from_secs(30);
 
 /// A command in a guest. Dropping it kills it.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ fn a_hundred_tests_leave_nothing_behind() {
     let before = held();
     let end = vm.run_within(LOOP, HUNDRED);
     assert!(end.succeeded() && end.stdout == "100\n", "{end}");
-    let settled = wait_for(Duration::from_secs(5), || {
+    let settled = wait_for(Duration::from_secs(30), || {
         let (files, threads) = held();
         (files == before.0 && threads <= before.1).then_some(())
     });

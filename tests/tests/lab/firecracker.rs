@@ -49,7 +49,7 @@ fn firecrackers_commands() {
             look(&mut f, &document);
             f.into_result(end)
                 .unwrap_or_else(|e| panic!("{extra}:\n{e}"));
-            let gone = wait_for(Duration::from_secs(10), || {
+            let gone = wait_for(Duration::from_secs(30), || {
                 (!guest.server_file(port).exists()).then_some(Instant::now())
             });
             assert!(

@@ -11,7 +11,7 @@ use super::encounter::Route;
 use super::modes::{to_guest, to_host};
 
 /// From when the connections are gone.
-const NOTICED: Duration = Duration::from_secs(5);
+const NOTICED: Duration = Duration::from_secs(25);
 const LIMIT: Duration = Duration::from_secs(30);
 const PORT: u32 = 5201;
 

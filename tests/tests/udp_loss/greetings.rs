@@ -103,7 +103,7 @@ fn slow(args: &str, server: Peer) -> Result<(), String> {
     let to_client = Plan::new().hold_greetings(Duration::from_millis(700));
     let relay = Relay::start(process.port(), Plan::new(), to_client);
     let client = start_client(Peer::Ours, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
-    let process = process.finish(Duration::from_secs(10));
+    let process = process.finish(Duration::from_secs(30));
     let passed = relay.finish();
     let mut f = Problems::new();
     f.equal("the client's exit code", client.code(), Some(0));
@@ -150,7 +150,7 @@ fn the_start_of_the_test_stands_for_a_lost_reply() {
         let process = Server::start(*server, &["-1"]);
         let relay = Relay::start(process.port(), Plan::new(), Plan::new().lose_greetings(1));
         let client = start_client(Peer::Ours, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
-        let process = process.finish(Duration::from_secs(10));
+        let process = process.finish(Duration::from_secs(30));
         let passed = relay.finish();
         let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(0));
@@ -230,7 +230,7 @@ fn a_client_that_counts_what_it_gets_gets_enough() {
         let lossy = Plan::new().every(10, Fate::Drop);
         let relay = Relay::start(server.port(), Plan::new(), lossy);
         let client = start_client(*client, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
-        let server = server.finish(Duration::from_secs(10));
+        let server = server.finish(Duration::from_secs(30));
         drop(relay);
         let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(0));

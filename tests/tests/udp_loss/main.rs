@@ -142,7 +142,7 @@ fn a_test_ends_when_its_last_datagrams_are_lost() {
         let mut f = Problems::new();
         f.holds(
             "the test ends soon",
-            run.client.took < Duration::from_secs(8),
+            run.client.took < Duration::from_secs(20),
         );
         f.into_result(&run)?;
         all_is_counted(&run)
@@ -210,14 +210,16 @@ fn our_receivers_count_what_real_senders_send() {
     });
 }
 
-/// Real receivers may leave out what came in the last moment.
+/// Real receivers may leave out what came in the last moment. Their sockets hold what comes in a second: they drop
+/// nothing by themselves when the processors are busy.
 #[test]
 fn real_receivers_count_what_our_senders_send() {
     let rules: &[(u64, Fate)] = &[(7, Fate::Drop)];
+    let args = "-t 2 -b 800K -l 200 -w 400K";
     let mut cases = Vec::new();
     for real in [Peer::New, Peer::Old] {
-        cases.push(Case::new(Peer::Ours, real, "-t 2 -b 8M -l 1000", rules));
-        cases.push(Case::new(real, Peer::Ours, "-t 2 -b 8M -l 1000 -R", rules));
+        cases.push(Case::new(Peer::Ours, real, args, rules));
+        cases.push(Case::new(real, Peer::Ours, &format!("{args} -R"), rules));
     }
     parallel::each(&cases, WORKERS, |case| {
         let run = case.run()?;

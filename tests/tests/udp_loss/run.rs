@@ -74,7 +74,7 @@ impl Case {
         let server = Server::start(self.server, &server_args);
         let relay = Relay::start(server.port(), self.plan.clone(), self.plan.clone());
         let client = start_client(self.client, relay.port(), &self.args).finish(LIMIT);
-        let patience = if client.succeeded() { 10 } else { 2 };
+        let patience = if client.succeeded() { 30 } else { 2 };
         let server = server.finish(Duration::from_secs(patience));
         let run = Run {
             asked: Expectation::of(&words(&self.args)),

@@ -14,8 +14,8 @@ use super::lying_servers::GRANTED;
 /// The error code of parameters that can't be used.
 const RECV_PARAMS: [u8; 8] = [0, 0, 0, 114, 0, 0, 0, 0];
 
-const LIMIT: Duration = Duration::from_secs(10);
-const SERVES_WITHIN: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(30);
+const SERVES_WITHIN: Duration = Duration::from_secs(20);
 const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
 const MEMORY_KIB: u64 = 64 * 1024;
 
