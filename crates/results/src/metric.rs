@@ -97,6 +97,9 @@ const DEFINITIONS: &[(&str, Unit, Better)] = &[
     ("rtt", Unit::Seconds, Better::Lower),
     ("cpu.sender", Unit::SecondsPerGigabyte, Better::Lower),
     ("cpu.receiver", Unit::SecondsPerGigabyte, Better::Lower),
+    // Of all processes of a command or its server, counted by `iperf bench`.
+    ("cpu.command", Unit::SecondsPerGigabyte, Better::Lower),
+    ("cpu.server", Unit::SecondsPerGigabyte, Better::Lower),
     ("cpu.transaction.local", Unit::Seconds, Better::Lower),
     ("cpu.transaction.remote", Unit::Seconds, Better::Lower),
     ("zerocopy.tx.uncopied", Unit::Ratio, Better::Higher),

@@ -36,6 +36,15 @@ pub(crate) struct CompareArgs {
     new: Vec<PathBuf>,
     #[command(flatten)]
     input: InputArgs,
+    #[command(flatten)]
+    verdict: VerdictArgs,
+    #[command(flatten)]
+    printed: ComparisonArgs,
+}
+
+/// What makes a verdict.
+#[derive(Debug, Args)]
+pub(super) struct VerdictArgs {
     /// How much a metric may change and count as the same: throughput=3%, latency.p99=20us [5 %, latencies 10 %]
     #[arg(long, value_name = "METRIC=SIZE", help_heading = "Verdict")]
     margin: Vec<Margin>,
@@ -53,6 +62,11 @@ pub(crate) struct CompareArgs {
     /// Exit with 3 if the runs do not tell
     #[arg(long, help_heading = "Verdict")]
     strict_verdict: bool,
+}
+
+/// How a comparison is printed.
+#[derive(Debug, Args)]
+pub(super) struct ComparisonArgs {
     /// What to print
     #[arg(
         long,
@@ -61,14 +75,24 @@ pub(crate) struct CompareArgs {
         value_name = "FORMAT",
         help_heading = "Output"
     )]
-    format: CompareFormat,
+    pub(super) format: CompareFormat,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
+}
+
+impl VerdictArgs {
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            margins: self.margin.clone(),
+            requirements: self.require.clone(),
+            ignore: self.ignore.clone(),
+        }
+    }
 }
 
 /// The formats of a report, and those of comparisons alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CompareFormat {
+pub(super) enum CompareFormat {
     Report(ReportFormat),
     Junit,
     Github,
@@ -123,13 +147,19 @@ pub(super) fn run(args: &CompareArgs) -> ExitCode {
     let Some(sides) = read(args) else {
         return ExitCode::from(UNREADABLE);
     };
-    let settings = Settings {
-        margins: args.margin.clone(),
-        requirements: args.require.clone(),
-        ignore: args.ignore.clone(),
-    };
-    let comparison = Comparison::new(&sides, &settings);
-    let text = format::comparison(args.format.into(), &sides, &comparison);
+    conclude(&sides, &args.verdict, &args.printed, "")
+}
+
+/// Compares, prints after `heading`, and gives the exit code.
+pub(super) fn conclude(
+    sides: &[Side],
+    verdict: &VerdictArgs,
+    args: &ComparisonArgs,
+    heading: &str,
+) -> ExitCode {
+    let comparison = Comparison::new(sides, &verdict.settings());
+    let text = format::comparison(args.format.into(), sides, &comparison);
+    let text = format!("{heading}{text}");
     let printed = match args.format {
         CompareFormat::Github => github(args.output.output.as_deref(), &text, &comparison),
         _ => print(args.output.output.as_deref(), &text),
@@ -147,7 +177,7 @@ pub(super) fn run(args: &CompareArgs) -> ExitCode {
             }
             ExitCode::from(NOT_COMPARABLE)
         }
-        Outcome::Inconclusive if args.strict_verdict => ExitCode::from(INCONCLUSIVE),
+        Outcome::Inconclusive if verdict.strict_verdict => ExitCode::from(INCONCLUSIVE),
         Outcome::Inconclusive => {
             note("warning: inconclusive, these runs do not tell whether new is worse");
             ExitCode::SUCCESS

@@ -1,9 +1,11 @@
-//! `iperf report` and `iperf compare`: subcommands with a command line of their own, in clap's way. Everything else is
-//! iperf3's.
+//! `iperf report`, `compare` and `bench`: subcommands with a command line of their own, in clap's way. Everything
+//! else is iperf3's.
 
+mod bench;
 mod compare;
 pub(crate) mod direct;
 mod output;
+mod progress;
 mod report;
 
 use std::path::PathBuf;
@@ -23,6 +25,9 @@ pub(crate) const UNREADABLE: u8 = 2;
 pub(crate) enum Command {
     Report(report::ReportArgs),
     Compare(compare::CompareArgs),
+    Bench(Box<bench::BenchArgs>),
+    #[command(hide = true)]
+    Supervise(bench::SuperviseArgs),
 }
 
 /// What to read, and how.
@@ -126,6 +131,8 @@ impl Command {
         match self {
             Self::Report(args) => report::run(args),
             Self::Compare(args) => compare::run(args),
+            Self::Bench(args) => bench::run(args),
+            Self::Supervise(args) => bench::supervise(args),
         }
     }
 }

@@ -33,6 +33,8 @@ const SHOWN: &[&str] = &[
     "rtt",
     "cpu.sender",
     "cpu.receiver",
+    "cpu.command",
+    "cpu.server",
     "zerocopy.tx.uncopied",
     "zerocopy.rx.mapped",
     "zerocopy.rx.spliced",

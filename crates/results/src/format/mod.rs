@@ -15,6 +15,7 @@ mod value;
 pub(crate) use value::push;
 
 use crate::compare::{Comparison, Side};
+use crate::metric::Metric;
 use crate::record::Record;
 
 /// A form of output.
@@ -100,6 +101,11 @@ pub fn comparison(format: Format, sides: &[Side], comparison: &Comparison) -> St
         Format::Junit => junit::comparison(comparison),
         Format::Github => github::summary(comparison),
     }
+}
+
+/// A figure for people: `9.41 Gbit/s`.
+pub fn shown(metric: &Metric) -> String {
+    value::show(metric.value, metric.unit())
 }
 
 /// The workflow commands that belong to [`Format::Github`].

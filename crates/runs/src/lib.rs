@@ -1,0 +1,30 @@
+//! Runs of benchmark commands in interleaved rounds, for `iperf bench` and `iperf sweep`.
+//!
+//! ```text
+//! Plan ──► rounds ──► once: prepare, server, ready, command, stop, cleanup ──► readers ──► Run ──► journal
+//!                             │ each command: supervisor ──► sh -c              └──► sides ──► compare
+//! ```
+//!
+//! A command runs below a supervisor of its own ([`supervise`]), a process that adopts whatever the command leaves
+//! behind, counts the CPU time of all of it, and ends all of it when this process asks for it or is gone.
+
+mod failure;
+mod interrupt;
+mod journal;
+mod once;
+mod plan;
+mod ready;
+mod rounds;
+mod running;
+mod supervisor;
+mod tree;
+
+pub use failure::Failure;
+pub use interrupt::Interrupt;
+pub use journal::{Journal, JournalError};
+pub use once::Run;
+pub use plan::{Order, Plan, SidePlan};
+pub use ready::Ready;
+pub use rounds::{Bench, Ended, Observer, Rounds};
+pub use running::Launcher;
+pub use supervisor::{Mode, supervise};
