@@ -33,10 +33,10 @@ pub(crate) enum Command {
 /// What to read, and how.
 #[derive(Debug, Args)]
 struct InputArgs {
-    /// Take every input for TOOL's, whatever its content says
+    /// Read every input as output of TOOL, whatever its content
     #[arg(long = "as", value_name = "TOOL", help_heading = "Input", value_parser = tools())]
     tool: Option<Tool>,
-    /// What each run moved, for tables of seconds; K, M, G and T are 1024-based
+    /// Bytes that each run transferred, for tables of seconds; K, M, G and T are 1024-based
     #[arg(long, value_name = "SIZE", help_heading = "Input", value_parser = bytes)]
     bytes: Option<u64>,
 }
@@ -76,7 +76,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 /// Where to print.
 #[derive(Debug, Args)]
 struct OutputArgs {
-    /// Write to FILE: beside it first, then renamed, so that a reader never sees half of it
+    /// Write to FILE, which is replaced atomically
     #[arg(long, short, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
 }

@@ -27,9 +27,9 @@ pub(super) fn stdout(text: &str) -> io::Result<()> {
     }
 }
 
-/// Says something beside the output.
+/// Writes a message to stderr.
 pub(super) fn note(text: &str) {
-    // Nobody is left to hear of it if this fails.
+    // If stderr is gone, there is nowhere to report it.
     let _ = writeln!(io::stderr(), "iperf: {text}");
 }
 

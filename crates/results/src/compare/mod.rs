@@ -1,4 +1,4 @@
-//! Comparing runs: of each metric, whether new is better, worse or the same, or that these runs do not tell.
+//! Comparing runs: whether new is better or worse, the same, or inconclusive, for each metric.
 //!
 //! ```text
 //! records of base and new ──► groups with equal parameters ──► metrics ──► stats::decide ──► Holm ──► verdicts

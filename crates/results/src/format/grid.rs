@@ -316,7 +316,7 @@ pub(crate) fn conclusion(comparison: &Comparison) -> &'static str {
     match comparison.outcome() {
         Outcome::Passed => "Nothing gated is worse.",
         Outcome::Failed => "Worse, or a requirement is missed.",
-        Outcome::Inconclusive => "Inconclusive: these runs do not tell.",
+        Outcome::Inconclusive => "Inconclusive: more runs are needed.",
         Outcome::NotComparable => "Not comparable.",
     }
 }

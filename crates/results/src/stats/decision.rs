@@ -19,7 +19,7 @@ pub enum Verdict {
     Worse,
     /// The whole interval lies within the margin.
     Same,
-    /// These runs do not tell.
+    /// These runs cannot decide.
     Inconclusive,
 }
 
@@ -47,8 +47,6 @@ pub struct Decision {
     pub smallest_p: f64,
     /// Whether all arrangements were tried.
     pub exact: bool,
-    /// The runs a side that would likely decide, if these do not.
-    pub runs: Option<u64>,
     /// Standard deviation of the scale on which the test works.
     deviation: f64,
     paired: bool,
@@ -91,7 +89,6 @@ pub fn decide(base: &[f64], new: &[f64], paired: bool, difference: bool) -> Deci
         p: arrangements.p(),
         smallest_p: arrangements.smallest_p(),
         exact: arrangements.exact(),
-        runs: None,
         deviation,
         paired,
     }
