@@ -28,26 +28,26 @@ use crate::daemon::{self, Ready};
 use crate::logging;
 use crate::pidfile::PidFile;
 
-/// How long threads that resolve names or connect may go on after the end: they can't be interrupted.
+/// How long to wait at exit for threads that resolve names or connect, which can't be interrupted.
 const SHUTDOWN: Duration = Duration::from_millis(100);
 
-/// Descriptors that a runtime needs, and some for the start of a test.
+/// Descriptors that a runtime and the start of a test need.
 const RUNTIME_FILES: usize = 8;
 
-/// How long output may go on after a signal when nobody reads it. Without a signal it is waited for.
+/// How long to wait after a signal for output to be read. Without a signal there is no limit.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How often to look for a signal while output is waited for.
+/// How often to check for a signal while waiting for output to be read.
 const DRAIN_WATCH: Duration = Duration::from_millis(50);
 
-/// Runs what was asked for. `program` is the name in messages.
+/// Runs the job. `program` is the name in messages.
 pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
     for warning in &invocation.warnings {
         complain(&format!("warning: {warning}"));
     }
     for notice in &invocation.notices {
         if invocation.output.json {
-            // Stdout is for the document alone.
+            // Stdout holds only the document.
             complain(notice);
         } else {
             print(program, format!("{notice}\n").as_bytes());
@@ -93,7 +93,7 @@ struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    /// Runs a job while its pid file is there; true is success.
+    /// Runs a job while its PID file exists; true is success.
     fn run(self, job: impl FnOnce(&App<'_>) -> io::Result<bool>) -> bool {
         let pidfile = self.pidfile.as_deref().map(PidFile::create).transpose();
         let _pidfile = match pidfile {
@@ -110,7 +110,7 @@ impl Launch<'_> {
             writer,
         };
         match job(&app) {
-            // A client's output is what it was run for.
+            // Output that could not be written fails a client.
             Ok(done) => done && (app.writer.is_intact() || !self.is_client),
             Err(error) => {
                 app.writer.wait(DRAIN);
@@ -119,13 +119,13 @@ impl Launch<'_> {
         }
     }
 
-    /// Says why there is no test at all.
+    /// Prints why no test was run.
     fn fail(&self, message: &dyn Display) -> bool {
         complain(&format!("{}: error - {message}", self.program));
         false
     }
 
-    /// Starts the thread that writes.
+    /// Starts the thread that writes output.
     fn writer(&self) -> io::Result<Writer> {
         let (name, main): (_, Box<dyn Write + Send>) = match &self.output.logfile {
             Some(path) => {
@@ -176,7 +176,7 @@ impl App<'_> {
         crate::results::direct::beside(inner, &options.files, report)
     }
 
-    /// Waits until the output has reached its reader. A signal, also one that came before, sets a limit to that.
+    /// Waits until the output has been read; after a signal, even an earlier one, for a limited time.
     async fn drain(&self, stop: &mut Stop) {
         let mut deadline = None;
         while !self.writer.wait(DRAIN_WATCH) && deadline.is_none_or(|at| Instant::now() < at) {
@@ -231,8 +231,8 @@ impl App<'_> {
         Ok(served)
     }
 
-    /// A server on the loopback interface, on a free port unless one was named, and a client against it: both real, both in this
-    /// process, on a thread each.
+    /// Runs a server on the loopback interface, on a free port unless `-p` names one, and a client: both real, each on
+    /// a thread of this process.
     fn loopback(&self, config: ClientConfig) -> io::Result<bool> {
         let mut sink = self.sink();
         let (stop_server, server_stop) = Stop::new();
@@ -251,7 +251,7 @@ impl App<'_> {
             .spawn(move || serve_loopback(host, port, server_stop, tell))?;
         let result = match address.recv() {
             Ok(address) => self.run_client(&at(config, address), None, sink.as_mut())?,
-            // The server ended before it listened, and says why below.
+            // The server ended before it listened; the reason is reported below.
             Err(_) => false,
         };
         stop_server.stop(StopReason::Asked);
@@ -290,7 +290,7 @@ fn at(mut config: ClientConfig, address: SocketAddr) -> ClientConfig {
     config
 }
 
-/// Lets go of the terminal, now that the server listens.
+/// Detaches from the terminal, now that the server listens.
 fn detach(daemon: Option<Ready>) {
     if let Some(Err(error)) = daemon.map(Ready::tell) {
         complain(&format!(
@@ -324,7 +324,7 @@ fn serve_loopback(
         null_sink(),
         stop,
         move |address| {
-            // Nobody listens when the program is ending already.
+            // The receiver is gone if the program is exiting already.
             let _ = address.map(|address| tell.send(address));
         },
     ));
@@ -335,9 +335,9 @@ fn serve_loopback(
     }
 }
 
-/// An end of a test runs on one thread; data streams have threads of their own.
+/// Each end of a test runs on one thread; data streams have threads of their own.
 ///
-/// Tokio panics where it gets no descriptors for its signals, so as many are tried first.
+/// Tokio panics if it gets no descriptors for its signals, so opening as many is tried first.
 fn runtime() -> io::Result<Runtime> {
     let spare: io::Result<Vec<File>> = (0..RUNTIME_FILES)
         .map(|_| File::open("/dev/null"))
@@ -346,19 +346,19 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// As iperf3 since 3.19, an interrupted client ends well.
+/// As in iperf3 since 3.19, an interrupted client succeeds.
 fn succeeded(result: &Result<(), ClientError>) -> bool {
     matches!(result, Ok(()) | Err(ClientError::Interrupted(_)))
 }
 
-/// Prints what the job consists of.
+/// Prints to stdout; true if it was written or its reader has left.
 pub(crate) fn print(program: &str, text: &[u8]) -> bool {
     let mut stdout = io::stdout();
     let printed = stdout.write_all(text).and_then(|()| stdout.flush());
     let Err(error) = printed else {
         return true;
     };
-    // Whoever closes a pipe early has read enough.
+    // A reader that closes a pipe early has read enough.
     let is_enough = error.kind() == io::ErrorKind::BrokenPipe;
     if !is_enough {
         let reason = reason(&error);
@@ -370,6 +370,6 @@ pub(crate) fn print(program: &str, text: &[u8]) -> bool {
 }
 
 fn complain(line: &str) {
-    // There is no place left to complain about this one.
+    // If stderr is gone, there is nowhere left to report it.
     let _ = writeln!(io::stderr(), "{line}");
 }

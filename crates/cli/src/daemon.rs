@@ -1,8 +1,7 @@
 //! Running in the background (`-D`).
 //!
-//! The program starts itself once more, in a session of its own, and ends when that one listens: whoever started it can
-//! connect as soon as the command returns, and errors of the start are seen where it was given. Forking would do the
-//! same with less, but not safely.
+//! The program starts itself again in a new session and exits when that process listens: clients can connect as soon
+//! as the command returns, and errors of the start appear on the terminal. Forking would be shorter, but unsafe.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,23 +12,23 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-/// Tells the second process what it is.
+/// Set in the environment of the second process.
 const MARK: &str = "IPERF_DAEMON";
 
-/// What this process is to do.
+/// The part of this process.
 pub(crate) enum Part {
-    /// Nothing more: the daemon is running, or it is not, and has said why.
+    /// Exit: the daemon is running, or has printed why not.
     Done {
         /// Whether it is running.
         started: bool,
     },
-    /// Be the daemon.
+    /// Run as the daemon.
     Serve(Ready),
 }
 
-/// Says that the daemon listens.
+/// Reports that the daemon listens.
 pub(crate) struct Ready {
-    /// What takes the place of the terminal.
+    /// Replaces the terminal.
     null: File,
 }
 
@@ -49,7 +48,7 @@ pub(crate) fn start() -> io::Result<Part> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
-    // One byte comes when it listens, and none when it has ended.
+    // The daemon writes one byte when it listens, and none if it exits.
     let mut byte = [0];
     let started = match &mut daemon.stdout {
         Some(output) => output.read(&mut byte)? == 1,
@@ -62,7 +61,7 @@ pub(crate) fn start() -> io::Result<Part> {
 }
 
 impl Ready {
-    /// Says so, and lets go of the terminal.
+    /// Reports it and detaches from the terminal.
     pub(crate) fn tell(self) -> io::Result<()> {
         io::stdout().write_all(b"\n")?;
         io::stdout().flush()?;

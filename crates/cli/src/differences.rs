@@ -1,14 +1,14 @@
-//! Where this program deliberately does not do what iperf3 3.22 does with a command line.
+//! Command lines that this program deliberately handles differently from iperf3 3.22.
 //!
-//! The table is kept true by tests: every command line in it is read, and those that iperf3's recorded behaviour
-//! covers are compared with that too.
+//! Tests check the table: every command line in it is read, and compared with the recorded behaviour of iperf3 where
+//! there is a recording.
 
-/// What becomes of a command line.
+/// What happens to a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is refused with this text, which follows the program's name.
+    /// It is refused with this text, printed after the name of the program.
     Refused(&'static str),
-    /// It is taken to mean this.
+    /// It is accepted and means this.
     Accepted(&'static str),
 }
 

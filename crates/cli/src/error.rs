@@ -1,4 +1,4 @@
-//! Why a command line is refused, and how that is told.
+//! Errors of the command line, and how they are printed.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -13,33 +13,33 @@ use crate::getopt::GetoptError;
 use crate::options::Spec;
 use crate::usage;
 
-/// Why a command line is refused. The display text is the message without the program's name.
+/// Why a command line is rejected. Displays as the message without the name of the program.
 #[derive(Debug, Error)]
 #[error(transparent)]
 pub struct UsageError(#[from] Reason);
 
-/// The two ways to say it.
+/// The two kinds of mistakes.
 #[derive(Debug, Error)]
 pub(crate) enum Reason {
-    /// A word is no option.
+    /// A word is not an option.
     #[error(transparent)]
     Getopt(#[from] GetoptError),
-    /// An option has a bad value, or does not go with the others.
+    /// An option has a bad value, or does not fit the others.
     #[error("parameter error - {0}")]
     Parameter(#[from] ParameterError),
 }
 
 impl UsageError {
-    /// With what the program exits after such an error.
+    /// The exit code of the program after such an error.
     pub const EXIT_CODE: u8 = 1;
 
-    /// Tells the user: the message, an empty line and the short usage, on stderr.
+    /// Prints the message, an empty line and the short usage on stderr.
     pub fn print(&self, program: &str) {
-        // There is nobody left to tell when stderr is gone.
+        // If stderr is gone, there is nowhere left to report it.
         let _ = io::stderr().write_all(self.report(program).as_bytes());
     }
 
-    /// What `print` writes.
+    /// The text that `print` writes.
     pub fn report(&self, program: &str) -> String {
         format!("{program}: {self}\n\n{}", usage::short(program))
     }
@@ -60,18 +60,18 @@ impl From<GetoptError> for UsageError {
 /// What is wrong with an option.
 #[derive(Debug, Error)]
 pub(crate) enum ParameterError {
-    /// What iperf3 refuses too, in its words.
+    /// iperf3 rejects it too, in these words.
     #[error("{0}")]
     Known(Code),
     /// A number with a bad unit, in iperf3's words.
     #[error(transparent)]
     Unit(#[from] UnitError),
-    /// A value that is refused in words of our own.
+    /// A value that is rejected in words of our own.
     #[error("invalid value '{value}' for {option}: must be {must}")]
     Value {
         /// The names of the option.
         option: String,
-        /// Its whole value.
+        /// The whole value.
         value: String,
         /// What is allowed.
         must: String,
@@ -79,23 +79,23 @@ pub(crate) enum ParameterError {
     /// A key that can't be read.
     #[error("{code}: {}: {}", .path.display(), reason(.source))]
     Key {
-        /// What iperf3 says without saying which file and why.
+        /// iperf3's message, which names neither the file nor the reason.
         code: Code,
         /// The file.
         path: PathBuf,
         /// Why it can't be read.
         source: io::Error,
     },
-    /// Neither a CID nor a VMM's socket.
+    /// Neither a CID nor the path of a socket.
     #[error("invalid vsock address '{0}': must be a CID, such as 3, or the path of a VMM's socket")]
     Vsock(String),
     /// vsock carries byte streams only.
     #[error("{0} can't be used over vsock")]
     NotOverVsock(&'static str),
     /// The Unix socket of a VMM carries byte streams only.
-    #[error("{0} can't be used through the Unix socket of a VMM, which carries byte streams")]
+    #[error("{0} can't be used through the Unix socket of a VMM, which carries byte streams only")]
     NotThroughVmm(&'static str),
-    /// A transport that can't do it.
+    /// An option that the transport does not have.
     #[error("{option} can't be used over {transport}")]
     NotOver {
         /// The option.
@@ -103,16 +103,16 @@ pub(crate) enum ParameterError {
         /// The transport.
         transport: &'static str,
     },
-    /// Two options that ask for different things.
+    /// Two options that contradict each other.
     #[error("{0} and {1} can't be combined")]
     Clash(&'static str, &'static str),
-    /// An option that is nothing alone.
+    /// An option that needs another one.
     #[error("{0} needs {1}")]
     Needs(&'static str, &'static str),
-    /// The receiver never sees the bytes that it is to check.
-    #[error("--verify can't check what a receiver in mode {0} does not see")]
+    /// A receiver that never sees the bytes that it should check.
+    #[error("--verify can't check data that a receiver in mode {0} never sees")]
     Unseen(&'static str),
-    /// Two things to run.
+    /// `--loopback` and a role.
     #[error("--loopback runs both ends and can't be combined with -c or -s")]
     LoopbackAndRole,
 }
@@ -124,7 +124,7 @@ impl From<Code> for ParameterError {
 }
 
 impl ParameterError {
-    /// Refuses the value of an option.
+    /// Rejects the value of an option.
     pub(crate) fn value(spec: &Spec, value: &OsStr, must: impl Into<String>) -> Self {
         Self::Value {
             option: spec.name(),
@@ -133,7 +133,7 @@ impl ParameterError {
         }
     }
 
-    /// Refuses a key that can't be read.
+    /// Rejects a key that can't be read.
     pub(crate) fn key(code: Code, path: &Path, source: io::Error) -> Self {
         Self::Key {
             code,

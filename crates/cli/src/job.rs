@@ -1,26 +1,26 @@
-//! What a command line asks for.
+//! The result of reading a command line: a job and how to run it.
 
 use std::path::PathBuf;
 
 use iperf_model::{ClientConfig, ServerConfig};
 
-/// A command line that was understood.
+/// A valid command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invocation {
     /// What to do.
     pub job: Job,
-    /// How to tell it.
+    /// How to report it.
     pub output: OutputOptions,
-    /// How to run.
+    /// How to run the process.
     pub process: ProcessOptions,
-    /// What the user should know; each is printed on stderr as `warning: TEXT`.
+    /// Warnings, printed on stderr as `warning: TEXT`.
     pub warnings: Vec<String>,
     /// Lines that iperf3 prints on stdout before anything else.
     pub notices: Vec<String>,
 }
 
 impl Invocation {
-    /// A job that has no options.
+    /// A job without options.
     pub(crate) fn of(job: Job) -> Self {
         Self {
             job,
@@ -47,32 +47,29 @@ pub enum Job {
     Version,
 }
 
-/// How results are told.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own on the command line"
-)]
+/// How results are reported.
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate option")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputOptions {
-    /// JSON in place of text (`-J`); also set by `--json-stream`.
+    /// JSON instead of text (`-J`); also set by `--json-stream`.
     pub json: bool,
     /// One JSON object per line (`--json-stream`).
     pub json_stream: bool,
     /// The whole document after a JSON stream (`--json-stream-full-output`).
     pub json_stream_full: bool,
-    /// Say more (`-V`).
+    /// More details (`-V`).
     pub verbose: bool,
-    /// Say how bytes were moved: a mode of zero-copy was chosen, or `--zerocopy-strict` or `--verify`.
+    /// Report how bytes were moved: a zero-copy mode, `--zerocopy-strict` or `--verify` was given.
     pub copies: bool,
-    /// The unit of rates (`-f`), one of `kmgtKMGT`; `None` takes what fits.
+    /// The unit of rates (`-f`), one of `kmgtKMGT`; `None` is automatic.
     pub format: Option<char>,
     /// The strftime format of the time at the start of each line (`--timestamps`).
     pub timestamps: Option<String>,
-    /// Write out after every report (`--forceflush`).
+    /// Flush after every report (`--forceflush`).
     pub force_flush: bool,
-    /// Where output goes (`--logfile`); `None` is stdout.
+    /// The file of `--logfile`; `None` is stdout.
     pub logfile: Option<PathBuf>,
-    /// How much debugging information to print (`-d`, `--debug`): 0, none, to 4, all.
+    /// The log level (`-d`, `--debug`): 0 (none) to 4 (most).
     pub debug: u8,
     /// Where the result goes besides.
     pub files: ResultFiles,
@@ -101,6 +98,6 @@ impl ResultFiles {
 pub struct ProcessOptions {
     /// In the background (`-D`).
     pub daemon: bool,
-    /// Where the process id is written (`--pidfile`).
+    /// The file of `--pidfile`.
     pub pidfile: Option<PathBuf>,
 }

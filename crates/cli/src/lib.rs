@@ -1,12 +1,12 @@
-//! The command line of `iperf`: iperf3's options, its checks and its messages.
+//! The command line of `iperf`: iperf3's options, checks and messages.
 //!
 //! ```text
 //! words ──► args ──► resolve ──► Invocation
-//!           clap     one option after the other, then all together
+//!           clap     one option after another, then all together
 //!             └─────────┴──────► UsageError
 //! ```
 //!
-//! Options, their order and their mistakes are iperf3's, with the differences in [`DIFFERENCES`].
+//! The meaning of options, their order and the handling of mistakes are iperf3's, except for [`DIFFERENCES`].
 
 mod args;
 mod definition;
@@ -37,8 +37,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Us
     resolve::resolve(args::Args::read(&words))
 }
 
-/// What the program calls itself, from the first word of its command line: `iperf`, or a name that users and scripts
-/// of iperf3 know.
+/// The name of the program in messages, from the first word of its command line: `iperf`, or one of the names that
+/// users and scripts of iperf3 know.
 pub fn program_name(argv0: Option<&OsStr>) -> String {
     let name = argv0
         .and_then(|path| Path::new(path).file_name())

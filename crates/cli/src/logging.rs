@@ -1,4 +1,4 @@
-//! What the program does, logged on stderr for those who ask (`-d`).
+//! Logging on stderr (`-d`, `--debug`).
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,7 +6,7 @@ use iperf_report::Writer;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Starts logging at a level of `--debug`: 0 is warnings only, 1 to 4 tell more and more.
+/// Starts logging at a level of `--debug`: 0 logs warnings only, 1 to 4 more and more.
 pub(crate) fn start(level: u8, writer: Writer) {
     let filter = match level {
         0 => LevelFilter::WARN,
@@ -22,11 +22,11 @@ pub(crate) fn start(level: u8, writer: Writer) {
         // It would print them with eprintln!, which panics where stderr can't be written.
         .log_internal_errors(false)
         .try_init();
-    // It fails only when somebody else logs in this process, and then that one has the lines.
+    // It fails only if this process logs already, and then the lines go there.
     drop(started);
 }
 
-/// Lines go through the thread that writes output: nobody waits for a reader, and nothing here can fail.
+/// Lines go through the thread that writes output: logging never waits for a reader and never fails.
 struct Log(Writer);
 
 impl<'a> MakeWriter<'a> for Log {

@@ -1,8 +1,8 @@
-//! The file of `--pidfile`: says which process this is while it runs.
+//! The file of `--pidfile`: it holds the process ID while the program runs.
 //!
-//! Such files often lie where others may write too. A symbolic link there could lead anywhere and a FIFO could keep the
-//! program from starting, so only regular files are opened, and without waiting. At the end the file is removed if it is
-//! still the one that was written.
+//! Such files are often in directories where others can write. A symbolic link there could lead anywhere, and a FIFO
+//! could block the start, so only regular files are opened, and without waiting. At the end the file is removed if it
+//! is still the one that was written.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -14,19 +14,19 @@ use iperf_proto::Code;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-/// More than a process number has digits, and white space around it.
+/// Room for a process ID and white space around it, in bytes.
 const MOST_READ: u64 = 64;
 
-/// A pid file, which is removed when this value is dropped, unless it is another's by then.
+/// A PID file, removed when this value is dropped, unless another process has replaced it.
 #[derive(Debug)]
 pub(crate) struct PidFile {
-    /// Before the file, which keeps the inode in use: fields are dropped in this order.
+    /// Dropped before the file, which keeps the inode in use.
     _own: OwnFile,
     _file: File,
 }
 
 impl PidFile {
-    /// Writes the number of this process, unless the file names another one that is alive.
+    /// Writes the ID of this process, unless the file names another one that is running.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let failed = |error: io::Error| io::Error::other(Code::PID_FILE.with_error(&error));
         let mut file = open(path).map_err(failed)?;
@@ -43,7 +43,7 @@ impl PidFile {
     }
 }
 
-/// Opens a regular file, or makes one that only its owner can read.
+/// Opens a regular file, or creates one that only its owner can read.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut options = File::options();

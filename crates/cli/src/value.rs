@@ -1,8 +1,8 @@
-//! The text behind an option, and the ways to read it.
+//! Reading the value of an option.
 //!
-//! A number is read as iperf3 reads it: as far as it goes, and nothing is 0. Whenever that is not the whole text, a
-//! note states what was understood, and becomes a warning. Refused is what iperf3 refuses, in its words, and in our
-//! own what would mean a flood, an endless test or a negative amount by mistake.
+//! Numbers are read as iperf3 reads them: trailing text is ignored, and text without a number is 0. When text is
+//! ignored, a note states what was understood, and becomes a warning. What iperf3 rejects is rejected in its words;
+//! in our own words, so is a mistake that would mean a flood, an endless test or a negative amount.
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
@@ -16,7 +16,7 @@ use iperf_model::units;
 use crate::error::ParameterError;
 use crate::options::Spec;
 
-/// What was understood of values that were not read to their ends.
+/// Notes about values that were not read to their end.
 #[derive(Debug, Default)]
 pub(crate) struct Notes(RefCell<Vec<String>>);
 
@@ -32,9 +32,9 @@ impl Notes {
 pub(crate) struct Value<'a> {
     spec: &'static Spec,
     notes: &'a Notes,
-    /// What was written, for messages.
+    /// The whole value, for messages.
     whole: &'a OsStr,
-    /// What is to be read.
+    /// The part to read.
     part: &'a OsStr,
 }
 
@@ -48,12 +48,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The error that says what the value must be.
+    /// The error that states what the value must be.
     pub(crate) fn refuse(&self, must: impl Into<String>) -> ParameterError {
         ParameterError::value(self.spec, self.whole, must)
     }
 
-    /// The part before a separator and what follows it, if it is there.
+    /// The part before a separator, and the part after it if there is a separator.
     pub(crate) fn split(self, separator: char) -> Result<(Self, Option<Self>), ParameterError> {
         let text = self.str()?;
         let part = |text: &'a str| Self {
@@ -66,14 +66,14 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The text as it stands.
+    /// The text itself.
     pub(crate) fn str(&self) -> Result<&'a str, ParameterError> {
         self.part
             .to_str()
             .ok_or_else(|| self.refuse("text in UTF-8"))
     }
 
-    /// The text as it stands.
+    /// The text itself.
     pub(crate) fn string(&self) -> Result<String, ParameterError> {
         self.str().map(str::to_owned)
     }
@@ -83,12 +83,12 @@ impl<'a> Value<'a> {
         OsString::from(self.part).into()
     }
 
-    /// Whether nothing is written.
+    /// Whether the text is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.part.is_empty()
     }
 
-    /// Warns that the text was read as something else than it may seem to mean.
+    /// Adds a note that the text was read as something that the user may not have meant.
     pub(crate) fn note(&self, understood: impl Display) {
         let option = self.spec.name();
         let text = self.part.to_string_lossy();
@@ -96,7 +96,8 @@ impl<'a> Value<'a> {
         self.notes.0.borrow_mut().push(note);
     }
 
-    /// A decimal whole number, as `atoi` reads it: 0 where there is none. `outside` is for what is out of range.
+    /// A decimal whole number, as `atoi` reads it: 0 if there is none. `outside` is the error for a number out of
+    /// range.
     pub(crate) fn integer<T: TryFrom<i64> + Display>(
         &self,
         range: RangeInclusive<i64>,
@@ -105,8 +106,8 @@ impl<'a> Value<'a> {
         self.whole_number(leading_integer(self.str()?, false), &range, outside)
     }
 
-    /// A whole number in the notations of C, as `strtol` reads it: 10, 0x10 or 010. `outside` is for what is out of
-    /// range, and for no number at all.
+    /// A whole number in C's notations, as `strtol` reads it: 10, 0x10 or 010. `outside` is the error for a number out
+    /// of range, and for text without a number.
     pub(crate) fn c_integer<T: TryFrom<i64> + Display>(
         &self,
         range: RangeInclusive<i64>,
@@ -118,7 +119,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether the text is a whole number in the notations of C, and nothing else.
+    /// Whether the text is a whole number in C's notations and nothing else.
     pub(crate) fn is_c_integer(&self) -> bool {
         let number = self.part.to_str().map(|text| leading_integer(text, true));
         matches!(number, Some(Some((_, ""))))
@@ -142,7 +143,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The whole seconds after which something ends; 0 is never, and has to be meant: it is written as `0` or `inf`.
+    /// Whole seconds after which something ends. 0 means never and must be written as `0` or `inf`: a typo must not
+    /// become it.
     pub(crate) fn time_limit(
         &self,
         longest: i64,

@@ -3,8 +3,8 @@
 use iperf_model::VERSION;
 use nix::sys::utsname::uname;
 
-/// What iperf3 may be built without and this program has, in iperf3's words and order.
-const FEATURES: [&str; 11] = [
+/// Features that iperf3 may be built without, in its words and order, and then our own.
+const FEATURES: [&str; 15] = [
     "CPU affinity setting",
     "IPv6 flow label",
     "SCTP",
@@ -16,15 +16,26 @@ const FEATURES: [&str; 11] = [
     "support IPv4 don't fragment",
     "POSIX threads",
     "GSO/GRO support",
+    "MPTCP",
+    "vsock",
+    "zero-copy receive",
+    "MSG_ZEROCOPY",
 ];
 
-/// The three lines of `-v`: versions, the system, and what was built in.
+/// The commit that was built, set by the build script; empty where git does not know it.
+const COMMIT: &str = env!("IPERF_COMMIT");
+
+/// The three lines of `-v`: version, system and features.
 pub fn version() -> String {
-    let (version, system, features) = (VERSION, system_info(), FEATURES.join(", "));
+    let (system, features) = (system_info(), FEATURES.join(", "));
+    let version = match VERSION.strip_suffix(')') {
+        Some(version) if !COMMIT.is_empty() => format!("{version}, commit {COMMIT})"),
+        _ => VERSION.to_owned(),
+    };
     format!("iperf {version}\n{system}\nOptional features available: {features}\n")
 }
 
-/// The system this runs on: the fields of `uname`, separated by blanks.
+/// The system: the fields of `uname`, separated by blanks.
 pub fn system_info() -> String {
     match uname() {
         Ok(name) => [
@@ -49,7 +60,14 @@ mod tests {
         let text = version();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert!(lines[0].starts_with("iperf 3.22 (iperf-rs "));
+        let own = lines[0].strip_prefix("iperf 3.22 (iperf-rs ");
+        let own = own.and_then(|rest| rest.strip_suffix(')')).unwrap();
+        let words: Vec<&str> = own.split(", ").collect();
+        match words.as_slice() {
+            [_version] => assert_eq!(COMMIT, ""),
+            [_version, commit] => assert_eq!(*commit, format!("commit {COMMIT}")),
+            _ => panic!("{own}"),
+        }
         assert!(lines[1].split(' ').count() >= 5);
         assert!(lines[2].starts_with("Optional features available: CPU affinity setting, "));
     }

@@ -66,7 +66,7 @@ impl ManPage {
         if let Some(found) = command.find_subcommand(name) {
             return Ok(page(found.clone())?);
         }
-        let message = format!("there is no subcommand '{name}'\n");
+        let message = format!("there is no subcommand '{name}'");
         Err(command.error(ErrorKind::InvalidSubcommand, message))
     }
 }
@@ -86,7 +86,7 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     Man::new(command)
         // A date would make builds differ.
-        .date("")
+        .date(" ")
         .source(format!("iperf {VERSION}"))
         .manual("User Commands")
         .render(&mut page)?;

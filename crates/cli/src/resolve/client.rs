@@ -24,17 +24,17 @@ const MAX_TIME: i64 = 86_400;
 const MAX_OMIT: i64 = 600;
 /// The largest socket buffer in bytes.
 const MAX_WINDOW: i64 = 512 << 20;
-/// The largest block of a stream in bytes.
+/// The largest block of a byte stream in bytes.
 const MAX_BLOCK: i64 = 1 << 20;
 /// The smallest datagram holds the header with a 64-bit counter; the largest is what IPv4 can carry.
 const DATAGRAM: std::ops::RangeInclusive<i64> = 16..=65_507;
-/// The rate of a UDP test when nobody asked for another, in bits per second.
+/// The default rate of a UDP test in bits per second.
 const UDP_RATE: u64 = 1 << 20;
 
-/// What is known of the options of a client.
+/// The options of a client as far as they have been read.
 #[derive(Debug)]
 pub(super) struct ClientDraft {
-    /// What travels; the block and the limit are filled in at the end.
+    /// The test; block size and limit are filled in at the end.
     test: TestConfig,
     zerocopy: ZeroCopyDraft,
     reverse: bool,
@@ -174,7 +174,7 @@ impl ClientDraft {
         Ok(())
     }
 
-    /// Who to log in as; the key must be there.
+    /// The login; its key must be readable.
     pub(super) fn credentials(&self, pkcs1: bool) -> Result<Option<Credentials>, ParameterError> {
         match (&self.username, &self.public_key) {
             (None, None) => Ok(None),
@@ -190,7 +190,7 @@ impl ClientDraft {
         }
     }
 
-    /// Checks what can't be asked for together with options of both ends.
+    /// Rejects combinations with options of both ends.
     pub(super) fn check_against(&self, local: &LocalDraft) -> Result<(), ParameterError> {
         if local.rcv_timeout && !self.test.direction.server_sends() {
             return Err(Code::RCV_TIMEOUT_SENDER.into());
@@ -201,7 +201,7 @@ impl ClientDraft {
         Ok(())
     }
 
-    /// Settles how the streams travel.
+    /// Determines the transport.
     pub(super) fn set_transport(
         &mut self,
         vsock: Option<&Carrier>,
@@ -226,12 +226,12 @@ impl ClientDraft {
         Ok(())
     }
 
-    /// Whether the lines of text say how bytes were moved.
+    /// Whether the text output reports how bytes were moved.
     pub(super) fn asks_about_copies(&self) -> bool {
         self.zerocopy.asks_for_more()
     }
 
-    /// Settles how bytes are moved.
+    /// Determines how bytes are moved.
     pub(super) fn set_zerocopy(&mut self, local: &LocalDraft) -> Result<(), ParameterError> {
         if self.zerocopy.verify && local.options.file.is_some() {
             return Err(ParameterError::Clash("--verify", "-F/--file"));
@@ -258,7 +258,7 @@ impl ClientDraft {
         Ok(())
     }
 
-    /// Chooses what ends the test: what was asked for, or the end of the file, or the usual time.
+    /// Determines what ends the test: the options, else the end of the file, else the default duration.
     pub(super) fn set_limit(&mut self, local: &LocalDraft) -> Result<(), ParameterError> {
         self.test.limit = match (self.time, self.bytes, self.blocks) {
             (None, 0, 0) => match local.options.file.as_deref().and_then(file_size) {
@@ -274,7 +274,7 @@ impl ClientDraft {
         Ok(())
     }
 
-    /// What iperf3 prints about options that nobody should use any more.
+    /// iperf3's notices about deprecated options.
     pub(super) fn notices(&self) -> Vec<String> {
         let deprecated = "Warning:  --no-fq-socket-pacing is deprecated".to_owned();
         self.no_fq_pacing
@@ -308,16 +308,16 @@ impl ClientDraft {
     }
 }
 
-/// Reads how many bytes or blocks end a test; 0 is no end.
+/// Reads the number of bytes or blocks that end a test; 0 sets no end.
 fn count(value: &Value<'_>) -> Result<u64, ParameterError> {
     value.size(0..=i64::MAX, value.refuse("from 0 to 9223372036854775807"))
 }
 
-/// Reads how many streams an SCTP association is to have; 0 leaves it to the system.
+/// Reads the number of streams of an SCTP association; 0 is the system default.
 fn sctp_streams(value: &Value<'_>) -> Result<Option<u16>, ParameterError> {
     let streams: u64 = value.size(0..=i64::MAX, value.refuse("from 0 to 9223372036854775807"))?;
     let fitting = u16::try_from(streams).unwrap_or_else(|_| {
-        value.note(format_args!("{}, the most that SCTP has", u16::MAX));
+        value.note(format_args!("{}, the maximum of SCTP", u16::MAX));
         u16::MAX
     });
     Ok((fitting > 0).then_some(fitting))
@@ -328,12 +328,12 @@ fn code_point(value: &Value<'_>) -> Result<u8, ParameterError> {
     match dscp::code_point(value.str()?) {
         Some(code_point) => Ok(code_point),
         None if value.is_c_integer() => value.c_integer(0..=63, Code::DSCP),
-        // Here iperf3 refuses a number that does not end where the text does.
+        // Here iperf3 rejects a number with trailing text.
         None => Err(Code::DSCP.into()),
     }
 }
 
-/// The size of a file that has one. The end of others, as of a device, is found by reading.
+/// The size of a regular file. The end of others, such as devices, is found by reading.
 fn file_size(path: &std::path::Path) -> Option<u64> {
     let metadata = fs::metadata(path).ok()?;
     (metadata.is_file() && metadata.len() > 0).then_some(metadata.len())

@@ -1,8 +1,8 @@
-//! Where a test goes and where a server listens, from `-c`, `-B`, `-p` and `--vsock`.
+//! The address of the server, and where a server listens, from `-c`, `-B`, `-p` and `--vsock`.
 //!
 //! | written as | means |
 //! |---|---|
-//! | `-c host` | a host of the internet |
+//! | `-c host` | a host name or IP address |
 //! | `-c 3`, `-c 3 --vsock`, `-c vsock:3`, `-c vsock:3:5201` | virtual machine 3; 2 is the host, 1 this machine |
 //! | `-c s4 --vsock` | virtual machine 4 beside this one, through the host |
 //! | `-c /run/vm.vsock --vsock`, `-c hybrid:/run/vm.vsock` | a guest behind its VMM's Unix socket |
@@ -18,7 +18,7 @@ use iperf_proto::Code;
 
 use crate::error::ParameterError;
 
-/// What `-c` means.
+/// The endpoint that `-c` names.
 pub(super) fn client(host: String, vsock: bool, port: u32) -> Result<Endpoint, ParameterError> {
     if let Some(path) = host.strip_prefix("hybrid:") {
         return hybrid(path, port);
@@ -34,7 +34,7 @@ pub(super) fn client(host: String, vsock: bool, port: u32) -> Result<Endpoint, P
         };
         return guest(cid, port).ok_or_else(|| bad(&host));
     }
-    // As an internet address a bare number would be one of 0.0.0.0/8, where nobody is.
+    // As an IP address a bare number would be in 0.0.0.0/8, which has no hosts.
     let is_number = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_digit());
     if vsock || is_number {
         return match guest(&host, port) {
@@ -49,7 +49,7 @@ pub(super) fn client(host: String, vsock: bool, port: u32) -> Result<Endpoint, P
     })
 }
 
-/// What `-s` means; `bind` is taken from the internet's options where it means something else.
+/// Where `-s` listens. With `--vsock`, `bind` is taken: it is a CID or a path there.
 pub(super) fn server(
     bind: &mut Option<String>,
     vsock: bool,

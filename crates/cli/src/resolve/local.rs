@@ -13,11 +13,11 @@ use crate::options::Local;
 use crate::resolve::endpoint;
 use crate::value::Value;
 
-/// The most debugging information.
+/// The highest level of `--debug`.
 const DEBUG_MOST: u8 = 4;
 /// A day: the longest of the times given in milliseconds.
 const DAY_MS: i64 = 86_400_000;
-/// The largest low-water mark: that of the largest buffer that can be asked for.
+/// The largest low-water mark: the largest buffer of `-w`.
 const MAX_LOW_WATER: i64 = 512 * 1024 * 1024;
 /// The highest number of a CPU.
 pub(super) const MAX_CPU: i64 = 1024;
@@ -26,7 +26,7 @@ pub(super) const MAX_CPU: i64 = 1024;
 const MAX_KEEPALIVE_SECONDS: i64 = 32_767;
 const MAX_KEEPALIVE_PROBES: i64 = 127;
 
-/// What is known of the options of both ends.
+/// The options of both ends as far as they have been read.
 #[derive(Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -43,7 +43,7 @@ pub(super) struct LocalDraft {
     pub(super) server_affinity: Option<u16>,
     pub(super) cport: Option<u16>,
     pub(super) mptcp: bool,
-    /// Logins have the padding of iperf3 before 3.17.
+    /// Logins are padded as before iperf3 3.17.
     pub(super) pkcs1: bool,
     /// `--rcv-timeout` was given.
     pub(super) rcv_timeout: bool,
@@ -125,7 +125,7 @@ impl LocalDraft {
         self.port.unwrap_or(DEFAULT_PORT.into())
     }
 
-    /// This machine, at the port of `-p` or at one to be found.
+    /// This machine, at the port of `-p` or at any free one.
     pub(super) fn loopback(&self) -> Result<Endpoint, ParameterError> {
         let host = if self.options.family == Family::V6 {
             "::1"
@@ -135,7 +135,7 @@ impl LocalDraft {
         endpoint::client(host.to_owned(), self.vsock, self.port.unwrap_or(0))
     }
 
-    /// What does not go well with JSON.
+    /// iperf3's warnings about options that do not fit JSON.
     pub(super) fn warnings(&self) -> Vec<String> {
         if !self.output.json {
             return Vec::new();
@@ -145,7 +145,7 @@ impl LocalDraft {
                 self.output.format.is_some(),
                 "Report format (-f) flag ignored with JSON output (-J)",
             ),
-            // The letter is iperf3's; it means -V.
+            // iperf3 writes -v and means -V.
             (
                 self.output.verbose,
                 "Verbose output (-v) may interfere with JSON output (-J)",
@@ -188,7 +188,7 @@ fn format_letter(value: &Value<'_>) -> Result<char, ParameterError> {
     Ok(letter)
 }
 
-/// As in iperf3, a level that there is not is the highest.
+/// As in iperf3, a level that does not exist is the highest.
 fn debug_level(value: &Value<'_>) -> Result<u8, ParameterError> {
     let outside = value.refuse("a whole number from 0 to 4");
     let level: i64 = value.integer(i64::MIN..=i64::MAX, outside)?;

@@ -1,9 +1,9 @@
-//! What a command line means: options become a job, or the reason why they can't.
+//! Turns options into a job, or into an error.
 //!
-//! As in iperf3 there are two steps, and the first mistake found is the one that is told:
+//! As in iperf3 there are two steps, and the first mistake is reported:
 //!
-//! 1. Options one by one, in the order of the command line: each value for itself, `-h` and `-v` at once.
-//! 2. Options together: the role against the options that are not for it, logins, the receive timeout, files, the
+//! 1. Options one by one, in the order of the command line: each value by itself; `-h` and `-v` take effect at once.
+//! 2. Options together: those that do not fit the role, logins, the receive timeout, files, the
 //!    size of blocks, the end of the test, and last whether there is a role at all.
 
 mod client;
@@ -25,7 +25,7 @@ use client::ClientDraft;
 use local::LocalDraft;
 use server::ServerDraft;
 
-/// Gives a command line its meaning.
+/// Turns the options of a command line into a job.
 pub(crate) fn resolve(args: Args) -> Result<Invocation, UsageError> {
     let mut draft = Draft::default();
     let notes = Notes::default();
@@ -57,7 +57,7 @@ pub(crate) fn resolve(args: Args) -> Result<Invocation, UsageError> {
     Ok(draft.finish(notes.into_warnings())?)
 }
 
-/// What is to run.
+/// The role that was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chosen {
     Client,
@@ -65,7 +65,7 @@ enum Chosen {
     Loopback,
 }
 
-/// What is known of a command line that is not read to its end.
+/// A command line as far as it has been read.
 #[derive(Debug, Default)]
 struct Draft {
     role: Option<Chosen>,

@@ -14,12 +14,12 @@ use crate::value::Value;
 
 /// A day in seconds.
 const DAY: i64 = 86_400;
-/// The time that a rate is averaged over when nobody asked for another.
+/// The default time over which a rate is averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
-/// How far clocks may differ when nobody asked for another limit.
+/// The default limit of the difference between clocks.
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
 
-/// What is known of the options of a server.
+/// The options of a server as far as they have been read.
 #[derive(Debug, Default)]
 pub(super) struct ServerDraft {
     pub(super) daemon: bool,
@@ -60,7 +60,7 @@ impl ServerDraft {
         Ok(())
     }
 
-    /// Whom to serve; the files must be there.
+    /// The users to serve; the files must be readable.
     pub(super) fn auth(&self, pkcs1: bool) -> Result<Option<ServerAuth>, ParameterError> {
         match (&self.private_key, &self.users) {
             (None, None) => Ok(None),
@@ -100,7 +100,7 @@ impl ServerDraft {
     }
 }
 
-/// Reads `rate` or `rate/seconds`; a rate of 0 is no limit.
+/// Reads `rate` or `rate/seconds`; a rate of 0 sets no limit.
 fn rate_limit(value: &Value<'_>) -> Result<Option<RateLimit>, ParameterError> {
     let (rate, window) = value.split('/')?;
     let window = match window {

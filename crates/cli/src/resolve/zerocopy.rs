@@ -1,11 +1,11 @@
-//! The options that say how bytes are moved, and which of them go together.
+//! The zero-copy options, and which of them can be combined.
 
 use iperf_model::{CopyMode, ReceiveMode, SendMode, Transport, ZeroCopy};
 
 use crate::error::ParameterError;
 use crate::value::Value;
 
-/// What is known of them.
+/// The zero-copy options as far as they have been read.
 #[derive(Debug, Default)]
 pub(super) struct ZeroCopyDraft {
     send: SendMode,
@@ -42,13 +42,13 @@ impl ZeroCopyDraft {
         self.skip_rx_copy = true;
     }
 
-    /// Whether more was asked for than what iperf3 has, too (`-Z` and `--skip-rx-copy`).
+    /// Whether an option was given that iperf3 does not have; it has `-Z` and `--skip-rx-copy`.
     pub(super) fn asks_for_more(&self) -> bool {
         let named = !matches!(self.send, SendMode::Copy | SendMode::Auto);
         named || self.receive.is_some() || self.strict || self.verify
     }
 
-    /// Settles the modes of a test. Who sends without copying wants to receive so too, where that can be done.
+    /// Determines the modes of a test. With `-Z`, receiving avoids copies too where it can.
     pub(super) fn settle(&self, transport: Transport) -> Result<ZeroCopy, ParameterError> {
         let streams = match transport {
             Transport::Tcp | Transport::Mptcp | Transport::Vsock => true,

@@ -258,7 +258,7 @@ fn values_are_read_as_far_as_they_go_and_a_warning_states_what_was_understood() 
         ("--cntl-ka=1/x", &["--cntl-ka: 'x' is read as 0"]),
         (
             "--nstreams 65536",
-            &["--nstreams: '65536' is read as 65535, the most that SCTP has"],
+            &["--nstreams: '65536' is read as 65535, the maximum of SCTP"],
         ),
         ("-t 5 -i 0.5 -A 1,2 -f m -b 1.5G/10 -n 0 -l 1K -w 0", &[]),
     ] {

@@ -51,11 +51,11 @@ fn messages_are_for_vsock_itself() {
         ("-c host --seqpacket", "--seqpacket needs a vsock address"),
         (
             "-c /run/vm.vsock --vsock --seqpacket",
-            "--seqpacket can't be used through the Unix socket of a VMM, which carries byte streams",
+            "--seqpacket can't be used through the Unix socket of a VMM, which carries byte streams only",
         ),
         (
             "-c unix:/run/vm.sock --seqpacket",
-            "--seqpacket can't be used through the Unix socket of a VMM, which carries byte streams",
+            "--seqpacket can't be used through the Unix socket of a VMM, which carries byte streams only",
         ),
         ("-c 3 --seqpacket -m", "-m/--mptcp can't be used over vsock"),
         (

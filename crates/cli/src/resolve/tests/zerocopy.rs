@@ -102,11 +102,11 @@ fn what_does_not_go_together_is_refused() {
         ),
         (
             "--verify --skip-rx-copy",
-            "--verify can't check what a receiver in mode trunc does not see",
+            "--verify can't check data that a receiver in mode trunc never sees",
         ),
         (
             "--verify --zerocopy-rx=splice",
-            "--verify can't check what a receiver in mode splice does not see",
+            "--verify can't check data that a receiver in mode splice never sees",
         ),
         (
             "--verify --repeating-payload",
