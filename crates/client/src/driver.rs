@@ -243,6 +243,13 @@ impl<'a, 'o> Driver<'a, 'o> {
                 let running = Running::new(prepared.go(start), &self.test, limits);
                 Next::Phase(Phase::Running(Box::new(running)))
             }
+            (Action::Counts(counts), mut phase) => {
+                // Those that come when the test is over change nothing.
+                if let Phase::Running(running) = &mut phase {
+                    running.measurement.run().learn_counts(&counts);
+                }
+                Next::Phase(phase)
+            }
             (Action::CollectResults, Phase::Ended(ended)) => {
                 let results = Results::from_totals(&ended.totals, &self.test, None);
                 self.talk.machine.send_results(&results, Instant::now());
@@ -333,6 +340,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             config: &self.test,
             local: &self.config.local,
             outlasts_quota: false,
+            exact: self.granted.as_ref().is_some_and(|granted| granted.exact),
             wake: Arc::new(move || wake.notify_one()),
         };
         Prepared::new(streams, &plan, meter, true)
@@ -347,7 +355,11 @@ impl<'a, 'o> Driver<'a, 'o> {
             return Next::Phase(phase);
         };
         let report = |event| self.output.event(&event);
-        match running.look(&self.test, Instant::now(), report) {
+        let verdict = running.look(&self.test, Instant::now(), report);
+        for counts in running.measurement.run().counts_to_tell() {
+            self.talk.machine.send_counts(&counts);
+        }
+        match verdict {
             Ok(Verdict::GoesOn) => Next::Phase(Phase::Running(running)),
             Ok(Verdict::IsOver) => self.end(*running).await,
             Err(trouble) => Next::Over(Phase::Running(running), Err(trouble.into())),
@@ -368,6 +380,9 @@ impl<'a, 'o> Driver<'a, 'o> {
         if let Some(source) = run.wrong_data() {
             let trouble = Trouble::Lost(LostStream::wrong_data(source));
             return Next::Over(Phase::Ended(Box::new(ended)), Err(trouble.into()));
+        }
+        for counts in run.counts_to_tell() {
+            self.talk.machine.send_counts(&counts);
         }
         self.talk.machine.end_test(Instant::now());
         // The message goes before the streams end: the other way round the server could take them for lost.

@@ -101,6 +101,7 @@ impl Running {
             || time_is_over
             || files_are_sent
             || run.quota_met_at().is_some()
+            || quota::all_has_come(run, test)
             || quota::tail_is_lost(run, test, now);
         if over && self.flush.done(run, now) {
             return Ok(Verdict::IsOver);

@@ -73,11 +73,19 @@ impl Flush {
     }
 }
 
+/// Whether a server that said what it sent has sent all, and all has come.
+pub(crate) fn all_has_come(run: &Run, test: &TestConfig) -> bool {
+    let by_amount = !matches!(test.limit, Limit::Seconds(_) | Limit::Endless);
+    let has_sent = !test.direction.client_sends() || run.has_sent_quota();
+    by_amount && has_sent && !run.is_omitting() && run.has_received_all() == Some(true)
+}
+
 /// Whether a server that sends datagrams is done although its last ones never came: nothing has come for a while.
 pub(crate) fn tail_is_lost(run: &mut Run, test: &TestConfig, now: Instant) -> bool {
     let by_amount = !matches!(test.limit, Limit::Seconds(_) | Limit::Endless);
     let datagrams = test.transport == Transport::Udp && test.direction.server_sends();
-    if !by_amount || !datagrams || run.is_omitting() || run.bytes().1 == 0 {
+    if !by_amount || !datagrams || !run.has_sent_quota() || run.is_omitting() || run.bytes().1 == 0
+    {
         return false;
     }
     // Twenty times the time between two datagrams of a stream, for they may be far apart.

@@ -13,6 +13,7 @@ use iperf_zc::udp::{Inspect, Receive, Stamp};
 use iperf_zc::verify::{Difference, Verifier};
 use socket2::SockRef;
 
+use crate::worker::cut::Cut;
 use crate::worker::quantum::BlockKind;
 
 /// How the datagrams of a stream are to go through the kernel.
@@ -50,6 +51,18 @@ pub(crate) struct DatagramCounters {
     jitter: AtomicU64,
     restart_jitter: AtomicBool,
     frozen: AtomicBool,
+    /// Those of them that came unmarked, once a marked one has come.
+    omitted: Omitted,
+}
+
+/// What lies before the cut, as the marks tell.
+#[derive(Debug, Default)]
+struct Omitted {
+    is_over: AtomicBool,
+    bytes: AtomicU64,
+    packets: AtomicU64,
+    lost: AtomicI64,
+    out_of_order: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -73,6 +86,22 @@ impl DatagramCounters {
         }
     }
 
+    /// The counts of what came before the cut, and its bytes. `None` until something came from behind it.
+    pub(crate) fn omitted(&self) -> Option<(DatagramCounts, u64)> {
+        let omitted = &self.omitted;
+        let counts = DatagramCounts {
+            packets: omitted.packets.load(Ordering::Relaxed),
+            lost: omitted.lost.load(Ordering::Relaxed),
+            out_of_order: omitted.out_of_order.load(Ordering::Relaxed),
+            jitter: 0.0,
+        };
+        let bytes = omitted.bytes.load(Ordering::Relaxed);
+        omitted
+            .is_over
+            .load(Ordering::Acquire)
+            .then_some((counts, bytes))
+    }
+
     /// Jitter starts from zero with the next datagram.
     pub(crate) fn restart_jitter(&self) {
         self.restart_jitter.store(true, Ordering::Relaxed);
@@ -92,12 +121,70 @@ impl DatagramCounters {
         self.jitter
             .store(counter.jitter().to_bits(), Ordering::Relaxed);
     }
+
+    fn write_omitted(&self, before: &Before) {
+        let omitted = &self.omitted;
+        omitted.bytes.store(before.bytes, Ordering::Relaxed);
+        omitted
+            .packets
+            .store(before.counts.packets, Ordering::Relaxed);
+        omitted.lost.store(before.counts.lost, Ordering::Relaxed);
+        omitted
+            .out_of_order
+            .store(before.counts.out_of_order, Ordering::Relaxed);
+        omitted.is_over.store(before.is_over, Ordering::Release);
+    }
 }
 
-/// Writes the header of each datagram.
-pub(crate) fn stamp(counters_64bit: bool) -> impl Stamp {
+/// Writes the header of each datagram, and with a cut marks those behind it.
+pub(crate) fn stamp(counters_64bit: bool, cut: Option<Arc<Cut>>) -> impl Stamp {
     move |datagram: &mut [u8], sequence, now| {
         DatagramHeader::new(now, sequence).encode(datagram, counters_64bit);
+        if let Some(position) = cut.as_ref().and_then(|cut| cut.position())
+            && sequence > position.blocks
+        {
+            DatagramHeader::mark(datagram);
+        }
+    }
+}
+
+/// What came before the cut.
+#[derive(Debug, Default)]
+struct Before {
+    /// Something came from behind it.
+    is_over: bool,
+    bytes: u64,
+    counts: DatagramCounts,
+}
+
+impl Before {
+    /// Takes note of a datagram and returns how many numbers it adds behind the cut. `before` is what was counted without
+    /// it, and `after` with it.
+    fn note(
+        &mut self,
+        marked: bool,
+        length: usize,
+        before: &LossCounter,
+        after: &LossCounter,
+    ) -> u64 {
+        let advance = after.packets() - before.packets();
+        if marked {
+            if !self.is_over {
+                self.is_over = true;
+                self.counts.packets = before.packets() + advance.saturating_sub(1);
+                self.counts.lost = after.lost();
+                self.counts.out_of_order = before.out_of_order();
+                return 1;
+            }
+            return advance;
+        }
+        self.bytes += length as u64;
+        if self.is_over {
+            // It is late, and fills a gap before the cut.
+            self.counts.lost = (self.counts.lost - 1).max(0);
+            self.counts.out_of_order += 1;
+        }
+        0
     }
 }
 
@@ -109,6 +196,8 @@ pub(crate) struct HeaderReader {
     counters: Arc<DatagramCounters>,
     counters_64bit: bool,
     counter: LossCounter,
+    /// With a cut that senders mark: what came before it.
+    before: Option<Before>,
     /// Checks what is behind the headers.
     verifier: Option<Verifier>,
     difference: Option<Difference>,
@@ -120,6 +209,7 @@ impl HeaderReader {
             counters,
             counters_64bit,
             counter: LossCounter::default(),
+            before: None,
             verifier: None,
             difference: None,
         }
@@ -128,6 +218,14 @@ impl HeaderReader {
     /// Checks every datagram, too.
     pub(crate) fn verified(self, verifier: Option<Verifier>) -> Self {
         Self { verifier, ..self }
+    }
+
+    /// Datagrams behind the omitted period are marked.
+    pub(crate) fn marked(self, marked: bool) -> Self {
+        Self {
+            before: marked.then(Before::default),
+            ..self
+        }
     }
 
     fn verify(&mut self, datagram: &[u8]) {
@@ -154,7 +252,7 @@ impl Inspect for HeaderReader {
             let _ = SockRef::from(&socket).send(&REPLY);
             return None;
         }
-        let header = DatagramHeader::decode(bytes, self.counters_64bit)?;
+        let mut header = DatagramHeader::decode(bytes, self.counters_64bit)?;
         if self.counters.frozen.load(Ordering::Relaxed) {
             return None;
         }
@@ -163,15 +261,23 @@ impl Inspect for HeaderReader {
             self.counter.restart_jitter();
         }
         self.verify(bytes);
-        let before = self.counter.packets();
+        let marked = self.before.is_some() && header.take_mark();
+        let counted = self.counter.clone();
         self.counter.receive(&header, arrival);
-        Some(u32::try_from(self.counter.packets() - before).unwrap_or(u32::MAX))
+        let advance = match &mut self.before {
+            Some(before) => before.note(marked, length, &counted, &self.counter),
+            None => self.counter.packets() - counted.packets(),
+        };
+        Some(u32::try_from(advance).unwrap_or(u32::MAX))
     }
 
     /// The rest of the program sees whole batches.
     fn pause(&mut self) -> io::Result<()> {
         if !self.counters.frozen.load(Ordering::Relaxed) {
             self.counters.write(&self.counter);
+            if let Some(before) = &self.before {
+                self.counters.write_omitted(before);
+            }
         }
         self.difference
             .take()

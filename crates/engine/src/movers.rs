@@ -26,6 +26,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use crate::datagrams::{self, DatagramCounters, HeaderReader, Passage};
 use crate::error::EngineError;
 use crate::modes::Modes;
+use crate::worker::cut::Cut;
 use crate::worker::payload;
 
 /// The file of `-F`: read by a sender, made anew by a receiver. It may be a pipe: opening one never waits for its other
@@ -78,6 +79,9 @@ pub(crate) struct MoverContext<'a> {
     /// How datagrams are to go through the kernel, and where their mover says how they do.
     pub(crate) passage: Passage,
     pub(crate) batching: Arc<BatchingInUse>,
+    /// Where the omitted period ends in the stream, and whether datagrams behind it are marked.
+    pub(crate) cut: Option<Arc<Cut>>,
+    pub(crate) marks: bool,
 }
 
 /// What the buffers of all copying receivers together may take, in bytes: with many streams that is less than a block
@@ -215,7 +219,8 @@ impl MoverContext<'_> {
         } else {
             payload::block(self.config.payload, self.length())
         };
-        let stamp = datagrams::stamp(self.config.udp.counters_64bit);
+        let cut = self.cut.clone().filter(|_| self.marks);
+        let stamp = datagrams::stamp(self.config.udp.counters_64bit, cut);
         if requested == SendMode::Msg {
             let offload = self.passage.batching == Batching::Packets;
             let mover = DatagramMsgSender::new(&payload, offload, stamp, self.socket)
@@ -332,7 +337,7 @@ impl MoverContext<'_> {
         };
         let modes = Modes::new(requested, mode).because(reason);
         let reader = HeaderReader::new(counters, self.config.udp.counters_64bit);
-        let reader = reader.verified(self.verifier());
+        let reader = reader.verified(self.verifier()).marked(self.marks);
         let mover = DatagramReceiver::new(self.passage.receive, self.batching.clone(), reader);
         receives(mover, modes)
     }

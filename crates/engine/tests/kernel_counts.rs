@@ -42,6 +42,7 @@ impl Ends {
             config,
             local,
             outlasts_quota: false,
+            exact: false,
             wake: Arc::new(|| {}),
         };
         let kept = sockets

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::alive::{self, Alive, Due};
+use crate::counts::{COUNTS, Counts, MAX_COUNTS};
 use crate::extensions::{self, Granted, MAX_GRANTED};
 use crate::framing::{FrameReader, MAX_RESULTS, plausible_results};
 use crate::link::Link;
@@ -39,6 +40,8 @@ pub enum Action {
     CollectResults,
     /// The server's results; show them, then call [`Client::finish`].
     ShowResults(Box<Results>),
+    /// What the server's senders have sent so far.
+    Counts(Counts),
     /// The test failed. The message to the server is queued already.
     Fail(Failure),
 }
@@ -54,6 +57,7 @@ impl Action {
             Self::Run => "move data",
             Self::CollectResults => "collect the results",
             Self::ShowResults(_) => "show the results",
+            Self::Counts(_) => "take the counts",
             Self::Fail(_) => "fail",
         }
     }
@@ -87,6 +91,9 @@ pub enum Failure {
     /// What the server grants can't be read.
     #[error("unable to read which extensions the server grants: {0}")]
     GrantedUnreadable(String),
+    /// The server's counts can't be read.
+    #[error("unable to read the counts of the server: {0}")]
+    CountsUnreadable(String),
     /// A byte that is no state.
     #[error("{text}: {0}", text = Code::UNKNOWN_MESSAGE)]
     UnknownMessage(i8),
@@ -127,7 +134,9 @@ impl Failure {
             Self::ServerTerminated => Code::SERVER_TERMINATED,
             Self::ServerError { code, .. } | Self::TimedOut { code, .. } => *code,
             Self::ControlClosed => Code::CONTROL_CLOSED,
-            Self::GrantedUnreadable(_) | Self::Silent => Code::RECV_MESSAGE,
+            Self::GrantedUnreadable(_) | Self::CountsUnreadable(_) | Self::Silent => {
+                Code::RECV_MESSAGE
+            }
             Self::ResultsUnreadable(_) => Code::RECV_RESULTS,
             Self::UnknownMessage(_) | Self::Unexpected { .. } => Code::UNKNOWN_MESSAGE,
         }
@@ -155,6 +164,9 @@ pub struct Client {
     /// Whether both ends send heartbeats, and those of the running test.
     lively: bool,
     alive: Option<Alive>,
+    /// Whether both ends tell their counts, and the message that is on its way.
+    exact: bool,
+    counts: Option<FrameReader>,
 }
 
 #[derive(Debug)]
@@ -283,6 +295,11 @@ impl Machine for Client {
             alive.hear(now);
         }
         while !bytes.is_empty() {
+            if let Some(reader) = &mut self.counts {
+                let message = reader.read(&mut bytes);
+                self.on_counts(message.map_err(|e| e.to_string()));
+                continue;
+            }
             match &mut self.phase {
                 Phase::Results(reader) if !reader.is_untouched() || !breaks_off(bytes[0]) => {
                     let message = reader.read(&mut bytes);
@@ -308,7 +325,11 @@ impl Machine for Client {
                     }
                 }
                 Phase::Closed | Phase::Shown => return,
-                // One may cross the end of the test.
+                // Both may cross the end of the test.
+                _ if self.exact && bytes[0] == COUNTS => {
+                    self.counts = Some(FrameReader::new(MAX_COUNTS));
+                    bytes = &bytes[1..];
+                }
                 _ if self.lively && bytes[0] == alive::SIGN => bytes = &bytes[1..],
                 _ => {
                     self.on_state(State::from_byte(bytes[0]), now);
@@ -389,6 +410,8 @@ impl Client {
             extended: false,
             lively: false,
             alive: None,
+            exact: false,
+            counts: None,
         }
     }
 
@@ -421,6 +444,29 @@ impl Client {
         }
         if early == EarlyStart::Running {
             self.on_state(State::TestRunning, now);
+        }
+    }
+
+    /// Tells the server what this end's senders have sent, if it takes part in that.
+    pub fn send_counts(&mut self, counts: &Counts) {
+        if self.exact && matches!(self.phase, Phase::Test) {
+            self.link.send_bytes(&[COUNTS]);
+            self.link.send_json(&counts.to_json());
+        }
+    }
+
+    fn on_counts(&mut self, message: Result<Option<Vec<u8>>, String>) {
+        let counts = message.and_then(|message| {
+            let counts = message.map(|json| Counts::parse(&json)).transpose();
+            counts.map_err(|e| e.to_string())
+        });
+        match counts {
+            Ok(None) => {}
+            Ok(Some(counts)) => {
+                self.counts = None;
+                self.link.act(Action::Counts(counts));
+            }
+            Err(detail) => self.fail(Failure::CountsUnreadable(detail)),
         }
     }
 
@@ -537,6 +583,7 @@ impl Client {
             Ok(Some(granted)) => {
                 self.extended = true;
                 self.lively = granted.alive;
+                self.exact = granted.exact;
                 self.link.act(Action::Granted(Box::new(granted)));
                 self.await_state(Phase::CreateStreams { may_grant: false }, now);
             }
@@ -608,6 +655,7 @@ impl Client {
         }
         self.link.wait_for_ever();
         self.alive = None;
+        self.counts = None;
         self.phase = Phase::Closed;
     }
 }

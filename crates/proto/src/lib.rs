@@ -40,6 +40,7 @@ pub mod client;
 pub mod code;
 pub mod cookie;
 mod copies;
+pub mod counts;
 pub mod extensions;
 pub mod framing;
 mod json;

@@ -12,6 +12,7 @@ use std::time::Instant;
 use thiserror::Error;
 
 use crate::alive::{self, Alive, Due};
+use crate::counts::{COUNTS, Counts, MAX_COUNTS};
 use crate::extensions::{self, Granted};
 use crate::framing::{FrameReader, MAX_PARAMS, MAX_RESULTS};
 use crate::link::Link;
@@ -30,6 +31,8 @@ pub enum Action {
     Done,
     /// `CLIENT_TERMINATE`: a signal ended the client.
     ClientTerminated,
+    /// What the client's senders have sent so far.
+    Counts(Counts),
     /// The test failed. The message to the client is queued already.
     Fail(Failure),
 }
@@ -43,6 +46,7 @@ impl Action {
             Self::PeerResults(_) => "take the client's results",
             Self::Done => "finish",
             Self::ClientTerminated => "end with the client",
+            Self::Counts(_) => "take the counts",
             Self::Fail(_) => "fail",
         }
     }
@@ -65,6 +69,9 @@ pub enum Failure {
     /// The control connection ended without `IPERF_DONE`.
     #[error("the client has unexpectedly closed the connection")]
     ClientClosed,
+    /// The client's counts can't be read.
+    #[error("unable to read the counts of the client: {0}")]
+    CountsUnreadable(String),
     /// A byte that is no state.
     #[error("{text}: {0}", text = Code::UNKNOWN_MESSAGE)]
     UnknownMessage(i8),
@@ -95,7 +102,7 @@ impl Failure {
             Self::ResultsUnreadable(_) => Code::RECV_RESULTS,
             Self::ClientClosed => Code::CONTROL_CLOSED,
             Self::UnknownMessage(_) | Self::Unexpected { .. } => Code::UNKNOWN_MESSAGE,
-            Self::Silent | Self::TimedOut { .. } => Code::RECV_MESSAGE,
+            Self::CountsUnreadable(_) | Self::Silent | Self::TimedOut { .. } => Code::RECV_MESSAGE,
         }
     }
 }
@@ -120,6 +127,9 @@ pub struct Server {
     /// Whether both ends send heartbeats, and those of the running test.
     lively: bool,
     alive: Option<Alive>,
+    /// Whether both ends tell their counts, and the message that is on its way.
+    exact: bool,
+    counts: Option<FrameReader>,
 }
 
 #[derive(Debug)]
@@ -194,6 +204,11 @@ impl Machine for Server {
             alive.hear(now);
         }
         while !bytes.is_empty() {
+            if let Some(reader) = &mut self.counts {
+                let message = reader.read(&mut bytes);
+                self.on_counts(message.map_err(|e| e.to_string()));
+                continue;
+            }
             match &mut self.phase {
                 Phase::Params(reader) => {
                     let message = reader.read(&mut bytes);
@@ -204,6 +219,10 @@ impl Machine for Server {
                     self.on_results(message.map_err(|e| e.to_string()));
                 }
                 Phase::Closed => return,
+                Phase::Test if self.exact && bytes[0] == COUNTS => {
+                    self.counts = Some(FrameReader::new(MAX_COUNTS));
+                    bytes = &bytes[1..];
+                }
                 Phase::Test if self.lively && bytes[0] == alive::SIGN => bytes = &bytes[1..],
                 _ => {
                     self.on_state(State::from_byte(bytes[0]));
@@ -279,6 +298,8 @@ impl Server {
             extended: false,
             lively: false,
             alive: None,
+            exact: false,
+            counts: None,
         }
     }
 
@@ -293,6 +314,7 @@ impl Server {
         if matches!(self.phase, Phase::Deciding) {
             self.extended = granted.is_some();
             self.lively = granted.is_some_and(|granted| granted.alive);
+            self.exact = granted.is_some_and(|granted| granted.exact);
             if let Some(granted) = granted {
                 self.link.send_state(State::Extensions);
                 self.link.send_json(&granted.to_json());
@@ -327,6 +349,29 @@ impl Server {
             self.link.send_state(State::TestRunning);
             self.alive = self.lively.then(|| Alive::new(now));
             self.phase = Phase::Test;
+        }
+    }
+
+    /// Tells the client what this end's senders have sent, if it takes part in that.
+    pub fn send_counts(&mut self, counts: &Counts) {
+        if self.exact && matches!(self.phase, Phase::Test) {
+            self.link.send_bytes(&[COUNTS]);
+            self.link.send_json(&counts.to_json());
+        }
+    }
+
+    fn on_counts(&mut self, message: Result<Option<Vec<u8>>, String>) {
+        let counts = message.and_then(|message| {
+            let counts = message.map(|json| Counts::parse(&json)).transpose();
+            counts.map_err(|e| e.to_string())
+        });
+        match counts {
+            Ok(None) => {}
+            Ok(Some(counts)) => {
+                self.counts = None;
+                self.link.act(Action::Counts(counts));
+            }
+            Err(detail) => self.fail(Failure::CountsUnreadable(detail), true),
         }
     }
 
@@ -431,6 +476,7 @@ impl Server {
     fn close(&mut self) {
         self.link.wait_for_ever();
         self.alive = None;
+        self.counts = None;
         self.phase = Phase::Closed;
     }
 }

@@ -301,10 +301,12 @@ impl Handshake {
             Action::Fail(failure) => Err(failure.into()),
             // A client that can't open its streams says goodbye.
             Action::Done => Err(Failure::ClientClosed.into()),
-            Action::EndTest | Action::PeerResults(_) => Err(TestError::OutOfPlace {
-                action: action.name(),
-                phase: "before the test",
-            }),
+            Action::EndTest | Action::PeerResults(_) | Action::Counts(_) => {
+                Err(TestError::OutOfPlace {
+                    action: action.name(),
+                    phase: "before the test",
+                })
+            }
         }
     }
 

@@ -185,6 +185,7 @@ impl Session<'_> {
             // iperf3's clients count what they receive. Of datagrams that is less than what is sent, so that they must
             // get more until they are content.
             outlasts_quota: self.test.transport == Transport::Udp && !self.exact,
+            exact: self.exact,
             wake: Arc::new(move || wake.notify_one()),
         };
         let prepared =
@@ -230,6 +231,10 @@ impl Session<'_> {
                     }
                 }
             }
+            (Action::Counts(counts), Phase::Running(mut running)) => {
+                running.measurement.run().learn_counts(&counts);
+                Next::Phase(Phase::Running(running))
+            }
             (Action::PeerResults(_), Phase::Ended(totals, streams)) => {
                 let asked = self.test.get_server_output;
                 let output = asked.then(|| self.output.server_output());
@@ -271,6 +276,9 @@ impl Session<'_> {
         } = running;
         // The client keeps the time.
         watch.look(measurement, now, |event| self.output.event(&event))?;
+        for counts in measurement.run().counts_to_tell() {
+            self.talk.machine.send_counts(&counts);
+        }
         let (sent, received) = measurement.run().bytes();
         if self
             .rate
@@ -295,8 +303,10 @@ impl Session<'_> {
         let deadline = Instant::now() + SETTLE_LIMIT;
         let mut before = None;
         while Instant::now() < deadline {
-            let received = Some(measurement.run().bytes().1);
-            if received == before {
+            let run = measurement.run();
+            let received = Some(run.bytes().1);
+            // A client that said what it sent leaves no doubt.
+            if run.has_received_all().unwrap_or(received == before) {
                 break;
             }
             before = received;

@@ -178,6 +178,11 @@ fn the_loss_of_everything_is_100_percent() {
             let percent = percent.and_then(Value::as_f64);
             f.equal(format!("{sum}: lost_percent"), percent, Some(100.0));
         }
+        if case.server == Peer::Ours && run.asked.mode == Mode::Forward {
+            let of = |key: &str| int(&run.server_json, &format!("/end/sum/{key}"));
+            f.positive("the server's lost_packets", of("lost_packets"));
+            f.equal("the server's packets", of("packets"), of("lost_packets"));
+        }
         f.into_result(&run)
     });
 }
@@ -204,7 +209,7 @@ fn our_receivers_count_what_real_senders_send() {
                 Mode::Reverse => (&run.client_json, &passed.to_client, Extent::NearTheEnd),
                 _ => (&run.server_json, &passed.to_server, Extent::ToTheEnd),
             };
-            stream_counts(&mut f, doc, index, record, run.asked.block, extent);
+            stream_counts(&mut f, doc, index, record, run.asked.block, extent, None);
         }
         f.into_result(&run)
     });

@@ -101,11 +101,16 @@ impl Measurement {
     ///
     /// As in iperf3, a last interval that is shorter than a tenth of the others and has no data is not reported.
     pub fn finish(&mut self, end: Instant) -> (Option<Interval>, RunTotals) {
+        self.run.settle_cuts();
         let last = self.run.sample(end);
         let short = self
             .interval
             .is_some_and(|interval| last.length() < interval / 10);
-        let empty = last.streams.iter().all(|stream| stream.bytes == 0);
+        // Datagrams that are lost at the end are known only now.
+        let empty = last.streams.iter().all(|stream| {
+            let datagrams = stream.datagrams.as_ref();
+            stream.bytes == 0 && datagrams.is_none_or(|sample| sample.packets == 0)
+        });
         let totals = self.run.totals(end, &self.meter);
         (Some(last).filter(|_| !(short && empty)), totals)
     }

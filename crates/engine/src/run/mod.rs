@@ -3,6 +3,7 @@
 pub(crate) mod affinity;
 pub(crate) mod clock;
 pub(crate) mod cpu;
+mod exchange;
 mod kernel_view;
 pub(crate) mod measurement;
 pub(crate) mod parting;
@@ -21,6 +22,7 @@ use tracing::debug;
 
 use crate::error::EngineError;
 use crate::run::cpu::{CpuMeter, CpuTime};
+use crate::run::exchange::Exchange;
 use crate::run::parting::Parting;
 use crate::run::running_stream::RunningStream;
 use crate::run::threads::Threads;
@@ -42,6 +44,9 @@ pub struct RunPlan<'a> {
     pub local: &'a LocalOptions,
     /// Senders do not end when their quota is met: the peer says when it has enough.
     pub outlasts_quota: bool,
+    /// Whether the peer is this program and counts what this end counts: each sender says where its omitted period ends
+    /// and what it sent in all.
+    pub exact: bool,
     /// Called from worker threads when the quota is met or a worker ended by itself.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -94,13 +99,26 @@ impl LostStream {
 /// All streams of one end, running.
 pub struct Run {
     streams: Vec<RunningStream>,
-    quotas: Vec<Arc<Quota>>,
+    quotas: Quotas,
+    exchange: Exchange,
     /// Where times of the present period count from, and the last sample.
     base: Instant,
     last: Instant,
     omitting: bool,
     progress: Progress,
     gate: Arc<Gate>,
+}
+
+/// The quotas of the directions that there are.
+struct Quotas {
+    sent: Option<Arc<Quota>>,
+    received: Option<Arc<Quota>>,
+}
+
+impl Quotas {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Quota>> {
+        self.sent.iter().chain(&self.received)
+    }
 }
 
 /// When bytes were last seen to move, for each direction.
@@ -118,25 +136,27 @@ impl Run {
             .filter(|_| !plan.outlasts_quota)
             .map(Arc::new);
         let receive_quota = if plan.config.transport == Transport::Udp {
-            Quota::of_numbers(limit, plan.config.block).map(Arc::new)
+            Quota::of_numbers(limit, plan.config.block)
+        } else if plan.exact {
+            Quota::of_whole_blocks(limit, plan.config.block)
         } else {
-            Quota::new(limit).map(Arc::new)
+            Quota::new(limit)
         };
-        let quotas: Vec<_> = [&send_quota, &receive_quota]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        let receive_quota = receive_quota.map(Arc::new);
+        // What may be sent in the omitted period.
+        let bounded = !plan.exact && plan.config.transport != Transport::Udp;
+        let allowance = Quota::new(limit).filter(|_| bounded).map(Arc::new);
+        let has = |role: Role| streams.iter().any(|stream| stream.info.role == role);
+        let quotas = Quotas {
+            sent: send_quota.clone().filter(|_| has(Role::Sender)),
+            received: receive_quota.clone().filter(|_| has(Role::Receiver)),
+        };
         let omitting = plan.config.omit > 0;
-        if !omitting {
-            for quota in &quotas {
-                quota.arm();
-            }
-        }
         let now = Instant::now();
         let mut run = Self {
             streams: Vec::with_capacity(streams.len()),
             quotas,
+            exchange: Exchange::new(plan.exact),
             base: now,
             last: now,
             omitting,
@@ -151,7 +171,8 @@ impl Run {
             let sending = stream.info.role.sends();
             let quota = if sending { &send_quota } else { &receive_quota };
             let sharers = threads.next_sharers(sending);
-            let (stream, worker) = RunningStream::new(stream, plan, quota.clone(), sharers)?;
+            let (stream, worker) =
+                RunningStream::new(stream, plan, quota.clone(), allowance.clone(), sharers)?;
             threads.add(run.streams.len(), &stream, worker);
             run.streams.push(stream);
         }
@@ -189,9 +210,6 @@ impl Run {
         for stream in &mut self.streams {
             stream.restart();
         }
-        for quota in &self.quotas {
-            quota.arm();
-        }
         self.base = now;
         self.last = now;
         self.omitting = false;
@@ -202,9 +220,30 @@ impl Run {
         self.omitting
     }
 
-    /// When the quota of the test was met, by what was sent or by what was received.
+    /// When the quota of the test was met. iperf3 ends a test as soon as one direction has met it, and counts what it
+    /// received in the omitted period; two ends of this program wait for both directions.
     pub fn quota_met_at(&self) -> Option<Instant> {
-        self.quotas.iter().filter_map(|quota| quota.met_at()).min()
+        if self.omitting {
+            return None;
+        }
+        if !self.exchange.exact {
+            return self.quotas.iter().filter_map(|quota| quota.met_at()).min();
+        }
+        let mut last = None;
+        for quota in self.quotas.iter() {
+            last = last.max(Some(quota.met_at()?));
+        }
+        last
+    }
+
+    /// Whether this end has sent its quota, or need not send any.
+    pub fn has_sent_quota(&self) -> bool {
+        !self.exchange.exact
+            || self
+                .quotas
+                .sent
+                .as_ref()
+                .is_none_or(|quota| quota.met_at().is_some())
     }
 
     /// When the last byte of the quota came in, if nothing came behind it: what was waited for after that is no part
@@ -214,7 +253,9 @@ impl Run {
             .quotas
             .iter()
             .filter(|quota| !quota.is_exceeded(block.into()));
-        quotas.find_map(|quota| quota.met_at())
+        quotas
+            .find_map(|quota| quota.met_at())
+            .filter(|met| *met > self.base)
     }
 
     /// Workers that ended by themselves since the last call.
@@ -246,8 +287,12 @@ impl Run {
             })
     }
 
-    /// How long ago the receiving streams last got something; `None` when there are none.
+    /// How long ago the receiving streams last got something; `None` when there are none, or when the peer has said that
+    /// it sends no more.
     pub fn receive_silence(&mut self, now: Instant) -> Option<Duration> {
+        if self.receivers().next().is_some() && self.receivers().all(RunningStream::is_complete) {
+            return None;
+        }
         let received = self.bytes().1;
         self.silence(now, false, received)
     }

@@ -1,12 +1,14 @@
 //! One stream while it runs: its worker thread, and what was seen of its counters so far.
 
+mod exact;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
 use iperf_model::{
-    ByteTotals, DatagramSample, DatagramTotals, Detail, FileProgress, StreamInfo, StreamInterval,
-    StreamOutcome, TcpSample, Transport,
+    ByteTotals, DatagramSample, DatagramTotals, Detail, FileProgress, Limit, StreamInfo,
+    StreamInterval, StreamOutcome, TcpSample, Transport,
 };
 use iperf_zc::sockopt;
 use iperf_zc::udp::BatchingInUse;
@@ -29,6 +31,7 @@ use crate::stream::Stream;
 use crate::waking::Waking;
 use crate::waking::low_water::LowWater;
 use crate::worker::counters::{Counters, Phase};
+use crate::worker::cut::{Cut, Position};
 use crate::worker::quantum::BlockKind;
 use crate::worker::quota::Quota;
 use crate::worker::receiver::Receiver;
@@ -59,6 +62,13 @@ pub(crate) struct RunningStream {
     tcp: Option<TcpStats>,
     datagrams: Option<Datagrams>,
     file: Option<(File, String)>,
+    /// Where the omitted period ends, and whether it has ended on this end.
+    cut: Option<Arc<Cut>>,
+    restarted: bool,
+    /// Bytes that had come when it ended here, for a peer that never says where it ended there.
+    at_restart: Position,
+    /// What the peer says that it sent in all.
+    sent: Option<Position>,
 }
 
 /// What was seen of a UDP stream's counters.
@@ -88,6 +98,7 @@ impl RunningStream {
         stream: Stream,
         plan: &RunPlan<'_>,
         quota: Option<Arc<Quota>>,
+        allowance: Option<Arc<Quota>>,
         sharers: u32,
     ) -> Result<(Self, Box<dyn Worker>), EngineError> {
         let Stream {
@@ -111,10 +122,16 @@ impl RunningStream {
         let is_udp = transport == Transport::Udp;
         let received = Arc::new(DatagramCounters::default());
         let batching = Arc::new(BatchingInUse::new(passage.batching));
+        let by_amount = matches!(plan.config.limit, Limit::Bytes(_) | Limit::Blocks(_));
+        // Without a quota the sender goes on, and the peer cuts by its own clock.
+        let cuts = by_amount && plan.config.omit > 0 && (plan.exact || info.role.sends());
+        let cut = (cuts && quota.is_some()).then(|| Arc::new(Cut::after(allowance)));
         let task = Task {
             socket: socket.clone(),
             counters: counters.clone(),
             quota,
+            cut: cut.clone(),
+            credited: 0,
             wake: plan.wake.clone(),
             report: report.clone(),
             datagrams: (is_udp && !info.role.sends()).then(|| received.clone()),
@@ -127,6 +144,8 @@ impl RunningStream {
             file: file.as_ref().map(|(file, _)| file),
             passage,
             batching: batching.clone(),
+            marks: cut.is_some() && plan.exact,
+            cut: cut.clone(),
         };
         let (worker, modes): (Box<dyn Worker>, Modes) = if info.role.sends() {
             if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
@@ -177,6 +196,10 @@ impl RunningStream {
             tcp,
             datagrams: is_udp.then(|| Datagrams::new(received, batching)),
             file,
+            cut,
+            restarted: false,
+            at_restart: Position::default(),
+            sent: None,
         };
         Ok((stream, worker))
     }
@@ -193,7 +216,7 @@ impl RunningStream {
 
     /// Takes what moved since the last sample.
     pub(crate) fn sample(&mut self) -> StreamInterval {
-        let bytes = self.counters.bytes();
+        let bytes = self.moved().max(self.last_bytes);
         let interval = StreamInterval {
             socket: self.info.socket,
             role: self.info.role,
@@ -223,19 +246,6 @@ impl RunningStream {
         })
     }
 
-    /// What the worker has counted: a sender its datagrams, a receiver what their headers say.
-    fn datagram_counts(&self) -> Option<DatagramCounts> {
-        let datagrams = self.datagrams.as_ref()?;
-        Some(if self.info.role.sends() {
-            DatagramCounts {
-                packets: self.counters.blocks(),
-                ..DatagramCounts::default()
-            }
-        } else {
-            datagrams.received.read()
-        })
-    }
-
     /// Counts from here on.
     pub(crate) fn restart(&mut self) {
         if let Some(counts) = self.datagram_counts()
@@ -245,9 +255,23 @@ impl RunningStream {
             datagrams.last = counts;
             datagrams.received.restart_jitter();
         }
-        let bytes = self.counters.bytes();
-        self.base_bytes = bytes;
-        self.last_bytes = bytes;
+        self.at_restart = self.position();
+        self.restarted = true;
+        if let Some(cut) = &self.cut {
+            if self.info.role.sends() {
+                cut.ask();
+            }
+            // What is counted from here on begins at the cut.
+            self.base_bytes = 0;
+            self.last_bytes = 0;
+            if let Some(datagrams) = &mut self.datagrams {
+                datagrams.base = DatagramCounts::default();
+                datagrams.last = DatagramCounts::default();
+            }
+        } else {
+            self.base_bytes = self.at_restart.bytes;
+            self.last_bytes = self.base_bytes;
+        }
         if let Some(stats) = &mut self.tcp
             && let Ok(info) = kernel_view::read(self.transport, self.socket.as_fd())
         {
@@ -269,7 +293,7 @@ impl RunningStream {
             file: self.file.as_ref().map(|(file, name)| FileProgress {
                 name: name.clone(),
                 size: file.metadata().map_or(0, |data| data.len()),
-                moved: self.last_bytes,
+                moved: self.counters.bytes(),
             }),
             copies: self.report.get().map(|report| self.modes.report(report)),
         }
@@ -285,11 +309,16 @@ impl RunningStream {
 
     fn datagram_totals(&self, datagrams: &Datagrams) -> DatagramTotals {
         let (base, last) = (datagrams.base, datagrams.last);
+        let all = self.all_datagrams().unwrap_or_default();
+        let omitted = match &self.cut {
+            Some(_) if self.restarted => self.omitted_datagrams(&all),
+            _ => DatagramCounts::default(),
+        };
         DatagramTotals {
-            packets: last.packets,
-            omitted_packets: base.packets,
-            lost: last.lost,
-            omitted_lost: Some(base.lost),
+            packets: omitted.packets + last.packets,
+            omitted_packets: omitted.packets + base.packets,
+            lost: omitted.lost + last.lost,
+            omitted_lost: Some(omitted.lost + base.lost),
             out_of_order: last.out_of_order - base.out_of_order,
             jitter: last.jitter,
             socket_drops: self.socket_drops(),

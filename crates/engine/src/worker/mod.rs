@@ -12,6 +12,7 @@
 
 pub(crate) mod alone;
 pub(crate) mod counters;
+pub(crate) mod cut;
 pub(crate) mod gate;
 pub(crate) mod pacer;
 pub(crate) mod payload;
@@ -35,6 +36,7 @@ use crate::datagrams::DatagramCounters;
 use crate::modes::WorkerReport;
 use crate::run::cpu::CpuTime;
 use crate::worker::counters::Counters;
+use crate::worker::cut::{Cut, Position};
 use crate::worker::quota::Quota;
 
 /// How a worker came to its end.
@@ -92,6 +94,10 @@ pub(crate) struct Task {
     pub(crate) socket: Arc<Socket>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) quota: Option<Arc<Quota>>,
+    /// Where the omitted period ends, if that is to be exact. What is before it does not count for the quota.
+    pub(crate) cut: Option<Arc<Cut>>,
+    /// Bytes behind the cut that a receiver has counted for the quota.
+    pub(crate) credited: u64,
     pub(crate) wake: Wake,
     /// Set when the worker stops counting.
     pub(crate) report: Arc<OnceLock<WorkerReport>>,
@@ -105,10 +111,22 @@ impl Task {
     fn count(&self, moved: Moved) {
         let (bytes, blocks) = (moved.bytes as u64, u64::from(moved.blocks));
         self.counters.add(bytes, blocks);
+        self.count_for_quota(bytes, blocks);
+    }
+
+    fn count_for_quota(&self, bytes: u64, blocks: u64) {
         if let Some(quota) = &self.quota
             && quota.moved(bytes, blocks)
         {
             (self.wake)();
+        }
+    }
+
+    /// Where this end's counters are.
+    fn position(&self) -> Position {
+        Position {
+            bytes: self.counters.bytes(),
+            blocks: self.counters.blocks(),
         }
     }
 

@@ -5,7 +5,7 @@
 //! tick.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use iperf_model::Limit;
@@ -15,15 +15,13 @@ use iperf_model::Limit;
 pub(crate) struct Quota {
     limit: Limit,
     target: u64,
-    /// What was sent in the omitted period does not count.
-    armed: AtomicBool,
     claimed: AtomicU64,
     moved: AtomicU64,
     met: OnceLock<Instant>,
 }
 
 impl Quota {
-    /// The quota of a test, if it has one. It counts from [`Self::arm`] on.
+    /// The quota of a test, if it has one.
     pub(crate) fn new(limit: Limit) -> Option<Self> {
         let target = match limit {
             Limit::Bytes(n) | Limit::Blocks(n) => n,
@@ -32,7 +30,6 @@ impl Quota {
         Some(Self {
             limit,
             target,
-            armed: AtomicBool::new(false),
             claimed: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             met: OnceLock::new(),
@@ -48,9 +45,15 @@ impl Quota {
         })
     }
 
-    /// Starts counting.
-    pub(crate) fn arm(&self) {
-        self.armed.store(true, Ordering::Release);
+    /// The quota of streams that receive bytes from a sender that counts what this end counts: it sends blocks of `block`
+    /// bytes, and the last one whole.
+    pub(crate) fn of_whole_blocks(limit: Limit, block: u32) -> Option<Self> {
+        let block = u64::from(block.max(1));
+        Self::new(match limit {
+            Limit::Bytes(bytes) => Limit::Bytes(bytes.div_ceil(block).saturating_mul(block)),
+            Limit::Blocks(blocks) => Limit::Bytes(blocks.saturating_mul(block)),
+            other => other,
+        })
     }
 
     fn amount(&self, bytes: u64, blocks: u64) -> u64 {
@@ -64,10 +67,6 @@ impl Quota {
     /// Asks to send up to `blocks` blocks of `bytes` bytes each; returns how many may go. Blocks that the quota ends
     /// in are sent whole.
     pub(crate) fn claim(&self, blocks: u32, bytes: u64) -> u32 {
-        if !self.armed.load(Ordering::Acquire) {
-            // One at a time: what is granted before the count begins must not run on into it.
-            return blocks.min(1);
-        }
         let each = self.amount(bytes, 1).max(1);
         let before = self
             .claimed
@@ -78,9 +77,6 @@ impl Quota {
 
     /// Takes note of what was moved; true for the one call that met the quota.
     pub(crate) fn moved(&self, bytes: u64, blocks: u64) -> bool {
-        if !self.armed.load(Ordering::Acquire) {
-            return false;
-        }
         let amount = self.amount(bytes, blocks);
         let before = self.moved.fetch_add(amount, Ordering::AcqRel);
         let meets = before < self.target && before + amount >= self.target;
@@ -109,12 +105,6 @@ mod tests {
     fn claims_cover_the_quota_with_whole_blocks() {
         let quota = Quota::new(Limit::Bytes(250)).unwrap();
         assert_eq!(
-            quota.claim(9, 100),
-            1,
-            "nothing counts before the quota is armed"
-        );
-        quota.arm();
-        assert_eq!(
             [1, 1, 5, 1].map(|blocks| quota.claim(blocks, 100)),
             [1, 1, 1, 0]
         );
@@ -133,7 +123,6 @@ mod tests {
     #[test]
     fn blocks_are_counted_when_they_are_whole() {
         let quota = Quota::new(Limit::Blocks(2)).unwrap();
-        quota.arm();
         assert!(!quota.moved(50, 0));
         assert!(!quota.moved(50, 1));
         assert!(quota.moved(100, 1));

@@ -29,6 +29,35 @@ impl Receiver {
         }
     }
 
+    /// Takes note of what came, and of what came before this end learned where the omitted period ends.
+    fn count(&mut self, moved: Moved) {
+        if self.task.cut.is_some() && !self.datagrams() {
+            let (bytes, blocks) = (moved.bytes as u64, u64::from(moved.blocks));
+            self.task.counters.add(bytes, blocks);
+            self.credit();
+        } else {
+            self.task.count(moved);
+        }
+    }
+
+    /// Whether datagrams say themselves on which side of the cut they are.
+    fn datagrams(&self) -> bool {
+        self.task.datagrams.is_some()
+    }
+
+    /// Counts for the quota what is behind the cut and was not counted yet.
+    fn credit(&mut self) {
+        let Some(position) = self.task.cut.as_ref().and_then(|cut| cut.position()) else {
+            return;
+        };
+        let behind = self.task.counters.bytes().saturating_sub(position.bytes);
+        let more = behind - self.task.credited;
+        if more > 0 {
+            self.task.credited = behind;
+            self.task.count_for_quota(more, 0);
+        }
+    }
+
     /// Counts what had arrived when the test ended, and not more, however fast the peer goes on sending.
     fn drain(&mut self) -> Ending {
         let mut rest = match self.mover.backlog(self.task.socket.as_fd()) {
@@ -39,7 +68,7 @@ impl Receiver {
             match self.mover.receive(self.task.socket.as_fd(), false) {
                 Ok(Moved { bytes: 0, .. }) => return Ending::EndOfStream,
                 Ok(moved) => {
-                    self.task.count(moved);
+                    self.count(moved);
                     rest = rest.saturating_sub(moved.bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -71,7 +100,7 @@ impl Worker for Receiver {
             Ok(moved) => {
                 // What came while the test ended is not counted once the worker said that it has stopped.
                 if self.task.is_counting() {
-                    self.task.count(moved);
+                    self.count(moved);
                 }
                 if self.mover.obeys_low_water() {
                     self.waking.on_read(&self.task.socket, moved.bytes);
@@ -79,6 +108,10 @@ impl Worker for Receiver {
                 Step::Moved
             }
             Err(error) if is_pause(&error) => {
+                if self.task.cut.is_some() && self.task.is_counting() && !self.datagrams() {
+                    // All may have come before this end was told, which is when it was woken.
+                    self.credit();
+                }
                 self.waking.on_empty(&self.task.socket);
                 if error.kind() == io::ErrorKind::WouldBlock {
                     Step::Blocked

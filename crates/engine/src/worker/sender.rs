@@ -23,6 +23,9 @@ const QUOTA_SHARE: u64 = 64 * 1024;
 /// suit them, and a small rest would make a small call.
 const UNPACED: u32 = 1 << 20;
 
+/// How often a sender that may send no more in the omitted period looks whether that is over.
+const OMIT_PAUSE: Duration = Duration::from_millis(2);
+
 /// How long the kernel may take to say what became of the last blocks: as long as a slow network may take to carry a
 /// full socket buffer away, and less than anybody waits for a worker.
 const COLLECT_LIMIT: Duration = Duration::from_secs(2);
@@ -59,8 +62,32 @@ impl Sender {
         }
     }
 
+    /// Ends the omitted period between two blocks, if it is time to. True while it still runs.
+    fn is_omitting(&mut self) -> bool {
+        let Some(cut) = &self.task.cut else {
+            return false;
+        };
+        if cut.is_due() {
+            cut.make(self.task.position());
+            (self.task.wake)();
+        }
+        cut.position().is_none()
+    }
+
+    /// Takes note of what was sent. The quota counts from the cut on.
+    fn count(&mut self, moved: Moved) {
+        match &self.task.cut {
+            Some(cut) if cut.position().is_none() => {
+                let (bytes, blocks) = (moved.bytes as u64, u64::from(moved.blocks));
+                self.task.counters.add(bytes, blocks);
+            }
+            _ => self.task.count(moved),
+        }
+    }
+
     /// Asks the pacer and the quota for more blocks.
     fn ask(&mut self) -> Result<u32, Step> {
+        let omitting = self.is_omitting();
         let block = u64::from(self.block);
         let share = u32::try_from(QUOTA_SHARE / block.max(1)).unwrap_or(1);
         let pacer = self.pacer.as_mut();
@@ -70,6 +97,14 @@ impl Sender {
             Some(Grant::Blocks(blocks)) => blocks,
             Some(Grant::Wait(due)) => return Err(Step::Wait(due)),
         };
+        if omitting {
+            // One at a time: what is granted before the count begins must not run on into it.
+            let claimed = self.task.cut.as_ref().map_or(1, |cut| cut.claim(block));
+            return match granted.min(claimed) {
+                0 => Err(Step::Wait(Instant::now() + OMIT_PAUSE)),
+                claimed => Ok(claimed),
+            };
+        }
         match self
             .task
             .quota
@@ -104,7 +139,7 @@ impl Worker for Sender {
             Ok(Moved { bytes: 0, .. }) => Step::Ended(Ending::SourceDone),
             Ok(moved) => {
                 self.granted -= moved.blocks.min(self.granted);
-                self.task.count(moved);
+                self.count(moved);
                 if let Some(pacer) = &mut self.pacer {
                     pacer.sent(moved.bytes);
                 }
@@ -120,6 +155,8 @@ impl Worker for Sender {
 
     /// Waits until the kernel has told what became of everything that was sent, if that is still of use.
     fn end(&mut self, ending: &Ending) {
+        // A source that ends before its next block was asked for.
+        self.is_omitting();
         let stopping = self.task.counters.phase() == Phase::Stopping;
         let patience = if stopping || matches!(ending, Ending::Failed(_)) {
             Duration::ZERO

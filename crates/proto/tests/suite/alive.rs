@@ -9,13 +9,13 @@ use iperf_proto::framing::frame;
 use iperf_proto::{Client, Cookie, Deadlines, Granted, Params, Results, Server, client, server};
 
 /// Both ends of a running test, and what is on its way.
-struct Running {
-    client: Client,
-    server: Server,
-    now: Instant,
+pub(crate) struct Running {
+    pub(crate) client: Client,
+    pub(crate) server: Server,
+    pub(crate) now: Instant,
 }
 
-fn running(granted: Option<&Granted>) -> Running {
+pub(crate) fn running(granted: Option<&Granted>) -> Running {
     let now = Instant::now();
     let params = Params::from_test(&TestConfig::new(Transport::Tcp));
     let json = params.to_json();
@@ -43,7 +43,7 @@ fn running(granted: Option<&Granted>) -> Running {
     }
 }
 
-fn granted() -> Granted {
+pub(crate) fn granted() -> Granted {
     Granted::for_test(&TestConfig::new(Transport::Tcp), false)
 }
 

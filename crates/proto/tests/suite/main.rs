@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod alive;
+mod counts;
 mod endings;
 mod modes;
 mod pair;

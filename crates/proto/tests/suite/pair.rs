@@ -167,6 +167,7 @@ impl Pair {
                 self.peer_results = Some(*results);
                 self.client.finish();
             }
+            client::Action::Counts(_) => panic!("nobody tells counts here"),
             client::Action::Fail(failure) => self.client_failure = Some(failure),
         }
     }
@@ -202,6 +203,7 @@ impl Pair {
                 self.server.send_results(&results, self.now);
             }
             server::Action::Done | server::Action::ClientTerminated => {}
+            server::Action::Counts(_) => panic!("nobody tells counts here"),
             server::Action::Fail(failure) => self.server_failure = Some(failure),
         }
     }
@@ -221,6 +223,7 @@ fn client_name(action: &client::Action) -> &'static str {
         client::Action::Run => "Run",
         client::Action::CollectResults => "CollectResults",
         client::Action::ShowResults(_) => "ShowResults",
+        client::Action::Counts(_) => "Counts",
         client::Action::Fail(_) => "Fail",
     }
 }
@@ -232,6 +235,7 @@ fn server_name(action: &server::Action) -> &'static str {
         server::Action::PeerResults(_) => "PeerResults",
         server::Action::Done => "Done",
         server::Action::ClientTerminated => "ClientTerminated",
+        server::Action::Counts(_) => "Counts",
         server::Action::Fail(_) => "Fail",
     }
 }

@@ -147,6 +147,7 @@ fn play_to_client(
                     names.push("ShowResults");
                     assert_eq!(Some(*results), recording.results(false));
                 }
+                client::Action::Counts(_) => panic!("no recorded server tells counts"),
                 client::Action::Fail(why) => failure = Some(why),
             }
         }

@@ -1,0 +1,62 @@
+//! Where the omitted period of a test by amount (`-n`, `-k` with `-O`) ends in a stream: between two blocks of its sender,
+//! which tells the receiver. Each end's own clock would cut the same bytes at another place.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::worker::quota::Quota;
+
+/// What a sender had sent at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) bytes: u64,
+    pub(crate) blocks: u64,
+}
+
+/// The end of the omitted period in one stream. A sender's worker makes it, and a receiver learns it from its peer.
+#[derive(Debug, Default)]
+pub(crate) struct Cut {
+    asked: AtomicBool,
+    position: OnceLock<Position>,
+    /// What may be sent before it, where that is bounded.
+    allowance: Option<Arc<Quota>>,
+}
+
+impl Cut {
+    /// A cut before which no more than this may be sent. So do iperf3's senders over byte streams: when the omitted period
+    /// ends, nothing is on its way, and both ends cut at the same place although neither tells the other.
+    pub(crate) fn after(allowance: Option<Arc<Quota>>) -> Self {
+        Self {
+            allowance,
+            ..Self::default()
+        }
+    }
+
+    /// Asks to send blocks of so many bytes before the cut; returns how many may go, at most one.
+    pub(crate) fn claim(&self, bytes: u64) -> u32 {
+        match &self.allowance {
+            Some(allowance) => allowance.claim(1, bytes),
+            None => 1,
+        }
+    }
+
+    /// Asks the sender's worker to make it before its next block.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+    }
+
+    /// Whether it is still to be made, and it is time to.
+    pub(crate) fn is_due(&self) -> bool {
+        self.position.get().is_none() && self.asked.load(Ordering::Acquire)
+    }
+
+    /// Makes it, once.
+    pub(crate) fn make(&self, position: Position) {
+        self.position.get_or_init(|| position);
+    }
+
+    /// Where it is, if it is known.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.position.get().copied()
+    }
+}
