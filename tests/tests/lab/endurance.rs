@@ -5,8 +5,8 @@ use std::time::Duration;
 use iperf_harness::process::wait_for;
 use iperf_lab::{Kernel, Machine};
 
-/// A test takes about half a second where the guest is emulated, and there are others beside it.
-const HUNDRED: Duration = Duration::from_secs(240);
+/// A test takes about half a second where the guest is emulated, and many times that beside others.
+const HUNDRED: Duration = Duration::from_secs(900);
 
 const LOOP: &str = "
 i=0
