@@ -422,3 +422,50 @@ fn wrong_options_are_named() {
         assert!(end.stderr.contains(expected), "{expected}: {end}");
     }
 }
+
+#[test]
+fn a_sweep_runs_all_combinations_and_prints_a_table() {
+    let sweep = |words: &[&str]| {
+        let mut command = Command::new(Peer::Ours.path());
+        command.arg("sweep").args(words).env("LC_ALL", "C");
+        Running::start(command).finish(LIMIT)
+    };
+    let axes = [
+        "--vary",
+        "length=4K,32K",
+        "--vary",
+        "zerocopy-rx=off,splice",
+    ];
+    let client = ["--rounds", "2", "--", "--loopback", "-n", "1M"];
+    let end = sweep(&[&axes[..], &client].concat());
+    assert_eq!(end.code(), Some(0), "{end}");
+    let lines: Vec<&str> = end.stdout.lines().map(str::trim).collect();
+    assert!(
+        lines[1].starts_with("length") && lines[1].ends_with("zerocopy-rx=splice"),
+        "{end}"
+    );
+    assert!(
+        lines[2].starts_with("4K") && lines[3].starts_with("32K"),
+        "{end}"
+    );
+    assert_eq!(end.stdout.matches("bit/s (").count(), 4, "{end}");
+    let end = sweep(&[&axes[..], &["--seconds-for", "4000M"], &client].concat());
+    assert!(
+        end.stdout.starts_with("seconds for 4194304000 bytes\n"),
+        "{end}"
+    );
+    assert!(
+        !end.stdout.contains("bit/s") && !end.stdout.contains("no result"),
+        "{end}"
+    );
+    let end = sweep(&[
+        "--vary",
+        "cmd=echo {length}",
+        "--vary",
+        "length=1,2",
+        "--rounds",
+        "1",
+    ]);
+    assert_eq!(end.code(), Some(2), "{end}");
+    assert!(end.stdout.contains("no result"), "{end}");
+}

@@ -17,6 +17,7 @@ mod ready;
 mod rounds;
 mod running;
 mod supervisor;
+mod sweep;
 mod tree;
 
 pub use failure::Failure;
@@ -28,3 +29,4 @@ pub use ready::Ready;
 pub use rounds::{Bench, Ended, Observer, Rounds};
 pub use running::Launcher;
 pub use supervisor::{Mode, supervise};
+pub use sweep::{Axis, Combination, combinations, merge};

@@ -198,6 +198,16 @@ impl Rounds {
             .filter_map(|run| run.result.as_ref().err().map(|failure| (run, failure)))
     }
 
+    /// The records of a side, in the order of its runs.
+    pub fn records(&self, side: usize) -> Vec<&Record> {
+        self.runs
+            .iter()
+            .filter(|run| run.side == side && run.round > 0)
+            .filter_map(|run| run.result.as_ref().ok())
+            .flatten()
+            .collect()
+    }
+
     /// The records to compare: of the sides that were not given up and have any, the rounds that all of them have.
     pub fn sides(&self, plan: &Plan) -> Vec<Side> {
         let measured = |side: usize| {

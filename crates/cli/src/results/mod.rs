@@ -1,4 +1,4 @@
-//! `iperf report`, `compare` and `bench`: subcommands with a command line of their own, in clap's way. Everything
+//! `iperf report`, `compare`, `bench` and `sweep`: subcommands with a command line of their own, in clap's way. Everything
 //! else is iperf3's.
 
 mod bench;
@@ -7,6 +7,8 @@ pub(crate) mod direct;
 mod output;
 mod progress;
 mod report;
+mod runs;
+mod sweep;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ pub(crate) enum Command {
     Report(report::ReportArgs),
     Compare(compare::CompareArgs),
     Bench(Box<bench::BenchArgs>),
+    Sweep(Box<sweep::SweepArgs>),
     #[command(hide = true)]
     Supervise(bench::SuperviseArgs),
 }
@@ -132,6 +135,7 @@ impl Command {
             Self::Report(args) => report::run(args),
             Self::Compare(args) => compare::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Sweep(args) => sweep::run(args),
             Self::Supervise(args) => bench::supervise(args),
         }
     }

@@ -108,6 +108,19 @@ pub fn shown(metric: &Metric) -> String {
     value::show(metric.value, metric.unit())
 }
 
+/// A table with cells of the caller's, for Markdown or a terminal.
+pub fn table(format: Format, title: &str, heading: Vec<String>, rows: Vec<Vec<String>>) -> String {
+    let grid = grid::Grid {
+        heading,
+        rows,
+        lists: Vec::new(),
+    };
+    match format {
+        Format::Markdown => format!("{title}\n\n{}", text::markdown(&grid)),
+        _ => format!("{title}\n{}", text::text(&grid)),
+    }
+}
+
 /// The workflow commands that belong to [`Format::Github`].
 pub fn annotations(comparison: &Comparison) -> String {
     github::annotations(comparison)
