@@ -15,7 +15,7 @@ use iperf_client::{ClientError, Login};
 use iperf_control::{Stop, StopReason};
 use iperf_model::{
     ClientConfig, Endpoint, Event, Failure, FailureKind, Family, Listen, LocalOptions,
-    ServerConfig, Sink, VERSION, reason,
+    ServerConfig, Sink, TestId, VERSION, reason,
 };
 use iperf_proto::Code;
 use iperf_report::{Format, Output, ReportOptions, Writer, null_sink, open_log, sink};
@@ -214,11 +214,12 @@ impl App<'_> {
     }
 
     fn server(&self, config: ServerConfig, daemon: Option<Ready>) -> io::Result<bool> {
-        let sink = self.sink();
+        let outputs = |_: Option<TestId>| self.sink();
         let runtime = runtime()?;
         let served = runtime.block_on(async {
             let mut stop = Stop::on_signals()?;
-            let result = iperf_server::run(config, sink, stop.clone(), |_| detach(daemon)).await;
+            let result =
+                iperf_server::run(config, &outputs, stop.clone(), |_| detach(daemon)).await;
             let served = matches!(result, Ok(()) | Err(ServerError::Interrupted(_)));
             if !served && !self.launch.output.json {
                 self.writer
@@ -321,7 +322,7 @@ fn serve_loopback(
     let runtime = runtime().map_err(ServerError::Listen)?;
     let result = runtime.block_on(iperf_server::run(
         config,
-        null_sink(),
+        &|_: Option<TestId>| null_sink(),
         stop,
         move |address| {
             // The receiver is gone if the program is exiting already.

@@ -142,6 +142,11 @@ impl Control {
         }
     }
 
+    /// The stream, which has no unread bytes here.
+    pub(crate) fn into_wire(self) -> Wire {
+        self.stream
+    }
+
     /// Ends the connection in order: nothing more to say, and whatever the peer still sends is read, so that it
     /// sees an end of stream and not a reset. A peer that keeps its side open is not waited for.
     pub async fn close(mut self) {

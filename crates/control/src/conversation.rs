@@ -16,6 +16,7 @@ use iperf_proto::Machine;
 use tokio::time::sleep_until;
 use tracing::debug;
 
+use crate::wire::DetachedWire;
 use crate::{Blocking, Control, Stop, StopReason};
 
 /// A control connection and the machine that speaks on it.
@@ -115,6 +116,33 @@ impl<M: Machine> Conversation<M> {
             }
         };
         tokio::join!(closed, self.control.close());
+    }
+}
+
+/// A conversation on its way from one runtime to another.
+#[derive(Debug)]
+pub struct Detached<M> {
+    wire: DetachedWire,
+    machine: M,
+    on_broken: OnBroken,
+}
+
+impl<M: Machine> Conversation<M> {
+    /// Takes the conversation out of its runtime.
+    pub fn detach(self) -> io::Result<Detached<M>> {
+        Ok(Detached {
+            wire: self.control.into_wire().detach()?,
+            machine: self.machine,
+            on_broken: self.on_broken,
+        })
+    }
+}
+
+impl<M: Machine> Detached<M> {
+    /// Puts the conversation into the present runtime.
+    pub fn attach(self) -> io::Result<Conversation<M>> {
+        let control = Control::new(self.wire.attach()?)?;
+        Ok(Conversation::new(control, self.machine, self.on_broken))
     }
 }
 

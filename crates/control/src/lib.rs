@@ -19,7 +19,7 @@ mod wire;
 
 pub use blocking::{Blocking, lookup_host, spawn_blocking};
 pub use connection::{Control, Input};
-pub use conversation::{Conversation, OnBroken, Step, wait_until};
+pub use conversation::{Conversation, Detached, OnBroken, Step, wait_until};
 pub use output::Output;
 pub use own_file::{FileId, OwnFile};
 pub use stop::{Stop, StopHandle, StopReason};

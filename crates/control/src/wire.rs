@@ -37,6 +37,23 @@ impl Wire {
         )?))
     }
 
+    /// Takes over a connected TCP socket.
+    fn tcp(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        TcpStream::from_std(socket.into()).map(Self::Tcp)
+    }
+
+    /// Takes the stream out of its runtime, to be used in another.
+    pub(crate) fn detach(self) -> io::Result<DetachedWire> {
+        let attach = match &self {
+            Self::Tcp(_) => Self::tcp,
+            Self::Vsock(_) => Self::vsock,
+            Self::Unix(_) => Self::unix,
+        };
+        let socket = self.into_socket()?;
+        Ok(DetachedWire { socket, attach })
+    }
+
     /// The socket, for its options.
     pub fn socket(&self) -> SockRef<'_> {
         match self {
@@ -54,6 +71,20 @@ impl Wire {
             // The runtime keeps its own descriptor, and this one stays when it goes.
             Self::Vsock(stream) => stream.as_fd().try_clone_to_owned().map(Socket::from),
         }
+    }
+}
+
+/// A connected byte stream outside of any runtime.
+#[derive(Debug)]
+pub(crate) struct DetachedWire {
+    socket: Socket,
+    attach: fn(Socket) -> io::Result<Wire>,
+}
+
+impl DetachedWire {
+    /// Puts the stream into the present runtime.
+    pub(crate) fn attach(self) -> io::Result<Wire> {
+        (self.attach)(self.socket)
     }
 }
 

@@ -8,6 +8,7 @@
 //! A test may stop after any of these; `TestFinished` always comes last. `Listening` is the server's, and
 //! `ControlConnected` the client's.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -169,5 +170,27 @@ pub trait Sink: Send {
     /// has nothing to return.
     fn server_output(&mut self) -> Option<ServerOutput> {
         None
+    }
+}
+
+/// Which test of a server, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TestId(pub u64);
+
+impl fmt::Display for TestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Opens the outputs of a server.
+pub trait Outputs {
+    /// The sink of a test, or the one for what belongs to no test.
+    fn open(&self, test: Option<TestId>) -> Box<dyn Sink>;
+}
+
+impl<F: Fn(Option<TestId>) -> Box<dyn Sink>> Outputs for F {
+    fn open(&self, test: Option<TestId>) -> Box<dyn Sink> {
+        self(test)
     }
 }

@@ -27,8 +27,8 @@ pub use config::{
 };
 pub use endpoint::{CID_ANY, Carrier, Endpoint, Listen, SocketName, VsockAddress};
 pub use event::{
-    Buffers, Event, Failure, FailureKind, Peer, ServerOutput, Sink, StreamInfo, TestBegan,
-    TestStarted,
+    Buffers, Event, Failure, FailureKind, Outputs, Peer, ServerOutput, Sink, StreamInfo, TestBegan,
+    TestId, TestStarted,
 };
 pub use reason::reason;
 pub use result::{

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::writer::{Place, Weight, Writer};
 
@@ -13,7 +15,7 @@ pub struct Output {
     /// The present report is dropped: the output is not read.
     muted: bool,
     /// Reports dropped since the last one that was not.
-    dropped: u64,
+    dropped: Arc<AtomicU64>,
 }
 
 enum Route {
@@ -29,25 +31,25 @@ enum Route {
 impl Output {
     /// Output through a thread, errors and warnings to its second place.
     pub fn queued(writer: Writer) -> Self {
-        Self::new(Route::Queue(writer), false)
+        Self::new(writer.dropped(), Route::Queue(writer), false)
     }
 
     /// Output, errors and warnings through a thread that writes a log file.
     pub fn log(writer: Writer) -> Self {
-        Self::new(Route::Queue(writer), true)
+        Self::new(writer.dropped(), Route::Queue(writer), true)
     }
 
     /// Output to the first writer, errors and warnings to the second, each as it comes.
     pub fn to_writers(main: Box<dyn Write + Send>, errors: Box<dyn Write + Send>) -> Self {
-        Self::new(Route::Direct { main, errors }, false)
+        Self::new(Arc::default(), Route::Direct { main, errors }, false)
     }
 
-    fn new(route: Route, is_log: bool) -> Self {
+    fn new(dropped: Arc<AtomicU64>, route: Route, is_log: bool) -> Self {
         Self {
             route,
             is_log,
             muted: false,
-            dropped: 0,
+            dropped,
         }
     }
 
@@ -64,16 +66,16 @@ impl Output {
             Route::Direct { .. } => false,
         };
         if self.muted {
-            self.dropped += 1;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        Some(std::mem::take(&mut self.dropped)).filter(|dropped| *dropped > 0)
+        Some(self.dropped.swap(0, Ordering::Relaxed)).filter(|dropped| *dropped > 0)
     }
 
     /// As if reports had been dropped.
     #[cfg(test)]
     pub(crate) fn drop_reports(&mut self, reports: u64) {
-        self.dropped += reports;
+        self.dropped.fetch_add(reports, Ordering::Relaxed);
     }
 
     /// Whether the present report is dropped.

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,6 +56,8 @@ pub struct Writer(Arc<Shared>);
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
+    /// Reports dropped since the last one that had room, of all outputs together.
+    dropped: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -79,6 +82,7 @@ impl Writer {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
+            dropped: Arc::default(),
         });
         let worker = Worker {
             shared: shared.clone(),
@@ -90,6 +94,11 @@ impl Writer {
             .name("iperf-output".to_owned())
             .spawn(move || worker.run())?;
         Ok(Self(shared))
+    }
+
+    /// The counter of dropped reports.
+    pub(crate) fn dropped(&self) -> Arc<AtomicU64> {
+        self.0.dropped.clone()
     }
 
     /// Whether a text of this weight has room now.

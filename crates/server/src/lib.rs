@@ -1,49 +1,52 @@
-//! The server's side of a test: listens, lets clients in, runs one test at a time and reports.
+//! The server's side of a test: accepts connections, takes clients through their handshakes, runs tests and reports.
 //!
 //! ```text
-//! listener ──► greet (cookie) ─┬─ new cookie ──► handshake (parameters, data streams) ──► session (one at a time)
-//!                              └─ known cookie ──► the handshake that it belongs to
+//! listener ──► identify (cookie) ─┬─ new cookie ──► handshake (parameters, data streams) ──► session (a thread)
+//!                                 └─ known cookie ──► the handshake that it belongs to
 //! ```
 //!
-//! Greetings and handshakes go side by side, so that a peer that stalls in one keeps nobody else waiting; when there are
-//! too many, old ones make way for new ones (`waiting`). What makes a test the one that runs is that it holds the
-//! [`Sink`]: there is only one.
+//! Cookies and handshakes are awaited side by side, so that a peer that stalls holds up nobody else; when there are too
+//! many, new ones replace old ones (`waiting`). Which tests run, and whether one more may, only `registry` knows.
 
+mod data_listener;
 mod error;
-mod greet;
 mod handshake;
-mod host;
-mod hybrid;
+mod identify;
 mod listen;
 mod port_permit;
 mod rate_watch;
+mod registry;
+mod server;
 mod session;
-mod side_door;
+mod tasks;
 mod terms;
-mod udp_door;
+mod test_thread;
+mod udp_listener;
+mod unix_listener;
 mod waiting;
-mod watch;
 
 use std::net::SocketAddr;
 
 use iperf_control::Stop;
-use iperf_model::{Event, Failure, FailureKind, ServerConfig, Sink};
+use iperf_model::{Event, Failure, FailureKind, Outputs, ServerConfig, Sink};
+
+use crate::tasks::SharedSink;
 
 pub use error::ServerError;
 
-/// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` learns the internet address, if there is one, when
-/// clients can connect.
+/// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` is called with the internet
+/// address, if there is one, when clients can connect.
 ///
-/// It must run on a current-thread tokio runtime, or at least stay on one thread: the CPU time of the calling
-/// thread is measured.
+/// Tests run on threads of their own; `outputs` opens a sink for each, and one for what belongs to no test.
 pub async fn run(
     config: ServerConfig,
-    mut sink: Box<dyn Sink>,
+    outputs: &dyn Outputs,
     stop: Stop,
     ready: impl FnOnce(Option<SocketAddr>),
 ) -> Result<(), ServerError> {
-    match host::Host::open(config).await {
-        Ok(host) => host.serve(sink, stop, ready).await,
+    let mut sink = SharedSink::new(outputs.open(None));
+    match server::Server::open(config, outputs, sink.clone()).await {
+        Ok(server) => server.serve(stop, ready).await,
         Err(error) => {
             let failure = Failure {
                 kind: FailureKind::Error,

@@ -1,5 +1,5 @@
 //! The listening socket. One serves all tests and both kinds of connections, and it is never closed in between, so
-//! that no client finds the door shut.
+//! that no client is refused.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_vsock::{VsockAddr, VsockListener};
 
-use crate::hybrid::HybridListener;
+use crate::unix_listener::UnixSocketListener;
 
 /// The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = i32::MAX;
@@ -23,7 +23,7 @@ pub(crate) enum Listener {
     /// For virtual machines, or from one for its host.
     Vsock(VsockListener),
     /// For the guests of a VMM.
-    Hybrid(HybridListener),
+    Unix(UnixSocketListener),
 }
 
 impl Listener {
@@ -45,10 +45,10 @@ impl Listener {
                     },
                 )
             }
-            Self::Hybrid(hybrid) => {
-                let (stream, _) = hybrid.listener.accept().await?;
-                // The guest's port is not told.
-                (Wire::Unix(stream), SocketName::hybrid(&hybrid.path, 0))
+            Self::Unix(unix) => {
+                let (stream, _) = unix.listener.accept().await?;
+                // The guest's port is unknown.
+                (Wire::Unix(stream), SocketName::hybrid(&unix.path, 0))
             }
         })
     }
@@ -57,7 +57,7 @@ impl Listener {
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Vsock(_) | Self::Hybrid(_) => None,
+            Self::Vsock(_) | Self::Unix(_) => None,
         }
     }
 
@@ -65,7 +65,7 @@ impl Listener {
     pub(crate) fn buffers(&self) -> io::Result<Option<Buffers>> {
         match self {
             Self::Tcp(listener) => net::buffers(&SockRef::from(listener), None).map(Some),
-            Self::Vsock(_) | Self::Hybrid(_) => Ok(None),
+            Self::Vsock(_) | Self::Unix(_) => Ok(None),
         }
     }
 }
@@ -80,10 +80,10 @@ pub(crate) async fn listen(config: &ServerConfig) -> io::Result<Listener> {
         Listen::Hybrid { path, port } => {
             let mut file = path.as_os_str().to_owned();
             file.push(format!("_{port}"));
-            HybridListener::open(file.into(), path.clone()).map(Listener::Hybrid)
+            UnixSocketListener::open(file.into(), path.clone()).map(Listener::Unix)
         }
         Listen::Unix { path, .. } => {
-            HybridListener::open(path.clone(), path.clone()).map(Listener::Hybrid)
+            UnixSocketListener::open(path.clone(), path.clone()).map(Listener::Unix)
         }
     }
 }

@@ -24,7 +24,7 @@ const MOST_OPENING: Duration = Duration::from_secs(10);
 /// Hands out the port.
 #[derive(Clone, Debug)]
 pub(crate) struct PortPermits {
-    turn: Arc<Semaphore>,
+    permit: Arc<Semaphore>,
     /// Handshakes that wait for the port.
     waiting: watch::Sender<usize>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct PortPermits {
 /// The port is free for whoever holds this.
 #[derive(Debug)]
 pub(crate) struct PortPermit {
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// How a holder learns that others wait, and how long it may go on then.
@@ -64,21 +64,21 @@ impl Drop for Counted<'_> {
 impl PortPermits {
     pub(crate) fn new() -> Self {
         Self {
-            turn: Arc::new(Semaphore::new(1)),
+            permit: Arc::new(Semaphore::new(1)),
             waiting: watch::Sender::new(0),
         }
     }
 
     /// Waits for the port; `None` when that takes too long.
     pub(crate) async fn acquire(&self) -> Option<PortPermit> {
-        if let Ok(turn) = self.turn.clone().try_acquire_owned() {
-            return Some(PortPermit { _turn: turn });
+        if let Ok(permit) = self.permit.clone().try_acquire_owned() {
+            return Some(PortPermit { _permit: permit });
         }
         let _counted = Counted::new(&self.waiting);
-        let turn = timeout(WAIT_LIMIT, self.turn.clone().acquire_owned()).await;
+        let permit = timeout(WAIT_LIMIT, self.permit.clone().acquire_owned()).await;
         // The semaphore is never closed.
-        let turn = turn.ok()?.ok()?;
-        Some(PortPermit { _turn: turn })
+        let permit = permit.ok()?.ok()?;
+        Some(PortPermit { _permit: permit })
     }
 
     /// Watches for others from now on, for a holder that opens so many streams over such a round trip.

@@ -15,7 +15,7 @@ const LEAST_TIME: Duration = Duration::from_millis(100);
 /// Looks that follow each other sooner count as one, so that no peer can make the samples many.
 const LEAST_APART: Duration = Duration::from_millis(10);
 
-/// The one watch of a server, which the server and the running test look at.
+/// The one watch of a server, which the server and its tests share.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedRateWatch(Arc<Mutex<RateWatch>>);
 
@@ -25,9 +25,38 @@ impl SharedRateWatch {
         Self(Arc::new(Mutex::new(RateWatch::new(limit, start))))
     }
 
+    /// A test starts, and counts from now on. With a window of 0 each test has a watch of its own.
+    pub(crate) fn begin(&self, now: Instant) -> TestRate {
+        let limit = self.look().limit;
+        let watch = if limit.window.is_zero() {
+            Self::new(limit, now)
+        } else {
+            self.clone()
+        };
+        watch.look().begin(now);
+        TestRate { watch, counted: 0 }
+    }
+
     /// The watch. Nobody holds it for longer than a look.
     pub(crate) fn look(&self) -> MutexGuard<'_, RateWatch> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one test adds to what a server moves.
+#[derive(Debug)]
+pub(crate) struct TestRate {
+    watch: SharedRateWatch,
+    /// Bytes of the test that are counted already.
+    counted: u64,
+}
+
+impl TestRate {
+    /// Whether the average at `now`, when the test has moved `bytes` in both directions, is above the limit.
+    pub(crate) fn exceeded(&mut self, now: Instant, bytes: u64) -> bool {
+        let moved = bytes.saturating_sub(self.counted);
+        self.counted = bytes;
+        self.watch.look().exceeded(now, moved)
     }
 }
 
@@ -37,8 +66,8 @@ pub(crate) struct RateWatch {
     limit: RateLimit,
     /// Bytes that all tests had moved by then, oldest first. Only the first is as old as the window.
     samples: VecDeque<(Instant, u64)>,
-    /// Bytes that the tests before the running one moved.
-    before: u64,
+    /// Bytes that all tests have moved.
+    total: u64,
 }
 
 impl RateWatch {
@@ -47,22 +76,22 @@ impl RateWatch {
         Self {
             limit,
             samples: VecDeque::from([(start, 0)]),
-            before: 0,
+            total: 0,
         }
     }
 
     /// A test starts.
-    pub(crate) fn begin(&mut self, now: Instant) {
-        self.before = self.samples.back().map_or(0, |(_, total)| *total);
+    fn begin(&mut self, now: Instant) {
         if self.limit.window.is_zero() {
             self.samples.clear();
         }
-        self.samples.push_back((now, self.before));
+        self.samples.push_back((now, self.total));
     }
 
-    /// Whether the average at `now`, when the running test has moved `bytes` in both directions, is above the limit.
-    pub(crate) fn exceeded(&mut self, now: Instant, bytes: u64) -> bool {
-        let sample = (now, self.before + bytes);
+    /// Whether the average at `now`, when tests have moved `bytes` more, is above the limit.
+    fn exceeded(&mut self, now: Instant, bytes: u64) -> bool {
+        self.total += bytes;
+        let sample = (now, self.total);
         let mut latest = self.samples.iter_mut().rev();
         match (latest.next(), latest.next()) {
             (Some(last), Some(previous)) if last.0.duration_since(previous.0) < LEAST_APART => {
@@ -131,25 +160,24 @@ impl RateWatch {
 mod tests {
     use super::*;
 
-    fn watch(window: u64) -> (RateWatch, Instant) {
+    fn watch(window: u64) -> (SharedRateWatch, Instant) {
         let limit = RateLimit {
             rate: 8000,
             window: Duration::from_secs(window),
         };
         let start = Instant::now();
-        (RateWatch::new(limit, start), start)
+        (SharedRateWatch::new(limit, start), start)
     }
 
     /// Seconds after which a test is stopped that moves so many bytes in each second.
     fn stopped_after(window: u64, rates: &[u64]) -> Option<usize> {
-        let (mut watch, start) = watch(window);
-        watch.begin(start);
+        let (watch, start) = watch(window);
+        let mut test = watch.begin(start);
         let mut bytes = 0;
         (1..).zip(rates).find_map(|(second, rate)| {
             bytes += rate;
             let now = start + Duration::from_secs(second);
-            watch
-                .exceeded(now, bytes)
+            test.exceeded(now, bytes)
                 .then_some(usize::try_from(second).unwrap())
         })
     }
@@ -190,59 +218,63 @@ mod tests {
 
     #[test]
     fn without_a_window_each_test_counts_for_itself() {
-        let (mut watch, start) = watch(0);
-        watch.begin(start);
+        let (watch, start) = watch(0);
+        let mut test = watch.begin(start);
         let second = Duration::from_secs(1);
-        assert!(watch.exceeded(start + second, 1001));
-        assert!(!watch.used_up(start + second));
-        watch.begin(start + 2 * second);
-        assert!(!watch.exceeded(start + 3 * second, 1000));
-        assert!(watch.exceeded(start + 4 * second, 2001));
+        assert!(test.exceeded(start + second, 1001));
+        assert!(!watch.look().used_up(start + second));
+        let mut test = watch.begin(start + 2 * second);
+        assert!(!test.exceeded(start + 3 * second, 1000));
+        assert!(test.exceeded(start + 4 * second, 2001));
     }
 
     /// The window holds 5000 bytes.
     #[test]
     fn short_tests_add_up() {
-        let (mut watch, start) = watch(5);
+        let (watch, start) = watch(5);
         let second = Duration::from_secs(1);
         let mut now = start;
         for _ in 0..2 {
-            watch.begin(now);
+            let mut test = watch.begin(now);
             now += second / 2;
-            assert!(!watch.exceeded(now, 2500), "5000 bytes have room");
-            assert!(!watch.used_up(now));
+            assert!(!test.exceeded(now, 2500), "5000 bytes have room");
+            assert!(!watch.look().used_up(now));
         }
-        watch.begin(now);
-        assert!(watch.exceeded(now + second / 10, 1));
-        assert!(watch.used_up(now + second));
+        let mut test = watch.begin(now);
+        assert!(test.exceeded(now + second / 10, 1));
+        assert!(watch.look().used_up(now + second));
         // The first test has left the window.
         let later = now + 5 * second;
-        assert!(!watch.used_up(later));
-        watch.begin(later);
-        assert!(!watch.exceeded(later + second, 2499));
+        assert!(!watch.look().used_up(later));
+        let mut test = watch.begin(later);
+        assert!(!test.exceeded(later + second, 2499));
     }
 
     #[test]
     fn a_long_pause_leaves_the_whole_window() {
-        let (mut watch, start) = watch(5);
+        let (watch, start) = watch(5);
         let hour = Duration::from_secs(3600);
-        watch.begin(start + hour);
+        let mut test = watch.begin(start + hour);
         let end = start + hour + Duration::from_secs(1);
         assert!(
-            !watch.exceeded(end, 5000),
+            !test.exceeded(end, 5000),
             "the pause does not count for more"
         );
-        assert!(watch.exceeded(end, 5001));
+        assert!(test.exceeded(end, 5001));
     }
 
     #[test]
     fn frequent_looks_keep_few_samples() {
-        let (mut watch, start) = watch(1);
-        watch.begin(start);
+        let (watch, start) = watch(1);
+        let mut test = watch.begin(start);
         for millisecond in 0..3000 {
-            assert!(!watch.exceeded(start + Duration::from_millis(millisecond), millisecond));
+            assert!(!test.exceeded(start + Duration::from_millis(millisecond), millisecond));
         }
-        assert!(watch.samples.len() < 200, "{}", watch.samples.len());
-        assert!(watch.exceeded(start + Duration::from_millis(3001), 3010));
+        assert!(
+            watch.look().samples.len() < 200,
+            "{}",
+            watch.look().samples.len()
+        );
+        assert!(test.exceeded(start + Duration::from_millis(3001), 3010));
     }
 }

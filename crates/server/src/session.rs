@@ -1,25 +1,24 @@
 //! One running test.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use iperf_control::{Blocking, Conversation, Output, Step, Stop, spawn_blocking};
+use iperf_control::{Blocking, Conversation, Detached, Output, Step, Stop, spawn_blocking};
 use iperf_engine::{CpuMeter, Measurement, Prepared, RunPlan, Stream, Watch, WatchLimits, pin};
 use iperf_model::{
-    Event, Limit, Peer, RunTotals, ServerConfig, Sink, TestBegan, TestConfig, TestStarted,
-    Transport,
+    Buffers, Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
+    TestStarted, Transport, reason,
 };
 use iperf_proto::code::Code;
+use iperf_proto::cookie::Cookie;
 use iperf_proto::results::Results;
 use iperf_proto::server::{Action, Server};
 use iperf_proto::summary::summarize;
 use tokio::sync::Notify;
 use tokio::time::sleep;
-use tracing::warn;
 
 use crate::error::TestError;
-use crate::handshake::Candidate;
-use crate::rate_watch::SharedRateWatch;
+use crate::rate_watch::{SharedRateWatch, TestRate};
 
 /// How often a running test is looked at for peers that fell silent.
 const WATCH: Duration = Duration::from_millis(250);
@@ -36,62 +35,81 @@ const OVERTIME: Duration = Duration::from_secs(40);
 const SETTLE_SILENCE: Duration = Duration::from_millis(10);
 const SETTLE_LIMIT: Duration = Duration::from_millis(200);
 
-/// Runs a test to its end and gives the sink back.
+/// What a test needs besides its control connection.
+pub(crate) struct TestPlan {
+    pub(crate) cookie: Cookie,
+    pub(crate) peer: SocketName,
+    pub(crate) test: Arc<TestConfig>,
+    /// When its parameters arrived.
+    pub(crate) began: SystemTime,
+    /// Whether the client is this program and counts what this end counts.
+    pub(crate) exact: bool,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) buffers: Buffers,
+}
+
+/// Runs a test to its end.
+///
+/// It must run on a current-thread runtime: the CPU time of the calling thread is the test's, and so is its binding to a
+/// CPU.
 pub(crate) async fn run(
-    candidate: Box<Candidate>,
-    mut sink: Box<dyn Sink>,
+    talk: Detached<Server>,
+    plan: TestPlan,
+    sink: &mut dyn Sink,
     config: &ServerConfig,
-    rate: Option<SharedRateWatch>,
+    rate: Option<&SharedRateWatch>,
     stop: Stop,
-) -> (Box<dyn Sink>, Result<(), TestError>) {
-    let mut output = Output::new(sink.as_mut());
-    announce(&candidate, config, &mut output);
-    let Candidate {
-        talk,
-        test,
-        exact,
-        streams,
-        ..
-    } = *candidate;
+) -> Result<(), TestError> {
+    let mut output = Output::new(sink);
+    announce(&plan, config, &mut output);
+    let talk = match talk.attach() {
+        Ok(talk) => talk,
+        Err(error) => {
+            let error = TestError::Control(error);
+            output.event(&Event::Failed(error.failure()));
+            output.event(&Event::TestFinished);
+            return Err(error);
+        }
+    };
     let mut session = Session {
         config,
-        test,
-        exact,
+        test: plan.test,
+        exact: plan.exact,
         talk,
         output,
         wake: Arc::new(Notify::new()),
         rate,
     };
-    let (phase, result) = session.drive(streams, stop).await;
+    let (phase, result) = session.drive(plan.streams, stop).await;
     if let Err(error) = &result {
         session.output.event(&Event::Failed(error.failure()));
         error.tell(&mut session.talk.machine);
     }
     session.leave(phase).await;
-    (sink, result)
+    result
 }
 
 /// Tells the sink what happened in the handshake.
-fn announce(candidate: &Candidate, config: &ServerConfig, output: &mut Output<'_>) {
+fn announce(plan: &TestPlan, config: &ServerConfig, output: &mut Output<'_>) {
     output.event(&Event::TestBegan(TestBegan {
-        peer: Peer::AcceptedFrom(candidate.peer.clone()),
-        at: candidate.began,
-        cookie: candidate.cookie.to_string(),
+        peer: Peer::AcceptedFrom(plan.peer.clone()),
+        at: plan.began,
+        cookie: plan.cookie.to_string(),
         control_mss: 0,
-        config: candidate.test.clone(),
+        config: plan.test.clone(),
     }));
-    for stream in &candidate.streams {
+    for stream in &plan.streams {
         output.event(&Event::StreamOpened(stream.info.clone()));
     }
     if let Some(carrier) = config.listen.carrier() {
         output.event(&Event::CarriedBy(carrier));
     }
-    output.event(&Event::BuffersKept(candidate.buffers));
+    output.event(&Event::BuffersKept(plan.buffers));
     output.event(&Event::TestStarted(TestStarted {
-        config: candidate.test.clone(),
+        config: plan.test.clone(),
         interval: config.local.interval,
-        gso: candidate.test.udp.gsro,
-        gro: candidate.test.udp.gsro,
+        gso: plan.test.udp.gsro,
+        gro: plan.test.udp.gsro,
     }));
 }
 
@@ -109,6 +127,7 @@ struct Running {
     watch: Watch,
     /// When the test must have ended.
     overtime: Option<Instant>,
+    rate: Option<TestRate>,
 }
 
 /// What a step leads to.
@@ -127,7 +146,7 @@ struct Session<'a> {
     talk: Conversation<Server>,
     output: Output<'a>,
     wake: Arc<Notify>,
-    rate: Option<SharedRateWatch>,
+    rate: Option<&'a SharedRateWatch>,
 }
 
 impl Session<'_> {
@@ -137,14 +156,16 @@ impl Session<'_> {
         streams: Vec<Stream>,
         mut stop: Stop,
     ) -> (Option<Phase>, Result<(), TestError>) {
-        // Bound to the test: the binding ends with it.
         let _affinity = self
             .test
             .server_affinity
             .map(pin)
             .transpose()
             .unwrap_or_else(|error| {
-                warn!(%error, "can't bind to the CPU that the client asks for");
+                let reason = reason(&error);
+                self.output.event(&Event::Warning(format!(
+                    "unable to bind to the CPU that the client asks for: {reason}"
+                )));
                 None
             });
         let mut phase = match self.start(streams).await {
@@ -194,9 +215,6 @@ impl Session<'_> {
         self.talk.machine.streams_ready(start);
         self.talk.flush().await.map_err(TestError::Control)?;
         let measurement = prepared.go(start);
-        if let Some(rate) = &self.rate {
-            rate.look().begin(start);
-        }
         let is_bytes = self.test.transport != Transport::Udp;
         let overtime = match self.test.limit {
             Limit::Seconds(seconds) => {
@@ -214,6 +232,7 @@ impl Session<'_> {
                 stall: STALL_LIMIT,
             }),
             overtime,
+            rate: self.rate.map(|rate| rate.begin(start)),
         })
     }
 
@@ -273,6 +292,7 @@ impl Session<'_> {
             measurement,
             watch,
             overtime,
+            rate,
         } = running;
         // The client keeps the time.
         watch.look(measurement, now, |event| self.output.event(&event))?;
@@ -280,10 +300,9 @@ impl Session<'_> {
             self.talk.machine.send_counts(&counts);
         }
         let (sent, received) = measurement.run().bytes();
-        if self
-            .rate
-            .as_ref()
-            .is_some_and(|rate| rate.look().exceeded(now, sent + received))
+        if rate
+            .as_mut()
+            .is_some_and(|rate| rate.exceeded(now, sent + received))
         {
             return Err(TestError::Refused(Code::TOTAL_RATE));
         }
@@ -316,7 +335,11 @@ impl Session<'_> {
 
     /// Ends the streams and reports what this end counted, and returns what is wrong with what came in last.
     fn conclude(&mut self, running: Running, end: Instant) -> (Phase, Option<TestError>) {
-        let mut measurement = running.measurement;
+        let Running {
+            mut measurement,
+            rate,
+            ..
+        } = running;
         let run = measurement.run();
         run.stop_senders();
         run.finish_receivers();
@@ -324,10 +347,10 @@ impl Session<'_> {
         let one_way = !self.test.direction.server_sends();
         let complete = run.complete_at(self.test.block).filter(|_| one_way);
         let end = complete.unwrap_or(end);
-        if let Some(rate) = &self.rate {
+        if let Some(mut rate) = rate {
             let (sent, received) = run.bytes();
             // What the last moments add counts for the tests to come.
-            let _ = rate.look().exceeded(Instant::now(), sent + received);
+            let _ = rate.exceeded(Instant::now(), sent + received);
         }
         let (last, totals) = measurement.finish(end);
         let wrong_data = measurement.run().wrong_data().map(TestError::wrong_data);

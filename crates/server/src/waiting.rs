@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_from_everywhere_displaces_in_turn() {
+    fn a_flood_from_everywhere_displaces_in_permit() {
         let mut waiting = full(&["10.0.0.1"; 8]);
         waiting.insert(100, from("10.0.0.1"), 100);
         for number in 200..207 {

@@ -393,6 +393,10 @@ impl Sink for TextSink {
             Event::TestFinished | Event::Warning(_) => false,
             _ => self.options.is_client,
         };
+        if matches!(event, Event::Listening { .. }) {
+            // A banner begins anew, whatever was reported before it.
+            self.test = Test::default();
+        }
         if opens {
             self.introduce()?;
         }

@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use iperf_model::{LocalOptions, ServerConfig};
+use iperf_model::{Listen, LocalOptions, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -39,7 +39,7 @@ async fn one_data_connection_after_another_does_not_extend_a_handshake() {
     let (sender, connections) = mpsc::channel(256);
     let (_handle, stop) = Stop::new();
     let handshake = tokio::spawn(run(
-        Guest {
+        NewClient {
             cookie: cookie(),
             stream,
             peer: SocketName::from(listener.local_addr().unwrap()),
@@ -59,12 +59,12 @@ async fn one_data_connection_after_another_does_not_extend_a_handshake() {
         let (client, stream) = connection(&listener).await;
         clients.push(client);
         let cookie = cookie();
-        let greeted = Greeted {
+        let identified = Identified {
             cookie,
             stream,
             order,
         };
-        if sender.send(greeted).await.is_err() {
+        if sender.send(identified).await.is_err() {
             break;
         }
         sleep(Duration::from_millis(50)).await;

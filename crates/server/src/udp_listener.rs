@@ -1,8 +1,7 @@
-//! Where UDP streams come in.
+//! Accepts UDP streams.
 //!
-//! iperf3's hellos carry nothing but themselves, so only one handshake at a time may wait for them, and only the address
-//! that its control connection comes from is heard; those of this program carry the cookie. Whatever else comes is
-//! dropped. The socket that gets the hello becomes the stream; the next stream gets a new socket on the same port.
+//! iperf3's hellos carry nothing but themselves, so only one handshake at a time may wait for them, and only those from
+//! the address of its control connection count; those of this program carry the cookie. Other datagrams are dropped. The socket that gets the hello becomes the stream; the next stream gets a new socket on the same port.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -33,7 +32,7 @@ pub(crate) enum Expected {
 }
 
 impl Expected {
-    /// What a client says that was granted hellos with a cookie, or not.
+    /// What a client sends that was granted hellos with a cookie, or not.
     pub(crate) fn new(cookie: &Cookie, named: bool) -> Self {
         if named {
             Self::Named(named_hello(cookie))
@@ -50,24 +49,24 @@ impl Expected {
     }
 }
 
-/// An open door.
-pub(crate) struct UdpDoor {
+/// A socket that waits for the next hello.
+pub(crate) struct UdpListener {
     socket: UdpSocket,
     address: SocketAddr,
     peer: IpAddr,
     expected: Expected,
     device: Option<String>,
-    turn: PortPermit,
+    permit: PortPermit,
 }
 
-impl UdpDoor {
-    /// Opens the door on the address that the control connection came to, for the one that it came from.
+impl UdpListener {
+    /// Waits on the local address of the control connection, for hellos from its peer.
     pub(crate) fn open(
         address: SocketAddr,
         peer: SocketAddr,
         expected: Expected,
         device: Option<String>,
-        turn: PortPermit,
+        permit: PortPermit,
     ) -> Result<Self, EngineError> {
         let socket = bind(address, device.as_deref())?;
         Ok(Self {
@@ -76,12 +75,11 @@ impl UdpDoor {
             peer: peer.ip().to_canonical(),
             expected,
             device,
-            turn,
+            permit,
         })
     }
 
-    /// Waits for the next hello. Meanwhile the last stream's client may not have got its reply, and repeats its hello
-    /// on the socket of that stream.
+    /// Waits for the next hello. A client that has not got the last reply repeats its hello on the socket of that stream.
     pub(crate) async fn next(&mut self, last: Option<&Stream>) -> io::Result<SocketAddr> {
         let mut datagram = [0; 64];
         let mut check = Instant::now() + REPEAT_CHECK;
@@ -110,8 +108,8 @@ impl UdpDoor {
         }
     }
 
-    /// Makes a stream of a hello, answers it, and opens the door for one more stream if there is one.
-    pub(crate) fn admit(
+    /// Makes a stream of a hello, answers it, and waits for the next if there is one more.
+    pub(crate) fn accept(
         self,
         from: SocketAddr,
         plan: &StreamPlan,
@@ -129,7 +127,7 @@ impl UdpDoor {
             peer,
             expected,
             device,
-            turn,
+            permit,
             ..
         } = self;
         let next = if more {
@@ -140,7 +138,7 @@ impl UdpDoor {
                 peer,
                 expected,
                 device,
-                turn,
+                permit,
             })
         } else {
             None
@@ -159,7 +157,7 @@ fn bind(address: SocketAddr, device: Option<&str>) -> Result<UdpSocket, EngineEr
     UdpSocket::from_std(socket.into()).map_err(system("watch the socket"))
 }
 
-/// Answers what hellos have come again.
+/// Answers repeated hellos.
 fn answer_repeated(mut socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let mut datagram = [0; 64];

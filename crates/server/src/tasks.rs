@@ -1,5 +1,4 @@
-//! Tasks whose end is always observed: a panic in one of them is its result, and takes nothing with it that the server
-//! needs.
+//! Tasks whose end is always observed: a panic in one of them is reported as its end, and the server goes on.
 
 use std::future::Future;
 use std::io;
@@ -11,17 +10,17 @@ use std::task::{Context, Poll};
 use iperf_model::{Event, ServerOutput, Sink};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Runs a task that tells its end, or `lost` if it panics.
+/// Runs a task that sends its result, or `lost` if it panics.
 pub(crate) fn spawn<T: Send + 'static>(
-    knocks: UnboundedSender<T>,
+    events: UnboundedSender<T>,
     lost: impl FnOnce() -> T + Send + 'static,
     task: impl Future<Output = T> + Send + 'static,
 ) {
     tokio::spawn(async move {
         let task = pin!(task);
-        let knock = Caught(task).await.unwrap_or_else(lost);
+        let event = Caught(task).await.unwrap_or_else(lost);
         // Nobody listens when the server has ended.
-        drop(knocks.send(knock));
+        drop(events.send(event));
     });
 }
 
@@ -37,7 +36,7 @@ impl<F: Future> Future for Caught<'_, F> {
     }
 }
 
-/// A sink that outlives the test that has it.
+/// A sink that outlives a test that panics.
 #[derive(Clone)]
 pub(crate) struct SharedSink(Arc<Mutex<Box<dyn Sink>>>);
 
@@ -66,11 +65,11 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     #[tokio::test]
-    async fn a_task_that_panics_tells_its_end_too() {
-        let (knocks, mut told) = unbounded_channel();
-        spawn(knocks.clone(), || "lost", async { "ended" });
+    async fn a_task_that_panics_reports_its_end_too() {
+        let (events, mut told) = unbounded_channel();
+        spawn(events.clone(), || "lost", async { "ended" });
         assert_eq!(told.recv().await, Some("ended"));
-        spawn(knocks, || "lost", async {
+        spawn(events, || "lost", async {
             tokio::task::yield_now().await;
             panic!("as the test wants it")
         });

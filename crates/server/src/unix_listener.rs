@@ -1,5 +1,5 @@
-//! The Unix socket on which a server waits for a guest's connections: `<path>_<port>`, or whatever file a VMM connects to
-//! when a guest connects to that port of its host.
+//! The Unix socket on which a server accepts the connections of a virtual machine: `<path>_<port>`, or any file that a
+//! VMM connects to when its guest connects to that port of the host.
 
 use std::fs;
 use std::io;
@@ -11,9 +11,9 @@ use iperf_engine::net::vsock::unix_address;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
-/// A listening socket, whose file is removed when this value is dropped, unless it is another's by then.
+/// A listening socket, whose file is removed when this value is dropped, unless another process has replaced it.
 #[derive(Debug)]
-pub(crate) struct HybridListener {
+pub(crate) struct UnixSocketListener {
     /// Before the listener, which keeps the file's inode in use: fields are dropped in this order.
     _file: OwnFile,
     pub(crate) listener: UnixListener,
@@ -21,12 +21,12 @@ pub(crate) struct HybridListener {
     pub(crate) path: PathBuf,
 }
 
-impl HybridListener {
-    /// Listens. A file that an earlier server left behind is replaced; any other is not touched.
+impl UnixSocketListener {
+    /// Listens. A stale socket file is replaced; one in use, or a file that is not a socket, is left alone.
     pub(crate) fn open(file: PathBuf, path: PathBuf) -> io::Result<Self> {
         // A path that is too long is named with its length.
         unix_address(&file)?;
-        make_way(&file)?;
+        remove_stale(&file)?;
         let listener = UnixListener::bind(&file)?;
         let id = FileId::at(&file)?;
         Ok(Self {
@@ -38,7 +38,7 @@ impl HybridListener {
 }
 
 /// Removes a socket file on which nobody listens any more.
-fn make_way(file: &Path) -> io::Result<()> {
+fn remove_stale(file: &Path) -> io::Result<()> {
     let Ok(metadata) = fs::symlink_metadata(file) else {
         return Ok(());
     };
@@ -66,8 +66,8 @@ fn is_stale(file: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    fn open(file: &Path) -> io::Result<HybridListener> {
-        HybridListener::open(file.to_owned(), "/run/vm.vsock".into())
+    fn open(file: &Path) -> io::Result<UnixSocketListener> {
+        UnixSocketListener::open(file.to_owned(), "/run/vm.vsock".into())
     }
 
     #[tokio::test]

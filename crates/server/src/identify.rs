@@ -1,4 +1,4 @@
-//! The first bytes of a connection: the cookie, which tells whose it is.
+//! The first bytes of a connection: the cookie, which names its test.
 
 use std::io;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ const COOKIE_LIMIT: Duration = Duration::from_secs(4);
 const MAX_REFUSALS: usize = 128;
 
 /// How long a refused peer may take to close its side.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A connection whose cookie is read.
 #[derive(Debug)]
-pub(crate) struct Greeted {
+pub(crate) struct Identified {
     pub(crate) cookie: Cookie,
     pub(crate) stream: Wire,
     /// Counts the connections as they were accepted. A client makes its data connections one after another, and that
@@ -38,7 +38,7 @@ pub(crate) async fn read_cookie(
     order: u64,
     displaced: oneshot::Receiver<()>,
     refusals: Refusals,
-) -> Option<Greeted> {
+) -> Option<Identified> {
     let mut bytes = [0; Cookie::LEN];
     let read = tokio::select! {
         // What has arrived already counts.
@@ -51,7 +51,7 @@ pub(crate) async fn read_cookie(
         }
     };
     match read {
-        Ok(Ok(_)) => Some(Greeted {
+        Ok(Ok(_)) => Some(Identified {
             cookie: Cookie::from_wire(bytes),
             stream,
             order,
@@ -68,7 +68,7 @@ pub(crate) async fn read_cookie(
     }
 }
 
-/// Turns peers away, a bounded number at a time.
+/// Refuses peers, a bounded number at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusals(Arc<Semaphore>);
 
@@ -77,7 +77,7 @@ impl Refusals {
         Self(Arc::new(Semaphore::new(MAX_REFUSALS)))
     }
 
-    /// Tells a peer that there is no place for it. In a flood of peers the connection is closed at once: the answer is
+    /// Tells a peer that the server is busy. In a flood of peers the connection is closed at once: the answer is
     /// sent if there is room for it, and may be lost.
     pub(crate) fn refuse(&self, stream: Wire) {
         if let Ok(permit) = self.0.clone().try_acquire_owned() {
@@ -86,22 +86,22 @@ impl Refusals {
                 drop(permit);
             });
         } else if let Err(error) = stream.socket().send(&[State::AccessDenied.to_byte()]) {
-            debug!(%error, "can't turn a peer away");
+            debug!(%error, "can't refuse a peer");
         }
     }
 
-    /// Whether there is time for a farewell. What it returns is kept meanwhile.
+    /// A permit to wait for a peer to close its side, if there is one left.
     pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
         self.0.clone().try_acquire_owned().ok()
     }
 }
 
-/// Tells a peer that there is no place for it.
+/// Tells a peer that the server is busy.
 ///
 /// What it has sent is read before the connection is closed: with bytes unread the kernel would send a reset, which
 /// can overtake the answer.
 async fn refuse(mut stream: Wire) {
-    let goodbye = async {
+    let refused = async {
         stream.write_all(&[State::AccessDenied.to_byte()]).await?;
         stream.shutdown().await?;
         let mut rest = [0; 1024];
@@ -114,5 +114,5 @@ async fn refuse(mut stream: Wire) {
         }
         io::Result::Ok(())
     };
-    let _ = timeout(GOODBYE_LIMIT, goodbye).await;
+    let _ = timeout(CLOSE_LIMIT, refused).await;
 }

@@ -1,5 +1,5 @@
-//! Where streams come in that are of another kind than the control connection, SCTP associations and vsock sockets of
-//! messages: a listening socket of their own, for as long as a handshake takes.
+//! Accepts streams of another kind than the control connection, SCTP associations and vsock sockets of messages, on a
+//! listening socket of their own, for as long as a handshake takes.
 //!
 //! They begin with the cookie, as a TCP connection does. The runtime has no types for them, but on SCTP sockets of the
 //! one-to-one style every call that its TCP types make does the same, and so it is with vsock's two types of sockets.
@@ -19,37 +19,37 @@ use tokio::time::sleep;
 use tokio_vsock::VsockListener;
 use tracing::{debug, warn};
 
-use crate::greet::{self, Greeted, Refusals};
+use crate::identify::{self, Identified, Refusals};
 use crate::listen::Listener;
 use crate::port_permit::PortPermit;
 use crate::waiting::{Origin, Waiting};
 
 /// Streams whose cookie is awaited.
-const MAX_GREETINGS: usize = 64;
+const MAX_UNIDENTIFIED: usize = 64;
 
 /// How long to leave a listening socket alone that gave an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// An open door.
-pub(crate) struct SideDoor {
+/// A listening socket for the streams of one test.
+pub(crate) struct DataListener {
     listener: Listener,
     cookie: Cookie,
     /// Streams without a cookie, by number. They are closed when what is kept here is dropped.
     waiting: Waiting<u64, oneshot::Sender<()>>,
-    greetings: JoinSet<(u64, Option<Greeted>)>,
+    unidentified: JoinSet<(u64, Option<Identified>)>,
     refusals: Refusals,
     accepted: u64,
-    /// A port that there is only one of is taken while this is held.
-    _turn: Option<PortPermit>,
+    /// Keeps other handshakes off the port.
+    _permit: Option<PortPermit>,
 }
 
-impl SideDoor {
-    /// Opens a door for SCTP on the address that the control connection came to, for those who know its cookie.
+impl DataListener {
+    /// Listens for SCTP on the address of the control connection, for streams with its cookie.
     pub(crate) async fn for_sctp(
         address: SocketAddr,
         cookie: Cookie,
         plan: StreamPlan,
-        turn: PortPermit,
+        permit: PortPermit,
         refusals: Refusals,
     ) -> Result<Self, EngineError> {
         let watch = EngineError::system("watch the socket");
@@ -65,12 +65,12 @@ impl SideDoor {
         Ok(Self::new(
             Listener::Tcp(listener),
             cookie,
-            Some(turn),
+            Some(permit),
             refusals,
         ))
     }
 
-    /// Opens a door for messages over vsock, and says at which port.
+    /// Listens for messages over vsock; the port is returned.
     pub(crate) fn for_messages(
         cid: u32,
         cookie: Cookie,
@@ -86,37 +86,36 @@ impl SideDoor {
     fn new(
         listener: Listener,
         cookie: Cookie,
-        turn: Option<PortPermit>,
+        permit: Option<PortPermit>,
         refusals: Refusals,
     ) -> Self {
         Self {
             listener,
             cookie,
-            waiting: Waiting::new(MAX_GREETINGS),
-            greetings: JoinSet::new(),
+            waiting: Waiting::new(MAX_UNIDENTIFIED),
+            unidentified: JoinSet::new(),
             refusals,
             accepted: 0,
-            _turn: turn,
+            _permit: permit,
         }
     }
 
-    /// Waits for the next stream that knows the cookie. One that does not is refused. Nothing is lost when the
-    /// caller stops waiting.
-    pub(crate) async fn next(&mut self) -> Greeted {
+    /// Waits for the next stream with the cookie. Others are refused. Nothing is lost when the caller stops waiting.
+    pub(crate) async fn next(&mut self) -> Identified {
         loop {
             tokio::select! {
                 // In this order: what has been read is seen before a newcomer displaces it.
                 biased;
-                Some(greeted) = self.greetings.join_next() => {
-                    let Ok((number, greeted)) = greeted else {
+                Some(identified) = self.unidentified.join_next() => {
+                    let Ok((number, identified)) = identified else {
                         continue;
                     };
                     self.waiting.remove(&number);
-                    match greeted {
-                        Some(greeted) if greeted.cookie == self.cookie => return greeted,
-                        Some(greeted) => {
+                    match identified {
+                        Some(identified) if identified.cookie == self.cookie => return identified,
+                        Some(identified) => {
                             debug!("a stream with another cookie");
-                            self.refusals.refuse(greeted.stream);
+                            self.refusals.refuse(identified.stream);
                         }
                         None => {}
                     }
@@ -128,9 +127,9 @@ impl SideDoor {
                         let (entry, displaced) = oneshot::channel();
                         self.waiting.insert(number, Origin::of(&peer), entry);
                         let refusals = self.refusals.clone();
-                        self.greetings.spawn(async move {
-                            let greeted = greet::read_cookie(stream, number, displaced, refusals);
-                            (number, greeted.await)
+                        self.unidentified.spawn(async move {
+                            let identified = identify::read_cookie(stream, number, displaced, refusals);
+                            (number, identified.await)
                         });
                     }
                     Err(error) => {
@@ -157,7 +156,7 @@ mod tests {
         bytes
     }
 
-    fn knock(address: SocketAddr, cookie: &[u8]) -> Socket {
+    fn connect(address: SocketAddr, cookie: &[u8]) -> Socket {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::SCTP)).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_secs(10)))
@@ -170,27 +169,27 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs SCTP in the kernel: a test of the lab runs it on a kernel that has it"]
     async fn an_sctp_listener_accepts_only_streams_with_the_cookie_of_the_test() {
-        let turn = PortPermits::new().acquire().await.unwrap();
+        let permit = PortPermits::new().acquire().await.unwrap();
         let config = TestConfig::new(Transport::Sctp);
         let plan = StreamPlan::new(&config, &LocalOptions::default());
         let local = "127.0.0.1:0".parse().unwrap();
         let ours = Cookie::from_wire(cookie(b'a'));
-        let door = SideDoor::for_sctp(local, ours, plan, turn, Refusals::new()).await;
-        let mut door = door.unwrap();
-        let address = door.listener.address().unwrap();
+        let listener = DataListener::for_sctp(local, ours, plan, permit, Refusals::new()).await;
+        let mut listener = listener.unwrap();
+        let address = listener.listener.address().unwrap();
         let others = spawn_blocking(move || {
-            let silent = knock(address, b"");
-            let stranger = knock(address, &cookie(b'b'));
+            let silent = connect(address, b"");
+            let stranger = connect(address, &cookie(b'b'));
             let mut answer = [0];
             (&mut &stranger).read_exact(&mut answer).unwrap();
-            let guest = knock(address, &cookie(b'a'));
-            (silent, guest, answer)
+            let client = connect(address, &cookie(b'a'));
+            (silent, client, answer)
         });
-        let stream = door.next().await.stream;
-        let (_silent, guest, answer) = others.await.unwrap();
-        let guest = guest.local_addr().unwrap().as_socket().unwrap();
+        let stream = listener.next().await.stream;
+        let (_silent, client, answer) = others.await.unwrap();
+        let client = client.local_addr().unwrap().as_socket().unwrap();
         let peer = stream.socket().peer_addr().unwrap();
-        assert_eq!(peer.as_socket().unwrap(), guest);
+        assert_eq!(peer.as_socket().unwrap(), client);
         assert_eq!(answer, [0xff]);
     }
 }

@@ -1,0 +1,446 @@
+//! The server: accepts connections, keeps track of handshakes and running tests, and reports what happens between tests.
+//!
+//! Everything else is a task or a thread that sends a [`TaskEvent`] when it is done.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iperf_auth::{Authorizer, Padding};
+use iperf_control::{Stop, StopReason, Wire, wait_until};
+use iperf_engine::{Affinity, EngineError, pin};
+use iperf_model::{
+    Buffers, Event, Failure, FailureKind, Outputs, ServerAuth, ServerConfig, Sink, SocketName,
+    TestId,
+};
+use iperf_proto::code::Code;
+use iperf_proto::cookie::Cookie;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use crate::error::TestError;
+use crate::handshake::{self, Dropped, NewClient, ReadyTest};
+use crate::identify::{self, Identified, Refusals};
+use crate::listen::Listener;
+use crate::port_permit::PortPermits;
+use crate::rate_watch::SharedRateWatch;
+use crate::registry::{self, Tests};
+use crate::tasks::{self, SharedSink};
+use crate::test_thread::{Job, TestThread};
+use crate::waiting::{Origin, Waiting};
+use crate::{ServerError, listen};
+
+/// The most connections whose cookie is awaited, handshakes whose parameters are, and handshakes whose data connections
+/// are, of each.
+const MAX_WAITING: usize = 512;
+
+/// How often to log such an error.
+const WARN_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long to accept no connections after an error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long running tests may take to end when the server stops.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a task or a test's thread reports.
+enum TaskEvent {
+    /// A connection's cookie, or `None` when none arrived.
+    Identified(Option<Identified>, SocketName, u64),
+    /// A handshake has parameters that this server accepts.
+    Accepted(Cookie),
+    /// A handshake ended.
+    Handshake(Cookie, Result<Box<ReadyTest>, Dropped>),
+    /// A test ended; `None` when its thread panicked.
+    Ended(TestId, Option<Result<(), TestError>>),
+}
+
+/// A listening server.
+pub(crate) struct Server<'a> {
+    config: Arc<ServerConfig>,
+    listener: Listener,
+    buffers: Option<Buffers>,
+    outputs: &'a dyn Outputs,
+    /// For what belongs to no test.
+    sink: SharedSink,
+    tests: Tests,
+    /// Connections without a cookie, by number. They are closed when what is kept here is dropped.
+    unidentified: Waiting<u64, oneshot::Sender<()>>,
+    /// Handshakes without parameters, with the way to their data connections. They end when it is dropped.
+    asked: Waiting<Cookie, mpsc::Sender<Identified>>,
+    /// Handshakes with parameters, which open their data connections.
+    opening: Waiting<Cookie, mpsc::Sender<Identified>>,
+    refusals: Refusals,
+    /// When to accept connections again, after an error.
+    accept_again: Option<Instant>,
+    /// When that was last reported.
+    accept_warned: Option<Instant>,
+    /// Connections accepted so far.
+    accepted: u64,
+    port_permits: PortPermits,
+    rate: Option<SharedRateWatch>,
+    authorizer: Option<Arc<Authorizer>>,
+    announced: u64,
+    /// Unbounded, so that no task waits for the server; each sends one or two events, and the tasks are bounded.
+    sender: mpsc::UnboundedSender<TaskEvent>,
+    events: mpsc::UnboundedReceiver<TaskEvent>,
+    _affinity: Option<Affinity>,
+}
+
+impl<'a> Server<'a> {
+    /// Listens. Warnings go to `sink`, which is for what belongs to no test.
+    pub(crate) async fn open(
+        config: ServerConfig,
+        outputs: &'a dyn Outputs,
+        mut sink: SharedSink,
+    ) -> Result<Self, ServerError> {
+        raise_descriptor_limit();
+        let affinity = config
+            .local
+            .affinity
+            .map(pin)
+            .transpose()
+            .map_err(ServerError::Affinity)?;
+        let authorizer = config.auth.as_ref().map(authorizer).transpose()?;
+        if let Some(weakness) = authorizer.as_ref().and_then(Authorizer::weakness) {
+            report(&mut sink, &Event::Warning(weakness.to_owned()));
+        }
+        let listener = listen::listen(&config).await.map_err(ServerError::Listen)?;
+        let buffers = listener.buffers().map_err(ServerError::Listen)?;
+        let start = Instant::now();
+        let rate = config
+            .rate_limit
+            .map(|limit| SharedRateWatch::new(limit, start));
+        // The one test of -1 is one at a time.
+        let limit = if config.one_off { 1 } else { registry::LIMIT };
+        let (sender, events) = mpsc::unbounded_channel();
+        Ok(Self {
+            rate,
+            config: Arc::new(config),
+            listener,
+            buffers,
+            outputs,
+            sink,
+            tests: Tests::new(limit),
+            accept_again: None,
+            accept_warned: None,
+            unidentified: Waiting::new(MAX_WAITING),
+            asked: Waiting::new(MAX_WAITING),
+            opening: Waiting::new(MAX_WAITING),
+            refusals: Refusals::new(),
+            accepted: 0,
+            port_permits: PortPermits::new(),
+            authorizer: authorizer.map(Arc::new),
+            announced: 0,
+            sender,
+            events,
+            _affinity: affinity,
+        })
+    }
+
+    pub(crate) async fn serve(
+        mut self,
+        mut stop: Stop,
+        ready: impl FnOnce(Option<SocketAddr>),
+    ) -> Result<(), ServerError> {
+        ready(self.listener.address());
+        self.announce();
+        loop {
+            let idle = self.config.idle_timeout.filter(|_| self.tests.are_over());
+            let idle = idle.map(|limit| Instant::now() + limit);
+            tokio::select! {
+                // In this order: what has been read is seen before a newcomer displaces it.
+                biased;
+                reason = stop.wait() => return Err(self.shutdown(reason).await),
+                Some(event) = self.events.recv() => {
+                    if self.on_event(event, &stop) {
+                        return Ok(());
+                    }
+                }
+                accepted = self.listener.accept(), if self.accept_again.is_none() => {
+                    self.accepted(accepted);
+                }
+                () = wait_until(self.accept_again) => self.accept_again = None,
+                () = wait_until(idle) => {
+                    debug!("no test within the idle time-out");
+                    if self.config.one_off {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a connection. An error is most often a lack of descriptors, which others may give back.
+    fn accepted(&mut self, accepted: io::Result<(Wire, SocketName)>) {
+        match accepted {
+            Ok((stream, peer)) => self.read_cookie(stream, peer),
+            Err(error) => {
+                let now = Instant::now();
+                self.accept_again = Some(now + ACCEPT_PAUSE);
+                if self.accept_warned.is_none_or(|at| now - at >= WARN_PAUSE) {
+                    self.accept_warned = Some(now);
+                    warn!(%error, "can't accept connections");
+                }
+            }
+        }
+    }
+
+    /// Reports that the server is ready for its next test.
+    fn announce(&mut self) {
+        self.announced += 1;
+        let port = self.config.listen.port();
+        self.report(&Event::Listening {
+            port,
+            test_number: self.announced,
+        });
+    }
+
+    /// Reports what belongs to no test.
+    fn report(&mut self, event: &Event) {
+        report(&mut self.sink, event);
+    }
+
+    fn read_cookie(&mut self, stream: Wire, peer: SocketName) {
+        self.accepted += 1;
+        let order = self.accepted;
+        let (entry, displaced) = oneshot::channel();
+        self.unidentified.insert(order, Origin::of(&peer), entry);
+        let refusals = self.refusals.clone();
+        let name = peer.clone();
+        let lost = move || TaskEvent::Identified(None, name, order);
+        tasks::spawn(self.sender.clone(), lost, async move {
+            let identified = identify::read_cookie(stream, order, displaced, refusals).await;
+            TaskEvent::Identified(identified, peer, order)
+        });
+    }
+
+    /// Reacts to what a task reports; true when the server is done.
+    fn on_event(&mut self, event: TaskEvent, stop: &Stop) -> bool {
+        match event {
+            TaskEvent::Identified(identified, peer, order) => {
+                self.unidentified.remove(&order);
+                if let Some(identified) = identified {
+                    self.attach(identified, peer, stop);
+                }
+                false
+            }
+            TaskEvent::Accepted(cookie) => {
+                if let Some((origin, connections)) = self.asked.remove(&cookie) {
+                    self.opening.insert(cookie, origin, connections);
+                }
+                false
+            }
+            TaskEvent::Handshake(cookie, outcome) => {
+                self.asked.remove(&cookie);
+                self.opening.remove(&cookie);
+                match outcome.and_then(|ready| self.begin(*ready, stop)) {
+                    Ok(()) => false,
+                    Err(dropped) => self.dropped(dropped),
+                }
+            }
+            TaskEvent::Ended(id, result) => {
+                debug!(%id, ?result, "test ended");
+                let sink = self.tests.end(id);
+                if let (Some(mut sink), None) = (sink, result) {
+                    report(&mut sink, &Event::Failed(TestError::Panicked.failure()));
+                    report(&mut sink, &Event::TestFinished);
+                }
+                if !self.config.one_off {
+                    self.announce();
+                }
+                self.config.one_off
+            }
+        }
+    }
+
+    /// Hands a connection to its handshake, begins one with it, or refuses it.
+    fn attach(&mut self, identified: Identified, peer: SocketName, stop: &Stop) {
+        let known = self.opening.get(&identified.cookie);
+        if let Some(connections) = known.or_else(|| self.asked.get(&identified.cookie)) {
+            if let Err(error) = connections.try_send(identified) {
+                self.refusals.refuse(error.into_inner().stream);
+            }
+            return;
+        }
+        let Identified { cookie, stream, .. } = identified;
+        if !self.tests.have_room() {
+            self.refusals.refuse(stream);
+            return;
+        }
+        let (entry, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_STREAMS));
+        self.asked.insert(cookie.clone(), Origin::of(&peer), entry);
+        let (sender, stop) = (self.sender.clone(), stop.clone());
+        let (accepted, accepted_cookie) = (sender.clone(), cookie.clone());
+        let client = NewClient {
+            cookie: cookie.clone(),
+            stream,
+            peer,
+            connections,
+            config: self.config.clone(),
+            listener: self.buffers,
+            port_permits: self.port_permits.clone(),
+            refusals: self.refusals.clone(),
+            authorizer: self.authorizer.clone(),
+            limit: handshake::HANDSHAKE_LIMIT,
+            on_accepted: Box::new(move || {
+                let _ = accepted.send(TaskEvent::Accepted(accepted_cookie));
+            }),
+        };
+        let lost_cookie = cookie.clone();
+        let lost = move || TaskEvent::Handshake(lost_cookie, Err(Dropped::by_panic()));
+        tasks::spawn(sender, lost, async move {
+            let outcome = handshake::run(client, stop).await;
+            TaskEvent::Handshake(cookie, outcome)
+        });
+    }
+
+    /// Starts a test, or turns its client away: too many run, or those before have used up the limit of the rate.
+    fn begin(&mut self, ready: ReadyTest, stop: &Stop) -> Result<(), Dropped> {
+        let rate = self.rate.as_ref();
+        if rate.is_some_and(|rate| rate.look().used_up(Instant::now())) {
+            return Err(turn_away(ready, TestError::Refused(Code::TOTAL_RATE)));
+        }
+        let Some((id, sink)) = self.tests.begin(self.outputs) else {
+            deny(ready);
+            return Ok(());
+        };
+        let sender = self.sender.clone();
+        let thread = TestThread::start(move |result| {
+            // Nobody listens when the server has ended.
+            drop(sender.send(TaskEvent::Ended(id, result)));
+        });
+        let thread = match thread {
+            Ok(thread) => thread,
+            Err(error) => {
+                self.tests.end(id);
+                let refused = EngineError::system("start the thread of the test")(error);
+                return Err(turn_away(ready, TestError::Streams(refused)));
+            }
+        };
+        let ReadyTest { talk, plan } = ready;
+        let talk = match talk.detach() {
+            Ok(talk) => talk,
+            Err(error) => {
+                self.tests.end(id);
+                return Err(Dropped {
+                    error: Some(TestError::Control(error)),
+                    began: None,
+                    had_params: true,
+                });
+            }
+        };
+        if !self.tests.have_room() {
+            // The others learn that the server is busy when their channel closes.
+            self.asked.clear();
+            self.opening.clear();
+        }
+        thread.run(Job {
+            id,
+            talk,
+            plan,
+            sink,
+            config: self.config.clone(),
+            rate: self.rate.clone(),
+            stop: stop.clone(),
+        });
+        Ok(())
+    }
+
+    /// Reports a handshake that failed; true when it was the one test of `-1`.
+    fn dropped(&mut self, dropped: Dropped) -> bool {
+        let Some(error) = dropped.error else {
+            return false;
+        };
+        debug!(%error, "handshake failed");
+        if !self.tests.have_room() {
+            return false;
+        }
+        if let Some(began) = dropped.began {
+            let (began, buffers) = *began;
+            self.report(&Event::TestBegan(began));
+            self.report(&Event::BuffersKept(buffers));
+        }
+        self.report(&Event::Failed(error.failure()));
+        self.report(&Event::TestFinished);
+        if self.config.one_off && dropped.had_params {
+            return true;
+        }
+        self.announce();
+        false
+    }
+
+    /// Lets the running tests end, then ends.
+    async fn shutdown(mut self, reason: StopReason) -> ServerError {
+        if self.tests.are_over() {
+            self.report(&Event::Failed(Failure {
+                kind: FailureKind::Interrupt,
+                message: TestError::Interrupted(reason).to_string(),
+            }));
+            self.report(&Event::TestFinished);
+        }
+        let ended = async {
+            while !self.tests.are_over() {
+                if let Some(TaskEvent::Ended(id, _)) = self.events.recv().await {
+                    self.tests.end(id);
+                }
+            }
+        };
+        let _ = timeout(SHUTDOWN_LIMIT, ended).await;
+        ServerError::Interrupted(reason)
+    }
+}
+
+/// Hands an event to a sink. That output can't be written is no reason to stop serving.
+fn report(sink: &mut dyn Sink, event: &Event) {
+    if let Err(error) = sink.event(event) {
+        warn!(%error, "can't write output");
+    }
+}
+
+/// Tells a client whose streams are open why its test fails.
+fn turn_away(mut ready: ReadyTest, error: TestError) -> Dropped {
+    error.tell(&mut ready.talk.machine);
+    part(ready);
+    Dropped {
+        error: Some(error),
+        began: None,
+        had_params: true,
+    }
+}
+
+/// Tells a client whose streams are open that the server is busy.
+fn deny(mut ready: ReadyTest) {
+    ready.talk.machine.deny();
+    part(ready);
+}
+
+fn part(ready: ReadyTest) {
+    tokio::spawn(async move {
+        let ReadyTest { talk, plan } = ready;
+        talk.close(None).await;
+        // Its streams are closed after the message.
+        drop(plan);
+    });
+}
+
+fn authorizer(auth: &ServerAuth) -> Result<Authorizer, ServerError> {
+    let padding = if auth.pkcs1 {
+        Padding::Pkcs1
+    } else {
+        Padding::Oaep
+    };
+    Authorizer::load(&auth.private_key, &auth.users, auth.skew, padding).map_err(ServerError::Login)
+}
+
+/// Streams and strangers need descriptors; the soft limit is there for programs that use `select`.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        debug!(%error, "can't raise the limit of open files");
+    }
+}
