@@ -4,24 +4,40 @@ use std::io::{self, IsTerminal, Write};
 
 use iperf_report::Writer;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Starts logging at a level of `--debug`: 0 logs warnings only, 1 to 4 more and more.
+/// Crates whose steps level 2 shows; what the others do is level 3.
+const CONTROL_PLANE: [&str; 3] = ["iperf_client", "iperf_control", "iperf_server"];
+
+/// What a level of `--debug` shows: 0 is warnings only, 1 adds logins and ends of tests, 2 the steps of the control
+/// connection, 3 those of the data streams, 4 everything.
+fn filter(level: u8) -> Targets {
+    let all = Targets::new();
+    match level {
+        0 => all.with_default(LevelFilter::WARN),
+        1 => all.with_default(LevelFilter::INFO),
+        2 => all
+            .with_default(LevelFilter::INFO)
+            .with_targets(CONTROL_PLANE.map(|target| (target, LevelFilter::DEBUG))),
+        3 => all.with_default(LevelFilter::DEBUG),
+        _ => all.with_default(LevelFilter::TRACE),
+    }
+}
+
+/// Starts logging at a level of `--debug`.
 pub(crate) fn start(level: u8, writer: Writer) {
-    let filter = match level {
-        0 => LevelFilter::WARN,
-        1 | 2 => LevelFilter::INFO,
-        3 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    };
-    let started = tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(Log(writer))
         .with_ansi(io::stderr().is_terminal())
-        .with_max_level(filter)
         .with_target(false)
         // It would print them with eprintln!, which panics where stderr can't be written.
         .log_internal_errors(false)
-        .try_init();
+        .with_filter(filter(level));
+    let started = tracing_subscriber::registry().with(lines).try_init();
     // It fails only if this process logs already, and then the lines go there.
     drop(started);
 }
@@ -60,5 +76,28 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         self.writer.log(&self.text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn each_level_shows_more_than_the_one_before() {
+        let shown = |level| {
+            let filter = filter(level);
+            ["iperf_server", "iperf_engine"].map(|target| {
+                let levels = [Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+                levels.map(|level| filter.would_enable(target, &level))
+            })
+        };
+        let upto = |count: usize| [0, 1, 2, 3].map(|index| index < count);
+        assert_eq!(shown(0), [upto(1), upto(1)]);
+        assert_eq!(shown(1), [upto(2), upto(2)]);
+        assert_eq!(shown(2), [upto(3), upto(2)]);
+        assert_eq!(shown(3), [upto(3), upto(3)]);
+        assert_eq!(shown(4), [upto(4), upto(4)]);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use iperf_control::{Control, Conversation, OnBroken, Output, Step, Stop, spawn_blocking};
 use iperf_engine::net::udp::hello_patience;
-use iperf_engine::net::{Hello, Target};
+use iperf_engine::net::{Hello, Target, Warnings};
 use iperf_engine::{
     CpuMeter, EngineError, LostStream, Prepared, RunPlan, Stream, Trouble, WatchLimits, pin,
 };
@@ -95,6 +95,8 @@ struct Driver<'a, 'o> {
     accepted: Arc<AtomicBool>,
     /// What the server grants, if it is this program.
     granted: Option<Granted>,
+    /// What is not as asked for.
+    warnings: Warnings,
 }
 
 impl<'a, 'o> Driver<'a, 'o> {
@@ -151,6 +153,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             wake: Arc::new(Notify::new()),
             accepted: Arc::default(),
             granted: None,
+            warnings: Warnings::default(),
         })
     }
 
@@ -308,11 +311,15 @@ impl<'a, 'o> Driver<'a, 'o> {
             local,
             cookie: self.cookie.clone(),
             hello,
+            warnings: self.warnings.clone(),
         };
         Ok(spawn_blocking(move || opener.open()))
     }
 
     fn opened(&mut self, phase: Phase, streams: Result<Vec<Stream>, EngineError>) -> Next {
+        for text in self.warnings.take() {
+            self.output.event(&Event::Warning(text));
+        }
         let Phase::Opening(_, meter) = phase else {
             return out_of_place("prepare the data streams", phase);
         };

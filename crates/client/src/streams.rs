@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::{self, Hello, StreamPlan, StreamSpec, Target};
+use iperf_engine::net::{self, Hello, StreamPlan, StreamSpec, Target, Warnings};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{LocalOptions, TestConfig, Transport, stream_number};
 use iperf_proto::cookie::Cookie;
@@ -26,6 +26,7 @@ pub(crate) struct Opener {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) cookie: Cookie,
     pub(crate) hello: Hello,
+    pub(crate) warnings: Warnings,
 }
 
 impl Opener {
@@ -43,6 +44,7 @@ impl Opener {
             bind: self.local.map(|local| nth_port(local, index)),
             bind_dev: local.bind_dev.clone(),
             hello: self.hello_of(test, index),
+            warnings: self.warnings.clone(),
             ..StreamPlan::new(test, local)
         };
         let limit = if test.transport == Transport::Udp {

@@ -153,3 +153,114 @@ pub async fn wait_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Wire;
+    use std::collections::VecDeque;
+    use std::future::pending;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use tokio::runtime::{Builder, Runtime};
+
+    /// Asks for an action for each byte.
+    #[derive(Default)]
+    struct Bytes {
+        actions: VecDeque<u8>,
+        deadline: Option<Instant>,
+        is_over: bool,
+    }
+
+    impl Machine for Bytes {
+        type Action = u8;
+
+        fn handle_input(&mut self, bytes: &[u8], _: Instant) {
+            self.actions.extend(bytes);
+        }
+
+        fn handle_eof(&mut self, _: Instant) {
+            self.is_over = true;
+        }
+
+        fn handle_timeout(&mut self, _: Instant) {
+            self.deadline = None;
+        }
+
+        fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn poll_action(&mut self) -> Option<u8> {
+            self.actions.pop_front()
+        }
+
+        fn poll_timeout(&self) -> Option<Instant> {
+            self.deadline
+        }
+
+        fn state_name(&self) -> &'static str {
+            "in a test"
+        }
+    }
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    /// A conversation and its peer.
+    fn pair(runtime: &Runtime) -> (Conversation<Bytes>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let _context = runtime.enter();
+        let stream = tokio::net::TcpStream::from_std(accepted).unwrap();
+        let control = Control::new(Wire::Tcp(stream)).unwrap();
+        let talk = Conversation::new(control, Bytes::default(), OnBroken::Fail);
+        (talk, peer)
+    }
+
+    async fn next(talk: &mut Conversation<Bytes>) -> Step<u8, ()> {
+        let (_handle, mut stop) = Stop::new();
+        talk.next(&mut stop, None, pending::<()>()).await.unwrap()
+    }
+
+    #[test]
+    fn each_action_is_a_step_of_its_own_also_in_another_runtime() {
+        let first = runtime();
+        let (mut talk, mut peer) = pair(&first);
+        peer.write_all(b"ab").unwrap();
+        let talk = first.block_on(async {
+            assert!(matches!(next(&mut talk).await, Step::Look));
+            assert!(matches!(next(&mut talk).await, Step::Act(b'a')));
+            talk.detach().unwrap()
+        });
+        drop(first);
+        runtime().block_on(async {
+            let mut talk = talk.attach().unwrap();
+            assert!(matches!(next(&mut talk).await, Step::Act(b'b')));
+            peer.write_all(b"c").unwrap();
+            assert!(matches!(next(&mut talk).await, Step::Look));
+            assert!(matches!(next(&mut talk).await, Step::Act(b'c')));
+            drop(peer);
+            assert!(matches!(next(&mut talk).await, Step::Look));
+            assert!(talk.machine.is_over);
+        });
+    }
+
+    #[test]
+    fn the_machine_learns_of_its_deadlines_and_a_stop_is_a_step() {
+        let runtime = runtime();
+        let (mut talk, _peer) = pair(&runtime);
+        talk.machine.deadline = Some(Instant::now());
+        runtime.block_on(async {
+            assert!(matches!(next(&mut talk).await, Step::Look));
+            assert_eq!(talk.machine.deadline, None);
+            let (handle, mut stop) = Stop::new();
+            handle.stop(StopReason::Asked);
+            let step = talk.next(&mut stop, None, pending::<()>()).await.unwrap();
+            assert!(matches!(step, Step::Stopped(StopReason::Asked)));
+        });
+    }
+}

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iperf_auth::Authorizer;
 use iperf_control::{Control, Conversation, OnBroken, Step, Stop, Wire};
 use iperf_engine::Stream;
+use iperf_engine::net::Warnings;
 use iperf_model::{Buffers, Peer, ServerConfig, SocketName, TestBegan, TestConfig, Transport};
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
@@ -114,6 +115,7 @@ pub(crate) async fn run(client: NewClient, stop: Stop) -> Result<Box<ReadyTest>,
         test: None,
         exact: false,
         streams: Vec::new(),
+        warnings: Warnings::default(),
         deadline: None,
     };
     let driven = timeout(client.limit, handshake.drive(stop)).await;
@@ -133,6 +135,7 @@ pub(crate) async fn run(client: NewClient, stop: Stop) -> Result<Box<ReadyTest>,
                     began,
                     exact: handshake.exact,
                     streams: handshake.streams,
+                    warnings: handshake.warnings.take(),
                     buffers: buffers.unwrap_or_default(),
                 },
             }))
@@ -222,6 +225,8 @@ struct Handshake {
     /// Whether the client is this program and counts what this end counts.
     exact: bool,
     streams: Vec<Stream>,
+    /// What is not as asked for.
+    warnings: Warnings,
     /// When the next data connection must have been accepted.
     deadline: Option<Instant>,
 }

@@ -19,7 +19,7 @@ use iperf_proto::cookie::Cookie;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::error::TestError;
 use crate::handshake::{self, Dropped, NewClient, ReadyTest};
@@ -243,7 +243,7 @@ impl<'a> Server<'a> {
                 }
             }
             TaskEvent::Ended(id, result) => {
-                debug!(%id, ?result, "test ended");
+                info!(%id, ?result, "test ended");
                 let sink = self.tests.end(id);
                 if let (Some(mut sink), None) = (sink, result) {
                     report(&mut sink, &Event::Failed(TestError::Panicked.failure()));
@@ -292,8 +292,9 @@ impl<'a> Server<'a> {
         };
         let lost_cookie = cookie.clone();
         let lost = move || TaskEvent::Handshake(lost_cookie, Err(Dropped::by_panic()));
+        let span = info_span!("handshake", %cookie);
         tasks::spawn(sender, lost, async move {
-            let outcome = handshake::run(client, stop).await;
+            let outcome = handshake::run(client, stop).instrument(span).await;
             TaskEvent::Handshake(cookie, outcome)
         });
     }

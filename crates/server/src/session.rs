@@ -45,6 +45,8 @@ pub(crate) struct TestPlan {
     /// Whether the client is this program and counts what this end counts.
     pub(crate) exact: bool,
     pub(crate) streams: Vec<Stream>,
+    /// What is not as asked for.
+    pub(crate) warnings: Vec<String>,
     pub(crate) buffers: Buffers,
 }
 
@@ -105,6 +107,9 @@ fn announce(plan: &TestPlan, config: &ServerConfig, output: &mut Output<'_>) {
         output.event(&Event::CarriedBy(carrier));
     }
     output.event(&Event::BuffersKept(plan.buffers));
+    for text in &plan.warnings {
+        output.event(&Event::Warning(text.clone()));
+    }
     output.event(&Event::TestStarted(TestStarted {
         config: plan.test.clone(),
         interval: config.local.interval,

@@ -5,6 +5,7 @@ pub mod sctp;
 pub mod tcp;
 pub mod udp;
 pub mod vsock;
+mod warnings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use iperf_model::{
 };
 
 pub use options::{buffers, congestion};
+pub use warnings::Warnings;
 
 use crate::error::EngineError;
 use crate::stream::Stream;
@@ -55,6 +57,8 @@ pub struct StreamPlan {
     pub bind_dev: Option<String>,
     /// How a client says hello to open a UDP stream.
     pub hello: Hello,
+    /// Collects what is not as asked for.
+    pub warnings: Warnings,
 }
 
 /// How a client says hello to open a UDP stream.
@@ -88,6 +92,7 @@ impl StreamPlan {
             bind: None,
             bind_dev: None,
             hello: Hello::default(),
+            warnings: Warnings::default(),
         }
     }
 }

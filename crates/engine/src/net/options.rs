@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use iperf_model::{Buffers, SocketName, StreamInfo};
+use iperf_model::{Buffers, SocketName, StreamInfo, reason};
 use iperf_zc::sockopt;
 use socket2::{SockAddr, Socket};
-use tracing::warn;
 
 use crate::error::EngineError;
 use crate::net::{StreamPlan, StreamSpec};
@@ -78,7 +77,9 @@ pub(crate) fn set_service(socket: &Socket, plan: &StreamPlan, v4: bool) -> Resul
         && let Err(error) = sockopt::set_max_pacing_rate(socket.as_fd(), rate / 8)
     {
         // As in iperf3: the test is worth something without it, too.
-        warn!("the kernel does not pace this socket: {error}");
+        let reason = reason(&error);
+        let text = format!("the kernel does not pace the streams (--fq-rate): {reason}");
+        plan.warnings.add(text);
     }
     match (u32::from(plan.options.tos), v4) {
         (0, _) => Ok(()),

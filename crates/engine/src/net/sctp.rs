@@ -12,7 +12,6 @@ use iperf_model::Buffers;
 use iperf_zc::{sctp, sockopt};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tracing::warn;
 
 use crate::error::EngineError;
 use crate::net::options::{self, left, set, write_all};
@@ -117,7 +116,7 @@ fn local_addresses(plan: &StreamPlan, peer: SocketAddr) -> Result<Vec<SocketAddr
         addresses.retain(|address| !address.ip().is_unspecified());
     }
     for name in &plan.sctp.bind {
-        for address in resolve(name, port, peer)? {
+        for address in resolve(plan, name, port, peer)? {
             // With its scope: two links may have the same link-local address.
             if !addresses.contains(&address) {
                 addresses.push(address);
@@ -128,7 +127,12 @@ fn local_addresses(plan: &StreamPlan, peer: SocketAddr) -> Result<Vec<SocketAddr
 }
 
 /// The addresses of a host that are of the peer's family.
-fn resolve(name: &str, port: u16, peer: SocketAddr) -> Result<Vec<SocketAddr>, EngineError> {
+fn resolve(
+    plan: &StreamPlan,
+    name: &str,
+    port: u16,
+    peer: SocketAddr,
+) -> Result<Vec<SocketAddr>, EngineError> {
     let mut found: Vec<_> = set(
         "the other local address",
         name,
@@ -136,7 +140,8 @@ fn resolve(name: &str, port: u16, peer: SocketAddr) -> Result<Vec<SocketAddr>, E
     )?;
     found.retain(|address: &SocketAddr| address.is_ipv4() == peer.is_ipv4());
     if found.is_empty() {
-        warn!("{name} is of another family than {peer}, and not used");
+        let text = format!("{name} is of another family than {peer}, and not used (-X)");
+        plan.warnings.add(text);
     }
     Ok(found)
 }
@@ -156,7 +161,10 @@ fn shape(
             let limited = sctp::set_max_segment(socket.as_fd(), mss.into());
             set("SCTP_MAXSEG", &mss, limited)?;
         }
-        Some(mss) => warn!("segments of {mss} bytes are too small for SCTP"),
+        Some(mss) => {
+            let text = format!("segments of {mss} bytes (-M) are too small for SCTP");
+            plan.warnings.add(text);
+        }
         None => {}
     }
     set(

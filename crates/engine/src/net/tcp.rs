@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use iperf_model::{Buffers, Transport};
 use iperf_zc::tcp_info::TcpInfo;
 use socket2::{Domain, Protocol, Socket, Type};
-use tracing::warn;
 
 use crate::error::EngineError;
 use crate::net::options::{self, congestion, left, set, write_all};
@@ -74,7 +73,8 @@ pub fn adopt(socket: Socket, plan: &StreamPlan, spec: StreamSpec) -> Result<Stre
         match socket.set_tcp_congestion(name.as_bytes()) {
             // The client asks for what only its own kernel has: it will do the sending with it, or report the rest.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                warn!("this kernel has no congestion control '{name}'");
+                let text = format!("this kernel has no congestion control '{name}'");
+                plan.warnings.add(text);
             }
             result => set("TCP_CONGESTION", name, result)?,
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use iperf_zc::interrupt;
+use tracing::debug_span;
 
 use crate::error::EngineError;
 use crate::worker::gate::Gate;
@@ -122,9 +123,10 @@ pub(crate) fn start_shared(
 }
 
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<WorkerThread, EngineError> {
+    let span = debug_span!("worker", name);
     std::thread::Builder::new()
         .name(name)
-        .spawn(work)
+        .spawn(move || span.in_scope(work))
         .map(WorkerThread)
         .map_err(EngineError::system("start a worker thread"))
 }

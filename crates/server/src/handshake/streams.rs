@@ -52,7 +52,7 @@ impl Handshake {
         let Some((test, _)) = &self.test else {
             return Ok(());
         };
-        let plan = StreamPlan::new(test, &self.config.local);
+        let plan = self.plan(test);
         let role = self.next_role(test);
         let adopted = match (&self.config.listen, connection) {
             (_, connection @ Wire::Tcp(_)) => {
@@ -118,7 +118,7 @@ impl Handshake {
         let local = self.talk.control.local().map_err(TestError::Control)?;
         let plan = StreamPlan {
             bind_dev: self.config.local.bind_dev.clone(),
-            ..StreamPlan::new(test, &self.config.local)
+            ..self.plan(test)
         };
         let (cookie, refusals) = (self.cookie.clone(), self.refusals.clone());
         let listener = DataListener::for_sctp(local, cookie, plan, permit, refusals).await;
@@ -134,7 +134,7 @@ impl Handshake {
             Listen::Vsock { cid, .. } => cid,
             _ => CID_ANY,
         };
-        let plan = StreamPlan::new(test, &self.config.local);
+        let plan = self.plan(test);
         let (cookie, refusals) = (self.cookie.clone(), self.refusals.clone());
         let (listener, port) =
             DataListener::for_messages(cid, cookie, &plan, refusals).map_err(TestError::Streams)?;
@@ -147,7 +147,7 @@ impl Handshake {
         let (Some((test, _)), Some(listener)) = (&self.test, self.udp.take()) else {
             return Ok(());
         };
-        let plan = StreamPlan::new(test, &self.config.local);
+        let plan = self.plan(test);
         let role = self.next_role(test);
         let more = self.streams.len() + 1 < test.total_streams();
         let (stream, next) = listener
@@ -156,6 +156,13 @@ impl Handshake {
         self.udp = next;
         self.attach(stream);
         Ok(())
+    }
+
+    fn plan(&self, test: &TestConfig) -> StreamPlan {
+        StreamPlan {
+            warnings: self.warnings.clone(),
+            ..StreamPlan::new(test, &self.config.local)
+        }
     }
 
     fn next_role(&self, test: &TestConfig) -> StreamSpec {

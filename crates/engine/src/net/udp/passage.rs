@@ -4,11 +4,11 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use iperf_model::Batching;
+use iperf_model::{Batching, reason};
 use iperf_zc::udp::Receive;
 use iperf_zc::{sockopt, udp};
 use socket2::Socket;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::datagrams::Passage;
 use crate::net::{StreamPlan, StreamSpec};
@@ -31,7 +31,9 @@ pub(super) fn choose_passage(
     let offloads = || match turn_on_offload(socket, plan, spec) {
         Ok(()) => true,
         Err(error) if plan.gsro => {
-            warn!("this kernel refuses UDP offload: {error}");
+            let reason = reason(&error);
+            let text = format!("this kernel refuses UDP offload (--gsro): {reason}");
+            plan.warnings.add(text);
             false
         }
         Err(error) => {
