@@ -130,6 +130,7 @@ options! {
         Pkcs1 [] ["use-pkcs1-padding"] Nothing, "pad logins as iperf3 before 3.17 does (PKCS #1 v1.5, less secure)";
         Vsock [] ["vsock"] Nothing, "test over vsock: HOST (and -B on a server) is a CID (1: this machine, 2: the host, s4: sibling 4) or the path of a VMM's Unix socket";
         NoGso [] ["no-gso"] Nothing, "disable UDP GSO and GRO unless --gsro is given";
+        NoEnvironment [] ["no-environment"] Nothing, "do not report this machine's environment in the JSON, and do not tell the peer";
         Xbind ['X'] ["xbind"] Value("HOST"), "bind SCTP sockets to HOST as well; can be repeated";
     }
 

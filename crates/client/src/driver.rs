@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use iperf_control::{Control, Conversation, OnBroken, Output, Step, Stop, spawn_blocking};
+use iperf_control::{
+    Control, Conversation, OnBroken, Output, Step, Stop, Surroundings, spawn_blocking,
+};
 use iperf_engine::net::udp::hello_patience;
 use iperf_engine::net::{Hello, Target, Warnings};
 use iperf_engine::{
@@ -97,6 +99,7 @@ struct Driver<'a, 'o> {
     granted: Option<Granted>,
     /// What is not as asked for.
     warnings: Warnings,
+    surroundings: Surroundings,
 }
 
 impl<'a, 'o> Driver<'a, 'o> {
@@ -107,6 +110,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         target: Target,
         output: &'a mut Output<'o>,
     ) -> Result<Self, ClientError> {
+        let surroundings = Surroundings::ask(&control, config.local.environment);
         control
             .configure(&config.local)
             .map_err(ClientError::Control)?;
@@ -154,6 +158,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             accepted: Arc::default(),
             granted: None,
             warnings: Warnings::default(),
+            surroundings,
         })
     }
 
@@ -254,7 +259,9 @@ impl<'a, 'o> Driver<'a, 'o> {
                 Next::Phase(phase)
             }
             (Action::CollectResults, Phase::Ended(ended)) => {
-                let results = Results::from_totals(&ended.totals, &self.test, None);
+                self.surroundings.end().await;
+                let mut results = Results::from_totals(&ended.totals, &self.test, None);
+                results.environment = self.granted.as_ref().and(self.surroundings.told());
                 self.talk.machine.send_results(&results, Instant::now());
                 Next::Phase(Phase::Ended(ended))
             }
@@ -278,6 +285,9 @@ impl<'a, 'o> Driver<'a, 'o> {
     }
 
     async fn open(&mut self) -> Result<Opening, ClientError> {
+        if let Some(facts) = self.surroundings.event().await {
+            self.output.event(&facts);
+        }
         if self.test.verify {
             match &self.granted {
                 Some(granted) if granted.verify => {}
@@ -434,6 +444,9 @@ impl<'a, 'o> Driver<'a, 'o> {
             self.output.event(&Event::ServerOutput(output.clone()));
         }
         self.output.event(&Event::Summary(summary));
+        if let Some(after) = self.surroundings.after(results.environment.clone()) {
+            self.output.event(&after);
+        }
         self.talk.machine.finish();
         Next::Over(phase, shortfall.flatten().map_or(Ok(()), Err))
     }

@@ -12,6 +12,7 @@
 mod blocking;
 mod connection;
 mod conversation;
+mod environment;
 mod output;
 mod own_file;
 mod stop;
@@ -20,6 +21,7 @@ mod wire;
 pub use blocking::{Blocking, lookup_host, spawn_blocking};
 pub use connection::{Control, Input};
 pub use conversation::{Conversation, Detached, OnBroken, Step, wait_until};
+pub use environment::Surroundings;
 pub use output::Output;
 pub use own_file::{FileId, OwnFile};
 pub use stop::{Stop, StopHandle, StopReason};

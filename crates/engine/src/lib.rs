@@ -10,6 +10,7 @@
 //! A driver (the client or the server) owns the [`Run`] and the [`IntervalClock`]; nothing here knows a protocol.
 
 mod datagrams;
+pub mod environment;
 mod error;
 mod modes;
 mod movers;

@@ -77,6 +77,8 @@ pub struct LocalOptions {
     pub keepalive: Option<Keepalive>,
     /// No UDP GSO and GRO, unless the test requests them (`--no-gso`).
     pub no_gso: bool,
+    /// The JSON describes the machine of this end, and a peer of this program is told (`--no-environment`).
+    pub environment: bool,
     /// Options of SCTP tests.
     pub sctp: SctpOptions,
     /// A test in which either end copied more than requested fails (`--zerocopy-strict`, client only).
@@ -98,6 +100,7 @@ impl Default for LocalOptions {
             file: None,
             keepalive: None,
             no_gso: false,
+            environment: true,
             sctp: SctpOptions::default(),
             zerocopy_strict: false,
         }

@@ -1,8 +1,8 @@
 //! The events that a driver reports to its sinks while a test runs, in order.
 //!
 //! ```text
-//! Listening? ControlConnected? TestBegan StreamOpened… CarriedBy? BuffersKept TestStarted
-//!     (Interval | OmitFinished)… ServerOutput? Summary? Failed? TestFinished
+//! Listening? ControlConnected? TestBegan Environment? StreamOpened… CarriedBy? BuffersKept TestStarted
+//!     (Interval | OmitFinished)… ServerOutput? (Summary | EnvironmentAfter)… Failed? TestFinished
 //! ```
 //!
 //! A test may stop after any of these; `TestFinished` always comes last. `Listening` is the server's, and
@@ -13,7 +13,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::{Carrier, Interval, Role, SocketName, Summary, TestConfig};
+use crate::{
+    Carrier, Environment, EnvironmentAfter, Interval, Role, SocketName, Summary, TestConfig,
+};
 
 /// An event.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +36,8 @@ pub enum Event {
     },
     /// The parameters were exchanged.
     TestBegan(TestBegan),
+    /// The machine that this end runs on.
+    Environment(Box<Environment>),
     /// A data stream is connected.
     StreamOpened(StreamInfo),
     /// What carries the streams of a vsock test.
@@ -48,6 +52,8 @@ pub enum Event {
     OmitFinished,
     /// The test is over: its totals.
     Summary(Summary),
+    /// What is known of both machines when the test is over.
+    EnvironmentAfter(Box<EnvironmentAfter>),
     /// The server's own output, received with its results.
     ServerOutput(ServerOutput),
     /// Something is not as requested, but the test continues.

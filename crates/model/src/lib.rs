@@ -11,6 +11,7 @@
 
 mod config;
 mod endpoint;
+pub mod environment;
 mod event;
 mod reason;
 mod result;
@@ -26,6 +27,7 @@ pub use config::{
     SctpOptions, ServerAuth, ServerConfig,
 };
 pub use endpoint::{CID_ANY, Carrier, Endpoint, Listen, SocketName, VsockAddress};
+pub use environment::{Environment, EnvironmentAfter, RemoteEnvironment};
 pub use event::{
     Buffers, Event, Failure, FailureKind, Outputs, Peer, ServerOutput, Sink, StreamInfo, TestBegan,
     TestId, TestStarted,

@@ -41,6 +41,7 @@ pub mod code;
 pub mod cookie;
 mod copies;
 pub mod counts;
+mod environment;
 pub mod extensions;
 pub mod framing;
 mod json;

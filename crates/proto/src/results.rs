@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 
 use iperf_model::{
-    CopyReport, CpuUsage, Detail, RunTotals, ServerOutput, StreamOutcome, TestConfig, ZeroCopy,
+    CopyReport, CpuUsage, Detail, RemoteEnvironment, RunTotals, ServerOutput, StreamOutcome,
+    TestConfig, ZeroCopy,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use crate::json::{Fields, text, wire_number};
-use crate::{ParseError, copies, shown};
+use crate::{ParseError, copies, environment, shown};
 
 /// What one end counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Results {
     pub congestion_used: Option<String>,
     /// What a server printed, for a client that requested it.
     pub server_output: Option<ServerOutput>,
+    /// The machine of this end. Our own key, for a peer of this program.
+    pub environment: Option<RemoteEnvironment>,
     /// The streams in their order of creation.
     pub streams: Vec<StreamResult>,
 }
@@ -80,6 +83,7 @@ impl Results {
             sender_has_retransmits,
             congestion_used: congestion.filter(|_| test.transport.is_tcp()),
             server_output,
+            environment: None,
             streams: totals
                 .streams
                 .iter()
@@ -105,6 +109,7 @@ impl Results {
             sender_has_retransmits: required(&fields, "sender_has_retransmits")?,
             congestion_used: fields.string("congestion_used"),
             server_output: server_output(&fields),
+            environment: environment::parse(&fields),
             streams: fields
                 .objects("streams")
                 .ok_or(ParseError::Missing("streams"))?
@@ -137,6 +142,7 @@ impl Results {
             congestion_used: self.congestion_used.as_deref(),
             server_output_json: json,
             server_output_text: text,
+            environment: self.environment.as_ref().map(environment::to_json),
             streams: self.streams.iter().map(WireStream::from).collect(),
         };
         serde_json::to_string(&wire).expect("every member serializes")
@@ -243,6 +249,8 @@ struct WireResults<'a> {
     server_output_json: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_output_text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<Value>,
     streams: Vec<WireStream>,
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iperf_model::{
-    Batching, Carrier, CopyMode, CopyReport, Detail, Event, ReceiveMode, SendMode, StreamOutcome,
-    ZeroCopy,
+    Batching, Carrier, CopyMode, CopyReport, Detail, Environment, EnvironmentAfter, Event,
+    ReceiveMode, RemoteEnvironment, SendMode, StreamOutcome, ZeroCopy,
 };
 use iperf_report::{Document, Format};
 use serde_json::Value;
@@ -116,6 +116,16 @@ fn tell_everything(events: &mut Vec<Event>) {
         send: SendMode::Msg,
         receive: ReceiveMode::Mmap,
     };
+    events.insert(1, Event::Environment(Box::new(environment())));
+    let after = EnvironmentAfter {
+        steal_percent: Some(0.5),
+        remote: Some(RemoteEnvironment {
+            version: Some("3.22".to_owned()),
+            steal_percent: Some(0.5),
+            environment: environment(),
+        }),
+    };
+    events.insert(1, Event::EnvironmentAfter(Box::new(after)));
     events.insert(1, Event::CarriedBy(Carrier::Unix("/run/vm.vsock".into())));
     for event in events.iter_mut() {
         match event {
@@ -130,6 +140,17 @@ fn tell_everything(events: &mut Vec<Event>) {
             }
         }
     }
+}
+
+/// One with every member.
+fn environment() -> Environment {
+    let facts = r#"{"kernel": "Linux 6.12.0", "cpu": "CPU", "cpus": 8, "cpus_usable": 4, "governor": "performance",
+        "virtualization": "kvm", "container": "docker", "clocksource": "tsc", "memory_bytes": 1024,
+        "interface": {"name": "eth0", "driver": "veth", "speed_mbps": 10000, "mtu": 1500, "offloads": ["scatter-gather"]},
+        "sysctl": {"rmem_default": 1, "rmem_max": 2, "wmem_default": 3, "wmem_max": 4, "optmem_max": 5,
+        "netdev_max_backlog": 6, "busy_poll": 7, "busy_read": 8, "default_qdisc": "fq", "tcp_rmem": [1, 2, 3],
+        "tcp_wmem": [1, 2, 3], "tcp_congestion_control": "bbr"}}"#;
+    serde_json::from_str(facts).unwrap()
 }
 
 fn tell_all_of(side: &mut StreamOutcome) {

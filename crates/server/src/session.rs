@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use iperf_control::{Blocking, Conversation, Detached, Output, Step, Stop, spawn_blocking};
+use iperf_control::{
+    Blocking, Conversation, Detached, Output, Step, Stop, Surroundings, spawn_blocking,
+};
 use iperf_engine::{CpuMeter, Measurement, Prepared, RunPlan, Stream, Watch, WatchLimits, pin};
 use iperf_model::{
     Buffers, Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
@@ -63,21 +65,25 @@ pub(crate) async fn run(
     stop: Stop,
 ) -> Result<(), TestError> {
     let mut output = Output::new(sink);
-    announce(&plan, config, &mut output);
     let talk = match talk.attach() {
         Ok(talk) => talk,
         Err(error) => {
             let error = TestError::Control(error);
+            announce(&plan, config, None, &mut output);
             output.event(&Event::Failed(error.failure()));
             output.event(&Event::TestFinished);
             return Err(error);
         }
     };
+    let mut surroundings = Surroundings::ask(&talk.control, config.local.environment);
+    let facts = surroundings.event().await;
+    announce(&plan, config, facts, &mut output);
     let mut session = Session {
         config,
         test: plan.test,
         exact: plan.exact,
         talk,
+        surroundings,
         output,
         wake: Arc::new(Notify::new()),
         rate,
@@ -92,7 +98,7 @@ pub(crate) async fn run(
 }
 
 /// Tells the sink what happened in the handshake.
-fn announce(plan: &TestPlan, config: &ServerConfig, output: &mut Output<'_>) {
+fn announce(plan: &TestPlan, config: &ServerConfig, facts: Option<Event>, output: &mut Output<'_>) {
     output.event(&Event::TestBegan(TestBegan {
         peer: Peer::AcceptedFrom(plan.peer.clone()),
         at: plan.began,
@@ -100,6 +106,9 @@ fn announce(plan: &TestPlan, config: &ServerConfig, output: &mut Output<'_>) {
         control_mss: 0,
         config: plan.test.clone(),
     }));
+    if let Some(facts) = facts {
+        output.event(&facts);
+    }
     for stream in &plan.streams {
         output.event(&Event::StreamOpened(stream.info.clone()));
     }
@@ -149,6 +158,7 @@ struct Session<'a> {
     /// Whether the client is this program and counts what this end counts.
     exact: bool,
     talk: Conversation<Server>,
+    surroundings: Surroundings,
     output: Output<'a>,
     wake: Arc<Notify>,
     rate: Option<&'a SharedRateWatch>,
@@ -250,6 +260,7 @@ impl Session<'_> {
                 match self.conclude(*running, end) {
                     (phase, Some(wrong_data)) => Next::Over(phase, Err(wrong_data)),
                     (phase, None) => {
+                        self.surroundings.end().await;
                         self.talk.machine.exchange_results(Instant::now());
                         Next::Phase(phase)
                     }
@@ -259,11 +270,15 @@ impl Session<'_> {
                 running.measurement.run().learn_counts(&counts);
                 Next::Phase(Phase::Running(running))
             }
-            (Action::PeerResults(_), Phase::Ended(totals, streams)) => {
+            (Action::PeerResults(theirs), Phase::Ended(totals, streams)) => {
                 let asked = self.test.get_server_output;
                 let output = asked.then(|| self.output.server_output());
-                let results = Results::from_totals(&totals, &self.test, output.flatten());
+                let mut results = Results::from_totals(&totals, &self.test, output.flatten());
+                results.environment = self.surroundings.told().filter(|_| self.exact);
                 self.talk.machine.send_results(&results, Instant::now());
+                if let Some(after) = self.surroundings.after(theirs.environment) {
+                    self.output.event(&after);
+                }
                 Next::Phase(Phase::Ended(totals, streams))
             }
             (Action::Done, phase) => Next::Over(phase, Ok(())),

@@ -98,6 +98,7 @@ impl LocalDraft {
             }
             Local::Keepalive => self.options.keepalive = Some(keepalive(value)?),
             Local::NoGso => self.options.no_gso = true,
+            Local::NoEnvironment => self.options.environment = false,
             Local::Vsock => self.vsock = true,
             Local::Mptcp => self.mptcp = true,
             Local::Pkcs1 => self.pkcs1 = true,

@@ -203,6 +203,7 @@ prop_compose! {
             sender_has_retransmits,
             congestion_used,
             server_output: text.map(ServerOutput::Text),
+            environment: None,
             streams,
         }
     }

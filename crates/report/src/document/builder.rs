@@ -5,7 +5,7 @@ use std::sync::Arc;
 use iperf_model::{self as model, Event, Failure, FailureKind, ServerOutput, TestConfig};
 use serde::Serialize;
 
-use super::{Document, End, Interval, Line, Start};
+use super::{Document, End, EndEnvironment, Interval, Line, Start};
 use crate::ReportOptions;
 
 /// A test's document as far as the test has come.
@@ -27,7 +27,7 @@ const MOST_ROWS: usize = 100_000;
 /// The part of a document that is sent to the client: without what the server adds at the end.
 #[derive(Serialize)]
 pub(crate) struct Measured<'a> {
-    start: &'a Start,
+    start: Start,
     intervals: &'a [Interval],
     end: &'a End,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,6 +61,7 @@ impl Builder {
                 start.began(began);
                 self.configure(&began.config);
             }
+            Event::Environment(facts) => start.environment = Some((**facts).clone()),
             Event::StreamOpened(stream) => start.opened(stream),
             Event::CarriedBy(carrier) => start.carried_by(carrier, transport),
             Event::BuffersKept(buffers) => start.buffers(*buffers, transport),
@@ -70,8 +71,15 @@ impl Builder {
             }
             Event::Summary(summary) => {
                 if let Some(config) = &self.config {
-                    self.document.end = End::of(config, self.options.is_client, summary);
+                    let environment = self.document.end.environment.take();
+                    self.document.end = End {
+                        environment,
+                        ..End::of(config, self.options.is_client, summary)
+                    };
                 }
+            }
+            Event::EnvironmentAfter(after) => {
+                self.document.end.environment = Some(EndEnvironment::of(after));
             }
             Event::ServerOutput(output) => self.keep_server_output(output),
             Event::Failed(failure) => self.document.error = Some(self.message(failure)),
@@ -112,7 +120,8 @@ impl Builder {
         self.used.then_some(&self.document)
     }
 
-    /// What a server returns to a client that requested its output.
+    /// What a server returns to a client that requested its output. It does not describe its machine: iperf3 does not know
+    /// such keys, and a client of this program receives the facts with the results.
     pub(crate) fn returned(&self) -> Option<Measured<'_>> {
         let Document {
             start,
@@ -122,7 +131,10 @@ impl Builder {
             ..
         } = &self.document;
         self.is_returned().then_some(Measured {
-            start,
+            start: Start {
+                environment: None,
+                ..start.clone()
+            },
             intervals,
             end,
             intervals_dropped: *intervals_dropped,

@@ -1,5 +1,6 @@
 //! The member `end`: the result of the whole test, without the omitted period.
 
+use iperf_model::{Environment, EnvironmentAfter};
 use serde::{Deserialize, Serialize};
 
 /// The result of the whole test. Empty for a failed test.
@@ -36,6 +37,39 @@ pub struct End {
     /// TCP: congestion control where data was received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver_tcp_congestion: Option<String>,
+    /// **Own**: what is known of both machines when the test is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EndEnvironment>,
+}
+
+/// **Own**: what is known of both machines when the test is over.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndEnvironment {
+    /// Time of this machine's processors, in percent, that the hypervisor gave to others during the test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steal_percent: Option<f64>,
+    /// The same of the peer's machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_steal_percent: Option<f64>,
+    /// The peer's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_version: Option<String>,
+    /// The peer's machine, as in `start.environment`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Environment>,
+}
+
+impl EndEnvironment {
+    pub(crate) fn of(after: &EnvironmentAfter) -> Self {
+        let remote = after.remote.as_ref();
+        Self {
+            steal_percent: after.steal_percent,
+            remote_steal_percent: remote.and_then(|remote| remote.steal_percent),
+            remote_version: remote.and_then(|remote| remote.version.clone()),
+            remote: remote.map(|remote| remote.environment.clone()),
+        }
+    }
 }
 
 /// One stream: `udp`, or `sender` and `receiver`.

@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use end::{
-    Copies, CpuUtilization, DiskFile, End, EndStream, EndSum, StreamSide, UdpCopies, UdpStream,
+    Copies, CpuUtilization, DiskFile, End, EndEnvironment, EndStream, EndSum, StreamSide,
+    UdpCopies, UdpStream,
 };
 pub use interval::{Interval, IntervalRow};
 pub use line::{Dropped, Line};

@@ -1,5 +1,6 @@
 //! The member `start`: the two ends and the test.
 
+use iperf_model::Environment;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -49,6 +50,9 @@ pub struct Start {
     /// **Own**: what carries the streams of a vsock test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vsock: Option<Vsock>,
+    /// **Own**: the machine that this end runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
     /// The parameters, once the test runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_start: Option<TestStart>,

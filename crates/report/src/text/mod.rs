@@ -365,7 +365,7 @@ impl TextSink {
                 }
                 _ => Ok(()),
             },
-            Event::OmitFinished => Ok(()),
+            Event::OmitFinished | Event::Environment(_) | Event::EnvironmentAfter(_) => Ok(()),
             Event::Summary(summary) => match self.test.config.clone() {
                 Some(config) => self.summary(&config, summary),
                 None => Ok(()),

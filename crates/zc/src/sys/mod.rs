@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod errqueue;
+pub mod interface;
 pub mod interrupt;
 pub(crate) mod mapping;
 pub(crate) mod mmsg;

@@ -1,0 +1,79 @@
+//! The environment of one test, read beside the control connection. Files and interfaces of the system are read on a
+//! thread of their own, and nobody waits for it longer than [`LIMIT`]: a test does without.
+
+use std::time::Duration;
+
+use iperf_engine::environment::{Observation, Steal};
+use iperf_model::{Event, RemoteEnvironment};
+use tokio::time::timeout;
+
+use crate::{Blocking, Control, spawn_blocking};
+
+/// How long a test waits for the facts before it begins, and for the steal time when it is over.
+const LIMIT: Duration = Duration::from_millis(100);
+
+/// What is known of this machine, and when.
+#[derive(Debug)]
+pub enum Surroundings {
+    /// Nobody asks, or the system did not answer in time.
+    Unknown,
+    /// The system is being asked.
+    Asking(Blocking<Observation>),
+    /// It has answered.
+    Known(Box<Observation>),
+}
+
+impl Surroundings {
+    /// Begins to ask, if this end wants to know (`--no-environment`).
+    pub fn ask(control: &Control, wanted: bool) -> Self {
+        if !wanted {
+            return Self::Unknown;
+        }
+        let (local, remote) = (control.local().ok(), control.peer().ok());
+        Self::Asking(spawn_blocking(move || Observation::begin(local, remote)))
+    }
+
+    /// The event that tells the facts, if there are any by now.
+    pub async fn event(&mut self) -> Option<Event> {
+        if let Self::Asking(answer) = self {
+            *self = match timeout(LIMIT, answer).await {
+                Ok(Ok(observation)) => Self::Known(Box::new(observation)),
+                // Late, or there was no thread.
+                _ => Self::Unknown,
+            };
+        }
+        match self {
+            Self::Known(observation) => {
+                let facts = observation.environment().clone();
+                Some(Event::Environment(Box::new(facts)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The data have stopped: looks at the steal time.
+    pub async fn end(&mut self) {
+        if let Self::Known(observation) = self {
+            let now = timeout(LIMIT, spawn_blocking(Steal::now)).await;
+            observation.end(now.ok().and_then(Result::ok).flatten());
+        }
+    }
+
+    /// What a peer of this program is told.
+    pub fn told(&self) -> Option<RemoteEnvironment> {
+        match self {
+            Self::Known(observation) => Some(observation.told()),
+            _ => None,
+        }
+    }
+
+    /// The event at the end, with what the peer told of its machine.
+    pub fn after(&self, remote: Option<RemoteEnvironment>) -> Option<Event> {
+        match self {
+            Self::Known(observation) => {
+                Some(Event::EnvironmentAfter(Box::new(observation.after(remote))))
+            }
+            _ => None,
+        }
+    }
+}
