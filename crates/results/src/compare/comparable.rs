@@ -110,11 +110,12 @@ fn measured(name: &str) -> bool {
         || name.contains("available")
 }
 
-/// Steal time in percent.
+/// Steal time in percent, of the end that lost more.
 fn steal(record: &Record) -> Option<f64> {
-    let (_, value) = record
+    record
         .environment
         .iter()
-        .find(|(name, _)| name.contains("steal") && name.contains("percent"))?;
-    crate::figures::amount(value)
+        .filter(|(name, _)| name.contains("steal") && name.contains("percent"))
+        .filter_map(|(_, value)| crate::figures::amount(value))
+        .reduce(f64::max)
 }

@@ -127,6 +127,7 @@ fn finish(objects: &Objects<'_>, out: &mut Vec<Record>, pending: Option<Pending>
     let mut record =
         convert::record(&pending.document, objects.file(), pending.begin).map_err(refuse)?;
     record.environment.extend(pending.more.flat());
+    at_the_end(&pending.document, &mut record.environment);
     record.pair = pending.more.pair;
     if pending.missing > 0 {
         record.note(format!("{} intervals were not printed", pending.missing));
@@ -177,6 +178,20 @@ impl More {
             flatten(name, value, &mut flat);
         }
         flat
+    }
+}
+
+/// Steal time and the peer's machine, which are known when the test is over.
+fn at_the_end(document: &Document, environment: &mut BTreeMap<String, String>) {
+    if let Some(Value::Object(members)) = document
+        .end
+        .environment
+        .as_ref()
+        .and_then(|end| serde_json::to_value(end).ok())
+    {
+        for (name, value) in &members {
+            flatten(name, value, environment);
+        }
     }
 }
 
