@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::{Blocking, Control, spawn_blocking};
 
 /// How long a test waits for the facts before it begins, and for the steal time when it is over.
-const LIMIT: Duration = Duration::from_millis(100);
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// What is known of this machine, and when.
 #[derive(Debug)]
