@@ -39,7 +39,6 @@ pub mod alive;
 pub mod client;
 pub mod code;
 pub mod cookie;
-mod copies;
 pub mod counts;
 mod environment;
 pub mod extensions;
@@ -55,6 +54,7 @@ pub mod state;
 pub mod stream_id;
 pub mod summary;
 pub mod udp;
+mod zerocopy_report;
 
 pub use client::Client;
 pub use code::Code;

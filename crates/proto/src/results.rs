@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use crate::json::{Fields, text, wire_number};
-use crate::{ParseError, copies, environment, shown};
+use crate::{ParseError, environment, shown, zerocopy_report};
 
 /// What one end counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,7 +200,7 @@ impl StreamResult {
             out_of_order: fields.integer("out_of_order"),
             copies: fields
                 .member("zerocopy")
-                .and_then(|fields| copies::parse(&fields)),
+                .and_then(|fields| zerocopy_report::parse(&fields)),
             start_time: fields.number("start_time"),
             end_time: fields.number("end_time"),
         };
@@ -293,7 +293,7 @@ impl From<&StreamResult> for WireStream {
             end_time: stream.end_time.map(wire_number),
             socket_drops: stream.socket_drops,
             out_of_order: stream.out_of_order,
-            zerocopy: stream.copies.as_ref().map(copies::to_json),
+            zerocopy: stream.copies.as_ref().map(zerocopy_report::to_json),
         }
     }
 }

@@ -3,10 +3,10 @@
 //! Every line begins with the time (`--timestamps`) and, on a client, with the title (`-T`). A server adds what it
 //! prints to a copy for the client that asked for it (`--get-server-output`).
 
-mod copies;
 mod header;
 mod line;
 mod summary;
+mod zerocopy_report;
 
 use std::io::{self, Write};
 use std::sync::Arc;

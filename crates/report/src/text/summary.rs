@@ -6,7 +6,7 @@
 use iperf_model::{CpuUsage, Summary, TestConfig};
 
 use super::line::{self, Lines};
-use super::{copies, header};
+use super::{header, zerocopy_report};
 use crate::document::{CopyReports, EndGroup, EndRow, EndTotals};
 
 /// What is shown in addition to the results.
@@ -48,7 +48,7 @@ pub(crate) fn lines(
         let CopyReports { sender, receiver } = &group.sum.copies;
         for (way, report) in [("tx", sender), ("rx", receiver)] {
             let report = report.as_ref().filter(|_| copies);
-            out.extend(report.and_then(|report| copies::line(way, report)));
+            out.extend(report.and_then(|report| zerocopy_report::line(way, report)));
         }
         if verbose {
             page.remarks(group, summary, &mut out);
