@@ -51,9 +51,9 @@ fn visit(server: &Server, number: usize) {
         10 => test(Peer::Ours, "-n 64K --get-server-output"),
         _ => test(Peer::Ours, "-n 64K"),
     }
-    // A guest who broke off may still be seen to; the next one comes when the door is open.
+    // The server may still be busy with a client that broke off; the next one starts when it is free.
     if number % 12 < 5 {
-        serves(port, Peer::Ours, LIMIT).unwrap_or_else(|e| panic!("after guest {number}: {e}"));
+        serves(port, Peer::Ours, LIMIT).unwrap_or_else(|e| panic!("after client {number}: {e}"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Clients that stall, lie or babble. None of them may crash, hang or fill up a server.
 //!
 //! A server must serve a good client within seconds of being asked *while* a broken one is still connected: a
-//! stalled stranger must not lock the door.
+//! stalled client must not keep the others out.
 
 use std::any::Any;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Zero-copy between two programs: what each mode does, what it says of it, and what happens when it can't.
 //!
-//! - [`modes`]: each way to send with each way to receive, and the books of both ends
+//! - [`modes`]: each way to send with each way to receive, and the accounts of both ends
 //! - [`carriers`]: what is not TCP
 //! - [`mapping`]: where segments fill pages, receivers map
 //! - [`strict`]: copying is an error for who says so

@@ -99,7 +99,7 @@ fn every_sender_with_every_receiver_in_both_directions() {
     parallel::each(&all("-n 8M --bidir -P 2"), WORKERS, Case::go);
 }
 
-/// What ends a test, and how fast it runs, changes nothing in the books.
+/// What ends a test, and how fast it runs, changes nothing in the accounts.
 #[test]
 fn the_books_are_right_however_a_test_ends() {
     let [_, auto, _, splice, msg] = SENDERS;
