@@ -15,7 +15,7 @@ pub struct BusyLoops {
 }
 
 impl BusyLoops {
-    /// Starts them, [`EACH`] for each processor.
+    /// Starts them, `EACH` for each processor.
     pub fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let processors = thread::available_parallelism().map_or(1, usize::from);

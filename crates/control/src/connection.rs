@@ -79,7 +79,7 @@ impl Control {
     }
 
     /// Makes the kernel notice a peer that is gone without a word, where it is TCP: as the options of this end ask for
-    /// (`--snd-timeout`, `--cntl-ka`), or within [`PEER_LIMIT`].
+    /// (`--snd-timeout`, `--cntl-ka`), or within `PEER_LIMIT` (40 s).
     pub fn configure(&self, options: &LocalOptions) -> io::Result<()> {
         if !matches!(self.stream, Wire::Tcp(_)) {
             return Ok(());

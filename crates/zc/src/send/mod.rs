@@ -1,7 +1,6 @@
 //! Movers that fill a socket: the trait, and those of copies, `sendfile(2)` and files.
 //!
-//! Block senders send from a [`Source`]. [`splice`](crate::send::splice) and [`msg`](crate::send::msg) have further
-//! ones.
+//! Block senders send from a [`Source`]. [`splice`] and [`msg`] have further ones.
 
 pub(crate) mod ledger;
 pub mod msg;
