@@ -61,13 +61,17 @@ fn each_end_describes_itself_and_its_peer() {
     assert!((0.0..=100.0).contains(&steal), "{steal}");
 }
 
-/// The version by which the program calls itself.
+/// The version that the program tells its peers: the one that `-v` prints, but without the commit.
 fn own_version() -> String {
     let mut command = Peer::Ours.command();
     command.arg("-v");
     let end = Running::start(command).finish(LIMIT);
     let first = end.stdout.lines().next().unwrap();
-    first.strip_prefix("iperf ").unwrap().to_owned()
+    let version = first.strip_prefix("iperf ").unwrap();
+    match version.split_once(", commit ") {
+        Some((version, _)) => format!("{version})"),
+        None => version.to_owned(),
+    }
 }
 
 #[test]
