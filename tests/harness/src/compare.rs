@@ -6,7 +6,8 @@ use crate::problems::Problems;
 use crate::{json, shape, text};
 
 /// Members of our documents that iperf3 does not have.
-const OURS_ALONE: [&str; 6] = [
+const OURS_ALONE: [&str; 7] = [
+    "environment",
     "socket_drops",
     "moved_by",
     "rcv_lowat",
