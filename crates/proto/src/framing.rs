@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::ParseError;
+
 /// The most bytes of parameters that a server takes, as iperf3 does.
 pub const MAX_PARAMS: usize = 8192;
 /// The most bytes of results without a server's output. 256 streams take about 40 KiB.
@@ -86,6 +88,17 @@ impl FrameReader {
         let mut message = std::mem::take(&mut self.bytes);
         message.drain(..PREFIX);
         Ok(Some(message))
+    }
+
+    /// Reads on, and parses the message once it is complete.
+    pub(crate) fn parse<T>(
+        &mut self,
+        input: &mut &[u8],
+        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+    ) -> Result<Option<T>, String> {
+        let message = self.read(input).map_err(|e| e.to_string())?;
+        let parsed = message.map(|message| parse(&message)).transpose();
+        parsed.map_err(|e| e.to_string())
     }
 
     /// Whether nothing of the message has arrived yet.

@@ -49,6 +49,7 @@ mod machine;
 pub mod params;
 pub mod results;
 pub mod server;
+mod session;
 pub mod shown;
 pub mod state;
 pub mod stream_id;

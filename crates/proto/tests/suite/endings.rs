@@ -7,7 +7,7 @@ use iperf_proto::Machine as _;
 use iperf_proto::{Client, Code, Deadlines, Server, client, framing, server};
 
 use crate::pair::{Pair, Refusal};
-use crate::table::{CLIENT_PHASES, client_at, params, results, server_at};
+use crate::phases::{CLIENT_PHASES, client_at, params, results, server_at};
 
 /// The actions at which a driver may let the test stand still, in their order.
 const STOPS: [&str; 8] = [

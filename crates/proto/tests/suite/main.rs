@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod alive;
+mod commands;
 mod counts;
 mod endings;
+mod extensions;
 mod modes;
 mod pair;
 mod params;
+mod phases;
 mod properties;
+mod recorded;
+mod recording;
 mod replay;
 mod results;
 mod summary;

@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 
-use crate::table::{CLIENT_PHASES, SERVER_PHASES, client_at, server_at};
+use crate::phases::{CLIENT_PHASES, SERVER_PHASES, client_at, server_at};
 
 /// Texts that look much like a peer's JSON, and some that do not.
 fn json_like() -> impl Strategy<Value = Vec<u8>> {
