@@ -14,8 +14,8 @@ use iperf_cli::{Invocation, Job, OutputOptions, system_info, version};
 use iperf_client::{ClientError, Login};
 use iperf_control::{Stop, StopReason};
 use iperf_model::{
-    ClientConfig, Endpoint, Event, Failure, FailureKind, Family, Listen, LocalOptions,
-    ServerConfig, Sink, TestId, VERSION, reason,
+    ClientConfig, Concurrency, Endpoint, Event, Failure, FailureKind, Family, Listen, ServerConfig,
+    Sink, TestId, VERSION, reason,
 };
 use iperf_proto::Code;
 use iperf_report::{Format, Output, ReportOptions, Writer, null_sink, open_log, sink};
@@ -149,7 +149,8 @@ struct App<'a> {
 }
 
 impl App<'_> {
-    fn sink(&self) -> Box<dyn Sink> {
+    /// The output of a test; `test` is its number where others may run beside it.
+    fn sink(&self, test: Option<TestId>) -> Box<dyn Sink> {
         let options = &self.launch.output;
         let format = match (options.json_stream, options.json) {
             (true, _) => Format::JsonStream,
@@ -170,6 +171,7 @@ impl App<'_> {
             format: options.format,
             timestamps: options.timestamps.clone(),
             flush: options.force_flush,
+            test: test.map(|test| test.0),
             json_full: options.json_stream_full,
         };
         let inner = sink(format, report.clone(), output);
@@ -193,7 +195,7 @@ impl App<'_> {
         if let Some(weakness) = login.as_ref().and_then(Login::weakness) {
             complain(&format!("warning: {weakness}"));
         }
-        self.run_client(config, login.as_ref(), self.sink().as_mut())
+        self.run_client(config, login.as_ref(), self.sink(None).as_mut())
     }
 
     fn run_client(
@@ -214,7 +216,8 @@ impl App<'_> {
     }
 
     fn server(&self, config: ServerConfig, daemon: Option<Ready>) -> io::Result<bool> {
-        let outputs = |_: Option<TestId>| self.sink();
+        let is_sequential = config.tests == Concurrency::ONE;
+        let outputs = |test: Option<TestId>| self.sink(test.filter(|_| !is_sequential));
         let runtime = runtime()?;
         let served = runtime.block_on(async {
             let mut stop = Stop::on_signals()?;
@@ -235,7 +238,7 @@ impl App<'_> {
     /// Runs a server on the loopback interface, on a free port unless `-p` names one, and a client: both real, each on
     /// a thread of this process.
     fn loopback(&self, config: ClientConfig) -> io::Result<bool> {
-        let mut sink = self.sink();
+        let mut sink = self.sink(None);
         let (stop_server, server_stop) = Stop::new();
         let (tell, address) = mpsc::channel();
         let host = if config.local.family == Family::V6 {
@@ -307,18 +310,8 @@ fn serve_loopback(
     stop: Stop,
     tell: mpsc::Sender<SocketAddr>,
 ) -> Result<(), ServerError> {
-    let config = ServerConfig {
-        listen: Listen::Inet { port },
-        local: LocalOptions {
-            bind: Some(host.to_owned()),
-            ..LocalOptions::default()
-        },
-        one_off: false,
-        idle_timeout: None,
-        rate_limit: None,
-        max_duration: None,
-        auth: None,
-    };
+    let mut config = ServerConfig::new(Listen::Inet { port });
+    config.local.bind = Some(host.to_owned());
     let runtime = runtime().map_err(ServerError::Listen)?;
     let result = runtime.block_on(iperf_server::run(
         config,

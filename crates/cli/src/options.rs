@@ -138,7 +138,10 @@ options! {
     Server "Server" {
         Daemon ['D'] ["daemon"] Nothing, "run in the background";
         OneOff ['1'] ["one-off"] Nothing, "run one test, then exit";
-        BitrateLimit [] ["server-bitrate-limit"] Value("RATE[/SECONDS]"), "end tests whose average exceeds RATE bits per second [0: no limit], measured over SECONDS, 0.1 to 60, or 0 for the whole test [5]";
+        Tests [] ["tests"] Value("N"), "run up to N tests at the same time, 1 to 100000; 0: as many as descriptors and threads allow [1]";
+        TestsPerClient [] ["tests-per-client"] Value("N"), "run up to N tests of one client address at the same time; 0: no limit [0]";
+        BitrateLimit [] ["server-bitrate-limit"] Value("RATE[/SECONDS]"), "end tests when the average of all tests together exceeds RATE bits per second [0: no limit], measured over SECONDS, 0.1 to 60, or 0 for the whole test [5]";
+        ClientBitrateLimit [] ["client-bitrate-limit"] Value("RATE[/SECONDS]"), "the same for the tests of one client address [no limit]";
         IdleTimeout [] ["idle-timeout"] Value("SECONDS"), "restart the listener (with -1: exit) after SECONDS without a test, 1 to 86400 [never]";
         MaxDuration [] ["server-max-duration"] Value("SECONDS"), "refuse tests longer than SECONDS, up to 86400; 0: no limit [0]";
         PrivateKey [] ["rsa-private-key-path"] Value("FILE"), "RSA private key (PEM) that decrypts logins; needs --authorized-users-path";
@@ -153,6 +156,7 @@ options! {
         Seqpacket [] ["seqpacket"] Nothing, "use vsock SOCK_SEQPACKET: each block is one message; both ends must be this program";
         Nstreams [] ["nstreams"] Value("N"), "SCTP streams per association, up to 65535 [system default]";
         ConnectTimeout [] ["connect-timeout"] Value("MS"), "give up connecting after MS milliseconds; 0: after 120 seconds [0]";
+        Wait [] ["wait"] Value("SECONDS"), "keep trying for SECONDS while the server is busy or can't be reached, up to 86400 [0: fail at once]";
         Bitrate ['b'] ["bitrate" "bandwidth"] Value("RATE[/BURST]"), "target rate of each stream in bits per second; 0: no limit [UDP 1048576, others 0]; BURST: blocks sent back to back, 1 to 1000";
         PacingTimer [] ["pacing-timer"] Value("US"), "interval of the pacing timer in microseconds, for servers before iperf3 3.18 [1000]";
         FqRate [] ["fq-rate"] Value("RATE"), "rate of each stream in bits per second, paced by the kernel; 0: no limit [0]";

@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use iperf_model::units;
@@ -179,6 +180,18 @@ impl<'a> Value<'a> {
             self.note(read);
         }
         Ok(Duration::from_secs_f64(read))
+    }
+
+    /// A number and nothing else, for options that iperf3 does not have. `must` states the range.
+    pub(crate) fn strict<T: FromStr + PartialOrd>(
+        &self,
+        range: &RangeInclusive<T>,
+        must: &str,
+    ) -> Result<T, ParameterError> {
+        let number = self.str()?.parse().ok();
+        number
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| self.refuse(must))
     }
 
     /// A number whose unit letters are powers of 1024, rounded down.

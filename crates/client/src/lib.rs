@@ -16,6 +16,7 @@ mod quota;
 mod race;
 mod streams;
 mod strict;
+mod wait;
 
 use iperf_control::{Output, Stop};
 use iperf_model::{ClientConfig, Event, Sink};
@@ -36,7 +37,10 @@ pub async fn run(
     stop: Stop,
 ) -> Result<(), ClientError> {
     let mut output = Output::new(sink);
-    let result = driver::run(config, login, &mut output, stop).await;
+    let result = match config.wait {
+        None => driver::run(config, login, &mut output, stop).await,
+        Some(limit) => wait::run(config, login, &mut output, stop, limit).await,
+    };
     if let Err(error) = &result {
         output.event(&Event::Failed(error.failure()));
     }

@@ -1,6 +1,6 @@
 //! The job of one end of a test: the parsed command line.
 
-use std::num::NonZero;
+use std::num::{NonZero, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -135,14 +135,16 @@ pub struct ClientConfig {
     pub connect_timeout: Option<Duration>,
     /// The login, for servers that require one.
     pub credentials: Option<Credentials>,
+    /// How long to try again while the server is busy or can't be reached (`--wait`).
+    pub wait: Option<Duration>,
 }
 
-/// The highest rate that a server allows (`--server-bitrate-limit`).
+/// A highest rate that a server allows (`--server-bitrate-limit`, `--client-bitrate-limit`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimit {
     /// Bits per second over all streams and both directions.
     pub rate: u64,
-    /// The time over which a running test is averaged.
+    /// The time over which is averaged; 0 is the whole of a test.
     pub window: Duration,
 }
 
@@ -159,6 +161,20 @@ pub struct ServerAuth {
     pub pkcs1: bool,
 }
 
+/// How many tests a server runs at the same time (`--tests`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concurrency {
+    /// No more than this.
+    Tests(NonZeroU32),
+    /// As many as descriptors and threads suffice for.
+    Resources,
+}
+
+impl Concurrency {
+    /// iperf3's: one test after another.
+    pub const ONE: Self = Self::Tests(NonZeroU32::MIN);
+}
+
 /// A server's whole job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerConfig {
@@ -170,10 +186,34 @@ pub struct ServerConfig {
     pub one_off: bool,
     /// With `-1`, exit after this long without a test (`--idle-timeout`).
     pub idle_timeout: Option<Duration>,
-    /// The highest rate of a test.
+    /// How many tests run at the same time.
+    pub tests: Concurrency,
+    /// How many of them one client may run (`--tests-per-client`).
+    pub tests_per_client: Option<NonZeroU32>,
+    /// The highest rate of all tests together.
     pub rate_limit: Option<RateLimit>,
+    /// The highest rate of the tests of one client (`--client-bitrate-limit`).
+    pub client_rate_limit: Option<RateLimit>,
     /// The longest test in seconds, omitted time included (`--server-max-duration`).
     pub max_duration: Option<u32>,
     /// The users to serve; `None` serves everyone.
     pub auth: Option<ServerAuth>,
+}
+
+impl ServerConfig {
+    /// A server without limits, as iperf3's is by default.
+    pub fn new(listen: Listen) -> Self {
+        Self {
+            listen,
+            local: LocalOptions::default(),
+            one_off: false,
+            idle_timeout: None,
+            tests: Concurrency::ONE,
+            tests_per_client: None,
+            rate_limit: None,
+            client_rate_limit: None,
+            max_duration: None,
+            auth: None,
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A test may stop after any of these; `TestFinished` always comes last. `Listening` is the server's, and
-//! `ControlConnected` the client's.
+//! `ControlConnected` the client's. A server that runs several tests at a time reports `ListeningForMany` once.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    Carrier, Environment, EnvironmentAfter, Interval, Role, SocketName, Summary, TestConfig,
+    Carrier, Concurrency, Environment, EnvironmentAfter, Interval, Role, SocketName, Summary,
+    TestConfig,
 };
 
 /// An event.
@@ -26,6 +27,13 @@ pub enum Event {
         port: u32,
         /// The number of this server's next test.
         test_number: u64,
+    },
+    /// A server is ready for several tests at a time.
+    ListeningForMany {
+        /// The port given on the command line.
+        port: u32,
+        /// How many tests may run.
+        tests: Concurrency,
     },
     /// A client's control connection is open.
     ControlConnected {

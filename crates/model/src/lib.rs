@@ -23,8 +23,8 @@ pub mod units;
 mod zerocopy;
 
 pub use config::{
-    ClientConfig, Credentials, Family, Keepalive, LocalOptions, RateLimit, ReceiveLowWater,
-    SctpOptions, ServerAuth, ServerConfig,
+    ClientConfig, Concurrency, Credentials, Family, Keepalive, LocalOptions, RateLimit,
+    ReceiveLowWater, SctpOptions, ServerAuth, ServerConfig,
 };
 pub use endpoint::{CID_ANY, Carrier, Endpoint, Listen, SocketName, VsockAddress};
 pub use environment::{Environment, EnvironmentAfter, RemoteEnvironment};

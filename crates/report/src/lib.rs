@@ -54,6 +54,8 @@ pub struct ReportOptions {
     pub timestamps: Option<String>,
     /// Flush after each interval (`--forceflush`).
     pub flush: bool,
+    /// The number of the test, on servers that run several at a time: lines carry it.
+    pub test: Option<u64>,
     /// After the lines of [`Format::JsonStream`], the whole document (`--json-stream-full-output`).
     pub json_full: bool,
 }

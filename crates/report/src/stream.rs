@@ -6,6 +6,8 @@
 //!
 //! `{"event":"dropped","data":{"reports":N,"reason":TEXT}}` replaces lines that nobody read in time.
 //!
+//! On a server that runs several tests at a time each line has one more member, `test`: the number of its test.
+//!
 //! What a test ends with is held back until then, so that the order never depends on how it ended.
 
 use std::io::{self, Write};
@@ -21,12 +23,15 @@ pub(crate) struct StreamSink {
     output: Output,
     /// The whole document follows after the last line.
     full: bool,
+    /// The number of the test, if others may write lines as well.
+    number: Option<u64>,
 }
 
 impl StreamSink {
     pub(crate) fn new(options: ReportOptions, output: Output) -> Self {
         Self {
             full: options.json_full,
+            number: options.test,
             test: Builder::new(options),
             output,
         }
@@ -34,6 +39,11 @@ impl StreamSink {
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
         let mut text = line.to_json()?;
+        if let Some(number) = self.number {
+            // In place of the brace that ends the object.
+            text.pop();
+            text = format!("{text},\"test\":{number}}}");
+        }
         text.push('\n');
         self.output.write_text(&text)?;
         self.output.flush()

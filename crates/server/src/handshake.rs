@@ -27,8 +27,10 @@ use crate::error::TestError;
 use crate::identify::{Identified, Refusals};
 use crate::port_permit::{Contention, PortPermits};
 use crate::session::TestPlan;
+use crate::slots::{Slot, Slots};
 use crate::terms;
 use crate::udp_listener::UdpListener;
+use crate::waiting::Origin;
 
 /// How long the next data connection may take.
 const STREAM_LIMIT: Duration = Duration::from_secs(4);
@@ -41,6 +43,8 @@ pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct ReadyTest {
     pub(crate) talk: Conversation<Server>,
     pub(crate) plan: TestPlan,
+    /// Its place, if it has one already.
+    pub(crate) slot: Option<Slot>,
 }
 
 /// A client that has sent its cookie.
@@ -59,6 +63,8 @@ pub(crate) struct NewClient {
     pub(crate) refusals: Refusals,
     /// Checks logins; without it everybody may run tests.
     pub(crate) authorizer: Option<Arc<Authorizer>>,
+    /// Where to take a place before streams are opened; `None` takes it afterwards.
+    pub(crate) slots: Option<Slots>,
     /// How long the handshake may take as a whole.
     pub(crate) limit: Duration,
     /// Called once when the parameters have been accepted.
@@ -109,6 +115,9 @@ pub(crate) async fn run(client: NewClient, stop: Stop) -> Result<Box<ReadyTest>,
         contention: None,
         refusals: client.refusals,
         authorizer: client.authorizer,
+        origin: Origin::of(&client.peer),
+        slots: client.slots,
+        slot: None,
         on_accepted: Some(client.on_accepted),
         udp: None,
         side: None,
@@ -127,6 +136,7 @@ pub(crate) async fn run(client: NewClient, stop: Stop) -> Result<Box<ReadyTest>,
                 None => client.listener.or(first),
             };
             Ok(Box::new(ReadyTest {
+                slot: handshake.slot,
                 talk: handshake.talk,
                 plan: TestPlan {
                     cookie: client.cookie,
@@ -188,7 +198,7 @@ pub(crate) async fn run(client: NewClient, stop: Stop) -> Result<Box<ReadyTest>,
 enum Proceed {
     /// All streams are connected.
     Ready(Arc<TestConfig>, SystemTime),
-    /// Another test has begun.
+    /// Another test has begun, or too many run.
     Busy,
 }
 
@@ -216,6 +226,10 @@ struct Handshake {
     contention: Option<Contention>,
     refusals: Refusals,
     authorizer: Option<Arc<Authorizer>>,
+    origin: Origin,
+    /// Where to take a place before streams are opened.
+    slots: Option<Slots>,
+    slot: Option<Slot>,
     on_accepted: Option<Box<dyn FnOnce() + Send>>,
     /// Listens for the next UDP stream.
     udp: Option<UdpListener>,
@@ -253,7 +267,11 @@ impl Handshake {
             let deadline = deadlines.into_iter().flatten().min();
             let step = self.talk.next(&mut stop, deadline, arrival).await;
             match step.map_err(TestError::Control)? {
-                Step::Act(action) => self.act(action).await?,
+                Step::Act(action) => {
+                    if !self.act(action).await? {
+                        return Ok(Proceed::Busy);
+                    }
+                }
                 Step::Other(Arrival::Connection(Some(connection))) => self.take(connection)?,
                 Step::Other(Arrival::Connection(None)) => return Ok(Proceed::Busy),
                 Step::Other(Arrival::Aside(stream)) => self.arrive(stream)?,
@@ -267,11 +285,18 @@ impl Handshake {
         }
     }
 
-    async fn act(&mut self, action: Action) -> Result<(), TestError> {
+    /// Does what the machine asks for; false when there is no place for the test.
+    async fn act(&mut self, action: Action) -> Result<bool, TestError> {
         match action {
             Action::Params(params) => {
                 terms::authorize(&params, self.authorizer.as_ref()).await?;
                 let test = terms::check(&params, &self.config).map_err(TestError::Refused)?;
+                if let Some(slots) = &self.slots {
+                    self.slot = slots.take(self.origin.clone(), test.total_streams());
+                    if self.slot.is_none() {
+                        return Ok(false);
+                    }
+                }
                 let file = self.config.local.file.is_some();
                 let mut granted = params.is_ours().then(|| Granted::for_test(&test, file));
                 match test.transport {
@@ -296,7 +321,7 @@ impl Handshake {
                 if let Some(on_accepted) = self.on_accepted.take() {
                     on_accepted();
                 }
-                Ok(())
+                Ok(true)
             }
             Action::ClientTerminated => Err(TestError::ClientTerminated),
             Action::Fail(failure) => Err(failure.into()),

@@ -6,8 +6,11 @@
 //! ```
 //!
 //! Cookies and handshakes are awaited side by side, so that a peer that stalls holds up nobody else; when there are too
-//! many, new ones replace old ones (`waiting`). Which tests run, and whether one more may, only `registry` knows.
+//! many, new ones replace old ones (`waiting`). Which tests run only `registry` knows, and whether one more may,
+//! `slots`.
 
+mod capacity;
+mod client_rates;
 mod data_listener;
 mod error;
 mod handshake;
@@ -18,6 +21,7 @@ mod rate_watch;
 mod registry;
 mod server;
 mod session;
+mod slots;
 mod tasks;
 mod terms;
 mod test_thread;

@@ -1,7 +1,9 @@
-//! The limit of `--server-bitrate-limit` on what a server moves. Time is an argument.
+//! The limits of `--server-bitrate-limit` and `--client-bitrate-limit` on what tests move. Time is an argument.
 //!
-//! The window belongs to the server, not to a test: many short tests count as one long one does. The time between tests
-//! counts too, with nothing moved.
+//! A window belongs to the server, or to a client, and not to a test: many short tests count as one long one does, and
+//! so do tests that run at the same time. The time between tests counts too, with nothing moved.
+//!
+//! When tests that run at the same time exceed a limit together, those end that moved more than an equal share.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,26 +17,27 @@ const LEAST_TIME: Duration = Duration::from_millis(100);
 /// Looks that follow each other sooner count as one, so that no peer can make the samples many.
 const LEAST_APART: Duration = Duration::from_millis(10);
 
-/// The one watch of a server, which the server and its tests share.
+/// A watch that a server and tests share.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedRateWatch(Arc<Mutex<RateWatch>>);
 
 impl SharedRateWatch {
-    /// Watches a server that starts at `start`.
+    /// Watches from `start` on.
     pub(crate) fn new(limit: RateLimit, start: Instant) -> Self {
         Self(Arc::new(Mutex::new(RateWatch::new(limit, start))))
     }
 
-    /// A test starts, and counts from now on. With a window of 0 each test has a watch of its own.
+    /// A test starts, and counts from now on. With a window of 0 the average begins with the first of the tests that run.
     pub(crate) fn begin(&self, now: Instant) -> TestRate {
-        let limit = self.look().limit;
-        let watch = if limit.window.is_zero() {
-            Self::new(limit, now)
-        } else {
-            self.clone()
-        };
-        watch.look().begin(now);
-        TestRate { watch, counted: 0 }
+        let mut watch = self.look();
+        watch.begin(now);
+        let limit = watch.limit;
+        drop(watch);
+        TestRate {
+            watch: self.clone(),
+            own: RateWatch::new(limit, now),
+            counted: 0,
+        }
     }
 
     /// The watch. Nobody holds it for longer than a look.
@@ -43,24 +46,39 @@ impl SharedRateWatch {
     }
 }
 
-/// What one test adds to what a server moves.
+/// What one test adds to what a server, or a client, moves.
 #[derive(Debug)]
 pub(crate) struct TestRate {
     watch: SharedRateWatch,
+    /// What the test itself moves.
+    own: RateWatch,
     /// Bytes of the test that are counted already.
     counted: u64,
 }
 
 impl TestRate {
-    /// Whether the average at `now`, when the test has moved `bytes` in both directions, is above the limit.
+    /// Whether the test has to end at `now`, when it has moved `bytes` in both directions: the average is above the
+    /// limit, and no test that runs beside it is the reason.
     pub(crate) fn exceeded(&mut self, now: Instant, bytes: u64) -> bool {
         let moved = bytes.saturating_sub(self.counted);
         self.counted = bytes;
-        self.watch.look().exceeded(now, moved)
+        let mut watch = self.watch.look();
+        watch.add(now, moved);
+        self.own.add(now, moved);
+        if !watch.is_above(now, 1) {
+            return false;
+        }
+        watch.shared < 2 || self.own.is_above(now, watch.shared)
     }
 }
 
-/// Averages what a server moves over the time of the limit.
+impl Drop for TestRate {
+    fn drop(&mut self) {
+        self.watch.look().end();
+    }
+}
+
+/// Averages what is moved over the time of a limit.
 #[derive(Debug)]
 pub(crate) struct RateWatch {
     limit: RateLimit,
@@ -68,28 +86,52 @@ pub(crate) struct RateWatch {
     samples: VecDeque<(Instant, u64)>,
     /// Bytes that all tests have moved.
     total: u64,
+    /// Tests that run.
+    running: u64,
+    /// The most that ran at the same time since one ran alone.
+    shared: u64,
 }
 
 impl RateWatch {
-    /// Watches a server that starts at `start`.
+    /// Watches from `start` on.
     fn new(limit: RateLimit, start: Instant) -> Self {
         Self {
             limit,
             samples: VecDeque::from([(start, 0)]),
             total: 0,
+            running: 0,
+            shared: 0,
         }
     }
 
     /// A test starts.
     fn begin(&mut self, now: Instant) {
-        if self.limit.window.is_zero() {
-            self.samples.clear();
+        if self.running == 0 {
+            self.shared = 0;
+            if self.limit.window.is_zero() {
+                self.samples.clear();
+            }
         }
-        self.samples.push_back((now, self.total));
+        if !self.limit.window.is_zero() || self.running == 0 {
+            self.samples.push_back((now, self.total));
+        }
+        self.running += 1;
+        self.shared = self.shared.max(self.running);
     }
 
-    /// Whether the average at `now`, when tests have moved `bytes` more, is above the limit.
-    fn exceeded(&mut self, now: Instant, bytes: u64) -> bool {
+    /// A test ends.
+    fn end(&mut self) {
+        self.running = self.running.saturating_sub(1);
+    }
+
+    /// Whether nothing is left to know: no test runs, and the window is over.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        let last = self.samples.back().map(|(at, _)| now.duration_since(*at));
+        self.running == 0 && last.is_none_or(|age| age >= self.limit.window)
+    }
+
+    /// Tests have moved `bytes` more at `now`.
+    fn add(&mut self, now: Instant, bytes: u64) {
         self.total += bytes;
         let sample = (now, self.total);
         let mut latest = self.samples.iter_mut().rev();
@@ -99,22 +141,22 @@ impl RateWatch {
             }
             _ => self.samples.push_back(sample),
         }
-        self.is_above(now)
     }
 
     /// Whether the tests until `now` have used up the window, so that there is room for none.
     pub(crate) fn used_up(&mut self, now: Instant) -> bool {
-        !self.limit.window.is_zero() && self.is_above(now)
+        !self.limit.window.is_zero() && self.is_above(now, 1)
     }
 
-    fn is_above(&mut self, now: Instant) -> bool {
+    /// Whether the average is above an equal share of the limit.
+    fn is_above(&mut self, now: Instant, shares: u64) -> bool {
         let window = self.limit.window;
         let (bytes, time) = if window.is_zero() {
             self.of_test(now)
         } else {
             (self.of_window(now), window)
         };
-        8.0 * bytes > self.limit.rate as f64 * time.as_secs_f64()
+        8.0 * bytes * shares as f64 > self.limit.rate as f64 * time.as_secs_f64()
     }
 
     /// Bytes of the running test, and its time.
@@ -223,6 +265,7 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!(test.exceeded(start + second, 1001));
         assert!(!watch.look().used_up(start + second));
+        drop(test);
         let mut test = watch.begin(start + 2 * second);
         assert!(!test.exceeded(start + 3 * second, 1000));
         assert!(test.exceeded(start + 4 * second, 2001));
@@ -248,6 +291,47 @@ mod tests {
         assert!(!watch.look().used_up(later));
         let mut test = watch.begin(later);
         assert!(!test.exceeded(later + second, 2499));
+    }
+
+    /// The window holds 5000 bytes.
+    #[test]
+    fn tests_that_run_together_share_the_limit_and_the_fastest_ends() {
+        let (watch, start) = watch(5);
+        let second = Duration::from_secs(1);
+        let mut fast = watch.begin(start);
+        let mut slow = watch.begin(start);
+        assert!(!slow.exceeded(start + second, 400));
+        assert!(!fast.exceeded(start + second, 4600));
+        assert!(
+            !slow.exceeded(start + 2 * second, 800),
+            "less than its share"
+        );
+        assert!(fast.exceeded(start + 2 * second, 4601));
+        drop(fast);
+        assert!(!slow.exceeded(start + 3 * second, 1200));
+        drop(slow);
+        assert!(watch.look().used_up(start + 3 * second));
+        assert!(!watch.look().is_idle(start + 3 * second));
+        assert!(watch.look().is_idle(start + 9 * second));
+    }
+
+    #[test]
+    fn without_a_window_tests_that_run_together_are_averaged_together() {
+        let (watch, start) = watch(0);
+        let second = Duration::from_secs(1);
+        let mut one = watch.begin(start);
+        let mut two = watch.begin(start + second / 2);
+        assert!(!one.exceeded(start + second, 600));
+        assert!(
+            two.exceeded(start + second, 600),
+            "1200 in a second, and more than half"
+        );
+        drop((one, two));
+        let mut next = watch.begin(start + 2 * second);
+        assert!(
+            !next.exceeded(start + 3 * second, 1000),
+            "what was before is over"
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@ use iperf_auth::{Authorizer, Padding};
 use iperf_control::{Stop, StopReason, Wire, wait_until};
 use iperf_engine::{Affinity, EngineError, pin};
 use iperf_model::{
-    Buffers, Event, Failure, FailureKind, Outputs, ServerAuth, ServerConfig, Sink, SocketName,
-    TestId,
+    Buffers, Concurrency, Event, Failure, FailureKind, Outputs, ServerAuth, ServerConfig, Sink,
+    SocketName, TestId,
 };
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
@@ -21,13 +21,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use crate::client_rates::ClientRates;
 use crate::error::TestError;
 use crate::handshake::{self, Dropped, NewClient, ReadyTest};
 use crate::identify::{self, Identified, Refusals};
 use crate::listen::Listener;
 use crate::port_permit::PortPermits;
 use crate::rate_watch::SharedRateWatch;
-use crate::registry::{self, Tests};
+use crate::registry::Tests;
+use crate::slots::Slots;
 use crate::tasks::{self, SharedSink};
 use crate::test_thread::{Job, TestThread};
 use crate::waiting::{Origin, Waiting};
@@ -67,6 +69,7 @@ pub(crate) struct Server<'a> {
     /// For what belongs to no test.
     sink: SharedSink,
     tests: Tests,
+    slots: Slots,
     /// Connections without a cookie, by number. They are closed when what is kept here is dropped.
     unidentified: Waiting<u64, oneshot::Sender<()>>,
     /// Handshakes without parameters, with the way to their data connections. They end when it is dropped.
@@ -82,6 +85,7 @@ pub(crate) struct Server<'a> {
     accepted: u64,
     port_permits: PortPermits,
     rate: Option<SharedRateWatch>,
+    client_rates: ClientRates,
     authorizer: Option<Arc<Authorizer>>,
     announced: u64,
     /// Unbounded, so that no task waits for the server; each sends one or two events, and the tasks are bounded.
@@ -114,17 +118,17 @@ impl<'a> Server<'a> {
         let rate = config
             .rate_limit
             .map(|limit| SharedRateWatch::new(limit, start));
-        // The one test of -1 is one at a time.
-        let limit = if config.one_off { 1 } else { registry::LIMIT };
         let (sender, events) = mpsc::unbounded_channel();
         Ok(Self {
             rate,
+            client_rates: ClientRates::new(config.client_rate_limit),
+            slots: Slots::new(&config),
+            tests: Tests::default(),
             config: Arc::new(config),
             listener,
             buffers,
             outputs,
             sink,
-            tests: Tests::new(limit),
             accept_again: None,
             accept_warned: None,
             unidentified: Waiting::new(MAX_WAITING),
@@ -189,14 +193,26 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Reports that the server is ready for its next test.
+    /// Whether one test runs after another, as iperf3's do.
+    fn is_sequential(&self) -> bool {
+        self.config.tests == Concurrency::ONE
+    }
+
+    /// Reports that the server is ready: for its next test, or once for all tests that run at the same time.
     fn announce(&mut self) {
         self.announced += 1;
         let port = self.config.listen.port();
-        self.report(&Event::Listening {
-            port,
-            test_number: self.announced,
-        });
+        if self.is_sequential() {
+            self.report(&Event::Listening {
+                port,
+                test_number: self.announced,
+            });
+        } else if self.announced == 1 {
+            self.report(&Event::ListeningForMany {
+                port,
+                tests: self.config.tests,
+            });
+        }
     }
 
     /// Reports what belongs to no test.
@@ -267,12 +283,13 @@ impl<'a> Server<'a> {
             return;
         }
         let Identified { cookie, stream, .. } = identified;
-        if !self.tests.have_room() {
+        let origin = Origin::of(&peer);
+        if !self.slots.are_free_for(&origin) {
             self.refusals.refuse(stream);
             return;
         }
         let (entry, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_STREAMS));
-        self.asked.insert(cookie.clone(), Origin::of(&peer), entry);
+        self.asked.insert(cookie.clone(), origin, entry);
         let (sender, stop) = (self.sender.clone(), stop.clone());
         let (accepted, accepted_cookie) = (sender.clone(), cookie.clone());
         let client = NewClient {
@@ -285,6 +302,7 @@ impl<'a> Server<'a> {
             port_permits: self.port_permits.clone(),
             refusals: self.refusals.clone(),
             authorizer: self.authorizer.clone(),
+            slots: (!self.is_sequential()).then(|| self.slots.clone()),
             limit: handshake::HANDSHAKE_LIMIT,
             on_accepted: Box::new(move || {
                 let _ = accepted.send(TaskEvent::Accepted(accepted_cookie));
@@ -300,15 +318,21 @@ impl<'a> Server<'a> {
     }
 
     /// Starts a test, or turns its client away: too many run, or those before have used up the limit of the rate.
-    fn begin(&mut self, ready: ReadyTest, stop: &Stop) -> Result<(), Dropped> {
-        let rate = self.rate.as_ref();
-        if rate.is_some_and(|rate| rate.look().used_up(Instant::now())) {
+    fn begin(&mut self, mut ready: ReadyTest, stop: &Stop) -> Result<(), Dropped> {
+        let now = Instant::now();
+        let origin = Origin::of(&ready.plan.peer);
+        let client_rate = self.client_rates.of(&origin, now);
+        let rates: Vec<_> = self.rate.iter().cloned().chain(client_rate).collect();
+        if rates.iter().any(|rate| rate.look().used_up(now)) {
             return Err(turn_away(ready, TestError::Refused(Code::TOTAL_RATE)));
         }
-        let Some((id, sink)) = self.tests.begin(self.outputs) else {
+        let streams = ready.plan.streams.len();
+        let slot = ready.slot.take();
+        let Some(slot) = slot.or_else(|| self.slots.take(origin, streams)) else {
             deny(ready);
             return Ok(());
         };
+        let (id, sink) = self.tests.begin(self.outputs, slot);
         let sender = self.sender.clone();
         let thread = TestThread::start(move |result| {
             // Nobody listens when the server has ended.
@@ -322,7 +346,7 @@ impl<'a> Server<'a> {
                 return Err(turn_away(ready, TestError::Streams(refused)));
             }
         };
-        let ReadyTest { talk, plan } = ready;
+        let ReadyTest { talk, plan, .. } = ready;
         let talk = match talk.detach() {
             Ok(talk) => talk,
             Err(error) => {
@@ -334,7 +358,7 @@ impl<'a> Server<'a> {
                 });
             }
         };
-        if !self.tests.have_room() {
+        if self.is_sequential() {
             // The others learn that the server is busy when their channel closes.
             self.asked.clear();
             self.opening.clear();
@@ -345,7 +369,7 @@ impl<'a> Server<'a> {
             plan,
             sink,
             config: self.config.clone(),
-            rate: self.rate.clone(),
+            rates,
             stop: stop.clone(),
         });
         Ok(())
@@ -357,7 +381,7 @@ impl<'a> Server<'a> {
             return false;
         };
         debug!(%error, "handshake failed");
-        if !self.tests.have_room() {
+        if self.is_sequential() && !self.tests.are_over() {
             return false;
         }
         if let Some(began) = dropped.began {
@@ -421,7 +445,7 @@ fn deny(mut ready: ReadyTest) {
 
 fn part(ready: ReadyTest) {
     tokio::spawn(async move {
-        let ReadyTest { talk, plan } = ready;
+        let ReadyTest { talk, plan, .. } = ready;
         talk.close(None).await;
         // Its streams are closed after the message.
         drop(plan);

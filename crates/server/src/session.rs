@@ -61,7 +61,7 @@ pub(crate) async fn run(
     plan: TestPlan,
     sink: &mut dyn Sink,
     config: &ServerConfig,
-    rate: Option<&SharedRateWatch>,
+    rates: &[SharedRateWatch],
     stop: Stop,
 ) -> Result<(), TestError> {
     let mut output = Output::new(sink);
@@ -86,7 +86,7 @@ pub(crate) async fn run(
         surroundings,
         output,
         wake: Arc::new(Notify::new()),
-        rate,
+        rates,
     };
     let (phase, result) = session.drive(plan.streams, stop).await;
     if let Err(error) = &result {
@@ -141,7 +141,7 @@ struct Running {
     watch: Watch,
     /// When the test must have ended.
     overtime: Option<Instant>,
-    rate: Option<TestRate>,
+    rates: Vec<TestRate>,
 }
 
 /// What a step leads to.
@@ -161,7 +161,8 @@ struct Session<'a> {
     surroundings: Surroundings,
     output: Output<'a>,
     wake: Arc<Notify>,
-    rate: Option<&'a SharedRateWatch>,
+    /// The limits that the test falls under.
+    rates: &'a [SharedRateWatch],
 }
 
 impl Session<'_> {
@@ -247,7 +248,7 @@ impl Session<'_> {
                 stall: STALL_LIMIT,
             }),
             overtime,
-            rate: self.rate.map(|rate| rate.begin(start)),
+            rates: self.rates.iter().map(|rate| rate.begin(start)).collect(),
         })
     }
 
@@ -312,7 +313,7 @@ impl Session<'_> {
             measurement,
             watch,
             overtime,
-            rate,
+            rates,
         } = running;
         // The client keeps the time.
         watch.look(measurement, now, |event| self.output.event(&event))?;
@@ -320,10 +321,7 @@ impl Session<'_> {
             self.talk.machine.send_counts(&counts);
         }
         let (sent, received) = measurement.run().bytes();
-        if rate
-            .as_mut()
-            .is_some_and(|rate| rate.exceeded(now, sent + received))
-        {
+        if exceeded(rates, now, sent + received) {
             return Err(TestError::Refused(Code::TOTAL_RATE));
         }
         if overtime.is_some_and(|overtime| overtime <= now) {
@@ -357,7 +355,7 @@ impl Session<'_> {
     fn conclude(&mut self, running: Running, end: Instant) -> (Phase, Option<TestError>) {
         let Running {
             mut measurement,
-            rate,
+            mut rates,
             ..
         } = running;
         let run = measurement.run();
@@ -367,11 +365,9 @@ impl Session<'_> {
         let one_way = !self.test.direction.server_sends();
         let complete = run.complete_at(self.test.block).filter(|_| one_way);
         let end = complete.unwrap_or(end);
-        if let Some(mut rate) = rate {
-            let (sent, received) = run.bytes();
-            // What the last moments add counts for the tests to come.
-            let _ = rate.exceeded(Instant::now(), sent + received);
-        }
+        let (sent, received) = run.bytes();
+        // What the last moments add counts for the tests to come.
+        exceeded(&mut rates, Instant::now(), sent + received);
         let (last, totals) = measurement.finish(end);
         let wrong_data = measurement.run().wrong_data().map(TestError::wrong_data);
         let parting = measurement.part();
@@ -407,6 +403,12 @@ impl Session<'_> {
         };
         self.talk.close(streams).await;
     }
+}
+
+/// Whether a limit ends the test. What it has moved counts for each of them.
+fn exceeded(rates: &mut [TestRate], now: Instant, bytes: u64) -> bool {
+    let over = rates.iter_mut().map(|rate| rate.exceeded(now, bytes));
+    over.fold(false, |any, over| any | over)
 }
 
 impl Phase {

@@ -58,7 +58,10 @@ pub(crate) fn check(params: &Params, config: &ServerConfig) -> Result<TestConfig
         Transport::Udp if config.local.file.is_some() => return Err(Code::UDP_FILE),
         _ => {}
     }
-    if let Some(limit) = config.rate_limit {
+    for limit in [config.rate_limit, config.client_rate_limit]
+        .into_iter()
+        .flatten()
+    {
         let directions = if test.direction == Direction::Bidirectional {
             2
         } else {

@@ -24,7 +24,8 @@ pub(crate) struct Job {
     pub(crate) plan: TestPlan,
     pub(crate) sink: SharedSink,
     pub(crate) config: Arc<ServerConfig>,
-    pub(crate) rate: Option<SharedRateWatch>,
+    /// The limits that the test falls under.
+    pub(crate) rates: Vec<SharedRateWatch>,
     pub(crate) stop: Stop,
 }
 
@@ -82,10 +83,10 @@ fn run(runtime: &TestRuntime, job: Job) -> Result<(), TestError> {
         plan,
         mut sink,
         config,
-        rate,
+        rates,
         stop,
     } = job;
-    let test = session::run(talk, plan, &mut sink, &config, rate.as_ref(), stop);
+    let test = session::run(talk, plan, &mut sink, &config, &rates, stop);
     let test = test.instrument(info_span!("test", %id));
     match &runtime.0 {
         Some(runtime) => runtime.block_on(test),

@@ -49,6 +49,7 @@ pub(super) struct ClientDraft {
     no_fq_pacing: bool,
     username: Option<String>,
     public_key: Option<PathBuf>,
+    wait: Option<Duration>,
     pub(super) files: ResultFiles,
 }
 
@@ -69,6 +70,7 @@ impl Default for ClientDraft {
             no_fq_pacing: false,
             username: None,
             public_key: None,
+            wait: None,
             files: ResultFiles::default(),
         }
     }
@@ -99,6 +101,11 @@ impl ClientDraft {
                 test.pacing.burst = burst
                     .map(|burst| burst.integer(1..=1000, Code::BURST))
                     .transpose()?;
+            }
+            Client::Wait => {
+                let must = "seconds from 0 to 86400";
+                let seconds = value.strict(&(0.0..=86_400.0), must)?;
+                self.wait = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds));
             }
             Client::PacingTimer => {
                 let outside = value.refuse("from 0 to 2147483647 microseconds");
@@ -304,6 +311,7 @@ impl ClientDraft {
             cport: local.cport,
             connect_timeout: self.connect_timeout,
             credentials,
+            wait: self.wait,
         }
     }
 }

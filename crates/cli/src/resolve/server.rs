@@ -1,9 +1,10 @@
 //! The options of a server.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iperf_model::{RateLimit, ServerAuth, ServerConfig};
+use iperf_model::{Concurrency, RateLimit, ServerAuth, ServerConfig};
 use iperf_proto::Code;
 
 use crate::error::ParameterError;
@@ -14,6 +15,8 @@ use crate::value::Value;
 
 /// A day in seconds.
 const DAY: i64 = 86_400;
+/// The most tests at a time that can be asked for.
+const MOST_TESTS: u32 = 100_000;
 /// The default time over which a rate is averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 /// The default limit of the difference between clocks.
@@ -24,6 +27,9 @@ const CLOCK_SKEW: Duration = Duration::from_secs(10);
 pub(super) struct ServerDraft {
     pub(super) daemon: bool,
     one_off: bool,
+    tests: Option<Concurrency>,
+    tests_per_client: Option<NonZeroU32>,
+    client_rate_limit: Option<RateLimit>,
     idle_timeout: Option<Duration>,
     rate_limit: Option<RateLimit>,
     max_duration: Option<u32>,
@@ -41,6 +47,16 @@ impl ServerDraft {
         match option {
             Server::Daemon => self.daemon = true,
             Server::OneOff => self.one_off = true,
+            Server::Tests => {
+                let must = "a whole number from 1 to 100000, or 0 for as many as resources allow";
+                let limit = NonZeroU32::new(value.strict(&(0..=MOST_TESTS), must)?);
+                self.tests = Some(limit.map_or(Concurrency::Resources, Concurrency::Tests));
+            }
+            Server::TestsPerClient => {
+                let must = "a whole number from 1 to 100000, or 0 for no limit";
+                self.tests_per_client = NonZeroU32::new(value.strict(&(0..=MOST_TESTS), must)?);
+            }
+            Server::ClientBitrateLimit => self.client_rate_limit = rate_limit(value)?,
             Server::BitrateLimit => self.rate_limit = rate_limit(value)?,
             Server::IdleTimeout => {
                 let seconds: u32 = value.integer(1..=DAY, Code::IDLE_TIMEOUT)?;
@@ -88,12 +104,24 @@ impl ServerDraft {
         auth: Option<ServerAuth>,
     ) -> Result<ServerConfig, ParameterError> {
         let port = local.port();
+        let tests = self.tests.unwrap_or(Concurrency::ONE);
+        if tests != Concurrency::ONE {
+            if self.one_off {
+                return Err(ParameterError::Clash("--tests", "-1"));
+            }
+            if local.options.file.is_some() {
+                return Err(ParameterError::Clash("--tests", "-F"));
+            }
+        }
         Ok(ServerConfig {
             listen: endpoint::server(&mut local.options.bind, local.vsock, port)?,
             local: local.options,
             one_off: self.one_off,
             idle_timeout: self.idle_timeout,
+            tests,
+            tests_per_client: self.tests_per_client,
             rate_limit: self.rate_limit,
+            client_rate_limit: self.client_rate_limit,
             max_duration: self.max_duration,
             auth,
         })

@@ -56,7 +56,10 @@ impl Builder {
         let transport = self.config.as_ref().map(|config| config.transport);
         let start = &mut self.document.start;
         match event {
-            Event::Listening { .. } | Event::Warning(_) | Event::TestFinished => return,
+            Event::Listening { .. }
+            | Event::ListeningForMany { .. }
+            | Event::Warning(_)
+            | Event::TestFinished => return,
             Event::TestBegan(began) => {
                 start.began(began);
                 self.configure(&began.config);

@@ -2,7 +2,7 @@
 
 mod format;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use iperf_model::{Event, ServerOutput, Sink};
 
@@ -70,11 +70,12 @@ pub(crate) fn write_document(output: &mut Output, test: &Builder) -> io::Result<
     let Some(document) = test.document() else {
         return Ok(());
     };
-    // The document is written in many small pieces, and stdout would take each line on its own.
-    let mut writer = BufWriter::with_capacity(32 << 10, output);
-    write_indented(&mut writer, document)?;
-    writer.write_all(b"\n")?;
-    writer.flush()
+    // Written at once: other tests write their documents to the same place.
+    let mut text = Vec::new();
+    write_indented(&mut text, document)?;
+    text.push(b'\n');
+    output.write_all(&text)?;
+    output.flush()
 }
 
 /// What a server returns to a client that requested its output.

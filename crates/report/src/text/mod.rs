@@ -1,7 +1,8 @@
 //! Text: lines for people, the same as iperf3's.
 //!
-//! Every line begins with the time (`--timestamps`) and, on a client, with the title (`-T`). A server adds what it
-//! prints to a copy for the client that asked for it (`--get-server-output`).
+//! Every line begins with the time (`--timestamps`) and, on a client, with the title (`-T`); on a server that runs several
+//! tests at a time with `#` and the number of the test. A server adds what it prints to a copy for the client that asked
+//! for it (`--get-server-output`), without that number.
 
 mod header;
 mod line;
@@ -12,8 +13,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use iperf_model::{
-    self as model, Carrier, Direction, Event, Failure, Limit, Peer, ServerOutput, Sink, StreamInfo,
-    Summary, TestBegan, TestConfig, TestStarted, Transport,
+    self as model, Carrier, Concurrency, Direction, Event, Failure, Limit, Peer, ServerOutput,
+    Sink, StreamInfo, Summary, TestBegan, TestConfig, TestStarted, Transport,
 };
 use serde_json::Value;
 
@@ -136,6 +137,7 @@ impl TextSink {
             Prefix::Twice => format!("{stamp}{title}{stamp}{title}"),
         };
         let line = format!("{prefix}{text}\n");
+        let number = self.number();
         if let Some(copy) = &mut self.test.copy {
             if copy.len() < MOST_COPY || !self.test.in_interval {
                 copy.push_str(&line);
@@ -143,7 +145,19 @@ impl TextSink {
                 copy.push_str("(further intervals are not returned)\n");
             }
         }
-        self.output.write_text(&line)
+        if number.is_empty() {
+            return self.output.write_text(&line);
+        }
+        // A server's lines have no newline within.
+        self.output.write_text(&format!("{number}{line}"))
+    }
+
+    /// What names the test in a line, if several may run.
+    fn number(&self) -> String {
+        self.options
+            .test
+            .map(|number| format!("#{number} "))
+            .unwrap_or_default()
     }
 
     fn write_held(&mut self) -> io::Result<()> {
@@ -164,6 +178,16 @@ impl TextSink {
     fn listening(&mut self, port: u32, test_number: u64) -> io::Result<()> {
         self.line(header::RULE)?;
         self.line(format!("Server listening on {port} (test #{test_number})"))?;
+        self.line(header::RULE)
+    }
+
+    fn listening_for_many(&mut self, port: u32, tests: Concurrency) -> io::Result<()> {
+        let at_a_time = match tests {
+            Concurrency::Tests(tests) => format!("up to {tests} tests at a time"),
+            Concurrency::Resources => "as many tests at a time as resources allow".to_owned(),
+        };
+        self.line(header::RULE)?;
+        self.line(format!("Server listening on {port} ({at_a_time})"))?;
         self.line(header::RULE)
     }
 
@@ -321,10 +345,11 @@ impl TextSink {
     fn failed(&mut self, failure: &Failure) -> io::Result<()> {
         self.test.outcome = Outcome::Failed;
         self.write_held()?;
+        let number = self.number();
         let (stamp, program) = (self.stamp.now(), &self.options.program);
         let (prefix, message) = (failure.prefix(), &failure.message);
         self.output
-            .write_error(&format!("{stamp}{program}: {prefix}{message}\n"))
+            .write_error(&format!("{number}{stamp}{program}: {prefix}{message}\n"))
     }
 
     fn test_finished(&mut self) -> io::Result<()> {
@@ -341,6 +366,7 @@ impl TextSink {
     fn write(&mut self, event: &Event) -> io::Result<()> {
         match event {
             Event::Listening { port, test_number } => self.listening(*port, *test_number),
+            Event::ListeningForMany { port, tests } => self.listening_for_many(*port, *tests),
             Event::ControlConnected { mss, derived_block } => {
                 self.control_connected(*mss, *derived_block)
             }
@@ -374,7 +400,11 @@ impl TextSink {
                 self.test.server_output = Some(output.clone());
                 Ok(())
             }
-            Event::Warning(message) => self.output.write_error(&format!("warning: {message}\n")),
+            Event::Warning(message) => {
+                let number = self.number();
+                self.output
+                    .write_error(&format!("{number}warning: {message}\n"))
+            }
             Event::Failed(failure) => self.failed(failure),
             Event::TestFinished => self.test_finished(),
         }
@@ -389,7 +419,7 @@ impl Sink for TextSink {
             self.line(format!("({reports} reports dropped: {NOT_READ})"))?;
         }
         let opens = match event {
-            Event::Listening { .. } => true,
+            Event::Listening { .. } | Event::ListeningForMany { .. } => true,
             Event::TestFinished | Event::Warning(_) => false,
             _ => self.options.is_client,
         };

@@ -1,22 +1,14 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use iperf_model::{Listen, LocalOptions, ServerConfig};
+use iperf_model::{Listen, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use super::*;
 
 fn config() -> ServerConfig {
-    ServerConfig {
-        listen: Listen::Inet { port: 0 },
-        local: LocalOptions::default(),
-        one_off: false,
-        idle_timeout: None,
-        rate_limit: None,
-        max_duration: None,
-        auth: None,
-    }
+    ServerConfig::new(Listen::Inet { port: 0 })
 }
 
 /// A client's connection, and the server's end of it.
@@ -49,6 +41,7 @@ async fn one_data_connection_after_another_does_not_extend_a_handshake() {
             port_permits: PortPermits::new(),
             refusals: Refusals::new(),
             authorizer: None,
+            slots: None,
             limit: Duration::from_secs(1),
             on_accepted: Box::new(|| ()),
         },

@@ -1,0 +1,86 @@
+//! Limits of all tests together, and of those of one client.
+
+use std::time::Duration;
+
+use iperf_harness::pair::start_client;
+use iperf_harness::process::wait_for;
+use iperf_harness::{Finished, Peer, Problems, Running, Server, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const BUSY: &str = "the server is busy running a test. try again later";
+const TOO_FAST: &str = "total required bandwidth is larger than server limit";
+
+fn complaint(end: &Finished) -> String {
+    let document = json::parse(&end.stdout).unwrap_or_default();
+    let error = json::text(&document, "/error").unwrap_or_default();
+    format!("{error}{}", end.stderr)
+}
+
+/// Starts clients one after another, each once the server reports the one before.
+fn start_in_turn(server: &Server, peers: &[Peer], args: &str) -> Vec<Running> {
+    let mut clients = Vec::new();
+    for (number, peer) in (1..).zip(peers) {
+        clients.push(start_client(*peer, server.port(), args));
+        let line = format!("#{number} [");
+        wait_for(LIMIT, || {
+            server.process.stdout_so_far().contains(&line).then_some(())
+        })
+        .unwrap_or_else(|| panic!("test {number} begins:\n{}", server.process.stdout_so_far()));
+    }
+    clients
+}
+
+/// A client that is too many is refused in every mode, in iperf3's words, and the tests that run do not notice.
+fn one_too_many(options: &[&str]) {
+    let server = Server::start(Peer::Ours, options);
+    let running = start_in_turn(&server, &[Peer::Old, Peer::Ours], "-t 4 -b 10M");
+    let mut f = Problems::new();
+    for peer in [Peer::Old, Peer::New, Peer::Ours] {
+        for args in ["-t 1", "-t 1 -u -R"] {
+            let end = start_client(peer, server.port(), args).finish(LIMIT);
+            f.holds(
+                format!("{peer} {args} is told: {}", complaint(&end)),
+                complaint(&end).contains(BUSY),
+            );
+        }
+    }
+    for client in running {
+        let end = client.finish(LIMIT);
+        f.holds(format!("{end}"), end.succeeded());
+    }
+    f.assert_none(server.stop());
+}
+
+#[test]
+fn no_more_tests_run_than_the_server_allows() {
+    one_too_many(&["--tests", "2"]);
+}
+
+#[test]
+fn no_more_tests_of_a_client_run_than_the_server_allows() {
+    one_too_many(&["--tests", "0", "--tests-per-client", "2"]);
+}
+
+/// Neither of the first two exceeds the limit by itself; together they do, and the faster one ends.
+fn together(options: &[&str]) {
+    let server = Server::start(Peer::Ours, options);
+    let slow = start_client(Peer::New, server.port(), "-t 4 -b 2M");
+    let fast = start_client(Peer::Ours, server.port(), "-t 20 -b 9M");
+    let (slow, fast) = (slow.finish(LIMIT), fast.finish(LIMIT));
+    let end = server.stop();
+    let mut f = Problems::new();
+    f.holds(format!("{slow}"), slow.succeeded());
+    f.holds(format!("{fast}"), complaint(&fast).contains(TOO_FAST));
+    f.holds("the server says why", end.stderr.contains(TOO_FAST));
+    f.assert_none(end);
+}
+
+#[test]
+fn the_limit_of_the_server_covers_all_tests_together() {
+    together(&["--tests", "4", "--server-bitrate-limit", "10M/2"]);
+}
+
+#[test]
+fn the_limit_of_a_client_covers_all_its_tests_together() {
+    together(&["--tests", "4", "--client-bitrate-limit", "10M/2"]);
+}

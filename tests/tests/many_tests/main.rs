@@ -1,0 +1,7 @@
+//! A server that runs several tests at the same time (`--tests`), for unmodified iperf3 clients and ours.
+
+mod crowd;
+mod limits;
+mod outputs;
+mod sustained;
+mod wait;
