@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use iperf_model::Batching;
+use iperf_proto::seen::Seen;
 use iperf_proto::udp::{DatagramHeader, LossCounter, REPLY, is_repeated_hello};
 use iperf_zc::udp::{Inspect, Receive, Stamp};
 use iperf_zc::verify::{Difference, Verifier};
@@ -47,6 +48,7 @@ pub(crate) struct DatagramCounters {
     packets: AtomicU64,
     lost: AtomicI64,
     out_of_order: AtomicU64,
+    duplicates: AtomicU64,
     /// The bits of an f64: seconds.
     jitter: AtomicU64,
     restart_jitter: AtomicBool,
@@ -63,6 +65,7 @@ struct Omitted {
     packets: AtomicU64,
     lost: AtomicI64,
     out_of_order: AtomicU64,
+    duplicates: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -72,6 +75,8 @@ pub(crate) struct DatagramCounts {
     pub(crate) packets: u64,
     pub(crate) lost: i64,
     pub(crate) out_of_order: u64,
+    /// Those of them that had arrived before.
+    pub(crate) duplicates: u64,
     /// Seconds.
     pub(crate) jitter: f64,
 }
@@ -82,6 +87,7 @@ impl DatagramCounters {
             packets: self.packets.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
             out_of_order: self.out_of_order.load(Ordering::Relaxed),
+            duplicates: self.duplicates.load(Ordering::Relaxed),
             jitter: f64::from_bits(self.jitter.load(Ordering::Relaxed)),
         }
     }
@@ -93,6 +99,7 @@ impl DatagramCounters {
             packets: omitted.packets.load(Ordering::Relaxed),
             lost: omitted.lost.load(Ordering::Relaxed),
             out_of_order: omitted.out_of_order.load(Ordering::Relaxed),
+            duplicates: omitted.duplicates.load(Ordering::Relaxed),
             jitter: 0.0,
         };
         let bytes = omitted.bytes.load(Ordering::Relaxed);
@@ -118,6 +125,8 @@ impl DatagramCounters {
         self.lost.store(counter.lost(), Ordering::Relaxed);
         self.out_of_order
             .store(counter.out_of_order(), Ordering::Relaxed);
+        self.duplicates
+            .store(counter.duplicates(), Ordering::Relaxed);
         self.jitter
             .store(counter.jitter().to_bits(), Ordering::Relaxed);
     }
@@ -132,6 +141,9 @@ impl DatagramCounters {
         omitted
             .out_of_order
             .store(before.counts.out_of_order, Ordering::Relaxed);
+        omitted
+            .duplicates
+            .store(before.counts.duplicates, Ordering::Relaxed);
         omitted.is_over.store(before.is_over, Ordering::Release);
     }
 }
@@ -174,6 +186,7 @@ impl Before {
                 self.counts.packets = before.packets() + advance.saturating_sub(1);
                 self.counts.lost = after.lost();
                 self.counts.out_of_order = before.out_of_order();
+                self.counts.duplicates = before.duplicates();
                 return 1;
             }
             return advance;
@@ -183,6 +196,7 @@ impl Before {
             // It is late, and fills a gap before the cut.
             self.counts.lost = (self.counts.lost - 1).max(0);
             self.counts.out_of_order += 1;
+            self.counts.duplicates += after.duplicates() - before.duplicates();
         }
         0
     }
@@ -196,6 +210,7 @@ pub(crate) struct HeaderReader {
     counters: Arc<DatagramCounters>,
     counters_64bit: bool,
     counter: LossCounter,
+    seen: Seen,
     /// With a cut that senders mark: what came before it.
     before: Option<Before>,
     /// Checks what is behind the headers.
@@ -209,6 +224,7 @@ impl HeaderReader {
             counters,
             counters_64bit,
             counter: LossCounter::default(),
+            seen: Seen::default(),
             before: None,
             verifier: None,
             difference: None,
@@ -264,6 +280,9 @@ impl Inspect for HeaderReader {
         let marked = self.before.is_some() && header.take_mark();
         let counted = self.counter.clone();
         self.counter.receive(&header, arrival);
+        if self.seen.repeats(header.sequence) {
+            self.counter.repeated();
+        }
         let advance = match &mut self.before {
             Some(before) => before.note(marked, length, &counted, &self.counter),
             None => self.counter.packets() - counted.packets(),

@@ -31,7 +31,7 @@
 //! ```
 //!
 //! The other modules are the content of those messages ([`params`], [`results`], [`state`], [`cookie`], [`code`]),
-//! the header of UDP datagrams ([`udp`]), and the arithmetic that both ends must do alike ([`mod@stream_id`],
+//! the header of UDP datagrams ([`udp`]), which of them have arrived ([`seen`]), and the arithmetic that both ends must do alike ([`mod@stream_id`],
 //! [`summary`]).
 #![forbid(unsafe_code)]
 
@@ -48,6 +48,7 @@ mod link;
 mod machine;
 pub mod params;
 pub mod results;
+pub mod seen;
 pub mod server;
 mod session;
 pub mod shown;

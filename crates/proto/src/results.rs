@@ -24,6 +24,8 @@ pub struct Results {
     pub congestion_used: Option<String>,
     /// What a server printed, for a client that requested it.
     pub server_output: Option<ServerOutput>,
+    /// Datagrams with a bad checksum in this end's network namespace, if it receives datagrams. Our own key.
+    pub checksum_errors: Option<u64>,
     /// The machine of this end. Our own key, for a peer of this program.
     pub environment: Option<RemoteEnvironment>,
     /// The streams in their order of creation.
@@ -53,6 +55,8 @@ pub struct StreamResult {
     pub socket_drops: Option<i64>,
     /// Datagrams that arrived late or twice. Our own key.
     pub out_of_order: Option<i64>,
+    /// Datagrams that had arrived before. Our own key.
+    pub duplicates: Option<i64>,
     /// How the bytes were moved. Our own key, only in tests that request zero-copy.
     pub copies: Option<CopyReport>,
     /// Seconds; 0 from every real peer.
@@ -83,6 +87,7 @@ impl Results {
             sender_has_retransmits,
             congestion_used: congestion.filter(|_| test.transport.is_tcp()),
             server_output,
+            checksum_errors: totals.checksum_errors,
             environment: None,
             streams: totals
                 .streams
@@ -109,6 +114,8 @@ impl Results {
             sender_has_retransmits: required(&fields, "sender_has_retransmits")?,
             congestion_used: fields.string("congestion_used"),
             server_output: server_output(&fields),
+            checksum_errors: (fields.integer("checksum_errors"))
+                .and_then(|count| count.try_into().ok()),
             environment: environment::parse(&fields),
             streams: fields
                 .objects("streams")
@@ -142,6 +149,7 @@ impl Results {
             congestion_used: self.congestion_used.as_deref(),
             server_output_json: json,
             server_output_text: text,
+            checksum_errors: self.checksum_errors,
             environment: self.environment.as_ref().map(environment::to_json),
             streams: self.streams.iter().map(WireStream::from).collect(),
         };
@@ -178,6 +186,7 @@ impl StreamResult {
                 result.packets = signed(totals.packets);
                 result.omitted_packets = Some(signed(totals.omitted_packets));
                 result.socket_drops = totals.socket_drops.map(signed);
+                result.duplicates = totals.duplicates.map(signed);
                 result.out_of_order = Some(signed(totals.out_of_order)).filter(|&count| count > 0);
             }
         }
@@ -198,6 +207,7 @@ impl StreamResult {
             omitted_packets: fields.integer("omitted_packets"),
             socket_drops: fields.integer("socket_drops"),
             out_of_order: fields.integer("out_of_order"),
+            duplicates: fields.integer("duplicates"),
             copies: fields
                 .member("zerocopy")
                 .and_then(|fields| zerocopy_report::parse(&fields)),
@@ -250,6 +260,8 @@ struct WireResults<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     server_output_text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    checksum_errors: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<Value>,
     streams: Vec<WireStream>,
 }
@@ -275,6 +287,8 @@ struct WireStream {
     #[serde(skip_serializing_if = "Option::is_none")]
     out_of_order: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    duplicates: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     zerocopy: Option<Value>,
 }
 
@@ -293,6 +307,7 @@ impl From<&StreamResult> for WireStream {
             end_time: stream.end_time.map(wire_number),
             socket_drops: stream.socket_drops,
             out_of_order: stream.out_of_order,
+            duplicates: stream.duplicates,
             zerocopy: stream.copies.as_ref().map(zerocopy_report::to_json),
         }
     }

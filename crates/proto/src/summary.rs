@@ -41,6 +41,8 @@ pub fn summarize(
         remote_cpu: peer.map(|peer| peer.cpu),
         congestion: congestion(&totals.congestion),
         remote_congestion: peer.and_then(|peer| congestion(&peer.congestion_used)),
+        checksum_errors: totals.checksum_errors,
+        remote_checksum_errors: peer.and_then(|peer| peer.checksum_errors),
     })
 }
 
@@ -80,6 +82,7 @@ impl StreamResult {
 
     fn datagrams(&self, own: &DatagramTotals, test: &TestConfig) -> DatagramTotals {
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
+        let known = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
         DatagramTotals {
             packets: count(self.packets),
             // A peer before 3.14 does not report how many were omitted; this end's number is the best estimate.
@@ -89,7 +92,8 @@ impl StreamResult {
             omitted_lost: self.omitted_errors.or((test.omit == 0).then_some(0)),
             jitter: self.jitter,
             out_of_order: self.out_of_order.map_or(0, count),
-            socket_drops: self.socket_drops.and_then(|drops| drops.try_into().ok()),
+            duplicates: known(self.duplicates),
+            socket_drops: known(self.socket_drops),
             ..DatagramTotals::default()
         }
     }

@@ -215,13 +215,15 @@ impl DatagramHeader {
 
 /// What a receiver learns from the headers of one stream.
 ///
-/// Loss is a guess from the sequence numbers: a gap counts as lost until late datagrams fill it. A duplicate looks
-/// like a late datagram and so cancels a real loss; peers count the same way, and both ends must agree.
+/// Loss is a guess from the sequence numbers: a gap counts as lost until late datagrams fill it. A duplicate is counted
+/// as late and so cancels a real loss; peers count the same way, and both ends must agree. [`Seen`](crate::seen::Seen)
+/// tells duplicates apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossCounter {
     highest: u64,
     lost: i64,
     out_of_order: u64,
+    duplicates: u64,
     jitter: f64,
     /// Microseconds between the sender's clock and the arrival.
     transit: Option<u64>,
@@ -232,6 +234,11 @@ impl LossCounter {
     pub fn receive(&mut self, header: &DatagramHeader, arrival: Duration) {
         self.count(header.sequence);
         self.measure(header.sent(), arrival);
+    }
+
+    /// The datagram that was taken last had arrived before.
+    pub fn repeated(&mut self) {
+        self.duplicates += 1;
     }
 
     fn count(&mut self, sequence: u64) {
@@ -274,6 +281,11 @@ impl LossCounter {
     /// Datagrams that arrived late or twice.
     pub fn out_of_order(&self) -> u64 {
         self.out_of_order
+    }
+
+    /// Those of them that are known to have arrived before.
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates
     }
 
     /// Smoothed jitter in seconds.

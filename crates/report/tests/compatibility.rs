@@ -134,6 +134,10 @@ fn tell_everything(events: &mut Vec<Event>) {
             _ => {}
         }
         if let Event::Summary(summary) = event {
+            if summary.streams[0].own.datagram_totals().is_some() {
+                summary.checksum_errors = Some(1);
+                summary.remote_checksum_errors = Some(1);
+            }
             for stream in &mut summary.streams {
                 tell_all_of(&mut stream.own);
                 stream.peer.iter_mut().for_each(tell_all_of);
@@ -159,6 +163,7 @@ fn tell_all_of(side: &mut StreamOutcome) {
         Detail::Bytes(totals) => totals.low_water = (!side.role.sends()).then_some(0),
         Detail::Datagrams(totals) => {
             totals.batching = Some(Batching::Packets);
+            totals.duplicates = Some(2);
             totals.socket_drops = Some(3);
             totals.nap = Some(Duration::ZERO);
         }
@@ -208,12 +213,14 @@ fn each_row_has_its_key() {
 }
 
 /// Keys that a type has because another object shares it, and that are never written.
-const SHARED: [&str; 6] = [
+const SHARED: [&str; 8] = [
     "intervals[].sum{,_bidir_reverse}.{socket,snd_cwnd,snd_wnd,rtt,rttvar,pmtu,reorder}",
     "end.streams[].receiver.{retransmits,reorder,max_snd_cwnd,max_snd_wnd,max_rtt,min_rtt,mean_rtt}",
     "end.streams[].sender.rcv_lowat",
     "end.sum{,_bidir_reverse}.retransmits",
     "end.sum_received{,_bidir_reverse}.retransmits",
+    "end.sum{,_bidir_reverse}.checksum_errors",
+    "end.sum_sent{,_bidir_reverse}.checksum_errors",
     "end.sum{,_bidir_reverse}.zerocopy.{requested,used,reason,bytes_not_copied,bytes_copied,calls,mappings,\
      bytes_per_mapping,completions,completions_copied,cpu_seconds_per_gigabyte}",
 ];

@@ -6,7 +6,9 @@ use crate::problems::Problems;
 use crate::{json, shape, text};
 
 /// Members of our documents that iperf3 does not have.
-const OURS_ALONE: [&str; 7] = [
+const OURS_ALONE: [&str; 9] = [
+    "checksum_errors",
+    "duplicates",
     "environment",
     "socket_drops",
     "moved_by",
@@ -17,7 +19,11 @@ const OURS_ALONE: [&str; 7] = [
 ];
 
 /// What only our lines say.
-const OUR_LINES: [&str; 1] = [" of them dropped in the receiver's socket"];
+const OUR_LINES: [&str; 3] = [
+    " of them dropped in the receiver's socket",
+    " datagrams with a bad checksum reached the receiver's machine",
+    " datagrams received twice",
+];
 
 /// Compares one output with iperf3's. What kind of output it is shows in its first bytes.
 ///

@@ -1,5 +1,7 @@
 //! What a receiver must have counted, by what the relay passed on.
 
+use std::collections::HashSet;
+
 use iperf_harness::Problems;
 use iperf_harness::expectation::Mode;
 use iperf_harness::json::{int, list};
@@ -18,18 +20,22 @@ pub(super) struct Counts {
     pub(super) packets: u64,
     pub(super) lost: u64,
     pub(super) out_of_order: u64,
+    pub(super) duplicates: u64,
 }
 
 pub(super) fn model(sequences: &[u64]) -> Counts {
     let mut counts = Counts::default();
+    let mut seen = HashSet::new();
     for &number in sequences {
         if number > counts.packets {
             counts.lost += number - counts.packets - 1;
             counts.packets = number;
         } else {
             counts.out_of_order += 1;
+            counts.duplicates += u64::from(seen.contains(&number));
             counts.lost = counts.lost.saturating_sub(1);
         }
+        seen.insert(number);
     }
     counts
 }
@@ -107,6 +113,11 @@ pub(super) fn stream_counts(
         Some(want.out_of_order),
     );
     f.equal(
+        format!("stream {index}: duplicates"),
+        at_end("duplicates"),
+        Some(want.duplicates),
+    );
+    f.equal(
         format!("stream {index}: socket_drops"),
         at_end("socket_drops"),
         Some(0),
@@ -175,12 +186,14 @@ pub(super) fn direction(f: &mut Problems, run: &Run, client_sends: bool, extent:
     for index in
         (0..run.passed.len()).filter(|&index| run.asked.client_sends(index) == client_sends)
     {
-        let late = |doc| int(doc, &format!("/end/streams/{index}/udp/out_of_order"));
-        f.equal(
-            format!("stream {index}: the client's out_of_order"),
-            late(&run.client_json),
-            late(doc),
-        );
+        for key in ["out_of_order", "duplicates"] {
+            let late = |doc| int(doc, &format!("/end/streams/{index}/udp/{key}"));
+            f.equal(
+                format!("stream {index}: the client's {key}"),
+                late(&run.client_json),
+                late(doc),
+            );
+        }
     }
     let pointer = format!("/end/sum_sent{suffix}/packets");
     let told = int(&run.client_json, &pointer).and_then(|n| u64::try_from(n).ok());

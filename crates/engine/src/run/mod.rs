@@ -3,6 +3,7 @@
 pub(crate) mod affinity;
 pub(crate) mod clock;
 pub(crate) mod cpu;
+mod drops;
 mod exchange;
 mod kernel_view;
 pub(crate) mod measurement;
@@ -16,12 +17,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::{Interval, LocalOptions, Role, RunTotals, TestConfig, Transport};
+use iperf_model::{Interval, LocalOptions, Role, RunTotals, StreamOutcome, TestConfig, Transport};
 use iperf_zc::interrupt;
 use tracing::debug;
 
 use crate::error::EngineError;
 use crate::run::cpu::{CpuMeter, CpuTime};
+use crate::run::drops::{Causes, UdpErrors};
 use crate::run::exchange::Exchange;
 use crate::run::parting::Parting;
 use crate::run::running_stream::RunningStream;
@@ -107,6 +109,8 @@ pub struct Run {
     omitting: bool,
     progress: Progress,
     gate: Arc<Gate>,
+    /// Why datagrams were dropped, if streams of them are received.
+    udp_errors: Option<UdpErrors>,
 }
 
 /// The quotas of the directions that there are.
@@ -165,6 +169,7 @@ impl Run {
                 received: (0, now),
             },
             gate: Arc::new(Gate::default()),
+            udp_errors: None,
         };
         let mut threads = Threads::new(plan, &streams);
         for stream in streams {
@@ -176,6 +181,8 @@ impl Run {
             threads.add(run.streams.len(), &stream, worker);
             run.streams.push(stream);
         }
+        let family = run.streams.iter().find_map(RunningStream::receives_over_v6);
+        run.udp_errors = family.and_then(UdpErrors::start);
         // A failure drops the run, and that ends the workers that already wait.
         threads.start(&mut run.streams, &run.gate, &plan.wake)?;
         Ok(run)
@@ -369,6 +376,7 @@ impl Run {
             .streams
             .iter()
             .fold(CpuTime::default(), |sum, m| sum.plus(m.cpu()));
+        let causes = self.udp_errors.as_ref().map(UdpErrors::so_far);
         RunTotals {
             duration: end.saturating_duration_since(self.base),
             cpu: meter.usage(workers),
@@ -377,8 +385,16 @@ impl Run {
                 .last()
                 .and_then(RunningStream::congestion)
                 .map(str::to_owned),
-            streams: self.streams.iter().map(RunningStream::outcome).collect(),
+            checksum_errors: causes.map(|causes| causes.checksums),
+            streams: self.outcomes(causes),
         }
+    }
+
+    fn outcomes(&self, causes: Option<Causes>) -> Vec<StreamOutcome> {
+        let mut outcomes: Vec<_> = self.streams.iter().map(RunningStream::outcome).collect();
+        let drops: Vec<_> = self.streams.iter().map(RunningStream::dropped).collect();
+        drops::attribute(&mut outcomes, &drops, causes);
+        outcomes
     }
 
     /// Says on streams that end in order that nothing more is sent. The senders have stopped.

@@ -3,6 +3,7 @@
 mod exact;
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
@@ -79,15 +80,18 @@ struct Datagrams {
     /// At the last sample, and where the test counts from.
     last: DatagramCounts,
     base: DatagramCounts,
+    /// What the socket had dropped before the run, modulo 2^32.
+    dropped_before: Option<u32>,
 }
 
 impl Datagrams {
-    fn new(received: Arc<DatagramCounters>, batching: Arc<BatchingInUse>) -> Self {
+    fn new(received: Arc<DatagramCounters>, batching: Arc<BatchingInUse>, socket: &Socket) -> Self {
         Self {
             received,
             batching,
             last: DatagramCounts::default(),
             base: DatagramCounts::default(),
+            dropped_before: sockopt::dropped_datagrams(socket.as_fd()).ok(),
         }
     }
 }
@@ -180,6 +184,7 @@ impl RunningStream {
             (Box::new(receiver), chosen.modes)
         };
         let stream = Self {
+            datagrams: is_udp.then(|| Datagrams::new(received, batching, &socket)),
             info,
             transport,
             congestion,
@@ -194,7 +199,6 @@ impl RunningStream {
             last_bytes: 0,
             base_bytes: 0,
             tcp,
-            datagrams: is_udp.then(|| Datagrams::new(received, batching)),
             file,
             cut,
             restarted: false,
@@ -321,17 +325,27 @@ impl RunningStream {
             omitted_lost: Some(omitted.lost + base.lost),
             out_of_order: last.out_of_order - base.out_of_order,
             jitter: last.jitter,
-            socket_drops: self.socket_drops(),
+            duplicates: (!self.info.role.sends()).then(|| last.duplicates - base.duplicates),
+            // The run knows why the socket dropped what it did.
+            socket_drops: None,
             nap: (!self.info.role.sends()).then(|| self.counters.nap()),
             batching: Some(datagrams.batching.get()),
         }
     }
 
-    /// Datagrams that found no room in this end's receive buffer.
-    fn socket_drops(&self) -> Option<u64> {
-        let receives = self.datagrams.is_some() && !self.info.role.sends();
-        let dropped = receives.then(|| sockopt::dropped_datagrams(self.socket.as_fd()))?;
-        dropped.ok().map(u64::from)
+    /// Datagrams that the kernel dropped at this end's socket since the run was prepared.
+    pub(crate) fn dropped(&self) -> Option<u64> {
+        let datagrams = self.datagrams.as_ref().filter(|_| !self.sends())?;
+        let before = datagrams.dropped_before?;
+        let now = sockopt::dropped_datagrams(self.socket.as_fd()).ok()?;
+        Some(now.wrapping_sub(before).into())
+    }
+
+    /// Whether the addresses of a receiver of datagrams are those of IPv6; `None` of other streams.
+    pub(crate) fn receives_over_v6(&self) -> Option<bool> {
+        self.datagrams.as_ref().filter(|_| !self.sends())?;
+        let peer = self.socket.peer_addr().ok()?.as_socket()?;
+        Some(matches!(peer.ip().to_canonical(), IpAddr::V6(_)))
     }
 
     /// The stream's id on the wire.

@@ -73,6 +73,8 @@ pub struct DatagramTotals {
     pub omitted_lost: Option<i64>,
     /// Receiver: datagrams that arrived late or twice; 0 if the peer does not report it.
     pub out_of_order: u64,
+    /// Receiver: those of them that are known to have arrived before.
+    pub duplicates: Option<u64>,
     /// Receiver: smoothed jitter in seconds.
     pub jitter: f64,
     /// Receiver: datagrams dropped because its receive buffer was full, omitted ones included. They are part of `lost`.

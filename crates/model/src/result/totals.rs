@@ -24,6 +24,8 @@ pub struct RunTotals {
     pub cpu: CpuUsage,
     /// Congestion control read back from the last TCP data socket.
     pub congestion: Option<String>,
+    /// An end that receives datagrams: those with a bad checksum that reached its network namespace, omitted ones included.
+    pub checksum_errors: Option<u64>,
     /// One element per stream, in order of creation.
     pub streams: Vec<StreamOutcome>,
 }
@@ -45,6 +47,10 @@ pub struct Summary {
     pub congestion: Option<String>,
     /// Congestion control of the peer's TCP sockets.
     pub remote_congestion: Option<String>,
+    /// Datagrams with a bad checksum that reached this end's network namespace, if it receives datagrams.
+    pub checksum_errors: Option<u64>,
+    /// The same of the peer's, if reported.
+    pub remote_checksum_errors: Option<u64>,
 }
 
 /// One stream as both ends saw it.

@@ -250,6 +250,7 @@ pub(crate) fn totals(test: &TestConfig, is_client: bool) -> RunTotals {
             user: offset + 1.25,
             system: offset + 2.25,
         },
+        checksum_errors: None,
         congestion: test
             .transport
             .is_tcp()

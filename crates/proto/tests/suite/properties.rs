@@ -156,7 +156,7 @@ prop_compose! {
         bytes in 0..=i64::MAX.cast_unsigned(),
         omitted in of((any::<i64>(), any::<i64>())),
         jitter in finite(),
-        [socket_drops, out_of_order] in [of(any::<i64>()), of(any::<i64>())],
+        [socket_drops, duplicates, out_of_order] in [of(any::<i64>()), of(any::<i64>()), of(any::<i64>())],
         copied in of(any::<u16>()),
         start_time in of(finite()),
         end_time in of(finite()),
@@ -172,6 +172,7 @@ prop_compose! {
             omitted_packets: omitted.map(|(_, packets)| packets),
             socket_drops,
             out_of_order,
+            duplicates,
             copies: copied.map(|copied| CopyReport {
                 requested: CopyMode::Mmap,
                 used: CopyMode::Copy,
@@ -196,6 +197,7 @@ prop_compose! {
         sender_has_retransmits in any::<i64>(),
         congestion_used in of(SHOWN),
         text in of(SHOWN),
+        checksum_errors in of(0..=i64::MAX.cast_unsigned()),
         streams in vec(any_stream(), 0..5),
     ) -> Results {
         Results {
@@ -203,6 +205,7 @@ prop_compose! {
             sender_has_retransmits,
             congestion_used,
             server_output: text.map(ServerOutput::Text),
+            checksum_errors,
             environment: None,
             streams,
         }

@@ -227,6 +227,7 @@ fn totals_of(results: &Results, test: &TestConfig, is_client: bool) -> RunTotals
         duration: Duration::from_secs_f64(results.streams[0].end_time.unwrap()),
         cpu: results.cpu,
         congestion: results.congestion_used.clone(),
+        checksum_errors: results.checksum_errors,
         streams: results.streams.iter().enumerate().map(stream).collect(),
     }
 }

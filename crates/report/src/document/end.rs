@@ -183,6 +183,9 @@ pub struct UdpStream {
     /// Datagrams that arrived late or twice; 0 where this end sends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out_of_order: Option<u64>,
+    /// **Own**: datagrams that are known to have arrived before. Part of `out_of_order`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicates: Option<u64>,
     /// **Own**: datagrams that found no room in the receiver's socket, omitted ones included. Part of `lost_packets`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_drops: Option<u64>,
@@ -229,6 +232,10 @@ pub struct EndSum {
     /// UDP: lost datagrams in percent of `packets`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_percent: Option<f64>,
+    /// **Own**, `sum_received` of UDP: datagrams with a bad checksum that reached the receiver's network namespace, omitted
+    /// ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum_errors: Option<u64>,
     /// Whether this end sends; in `sum_sent` and `sum_received` of UDP always true and false. Absent before 3.7.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<bool>,

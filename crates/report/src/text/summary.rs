@@ -86,13 +86,8 @@ impl Page<'_> {
         } else if self.verbose {
             out.push(not_available(row, "receiver"));
         }
-        if self.verbose
-            && let Some(drops) = row.received.socket_drops
-        {
-            let socket = row.socket.unwrap_or_default();
-            out.push(format!(
-                "[{socket:>3}] {drops} of them dropped in the receiver's socket"
-            ));
+        if self.verbose {
+            causes(row, out);
         }
     }
 
@@ -113,6 +108,11 @@ impl Page<'_> {
 
     /// What `-V` adds below a group: CPU time, where this end sends, and congestion control.
     fn remarks(&self, group: &EndGroup, summary: &Summary, out: &mut Vec<String>) {
+        if let Some(errors @ 1..) = group.checksum_errors {
+            out.push(format!(
+                "      {errors} datagrams with a bad checksum reached the receiver's machine"
+            ));
+        }
         if group.sending {
             let remote = summary.remote_cpu.unwrap_or_default();
             out.push(cpu("sender", summary.cpu, "receiver", remote));
@@ -131,6 +131,22 @@ impl Page<'_> {
                 .as_ref()
                 .map(|name| format!("rcv_tcp_congestion {name}")),
         );
+    }
+}
+
+/// What is known about the datagrams of a stream that did not arrive, or arrived twice.
+fn causes(row: &EndRow, out: &mut Vec<String>) {
+    let socket = row.socket.unwrap_or_default();
+    let received = &row.received;
+    if let Some(drops) = received.socket_drops {
+        out.push(format!(
+            "[{socket:>3}] {drops} of them dropped in the receiver's socket"
+        ));
+    }
+    if let Some(duplicates @ 1..) = received.duplicates {
+        out.push(format!(
+            "[{socket:>3}] {duplicates} datagrams received twice"
+        ));
     }
 }
 

@@ -100,6 +100,8 @@ impl Case {
             remote_cpu: None,
             congestion: Some("cubic".into()),
             remote_congestion: None,
+            checksum_errors: None,
+            remote_checksum_errors: None,
         })
     }
 

@@ -7,6 +7,8 @@ use iperf_model::{
     Transport,
 };
 
+use iperf_report::ReportOptions;
+
 use crate::case::{Case, lines_of};
 use crate::support::outcomes;
 use crate::support::outcomes::counted;
@@ -17,6 +19,7 @@ fn losses_of_udp() {
     let received = |lost| {
         let totals = DatagramTotals {
             out_of_order: 7,
+            duplicates: Some(2),
             socket_drops: Some(3),
             jitter: 0.012_345_6,
             ..counted(1100, lost)
@@ -48,6 +51,18 @@ fn losses_of_udp() {
     let end = &document["end"];
     assert_eq!(end["streams"][0]["udp"]["out_of_order"], 7);
     assert_eq!(end["streams"][0]["udp"]["socket_drops"], 3);
+    assert_eq!(end["streams"][0]["udp"]["duplicates"], 2);
+    let verbose = ReportOptions {
+        verbose: true,
+        ..case.options()
+    };
+    let lines = lines_of(verbose, &events);
+    for line in [
+        "[  4] 3 of them dropped in the receiver's socket",
+        "[  4] 2 datagrams received twice",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{lines:?}");
+    }
     // The sender's count is not known, so the stream has no percentage and the sums have.
     assert_eq!(end["streams"][0]["udp"]["lost_percent"], 0);
     assert_eq!(end["sum_received"]["lost_percent"], 100);

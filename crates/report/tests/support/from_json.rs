@@ -249,6 +249,8 @@ fn summary(document: &Value, config: &TestConfig, is_client: bool) -> Summary {
         remote_cpu: is_client.then(|| cpu("remote")),
         congestion,
         remote_congestion,
+        checksum_errors: None,
+        remote_checksum_errors: None,
     }
 }
 

@@ -482,6 +482,8 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
         remote_cpu: cpu.map(|cpu| cpu.1),
         congestion,
         remote_congestion,
+        checksum_errors: None,
+        remote_checksum_errors: None,
     }
 }
 

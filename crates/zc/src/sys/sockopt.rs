@@ -213,8 +213,9 @@ fn memory(socket: BorrowedFd<'_>) -> io::Result<[u32; MEMINFO_VARS]> {
     Ok(values)
 }
 
-/// Datagrams that the kernel dropped at this socket because its receive buffer was full. It is the number that
-/// `SO_RXQ_OVFL` attaches to datagrams, asked for when it is wanted and not with each of them. Modulo 2^32.
+/// Datagrams that the kernel dropped at this socket, because its receive buffer was full or their checksum was wrong
+/// (`sk_drops`). It is the number that `SO_RXQ_OVFL` attaches to datagrams, asked for when it is wanted and not with each
+/// of them. Merged datagrams (`UDP_GRO`) count once. Modulo 2^32.
 pub fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(memory(socket)?[MEMINFO_DROPS])
 }

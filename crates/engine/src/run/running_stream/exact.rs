@@ -44,6 +44,7 @@ impl RunningStream {
             packets: all.packets.saturating_sub(omitted.packets),
             lost: all.lost.saturating_sub(omitted.lost).max(0),
             out_of_order: all.out_of_order.saturating_sub(omitted.out_of_order),
+            duplicates: all.duplicates.saturating_sub(omitted.duplicates),
             jitter: all.jitter,
         })
     }

@@ -132,6 +132,7 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> UdpStream {
         packets: row.packets,
         lost_percent: row.lost_percent_of_sent(),
         out_of_order: Some(received.out_of_order),
+        duplicates: received.duplicates,
         socket_drops: received.socket_drops,
         moved_by: row.batching.map(|by| moved_by(by, row.sending).to_owned()),
         rcv_nap_us: received.nap.and_then(|nap| nap.as_micros().try_into().ok()),
@@ -191,6 +192,7 @@ impl Sums {
             sums.sent.sender = Some(true);
             let percent = group.sum.lost_percent_of_received();
             sums.received.count(jitter, lost, received.packets, percent);
+            sums.received.checksum_errors = group.checksum_errors;
             sums.received.sender = Some(false);
         } else {
             sums.sent.retransmits = group.sum.retransmits;

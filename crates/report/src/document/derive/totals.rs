@@ -36,6 +36,8 @@ pub(crate) struct EndGroup {
     pub(crate) sum: EndRow,
     /// Congestion control of the sending and of the receiving end, as far as known.
     pub(crate) congestion: (Option<String>, Option<String>),
+    /// Datagrams with a bad checksum in the receiver's network namespace.
+    pub(crate) checksum_errors: Option<u64>,
 }
 
 /// One stream, or the sum of a group. What the peer did not report is 0.
@@ -88,6 +90,8 @@ pub(crate) struct ReceivedRow {
     pub(crate) lost: Option<i64>,
     pub(crate) jitter_ms: f64,
     pub(crate) out_of_order: u64,
+    /// Datagrams that had arrived before.
+    pub(crate) duplicates: Option<u64>,
     /// Datagrams that found no room in the receiver's socket.
     pub(crate) socket_drops: Option<u64>,
     /// The largest low-water mark of the receiver's socket in bytes.
@@ -135,6 +139,11 @@ impl EndTotals {
                     sum: EndRow::of_sum(&rows, sending, sender_seconds, receiver_seconds),
                     rows,
                     congestion: congestion(config, summary, sending),
+                    checksum_errors: if sending {
+                        summary.remote_checksum_errors
+                    } else {
+                        summary.checksum_errors
+                    },
                 }
             })
             .collect();
@@ -220,6 +229,7 @@ impl EndRow {
                 lost,
                 jitter_ms: milliseconds(received.datagrams.jitter),
                 out_of_order: received.datagrams.out_of_order,
+                duplicates: received.datagrams.duplicates,
                 socket_drops: received.datagrams.socket_drops,
                 low_water: received.low_water,
                 nap: received.datagrams.nap,
@@ -271,6 +281,7 @@ impl EndRow {
                 lost: losses.map(|losses| total_lost(losses.into_iter())),
                 jitter_ms: mean(rows.iter().map(|row| row.received.jitter_ms)),
                 out_of_order: total(rows.iter().map(|row| row.received.out_of_order)),
+                duplicates: None,
                 socket_drops: None,
                 low_water: None,
                 nap: None,

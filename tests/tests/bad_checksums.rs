@@ -1,0 +1,190 @@
+//! Datagrams that the network damaged and datagrams that found no room are counted apart, as the kernel's counters of the
+//! namespace have them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use iperf_harness::json::{self, int};
+use iperf_harness::netns::Namespace;
+use iperf_harness::pair::words;
+use iperf_harness::{Finished, Peer, Problems, Running, Server};
+use nix::sys::signal::Signal;
+use socket2::{Domain, Protocol, Socket, Type};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const DAMAGED: i64 = 50;
+/// The client's port.
+const CLIENT: u16 = 40_123;
+
+/// Sends datagrams with a wrong checksum, as if from one port to another of the same machine.
+fn send_damaged(host: IpAddr, from: u16, to: u16, length: u16) {
+    let domain = Domain::for_address(SocketAddr::new(host, 0));
+    let socket = Socket::new(domain, Type::RAW, Some(Protocol::UDP)).expect("root");
+    let datagram = [
+        &from.to_be_bytes()[..],
+        &to.to_be_bytes(),
+        &(8 + length).to_be_bytes(),
+        &0x1234_u16.to_be_bytes(),
+        &vec![0x55; length.into()],
+    ]
+    .concat();
+    for _ in 0..DAMAGED {
+        let sent = socket.send_to(&datagram, &SocketAddr::new(host, 0).into());
+        assert_eq!(sent.expect("a raw packet is sent"), datagram.len());
+        // Slowly enough for any buffer.
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A test over one stream in a namespace of its own.
+struct Case {
+    host: &'static str,
+    reverse: bool,
+    /// Of the damaged datagrams. Up to 68 bytes, they reach no socket.
+    length: u16,
+    /// The receiver sleeps for a while, behind a buffer that holds a few milliseconds.
+    sleeps: bool,
+}
+
+impl Case {
+    fn run(&self, namespace: &Namespace) -> (Finished, Finished) {
+        let server = Server::start(Peer::Ours, &["-1", "-J"]);
+        let port = server.port().to_string();
+        let mut command = Peer::Ours.command();
+        command
+            .args(["-J", "-c", self.host, "-p", &port])
+            .args(words(
+                "-u -t 2 -b 20M -l 1000 --no-gso --rcv-lowat off --cport",
+            ));
+        command.arg(CLIENT.to_string());
+        command.args(self.reverse.then_some("-R"));
+        command.args(self.sleeps.then_some("-w16K"));
+        let client = Running::start(command);
+        thread::sleep(Duration::from_millis(700));
+        let host = self.host.parse().expect("an address");
+        let (from, to) = if self.reverse {
+            (server.port(), CLIENT)
+        } else {
+            (CLIENT, server.port())
+        };
+        namespace.inside(|| send_damaged(host, from, to, self.length));
+        if self.sleeps {
+            let receiver = if self.reverse {
+                &client
+            } else {
+                &server.process
+            };
+            receiver.signal(Signal::SIGSTOP);
+            thread::sleep(Duration::from_millis(400));
+            receiver.signal(Signal::SIGCONT);
+        }
+        let client = client.finish(LIMIT);
+        (client, server.finish(LIMIT))
+    }
+
+    fn check(&self) {
+        let namespace = Namespace::new();
+        let (client, server) = namespace.inside(|| self.run(&namespace));
+        let mut f = Problems::new();
+        let v6 = self.host.contains(':');
+        let counter = |name: &str| {
+            let name = format!("Udp{}{name}", if v6 { "6" } else { "" });
+            i64::try_from(namespace.counter(&name)).expect("a small number")
+        };
+        let (damaged, full) = (counter("InCsumErrors"), counter("RcvbufErrors"));
+        f.equal("the system's damaged datagrams", damaged, DAMAGED);
+        f.holds("something finds no room", full > 0 || !self.sleeps);
+        for (end, finished, learns) in [
+            ("client", &client, true),
+            ("server", &server, !self.reverse),
+        ] {
+            f.holds(format!("{end} succeeds"), finished.succeeded());
+            let document = json::parse(&finished.stdout).unwrap_or_default();
+            let udp = |key: &str| int(&document, &format!("/end/streams/0/udp/{key}"));
+            if learns {
+                f.equal(
+                    format!("{end}: checksum_errors"),
+                    int(&document, "/end/sum_received/checksum_errors"),
+                    Some(damaged),
+                );
+                f.equal(
+                    format!("{end}: socket_drops"),
+                    udp("socket_drops"),
+                    Some(full),
+                );
+                // Nothing is lost on loopback, and the damaged ones came in addition.
+                f.equal(
+                    format!("{end}: lost_packets"),
+                    udp("lost_packets"),
+                    Some(full),
+                );
+            }
+        }
+        let story = format!("{client}{server}");
+        f.into_result(&story)
+            .unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
+#[test]
+fn damage_is_not_a_lack_of_room() {
+    for (host, reverse, length) in [
+        ("127.0.0.1", false, 1000),
+        ("127.0.0.1", true, 16),
+        ("::1", false, 1000),
+    ] {
+        let sleeps = false;
+        Case {
+            host,
+            reverse,
+            length,
+            sleeps,
+        }
+        .check();
+    }
+}
+
+#[test]
+fn damage_and_a_lack_of_room_are_counted_apart() {
+    for (host, reverse, length) in [
+        ("127.0.0.1", false, 1000),
+        ("::1", true, 1000),
+        ("127.0.0.1", false, 16),
+    ] {
+        let sleeps = true;
+        Case {
+            host,
+            reverse,
+            length,
+            sleeps,
+        }
+        .check();
+    }
+}
+
+#[test]
+fn the_text_names_the_damage() {
+    let namespace = Namespace::new();
+    let (client, server) = namespace.inside(|| {
+        let server = Server::start(Peer::Ours, &["-1", "-V"]);
+        let port = server.port();
+        let args = format!("-V -u -t 2 -b 1M -l 1000 --cport {CLIENT}");
+        let client = iperf_harness::pair::start_client(Peer::Ours, port, &args);
+        thread::sleep(Duration::from_millis(700));
+        send_damaged("127.0.0.1".parse().unwrap(), CLIENT, port, 1000);
+        let client = client.finish(LIMIT);
+        (client, server.finish(LIMIT))
+    });
+    for end in [&client, &server] {
+        let line = format!(
+            "\n      {DAMAGED} datagrams with a bad checksum reached the receiver's machine\n"
+        );
+        assert!(end.stdout.contains(&line), "{end}");
+        assert!(
+            end.stdout
+                .contains("] 0 of them dropped in the receiver's socket\n"),
+            "{end}"
+        );
+    }
+}
