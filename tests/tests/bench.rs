@@ -458,6 +458,23 @@ fn a_sweep_runs_all_combinations_and_prints_a_table() {
         !end.stdout.contains("bit/s") && !end.stdout.contains("no result"),
         "{end}"
     );
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("runs.jsonl");
+    let words = [&axes[..], &["--save", saved.to_str().unwrap()]].concat();
+    let end = sweep(&[&words[..], &["--plot"], &client].concat());
+    assert!(
+        end.stdout.contains("█") && end.stdout.contains("░ to the greatest"),
+        "{end}"
+    );
+    for (format, begin) in [("svg", "<svg "), ("html", "<!DOCTYPE html>")] {
+        let end = sweep(&[&words[..], &["--resume", "--format", format], &client].concat());
+        assert!(end.stdout.starts_with(begin), "{end}");
+        // Two sizes, by copy and by splice, each with its error bar.
+        assert_eq!(end.stdout.matches("<circle").count(), 4, "{end}");
+        assert_eq!(end.stdout.matches("class=\"range").count(), 4, "{end}");
+    }
+    let end = sweep(&[&words[..], &["--resume", "--format", "csv"], &client].concat());
+    assert_eq!(end.stdout.lines().count(), 1 + 8, "{end}");
     let end = sweep(&[
         "--vary",
         "cmd=echo {length}",

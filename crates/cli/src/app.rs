@@ -19,6 +19,7 @@ use iperf_model::{
 };
 use iperf_proto::Code;
 use iperf_report::{Format, Output, ReportOptions, Writer, null_sink, open_log, sink};
+use iperf_results::Target;
 use iperf_server::ServerError;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
@@ -27,6 +28,7 @@ use crate::command::help;
 use crate::daemon::{self, Ready};
 use crate::logging;
 use crate::pidfile::PidFile;
+use crate::results::{Files, Labels};
 
 /// How long to wait at exit for threads that resolve names or connect, which can't be interrupted.
 const SHUTDOWN: Duration = Duration::from_millis(100);
@@ -63,6 +65,7 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
         program,
         output,
         is_client: !matches!(job, Job::Server(_)),
+        labels: labels(&job),
         pidfile: process.pidfile,
     };
     let result = match job {
@@ -89,6 +92,8 @@ struct Launch<'a> {
     program: &'a str,
     output: OutputOptions,
     is_client: bool,
+    /// What results in files are called.
+    labels: Labels,
     pidfile: Option<PathBuf>,
 }
 
@@ -104,14 +109,22 @@ impl Launch<'_> {
             Ok(writer) => writer,
             Err(error) => return self.fail(&error),
         };
+        let files = match Files::new(&self.output.files, self.labels.clone()) {
+            Ok(files) => files,
+            Err(error) => return self.fail(&error),
+        };
         logging::start(self.output.debug, writer.clone());
         let app = App {
             launch: &self,
             writer,
+            files,
         };
         match job(&app) {
             // Output that could not be written fails a client.
-            Ok(done) => done && (app.writer.is_intact() || !self.is_client),
+            Ok(done) => {
+                let is_written = app.writer.is_intact() && app.files.are_written();
+                done && (is_written || !self.is_client)
+            }
             Err(error) => {
                 app.writer.wait(DRAIN);
                 self.fail(&error)
@@ -146,6 +159,7 @@ impl Launch<'_> {
 struct App<'a> {
     launch: &'a Launch<'a>,
     writer: Writer,
+    files: Files,
 }
 
 impl App<'_> {
@@ -175,7 +189,7 @@ impl App<'_> {
             json_full: options.json_stream_full,
         };
         let inner = sink(format, report.clone(), output);
-        crate::results::direct::beside(inner, &options.files, report)
+        self.files.beside(inner, report)
     }
 
     /// Waits until the output has been read; after a signal, even an earlier one, for a limited time.
@@ -273,6 +287,28 @@ impl App<'_> {
             }
             Err(_) => Err(io::Error::other("the server's thread panicked")),
         }
+    }
+}
+
+/// The title of a client's test and its server: by its name and, unless it is any free one, its port.
+fn labels(job: &Job) -> Labels {
+    let (Job::Client(config) | Job::Loopback(config)) = job else {
+        return Labels::default();
+    };
+    let (host, port) = match &config.endpoint {
+        Endpoint::Inet { host, port } => (host.clone(), *port),
+        Endpoint::Vsock(address) => (format!("vsock:{}", address.cid), 0),
+        Endpoint::Hybrid { path, .. } | Endpoint::Unix { path, .. } => {
+            (path.display().to_string(), 0)
+        }
+    };
+    let target = Target {
+        host,
+        port: (port > 0).then_some(port),
+    };
+    Labels {
+        target: Some(target),
+        title: config.test.title.clone(),
     }
 }
 

@@ -131,6 +131,9 @@ options! {
         Vsock [] ["vsock"] Nothing, "test over vsock: HOST (and -B on a server) is a CID (1: this machine, 2: the host, s4: sibling 4) or the path of a VMM's Unix socket";
         NoGso [] ["no-gso"] Nothing, "disable UDP GSO and GRO unless --gsro is given";
         NoEnvironment [] ["no-environment"] Nothing, "do not report this machine's environment in the JSON, and do not tell the peer";
+        Html [] ["html"] Value("FILE"), "also write each result to FILE as a page with plots";
+        MetricsFile [] ["metrics-file"] Value("FILE"), "also write each result to FILE for Prometheus, as node_exporter's textfile collector reads it";
+        Influx [] ["influx"] Value("FILE"), "also append each result to FILE in InfluxDB's line protocol";
         Xbind ['X'] ["xbind"] Value("HOST"), "bind SCTP sockets to HOST as well; can be repeated";
     }
 
@@ -182,9 +185,6 @@ options! {
         Verify [] ["verify"] Nothing, "send a pattern and check every received byte; both ends must be this program";
         Omit ['O'] ["omit"] Value("SECONDS"), "exclude the first SECONDS from the results, up to 600 [0]";
         Title ['T'] ["title"] Value("TEXT"), "prefix each line with TEXT";
-        Html [] ["html"] Value("FILE"), "also write the result to FILE as a page with plots";
-        MetricsFile [] ["metrics-file"] Value("FILE"), "also write the result to FILE for Prometheus, as node_exporter's textfile collector reads it";
-        Influx [] ["influx"] Value("FILE"), "also append the result to FILE in InfluxDB's line protocol";
         ExtraData [] ["extra-data"] Value("TEXT"), "include TEXT in the JSON of both ends";
         GetServerOutput [] ["get-server-output"] Nothing, "print the server's output as well";
         Counters64 [] ["udp-counters-64bit"] Nothing, "use 64-bit packet counters in UDP datagrams";

@@ -252,12 +252,121 @@ fn a_test_writes_page_metrics_and_lines_beside_its_output() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_named_and_the_test_counts() {
-    let output = iperf(&["--loopback", "-n", "1M", "--html", "/nowhere/page.html"]);
-    assert_eq!(output.status.code(), Some(0));
+fn a_file_that_cannot_be_written_is_named_and_fails_the_complete_test() {
+    for option in ["--html", "--metrics-file", "--influx"] {
+        let output = iperf(&["--loopback", "-n", "1M", option, "/nowhere/file"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stdout(&output).ends_with("iperf Done.\n"), "{output:?}");
+        let expected =
+            format!("iperf: error - {option} /nowhere/file: No such file or directory\n");
+        assert_eq!(stderr(&output), expected);
+    }
+}
+
+#[test]
+fn a_fifo_or_directory_is_refused_before_the_test() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
     assert!(
-        stderr(&output).contains("iperf: warning: /nowhere/page.html: "),
-        "{}",
-        stderr(&output)
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
     );
+    for (path, what) in [
+        (fifo.as_path(), "a FIFO"),
+        (directory.path(), "a directory"),
+    ] {
+        let path = path.to_str().unwrap();
+        for option in ["--html", "--metrics-file", "--influx"] {
+            for role in ["-s", "--loopback"] {
+                let output = iperf(&[role, option, path]);
+                assert_eq!(
+                    (output.status.code(), stdout(&output)),
+                    (Some(1), String::new())
+                );
+                let expected =
+                    format!("iperf: error - {option} {path}: is {what}, and not a file\n");
+                assert_eq!(stderr(&output), expected);
+            }
+        }
+    }
+    let fifo = fifo.to_str().unwrap();
+    let output = iperf(&["report", "nuttcp-tcp.txt", "--output", fifo]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        format!("iperf: --output {fifo}: is a FIFO that no process reads\n")
+    );
+}
+
+/// The samples of `iperf_success`, with their labels.
+fn success(metrics: &str) -> Vec<&str> {
+    let lines = metrics.lines();
+    lines
+        .filter(|line| line.starts_with("iperf_success"))
+        .collect()
+}
+
+#[test]
+fn a_dashboard_sees_that_a_test_failed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (page, metrics, lines) = (path("page.html"), path("iperf.prom"), path("lines.txt"));
+    let files = [
+        "--html",
+        &page,
+        "--metrics-file",
+        &metrics,
+        "--influx",
+        &lines,
+    ];
+    let client = ["-c", "127.0.0.1", "-p", "1", "-T", "nightly"];
+    let output = iperf(&[&client[..], &files].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let text = std::fs::read_to_string(&metrics).unwrap();
+    let expected = "iperf_success{run=\"nightly\",target=\"127.0.0.1\",port=\"1\"} 0";
+    assert_eq!(success(&text), [expected]);
+    let text = std::fs::read_to_string(&lines).unwrap();
+    assert_eq!(text, "iperf,run=nightly,target=127.0.0.1 success=0i\n");
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(
+        text.contains("failed") && text.contains("Connection refused"),
+        "{text}"
+    );
+    // A success has the same labels.
+    let output = iperf(&[&["--loopback", "-n", "1M", "-T", "nightly"][..], &files].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = std::fs::read_to_string(&metrics).unwrap();
+    let expected = "iperf_success{run=\"nightly\",target=\"127.0.0.1\"} 1";
+    assert_eq!(success(&text), [expected]);
+    // So does the report of a failed run, which still exits with 2.
+    let output = iperf(&[
+        "report",
+        "uperf-mixed-rand-error.txt",
+        "nuttcp-tcp.txt",
+        "--format",
+        "prometheus",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        success(&stdout(&output)),
+        [
+            "iperf_success{run=\"nuttcp-tcp.txt\"} 1",
+            "iperf_success{run=\"uperf-mixed-rand-error.txt\"} 0"
+        ]
+    );
+}
+
+#[test]
+fn the_spread_of_a_run_is_shown_as_its_own() {
+    let text = stdout(&iperf(&["report", "iperf-vsock-json.json"]));
+    assert!(
+        text.contains("within the run") && text.contains("(n=3)"),
+        "{text}"
+    );
+    // One sum of all is no spread.
+    let text = stdout(&iperf(&["report", "nuttcp-tcp-r.txt"]));
+    assert!(!text.contains("within the run"), "{text}");
 }

@@ -23,6 +23,8 @@ mod tool;
 pub use error::{ReadError, ReadErrorKind};
 pub use metric::{Better, Metric, Unit, definition};
 pub use open::{ReadOptions, read_all, read_bytes, read_paths};
-pub use readers::iperf_json::from_document;
-pub use record::{Direction, MAX_SAMPLES, Parameters, Record, Sample, Source, TestKind};
+pub use readers::iperf_json::{from_document, target_of};
+pub use record::{
+    Direction, FailedRun, MAX_SAMPLES, Parameters, Record, Sample, Source, Target, TestKind,
+};
 pub use tool::Tool;

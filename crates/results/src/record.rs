@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::metric::{Metric, definition, order};
+use crate::stats::Summary;
 use crate::tool::Tool;
 
 /// At most this many samples are kept of a run; a note counts the others.
@@ -22,6 +23,8 @@ pub struct Record {
     pub version: Option<String>,
     /// What was asked for.
     pub parameters: Parameters,
+    /// The peer that the client names, or whose client a server served.
+    pub target: Option<Target>,
     /// Facts of the machines: `kernel`, `cpu`, `governor`, `mtu`…
     pub environment: BTreeMap<String, String>,
     /// The figures, in the order of reports.
@@ -43,6 +46,26 @@ pub struct Source {
     pub file: Arc<str>,
     /// The line in which the run begins, from 1.
     pub line: u64,
+}
+
+/// The other end of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// Its name or address, as the client has it.
+    pub host: String,
+    /// The server's port; a client's own port says nothing.
+    pub port: Option<u16>,
+}
+
+/// A run without a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedRun {
+    /// What reports call it.
+    pub run: String,
+    /// The other end.
+    pub target: Option<Target>,
+    /// Why there is no result.
+    pub reason: String,
 }
 
 /// What a run was asked to do. What the output does not say is `None`.
@@ -135,6 +158,7 @@ impl Record {
             },
             tool,
             version: None,
+            target: None,
             parameters: Parameters::default(),
             environment: BTreeMap::new(),
             metrics: Vec::new(),
@@ -151,6 +175,26 @@ impl Record {
             .iter()
             .find(|metric| metric.name == name)
             .map(|metric| metric.value)
+    }
+
+    /// The spread of the throughput of its own intervals, as standard deviation over mean, and how many there are: of
+    /// whole intervals, three at least. It describes this run; other runs differ by other amounts.
+    pub fn within(&self) -> Option<(f64, usize)> {
+        let forward = || self.samples.iter().filter(|sample| !sample.reverse);
+        let sums = forward().any(|sample| sample.stream.is_none());
+        let first = forward().next()?.stream;
+        if !sums && forward().any(|sample| sample.stream != first) {
+            return None;
+        }
+        let of_all = || forward().filter(|sample| !sums || sample.stream.is_none());
+        let longest = of_all().map(|sample| sample.end - sample.start);
+        let longest = longest.fold(0.0, f64::max);
+        let rates: Vec<f64> = of_all()
+            .filter(|sample| sample.end - sample.start > 0.9 * longest)
+            .filter_map(|sample| sample.throughput)
+            .collect();
+        let summary = (rates.len() > 2).then(|| Summary::of(&rates))?;
+        Some((summary.spread, summary.n)).filter(|(spread, _)| spread.is_finite())
     }
 
     /// Adds or replaces a figure. What is not a finite number was not measured and is left out.

@@ -249,7 +249,7 @@ fn every_format_of_a_comparison_is_what_its_reader_expects() {
 fn metrics_files_have_families_together_and_labels_that_differ() {
     let records = side("a", &scaled(1.0, 3)).records;
     for (format, end) in [(Format::Prometheus, false), (Format::OpenMetrics, true)] {
-        let text = report(format, &records).unwrap();
+        let text = report(format, &records, &[]).unwrap();
         assert_eq!(text.ends_with("# EOF\n"), end);
         let mut seen = std::collections::HashSet::new();
         let mut family = "";
@@ -273,7 +273,12 @@ fn metrics_files_have_families_together_and_labels_that_differ() {
 
 #[test]
 fn lines_of_influx_keep_the_types_of_their_fields() {
-    let text = report(Format::Influx, &side("my file", &scaled(1.0, 2)).records).unwrap();
+    let text = report(
+        Format::Influx,
+        &side("my file", &scaled(1.0, 2)).records,
+        &[],
+    )
+    .unwrap();
     for line in text.lines() {
         assert!(line.starts_with("iperf,run=my\\ file:"), "{line}");
         assert!(
@@ -294,20 +299,21 @@ fn lines_of_influx_keep_the_types_of_their_fields() {
 fn benchmark_services_get_one_figure_a_test_and_metric() {
     let records = side("a", &scaled(1.0, 10)).records;
     let bigger: serde_json::Value =
-        serde_json::from_str(&report(Format::GithubActionBenchmark, &records).unwrap()).unwrap();
+        serde_json::from_str(&report(Format::GithubActionBenchmark, &records, &[]).unwrap())
+            .unwrap();
     assert_eq!(bigger.as_array().unwrap().len(), 1);
     assert_eq!(bigger[0]["name"], "nuttcp: tcp stream - throughput");
     assert_eq!(
         (bigger[0]["unit"].as_str(), bigger[0]["value"].as_f64()),
         (Some("bit/s"), Some(1e9))
     );
-    let smaller = report(Format::GithubActionBenchmarkSmaller, &records).unwrap();
+    let smaller = report(Format::GithubActionBenchmarkSmaller, &records, &[]).unwrap();
     assert!(
         smaller.contains("rtt") && !smaller.contains("throughput"),
         "{smaller}"
     );
     let bencher: serde_json::Value =
-        serde_json::from_str(&report(Format::Bencher, &records).unwrap()).unwrap();
+        serde_json::from_str(&report(Format::Bencher, &records, &[]).unwrap()).unwrap();
     let measure = &bencher["nuttcp: tcp stream"]["throughput-bits-per-second"];
     assert!(
         measure["lower_value"].as_f64() < measure["value"].as_f64(),
@@ -320,7 +326,7 @@ fn a_page_needs_nothing_else_and_has_every_value() {
     let document = include_str!("data/samples/iperf-vsock-json-P2-R-len.json");
     let hostile = document.replace("iperf 3.9+", "iperf 3.9+ <script>alert(1)</script>");
     let records = read_bytes("<b>.json", hostile.as_bytes(), &ReadOptions::default()).unwrap();
-    let page = report(Format::Html, &records).unwrap();
+    let page = report(Format::Html, &records, &[]).unwrap();
     for outside in [
         "http:",
         "https:",

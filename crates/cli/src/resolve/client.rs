@@ -12,7 +12,6 @@ use iperf_proto::Code;
 
 use crate::dscp;
 use crate::error::ParameterError;
-use crate::job::ResultFiles;
 use crate::options::Client;
 use crate::resolve::local::LocalDraft;
 use crate::resolve::zerocopy::ZeroCopyDraft;
@@ -50,7 +49,6 @@ pub(super) struct ClientDraft {
     username: Option<String>,
     public_key: Option<PathBuf>,
     wait: Option<Duration>,
-    pub(super) files: ResultFiles,
 }
 
 impl Default for ClientDraft {
@@ -71,7 +69,6 @@ impl Default for ClientDraft {
             username: None,
             public_key: None,
             wait: None,
-            files: ResultFiles::default(),
         }
     }
 }
@@ -151,9 +148,6 @@ impl ClientDraft {
             Client::Verify => self.zerocopy.verify = true,
             Client::Omit => test.omit = value.integer(0..=MAX_OMIT, Code::OMIT)?,
             Client::Title => test.title = Some(value.string()?),
-            Client::Html => self.files.html = Some(value.path()),
-            Client::MetricsFile => self.files.metrics = Some(value.path()),
-            Client::Influx => self.files.influx = Some(value.path()),
             Client::ExtraData => test.extra_data = Some(value.string()?),
             Client::GetServerOutput => test.get_server_output = true,
             Client::Counters64 => test.udp.counters_64bit = true,

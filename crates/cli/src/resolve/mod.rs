@@ -136,7 +136,6 @@ impl Draft {
         let notices = self.client.notices();
         let mut output = self.local.output.clone();
         output.copies = self.client.asks_about_copies();
-        output.files.clone_from(&self.client.files);
         let mut process = self.local.process.clone();
         let job = match (role, endpoint) {
             (Chosen::Client, Some(endpoint)) => {

@@ -8,8 +8,9 @@ use iperf_results::Record;
 use iperf_results::format::{self, Format};
 use iperf_runs::{Mode, Plan, Rounds};
 
-use super::compare::{ComparisonArgs, VerdictArgs, conclude};
-use super::output::{note, print};
+use super::compare::{VerdictArgs, conclude};
+use super::output::note;
+use super::printed::{CompareFormat, FormatArgs};
 use super::runs::{RunArgs, legend};
 use super::{InputArgs, UNREADABLE};
 
@@ -42,7 +43,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     verdict: VerdictArgs,
     #[command(flatten)]
-    printed: ComparisonArgs,
+    printed: FormatArgs<CompareFormat>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,18 +139,10 @@ fn show(args: &BenchArgs, plan: &Plan, rounds: &Rounds) -> ExitCode {
         note("no run has a result");
         return ExitCode::from(UNREADABLE);
     }
-    let Some(text) = format::report(format, &records) else {
-        note("one command cannot be compared, so there is no such format");
-        return ExitCode::from(UNREADABLE);
-    };
-    match print(
-        args.printed.output.output.as_deref(),
-        &format!("{heading}{text}"),
-    ) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(&error);
-            ExitCode::from(UNREADABLE)
-        }
+    if let Some(text) = format::report(format, &records, &[]) {
+        let text = format!("{heading}{text}");
+        return args.printed.finish(&text, ExitCode::SUCCESS);
     }
+    note("one command cannot be compared, so there is no such format");
+    ExitCode::from(UNREADABLE)
 }

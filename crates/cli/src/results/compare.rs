@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use iperf_results::compare::{Comparison, Margin, Outcome, Requirement, Settings, Side};
-use iperf_results::format::{self, Format};
+use iperf_results::format;
 use iperf_results::{ReadOptions, read_all};
 
 use super::output::{append, note, print, stdout};
-use super::{InputArgs, OutputArgs, ReportFormat, UNREADABLE};
+use super::printed::{CompareFormat, FormatArgs};
+use super::{InputArgs, UNREADABLE};
 
 /// Something gated is worse, or a requirement is missed.
 const FAILED: u8 = 1;
@@ -39,7 +39,7 @@ pub(crate) struct CompareArgs {
     #[command(flatten)]
     verdict: VerdictArgs,
     #[command(flatten)]
-    printed: ComparisonArgs,
+    printed: FormatArgs<CompareFormat>,
 }
 
 /// What makes a verdict.
@@ -64,81 +64,12 @@ pub(super) struct VerdictArgs {
     strict_verdict: bool,
 }
 
-/// How a comparison is printed.
-#[derive(Debug, Args)]
-pub(super) struct ComparisonArgs {
-    /// What to print
-    #[arg(
-        long,
-        value_enum,
-        default_value = "text",
-        value_name = "FORMAT",
-        help_heading = "Output"
-    )]
-    pub(super) format: CompareFormat,
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
-}
-
 impl VerdictArgs {
     pub(super) fn settings(&self) -> Settings {
         Settings {
             margins: self.margin.clone(),
             requirements: self.require.clone(),
             ignore: self.ignore.clone(),
-        }
-    }
-}
-
-/// The formats of a report, and those of comparisons alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CompareFormat {
-    Report(ReportFormat),
-    Junit,
-    Github,
-}
-
-impl ValueEnum for CompareFormat {
-    fn value_variants<'a>() -> &'a [Self] {
-        use ReportFormat as R;
-        const ALL: [CompareFormat; 13] = [
-            CompareFormat::Report(R::Text),
-            CompareFormat::Report(R::Markdown),
-            CompareFormat::Report(R::Csv),
-            CompareFormat::Report(R::Json),
-            CompareFormat::Report(R::Html),
-            CompareFormat::Report(R::Openmetrics),
-            CompareFormat::Report(R::Prometheus),
-            CompareFormat::Report(R::Influx),
-            CompareFormat::Report(R::GithubActionBenchmark),
-            CompareFormat::Report(R::GithubActionBenchmarkSmaller),
-            CompareFormat::Report(R::Bencher),
-            CompareFormat::Junit,
-            CompareFormat::Github,
-        ];
-        &ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        match self {
-            Self::Report(format) => format.to_possible_value(),
-            Self::Junit => {
-                Some(PossibleValue::new("junit").help("JUnit XML, a test case a metric"))
-            }
-            Self::Github => Some(
-                PossibleValue::new("github")
-                    .help("A step summary for GitHub, and annotations on stdout"),
-            ),
-        }
-    }
-}
-
-impl From<CompareFormat> for Format {
-    fn from(format: CompareFormat) -> Self {
-        match format {
-            CompareFormat::Report(format) => format.into(),
-            CompareFormat::Junit => Self::Junit,
-            CompareFormat::Github => Self::Github,
         }
     }
 }
@@ -154,15 +85,15 @@ pub(super) fn run(args: &CompareArgs) -> ExitCode {
 pub(super) fn conclude(
     sides: &[Side],
     verdict: &VerdictArgs,
-    args: &ComparisonArgs,
+    args: &FormatArgs<CompareFormat>,
     heading: &str,
 ) -> ExitCode {
     let comparison = Comparison::new(sides, &verdict.settings());
     let text = format::comparison(args.format.into(), sides, &comparison);
     let text = format!("{heading}{text}");
     let printed = match args.format {
-        CompareFormat::Github => github(args.output.output.as_deref(), &text, &comparison),
-        _ => print(args.output.output.as_deref(), &text),
+        CompareFormat::Github => github(args.output.as_deref(), &text, &comparison),
+        _ => print(args.output.as_deref(), &text),
     };
     if let Err(error) = printed {
         note(&error);

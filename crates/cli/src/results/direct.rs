@@ -1,53 +1,123 @@
-//! Files that a test writes when it is over, beside its normal output: `--html`, `--metrics-file`, `--influx`.
+//! Files that each test writes when it is over, beside its normal output: `--html`, `--metrics-file`, `--influx`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use iperf_cli::ResultFiles;
-use iperf_model::Sink;
+use iperf_model::{Sink, reason};
 use iperf_report::{Document, ReportOptions};
-use iperf_results::Record;
-use iperf_results::format::{Format, report};
+use iperf_results::format::{Format, failure_page, report};
+use iperf_results::{FailedRun, Record, Target, target_of};
 
-use super::output::{append, note, print};
+use super::output::{append, note, regular, replace};
 
-/// `inner`, and the files beside it if there are any.
-pub(crate) fn beside(
-    inner: Box<dyn Sink>,
-    files: &ResultFiles,
-    options: ReportOptions,
-) -> Box<dyn Sink> {
-    if files.is_empty() {
-        return inner;
-    }
-    let files = files.clone();
-    iperf_report::beside(
-        inner,
-        options,
-        Box::new(move |document| write(&files, document)),
-    )
+/// The files of a job.
+#[derive(Clone)]
+pub(crate) struct Files {
+    paths: ResultFiles,
+    of: Labels,
+    failed: Arc<AtomicBool>,
 }
 
-/// Writes the files. One that cannot be written does not undo the test; it is named on stderr.
-fn write(files: &ResultFiles, document: &Document) {
-    let record = match iperf_results::from_document("test", document) {
-        Ok(record) => [record],
-        Err(error) => return note(&format!("warning: no result to write: {error}")),
-    };
-    let text = |format: Format, records: &[Record]| report(format, records).unwrap_or_default();
-    let mut failed = Vec::new();
-    if let Some(path) = &files.html {
-        failed.extend(print(Some(path), &text(Format::Html, &record)).err());
+/// What a client's tests are called, whether they succeed or not. A server's tests have their clients and titles.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Labels {
+    /// The server that the client names.
+    pub(crate) target: Option<Target>,
+    /// `--title`.
+    pub(crate) title: Option<String>,
+}
+
+/// Writes a text to a file.
+type Write = fn(&Path, &str) -> io::Result<()>;
+
+impl Files {
+    /// The files, which must be regular ones as far as they exist: opening a FIFO could wait for ever.
+    pub(crate) fn new(paths: &ResultFiles, of: Labels) -> io::Result<Self> {
+        for (option, path) in [
+            ("--html", &paths.html),
+            ("--metrics-file", &paths.metrics),
+            ("--influx", &paths.influx),
+        ] {
+            if let Some(path) = path {
+                regular(path).map_err(|error| io::Error::other(named(option, path, &error)))?;
+            }
+        }
+        Ok(Self {
+            paths: paths.clone(),
+            of,
+            failed: Arc::default(),
+        })
     }
-    if let Some(path) = &files.metrics {
-        failed.extend(print(Some(path), &text(Format::Prometheus, &record)).err());
+
+    /// Whether all could be written so far.
+    pub(crate) fn are_written(&self) -> bool {
+        !self.failed.load(Ordering::Relaxed)
     }
-    if let Some(path) = &files.influx {
-        let appended = append(path, &text(Format::Influx, &record));
-        failed.extend(
-            appended
-                .err()
-                .map(|error| format!("{}: {error}", path.display())),
-        );
+
+    /// `inner`, and the files beside it if there are any.
+    pub(crate) fn beside(&self, inner: Box<dyn Sink>, options: ReportOptions) -> Box<dyn Sink> {
+        if self.paths.is_empty() {
+            return inner;
+        }
+        let files = self.clone();
+        iperf_report::beside(
+            inner,
+            options,
+            Box::new(move |document| files.write(document)),
+        )
     }
-    for error in failed {
-        note(&format!("warning: {error}"));
+
+    /// Writes the files. One that cannot be written is named on stderr; the others are written all the same.
+    fn write(&self, document: &Document) {
+        let title = document.title.as_ref().or(self.of.title.as_ref());
+        let name = title.map_or("test", String::as_str).to_owned();
+        let target = self.of.target.clone().or_else(|| target_of(document));
+        match iperf_results::from_document(&name, document) {
+            Ok(mut record) => {
+                record.target = target;
+                self.write_all(&[record], &[]);
+            }
+            Err(error) => {
+                let reason = document.error.clone();
+                let failed = FailedRun {
+                    run: name,
+                    target,
+                    reason: reason.unwrap_or_else(|| error.kind.to_string()),
+                };
+                self.write_all(&[], &[failed]);
+            }
+        }
     }
+
+    fn write_all(&self, records: &[Record], failed: &[FailedRun]) {
+        let text = |format: Format| match failed {
+            [failed] if format == Format::Html => failure_page(failed),
+            _ => report(format, records, failed).unwrap_or_default(),
+        };
+        let paths = &self.paths;
+        let all: [(&str, &Option<PathBuf>, Format, Write); 3] = [
+            ("--html", &paths.html, Format::Html, replace),
+            (
+                "--metrics-file",
+                &paths.metrics,
+                Format::Prometheus,
+                replace,
+            ),
+            ("--influx", &paths.influx, Format::Influx, append),
+        ];
+        for (option, path, format, write) in all {
+            let Some(path) = path else { continue };
+            if let Err(error) = write(path, &text(format)) {
+                note(&format!("error - {}", named(option, path, &error)));
+                self.failed.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn named(option: &str, path: &Path, error: &io::Error) -> String {
+    format!("{option} {}: {}", path.display(), reason(error))
 }

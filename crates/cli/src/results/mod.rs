@@ -3,21 +3,22 @@
 
 mod bench;
 mod compare;
-pub(crate) mod direct;
+mod direct;
 mod output;
+mod printed;
 mod progress;
 mod report;
 mod runs;
 mod sweep;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
-use clap::{Args, Subcommand, ValueEnum};
-use iperf_results::format::Format;
+use clap::{Args, Subcommand};
 use iperf_results::{ReadOptions, Tool};
+
+pub(crate) use direct::{Files, Labels};
 
 /// Usage, or input that cannot be read.
 pub(crate) const UNREADABLE: u8 = 2;
@@ -74,59 +75,6 @@ fn bytes(text: &str) -> Result<u64, String> {
         .checked_mul(1 << shift)
         .filter(|bytes| *bytes > 0)
         .ok_or_else(wrong)
-}
-
-/// Where to print.
-#[derive(Debug, Args)]
-struct OutputArgs {
-    /// Write to FILE, which is replaced atomically
-    #[arg(long, short, value_name = "FILE", help_heading = "Output")]
-    output: Option<PathBuf>,
-}
-
-/// The formats that both subcommands have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ReportFormat {
-    /// A table for a terminal
-    Text,
-    /// A table for Markdown
-    Markdown,
-    /// A row a run, every figure in base units
-    Csv,
-    /// Everything, intervals too
-    Json,
-    /// One self-contained page with plots
-    Html,
-    /// OpenMetrics
-    Openmetrics,
-    /// Prometheus' text format, as for node_exporter's textfile collector
-    Prometheus,
-    /// InfluxDB's line protocol
-    Influx,
-    /// github-action-benchmark, customBiggerIsBetter
-    GithubActionBenchmark,
-    /// github-action-benchmark, customSmallerIsBetter
-    GithubActionBenchmarkSmaller,
-    /// Bencher's metric format
-    Bencher,
-}
-
-impl From<ReportFormat> for Format {
-    fn from(format: ReportFormat) -> Self {
-        match format {
-            ReportFormat::Text => Self::Text,
-            ReportFormat::Markdown => Self::Markdown,
-            ReportFormat::Csv => Self::Csv,
-            ReportFormat::Json => Self::Json,
-            ReportFormat::Html => Self::Html,
-            ReportFormat::Openmetrics => Self::OpenMetrics,
-            ReportFormat::Prometheus => Self::Prometheus,
-            ReportFormat::Influx => Self::Influx,
-            ReportFormat::GithubActionBenchmark => Self::GithubActionBenchmark,
-            ReportFormat::GithubActionBenchmarkSmaller => Self::GithubActionBenchmarkSmaller,
-            ReportFormat::Bencher => Self::Bencher,
-        }
-    }
 }
 
 impl Command {

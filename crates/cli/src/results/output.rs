@@ -1,20 +1,35 @@
 //! Printing: to stdout, or to a file that readers never see half written.
+//!
+//! | the file is | `--output` | files beside a test |
+//! |---|---|---|
+//! | a regular file, or none | written beside it, then renamed | the same; `--influx` appends |
+//! | a link | the file it leads to | the same |
+//! | a device, a FIFO, below /dev or /proc | written to, without waiting for a reader | refused |
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
+use iperf_model::reason;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tempfile::NamedTempFile;
 
 /// What everybody may read, as a collector under another user does.
 const MODE: u32 = 0o644;
 
+/// How long the reader of a FIFO may read nothing.
+const READER_MS: u16 = 10_000;
+
 /// Prints `text`.
 pub(super) fn print(output: Option<&Path>, text: &str) -> Result<(), String> {
     match output {
-        Some(path) => write(path, text).map_err(|error| format!("{}: {error}", path.display())),
-        None => stdout(text).map_err(|error| format!("stdout: {error}")),
+        Some(path) => write(path, text)
+            .map_err(|error| format!("--output {}: {}", path.display(), reason(&error))),
+        None => stdout(text).map_err(|error| format!("stdout: {}", reason(&error))),
     }
 }
 
@@ -33,39 +48,104 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "iperf: {text}");
 }
 
-/// Writes beside `path` and renames. What is no file, as /dev/stdout, is written to as it is.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return fs::OpenOptions::new()
-            .write(true)
-            .open(path)?
-            .write_all(text.as_bytes());
+    let is_special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    if is_special || path.starts_with("/dev") || path.starts_with("/proc") {
+        return write_in_place(path, text);
     }
+    replace(path, text)
+}
+
+/// Replaces a regular file, by one that is written beside it.
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let path = regular(path)?;
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     // Its name ends in no suffix that a collector looks for.
-    let mut beside = NamedTempFile::with_prefix_in(".iperf-", directory)?;
+    let mut beside = NamedTempFile::with_prefix_in(".iperf-", directory).map_err(plain)?;
     beside.write_all(text.as_bytes())?;
     beside
         .as_file()
         .set_permissions(Permissions::from_mode(MODE))?;
-    beside.persist(path)?;
+    beside.persist(&path).map_err(|error| error.error)?;
     Ok(())
 }
 
-/// Appends to a file.
+/// Appends to a regular file.
 pub(super) fn append(path: &Path, text: &str) -> io::Result<()> {
-    fs::OpenOptions::new()
+    let path = regular(path)?;
+    let mut file = OpenOptions::new()
         .append(true)
         .create(true)
-        .open(path)?
-        .write_all(text.as_bytes())
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// The file that a path leads to, unless it is something else than a file.
+pub(super) fn regular(path: &Path) -> io::Result<PathBuf> {
+    let Ok(found) = fs::metadata(path) else {
+        return Ok(path.to_owned());
+    };
+    let kind = found.file_type();
+    let what = match () {
+        () if kind.is_file() => return fs::canonicalize(path),
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    };
+    Err(io::Error::other(format!("is {what}, and not a file")))
+}
+
+/// The system's reason, without the name of the temporary file.
+fn plain(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((reason, _)) => io::Error::other(reason.to_owned()),
+        None => error,
+    }
+}
+
+/// Writes to what is no file, as /dev/stdout. A FIFO that nobody reads is an error.
+fn write_in_place(path: &Path, text: &str) -> io::Result<()> {
+    let opened = OpenOptions::new()
+        .append(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path);
+    let mut file = opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENXIO) => io::Error::other("is a FIFO that no process reads"),
+        _ => error,
+    })?;
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match file.write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for_reader(&file)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A reader that has seen enough is no error.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn wait_for_reader(file: &File) -> io::Result<()> {
+    let mut polled = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
+    match poll(&mut polled, PollTimeout::from(READER_MS)) {
+        Ok(0) => Err(io::Error::other("its reader has read nothing for 10 s")),
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
     use super::*;
 
     #[test]
@@ -83,8 +163,53 @@ mod tests {
     }
 
     #[test]
+    fn a_link_stays_and_its_file_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write(&link, "new").unwrap();
+        append(&link, "er").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "newer");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
     fn a_file_that_cannot_be_written_is_named() {
-        let error = print(Some(Path::new("/nowhere/x")), "").unwrap_err();
-        assert!(error.starts_with("/nowhere/x: "), "{error}");
+        for (path, expected) in [
+            (
+                "/nowhere/x",
+                "--output /nowhere/x: No such file or directory",
+            ),
+            ("/", "--output /: is a directory, and not a file"),
+        ] {
+            let error = print(Some(Path::new(path)), "").unwrap_err();
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn a_fifo_is_written_to_only_while_it_has_a_reader() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fifo");
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let error = write(&path, "x").unwrap_err().to_string();
+        assert_eq!(error, "is a FIFO that no process reads");
+        for refused in [replace(&path, "x"), append(&path, "x")] {
+            assert_eq!(
+                refused.unwrap_err().to_string(),
+                "is a FIFO, and not a file"
+            );
+        }
+        // More than a pipe holds, so that the writer has to wait.
+        let text = "x".repeat(1 << 20);
+        let reader = {
+            let path = path.clone();
+            std::thread::spawn(move || fs::read_to_string(path).unwrap())
+        };
+        while write(&path, &text).is_err() {
+            std::thread::yield_now();
+        }
+        assert_eq!(reader.join().unwrap(), text);
     }
 }

@@ -1,14 +1,15 @@
 //! `iperf report FILE…`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use iperf_results::format;
-use iperf_results::read_all;
+use iperf_results::format::{self, Format};
+use iperf_results::{FailedRun, ReadError, read_all};
 
-use super::output::{note, print};
-use super::{InputArgs, OutputArgs, ReportFormat, UNREADABLE};
+use super::output::note;
+use super::printed::{FormatArgs, ReportFormat};
+use super::{InputArgs, UNREADABLE};
 
 /// Show one or more results side by side, one row a run
 ///
@@ -21,35 +22,38 @@ pub(crate) struct ReportArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     input: InputArgs,
-    /// What to print
-    #[arg(
-        long,
-        value_enum,
-        default_value = "text",
-        value_name = "FORMAT",
-        help_heading = "Output"
-    )]
-    format: ReportFormat,
     #[command(flatten)]
-    output: OutputArgs,
+    printed: FormatArgs<ReportFormat>,
 }
 
-/// 0, or 2 if an input could not be read; the others are shown all the same.
+/// 0, or 2 if an input could not be read; the others are shown all the same, and dashboards see a failed run.
 pub(super) fn run(args: &ReportArgs) -> ExitCode {
     let (records, errors) = read_all(&args.files, &args.input.options());
     for error in &errors {
         note(&error.to_string());
     }
-    if records.is_empty() {
+    let format = Format::from(args.printed.format);
+    if records.is_empty() && !format.shows_failures() {
         return ExitCode::from(UNREADABLE);
     }
-    let text = format::report(args.format.into(), &records).unwrap_or_default();
-    match print(args.output.output.as_deref(), &text) {
-        Ok(()) if errors.is_empty() => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::from(UNREADABLE),
-        Err(error) => {
-            note(&error);
-            ExitCode::from(UNREADABLE)
-        }
+    let failed: Vec<FailedRun> = errors.iter().map(failed).collect();
+    let text = format::report(format, &records, &failed).unwrap_or_default();
+    let code = if errors.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(UNREADABLE)
+    };
+    args.printed.finish(&text, code)
+}
+
+fn failed(error: &ReadError) -> FailedRun {
+    let name = Path::new(&*error.file).file_name();
+    FailedRun {
+        run: name.map_or_else(
+            || error.file.to_string(),
+            |name| name.to_string_lossy().into_owned(),
+        ),
+        target: None,
+        reason: error.kind.to_string(),
     }
 }

@@ -3,20 +3,22 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use console::Term;
 use iperf_results::compare::Settings;
-use iperf_results::format::{self, Format, shown};
-use iperf_results::stats::median;
-use iperf_results::{Metric, Record, definition};
+use iperf_results::format::{self, Format, Sweep};
+use iperf_results::{Record, Unit, definition};
 use iperf_runs::{Axis, Combination, Plan, Rounds, combinations, merge};
 
-use super::output::{note, print};
+use super::output::note;
+use super::printed::{FormatArgs, ReportFormat};
 use super::runs::RunArgs;
-use super::{InputArgs, OutputArgs, ReportFormat, UNREADABLE, bytes};
+use super::{InputArgs, UNREADABLE, bytes};
 
 /// Run a client with all combinations of options, in interleaved rounds, and print a table
 ///
 /// Rows are the values of the first --vary, columns those of the second; each further one makes a table per value. Cells
-/// are medians. Runs and failures are as for `bench`. The program is this one, with -J.
+/// are medians, with the least and the greatest. Formats html and svg have plots with error bars; csv, json and those
+/// for services have all runs. Runs and failures are as for `bench`. The program is this one, with -J.
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     /// An option without its dashes and its values; off leaves it out, on gives it without a value. cmd= is a whole
@@ -36,17 +38,11 @@ pub(crate) struct SweepArgs {
     runs: RunArgs,
     #[command(flatten)]
     input: InputArgs,
-    /// What to print: tables as text or for Markdown, and in other formats all runs
-    #[arg(
-        long,
-        value_enum,
-        default_value = "text",
-        value_name = "FORMAT",
-        help_heading = "Output"
-    )]
-    format: ReportFormat,
+    /// Below tables of text also show bars
+    #[arg(long, help_heading = "Output")]
+    plot: bool,
     #[command(flatten)]
-    output: OutputArgs,
+    printed: FormatArgs<ReportFormat>,
 }
 
 /// A metric, or a short name of one.
@@ -96,82 +92,21 @@ fn show(
     plan: &Plan,
     rounds: &Rounds,
 ) -> ExitCode {
-    let format: Format = args.format.into();
-    let text = match format {
-        Format::Text | Format::Markdown => tables(args, format, axes, all, rounds),
-        _ => {
-            let records: Vec<Record> = (0..plan.sides.len())
-                .flat_map(|side| rounds.records(side))
-                .cloned()
-                .collect();
-            format::report(format, &records).unwrap_or_default()
-        }
-    };
-    match print(args.output.output.as_deref(), &text) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(&error);
-            ExitCode::from(UNREADABLE)
-        }
-    }
+    let format: Format = args.printed.format.into();
+    let bars = args.plot.then(|| usize::from(Term::stdout().size().1));
+    let text = format::sweep(format, &measured(args, axes, all, rounds), bars);
+    let text = text.unwrap_or_else(|| {
+        let records: Vec<Record> = (0..plan.sides.len())
+            .flat_map(|side| rounds.records(side))
+            .cloned()
+            .collect();
+        format::report(format, &records, &[]).unwrap_or_default()
+    });
+    args.printed.finish(&text, ExitCode::SUCCESS)
 }
 
-/// A table for each combination of the third axis and those behind it.
-fn tables(
-    args: &SweepArgs,
-    format: Format,
-    axes: &[Axis],
-    all: &[Combination],
-    rounds: &Rounds,
-) -> String {
-    let what = match args.seconds_for {
-        Some(bytes) => format!("seconds for {bytes} bytes"),
-        None => args.metric.clone(),
-    };
-    let further = |one: &Combination| one.at.get(2..).unwrap_or_default().to_vec();
-    let mut groups: Vec<Vec<usize>> = all.iter().map(further).collect();
-    groups.sort();
-    groups.dedup();
-    let mut text = String::new();
-    for group in groups {
-        let words: Vec<String> = axes
-            .iter()
-            .skip(2)
-            .zip(&group)
-            .map(|(axis, at)| format!("{}={}", axis.name, axis.values[*at]))
-            .collect();
-        let title = [&[what.clone()][..], &words].concat().join(", ");
-        let columns = axes.get(1).map_or(1, |axis| axis.values.len());
-        let mut heading = vec![axes[0].name.clone()];
-        match axes.get(1) {
-            Some(axis) => heading.extend(
-                axis.values
-                    .iter()
-                    .map(|value| format!("{}={value}", axis.name)),
-            ),
-            None => heading.push(what.clone()),
-        }
-        let rows = (0..axes[0].values.len())
-            .map(|row| {
-                let mut cells = vec![axes[0].values[row].clone()];
-                cells.extend((0..columns).map(|column| {
-                    let mut at = vec![row];
-                    at.extend(axes.get(1).map(|_| column));
-                    at.extend(&group);
-                    let side = all.iter().position(|one| one.at == at);
-                    side.map_or_else(String::new, |side| cell(args, &rounds.records(side)))
-                }));
-                cells
-            })
-            .collect();
-        text.push_str(&format::table(format, &title, heading, rows));
-        text.push('\n');
-    }
-    text
-}
-
-/// The median of a cell's runs, and their range.
-fn cell(args: &SweepArgs, records: &[&Record]) -> String {
+/// The values of each combination's runs.
+fn measured(args: &SweepArgs, axes: &[Axis], all: &[Combination], rounds: &Rounds) -> Sweep {
     let value = |record: &&Record| match args.seconds_for {
         Some(bytes) => {
             let throughput = record.get("throughput").filter(|rate| *rate > 0.0)?;
@@ -179,27 +114,24 @@ fn cell(args: &SweepArgs, records: &[&Record]) -> String {
         }
         None => record.get(&args.metric),
     };
-    let mut values: Vec<f64> = records.iter().filter_map(value).collect();
-    values.sort_by(f64::total_cmp);
-    let name = if args.seconds_for.is_some() {
-        "seconds"
-    } else {
-        &args.metric
-    };
-    let shown = |value: f64| {
-        shown(&Metric {
-            name: name.into(),
-            value,
-        })
-    };
-    match values[..] {
-        [] => "no result".into(),
-        [value] => shown(value),
-        [least, .., most] => format!(
-            "{} ({} … {})",
-            shown(median(&values)),
-            shown(least),
-            shown(most)
+    let (what, unit) = match args.seconds_for {
+        Some(bytes) => (format!("seconds for {bytes} bytes"), Unit::Seconds),
+        None => (
+            args.metric.clone(),
+            definition(&args.metric).map_or(Unit::Count, |(unit, _)| unit),
         ),
+    };
+    let cell = |(side, one): (usize, &Combination)| {
+        let values = rounds.records(side).iter().filter_map(value).collect();
+        (one.at.clone(), values)
+    };
+    Sweep {
+        what,
+        unit,
+        axes: axes
+            .iter()
+            .map(|axis| (axis.name.clone(), axis.values.clone()))
+            .collect(),
+        cells: all.iter().enumerate().map(cell).collect(),
     }
 }

@@ -83,6 +83,7 @@ impl Builder {
             }
             Event::EnvironmentAfter(after) => {
                 self.document.end.environment = Some(EndEnvironment::of(after));
+                self.version_of_peer();
             }
             Event::ServerOutput(output) => self.keep_server_output(output),
             Event::Failed(failure) => self.document.error = Some(self.message(failure)),
@@ -165,6 +166,22 @@ impl Builder {
                 Ok(value) => document.server_output_json = Some(value),
                 Err(_) => document.server_output_text = Some(text.clone()),
             },
+        }
+        self.version_of_peer();
+    }
+
+    /// iperf3 does not send its version, but the output of its server has it (`--get-server-output`).
+    fn version_of_peer(&mut self) {
+        let document = &mut self.document;
+        let (Some(environment), Some(output)) =
+            (&mut document.end.environment, &document.server_output_json)
+        else {
+            return;
+        };
+        if environment.remote_version.is_none() {
+            let version = output["start"]["version"].as_str();
+            environment.remote_version =
+                version.map(|text| text.trim_start_matches("iperf ").to_owned());
         }
     }
 

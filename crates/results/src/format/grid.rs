@@ -41,6 +41,9 @@ const SHOWN: &[&str] = &[
     "seconds",
 ];
 
+/// The heading of the spread between the intervals of one run.
+const WITHIN: &str = "within the run";
+
 /// One row a run.
 pub(crate) fn report(records: &[Record]) -> Grid {
     let has = |metric: &&&str| records.iter().any(|record| record.get(metric).is_some());
@@ -56,8 +59,13 @@ pub(crate) fn report(records: &[Record]) -> Grid {
         .extend(["run", "tool", "test"].map(str::to_owned));
     grid.heading
         .extend(metrics.iter().map(|metric| (*metric).to_owned()));
+    let spreads: Vec<_> = records.iter().map(Record::within).collect();
+    let some_spread = spreads.iter().any(Option::is_some);
+    if some_spread {
+        grid.heading.push(WITHIN.to_owned());
+    }
     let names = names(records);
-    for (record, name) in records.iter().zip(&names) {
+    for ((record, name), spread) in records.iter().zip(&names).zip(&spreads) {
         let mut row = vec![plain(name), plain(&tool(record)), plain(&describe(record))];
         row.extend(metrics.iter().map(|metric| {
             let unit = crate::metric::definition(metric).map_or(Unit::Count, |(unit, _)| unit);
@@ -65,9 +73,21 @@ pub(crate) fn report(records: &[Record]) -> Grid {
                 .get(metric)
                 .map_or_else(String::new, |value| show(value, unit))
         }));
+        if some_spread {
+            row.push(spread.map_or_else(String::new, |(spread, n)| {
+                format!("±{:.1} % (n={n})", spread * 100.0)
+            }));
+        }
         grid.rows.push(row);
     }
-    grid.lists.push(("Notes", notes(records, &names)));
+    let mut notes = notes(records, &names);
+    if some_spread {
+        notes.push(format!(
+            "{WITHIN}: the standard deviation of a run's own intervals over their mean. Runs differ by other amounts: \
+             it is no evidence for a comparison"
+        ));
+    }
+    grid.lists.push(("Notes", notes));
     grid.lists
         .push(("Not comparable", not_comparable(records, &names)));
     grid

@@ -4,13 +4,14 @@ use super::grid::names;
 use super::value::push;
 use crate::compare::Comparison;
 use crate::metric::Unit;
-use crate::record::{Record, Sample};
+use crate::record::{FailedRun, Record, Sample};
 
 /// A line a run, and one an interval where the time of the run is known.
-pub(super) fn report(records: &[Record]) -> String {
+pub(super) fn report(records: &[Record], failed: &[FailedRun]) -> String {
     let mut out = String::new();
     let names = names(records);
     for (record, run) in records.iter().zip(&names) {
+        let host = record.target.as_ref().map(|target| target.host.as_str());
         let transport = record.parameters.transport.as_deref();
         let direction = record
             .parameters
@@ -19,13 +20,16 @@ pub(super) fn report(records: &[Record]) -> String {
         let tags = [
             ("direction", direction),
             ("run", Some(run.as_str())),
+            ("target", host),
             ("tool", Some(record.tool.name())),
             ("transport", transport),
         ];
+        let success = ("success".to_owned(), 1.0, true);
         let fields = record.metrics.iter().map(|metric| {
             let whole = metric.unit() == Unit::Count || metric.unit() == Unit::Bytes;
             (metric.name.replace('.', "_"), metric.value, whole)
         });
+        let fields = std::iter::once(success).chain(fields);
         line(&mut out, "iperf", &tags, fields, record.started);
         // Intervals without a time would all have the time of their arrival.
         let Some(started) = record.started else {
@@ -40,6 +44,7 @@ pub(super) fn report(records: &[Record]) -> String {
                 ("half", Some(half)),
                 ("run", Some(run)),
                 ("stream", Some(&stream)),
+                ("target", host),
                 ("tool", Some(record.tool.name())),
             ];
             line(
@@ -50,6 +55,12 @@ pub(super) fn report(records: &[Record]) -> String {
                 Some(started + sample.end),
             );
         }
+    }
+    for failure in failed {
+        let host = failure.target.as_ref().map(|target| target.host.as_str());
+        let tags = [("run", Some(failure.run.as_str())), ("target", host)];
+        let success = ("success".to_owned(), 0.0, true);
+        line(&mut out, "iperf", &tags, std::iter::once(success), None);
     }
     out
 }

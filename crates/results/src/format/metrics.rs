@@ -7,15 +7,18 @@ use std::collections::BTreeMap;
 use super::grid::names;
 use crate::compare::Comparison;
 use crate::metric::Unit;
-use crate::record::{Direction, Record};
+use crate::record::{Direction, FailedRun, Record, Target};
 use crate::stats::Verdict;
 
 /// The figures of each run.
-pub(super) fn report(records: &[Record], end: bool) -> String {
+pub(super) fn report(records: &[Record], failed: &[FailedRun], end: bool) -> String {
     let mut families = Families::default();
     let names = names(records);
     for (record, run) in records.iter().zip(&names) {
-        let mut labels = vec![("run", run.as_str()), ("tool", record.tool.name())];
+        let target = Labels::of(run, record.target.as_ref());
+        families.add(SUCCESS, SUCCESS_HELP, &target.pairs(), 1.0);
+        let mut labels = target.pairs();
+        labels.push(("tool", record.tool.name()));
         labels.extend(
             record
                 .parameters
@@ -47,12 +50,44 @@ pub(super) fn report(records: &[Record], end: bool) -> String {
             families.add(
                 "iperf_last_run_timestamp_seconds",
                 "When the test began, in seconds since 1970.",
-                &labels,
+                &target.pairs(),
                 started,
             );
         }
     }
+    for failure in failed {
+        let target = Labels::of(&failure.run, failure.target.as_ref());
+        families.add(SUCCESS, SUCCESS_HELP, &target.pairs(), 0.0);
+    }
     families.print(end)
+}
+
+/// The metric by which a dashboard sees a failed test; all others are missing then.
+const SUCCESS: &str = "iperf_success";
+const SUCCESS_HELP: &str = "1 if the test has a result, 0 if it failed.";
+
+/// The labels that name a run, whether it succeeded or not.
+struct Labels {
+    run: String,
+    host: Option<String>,
+    port: Option<String>,
+}
+
+impl Labels {
+    fn of(run: &str, target: Option<&Target>) -> Self {
+        Self {
+            run: run.to_owned(),
+            host: target.map(|target| target.host.clone()),
+            port: target.and_then(|target| Some(target.port?.to_string())),
+        }
+    }
+
+    fn pairs(&self) -> Vec<(&str, &str)> {
+        let mut pairs = vec![("run", self.run.as_str())];
+        pairs.extend(self.host.as_deref().map(|host| ("target", host)));
+        pairs.extend(self.port.as_deref().map(|port| ("port", port)));
+        pairs
+    }
 }
 
 /// Change, p and verdict of each metric.

@@ -2,6 +2,7 @@
 
 mod benchmark;
 mod csv;
+mod draw;
 mod github;
 mod grid;
 mod html;
@@ -9,14 +10,16 @@ mod influx;
 mod json;
 mod junit;
 mod metrics;
+mod sweep;
 mod text;
 mod value;
 
+pub use sweep::{Sweep, sweep};
 pub(crate) use value::push;
 
 use crate::compare::{Comparison, Side};
 use crate::metric::Metric;
-use crate::record::Record;
+use crate::record::{FailedRun, Record};
 
 /// A form of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub enum Format {
     Json,
     /// A page of its own.
     Html,
+    /// A picture: the plots of the page.
+    Svg,
     /// OpenMetrics 1.0.
     OpenMetrics,
     /// Prometheus' text format 0.0.4.
@@ -49,22 +54,35 @@ pub enum Format {
     Github,
 }
 
-/// One or more results, side by side. `None` if the format is one of comparisons only.
-pub fn report(format: Format, records: &[Record]) -> Option<String> {
+impl Format {
+    /// Whether it is for dashboards, which also show that a run failed.
+    pub fn shows_failures(self) -> bool {
+        matches!(self, Self::OpenMetrics | Self::Prometheus | Self::Influx)
+    }
+}
+
+/// One or more results, side by side, and for dashboards the runs that failed. `None` if the format is one of comparisons only.
+pub fn report(format: Format, records: &[Record], failed: &[FailedRun]) -> Option<String> {
     Some(match format {
         Format::Text => text::text(&grid::report(records)),
         Format::Markdown => text::markdown(&grid::report(records)),
         Format::Csv => csv::report(records),
         Format::Json => json::report(records),
         Format::Html => html::report(records),
-        Format::OpenMetrics => metrics::report(records, true),
-        Format::Prometheus => metrics::report(records, false),
-        Format::Influx => influx::report(records),
+        Format::Svg => html::report_picture(records),
+        Format::OpenMetrics => metrics::report(records, failed, true),
+        Format::Prometheus => metrics::report(records, failed, false),
+        Format::Influx => influx::report(records, failed),
         Format::GithubActionBenchmark => benchmark::github_action(records, false),
         Format::GithubActionBenchmarkSmaller => benchmark::github_action(records, true),
         Format::Bencher => benchmark::bencher(records),
         Format::Junit | Format::Github => return None,
     })
+}
+
+/// The page of a test that failed.
+pub fn failure_page(failed: &FailedRun) -> String {
+    html::failure(failed)
 }
 
 /// A comparison. The formats of benchmark services have no verdicts: they get the figures of the other sides' runs.
@@ -92,6 +110,7 @@ pub fn comparison(format: Format, sides: &[Side], comparison: &Comparison) -> St
         Format::Csv => csv::comparison(comparison),
         Format::Json => json::comparison(comparison),
         Format::Html => html::comparison(comparison),
+        Format::Svg => html::comparison_picture(comparison),
         Format::OpenMetrics => metrics::comparison(comparison, true),
         Format::Prometheus => metrics::comparison(comparison, false),
         Format::Influx => influx::comparison(comparison),
@@ -106,19 +125,6 @@ pub fn comparison(format: Format, sides: &[Side], comparison: &Comparison) -> St
 /// A figure for people: `9.41 Gbit/s`.
 pub fn shown(metric: &Metric) -> String {
     value::show(metric.value, metric.unit())
-}
-
-/// A table with cells of the caller's, for Markdown or a terminal.
-pub fn table(format: Format, title: &str, heading: Vec<String>, rows: Vec<Vec<String>>) -> String {
-    let grid = grid::Grid {
-        heading,
-        rows,
-        lists: Vec::new(),
-    };
-    match format {
-        Format::Markdown => format!("{title}\n\n{}", text::markdown(&grid)),
-        _ => format!("{title}\n{}", text::text(&grid)),
-    }
 }
 
 /// The workflow commands that belong to [`Format::Github`].

@@ -1,17 +1,17 @@
 //! One self-contained page: the table, and figures over time of each run. Light, dark and printable; every value is
 //! reached by pointer and keyboard.
 
-mod forest;
-mod plot;
-
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::draw::{
+    COLOURS, Panel, forest, picture,
+    plot::{MAX_SERIES, Series, plot},
+};
 use super::grid::{self, Grid};
 use super::value::{plain, show};
 use crate::compare::{Comparison, describe};
 use crate::metric::Unit;
-use crate::record::{Record, Sample};
-use plot::{Series, plot};
+use crate::record::{FailedRun, Record, Sample};
 
 /// Runs of one page with plots of their own; more are in the table only.
 const MAX_PLOTTED: usize = 50;
@@ -31,6 +31,59 @@ pub(super) fn report(records: &[Record]) -> String {
     )
 }
 
+/// A test without a result.
+pub(super) fn failure(failed: &FailedRun) -> String {
+    let peer = failed.target.as_ref().map(|target| match target.port {
+        Some(port) => format!(" to {}, port {port}", target.host),
+        None => format!(" to {}", target.host),
+    });
+    page(
+        "iperf report",
+        &html! {
+            h1 { "iperf report" }
+            p { (plain(&failed.run)) (plain(&peer.unwrap_or_default())) ": " span class="worse" { "failed" } }
+            p { (plain(&failed.reason)) }
+        },
+    )
+}
+
+/// The plots of all runs in one picture.
+pub(super) fn report_picture(records: &[Record]) -> String {
+    let names = grid::names(records);
+    let named = |(record, name): (&Record, &String)| {
+        let several = records.len() > 1;
+        let titled = move |mut panel: Panel| {
+            if several {
+                panel.title = format!("{}: {}", plain(name), panel.title);
+            }
+            panel
+        };
+        panels(record).into_iter().map(titled).collect::<Vec<_>>()
+    };
+    let panels: Vec<Panel> = records
+        .iter()
+        .zip(&names)
+        .take(MAX_PLOTTED)
+        .flat_map(named)
+        .collect();
+    picture(&title(records), &panels, 1)
+}
+
+/// The test of a single run, or how many runs there are.
+fn title(records: &[Record]) -> String {
+    match records {
+        [one] => plain(&format!("{}: {}", grid::tool(one), describe(one))),
+        several => format!("iperf report: {} runs", several.len()),
+    }
+}
+
+/// The changes of a comparison as a picture.
+pub(super) fn comparison_picture(comparison: &Comparison) -> String {
+    let title = format!("iperf compare: {}", grid::conclusion(comparison));
+    let panels: Vec<Panel> = forest::plot(comparison).into_iter().collect();
+    picture(&title, &panels, 1)
+}
+
 /// A comparison: the table, and each change with its interval.
 pub(super) fn comparison(comparison: &Comparison) -> String {
     page(
@@ -38,12 +91,12 @@ pub(super) fn comparison(comparison: &Comparison) -> String {
         &html! {
             h1 { "iperf compare: " (grid::conclusion(comparison)) }
             (table(&grid::comparison(comparison)))
-            (forest::plot(comparison))
+            @if let Some(panel) = forest::plot(comparison) { (panel.figure()) }
         },
     )
 }
 
-fn page(title: &str, body: &Markup) -> String {
+pub(super) fn page(title: &str, body: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -51,7 +104,7 @@ fn page(title: &str, body: &Markup) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
-                style { (PreEscaped(include_str!("style.css"))) }
+                style { (PreEscaped(COLOURS)) (PreEscaped(include_str!("page.css"))) }
             }
             body {
                 main { (body) }
@@ -63,7 +116,7 @@ fn page(title: &str, body: &Markup) -> String {
     .into_string()
 }
 
-fn table(grid: &Grid) -> Markup {
+pub(super) fn table(grid: &Grid) -> Markup {
     html! {
         @if !grid.rows.is_empty() {
             div class="wide" tabindex="0" {
@@ -123,8 +176,7 @@ fn run(record: &Record, name: &str) -> Markup {
         section {
             h2 { (plain(name)) }
             p { (plain(&grid::tool(record))) " · " (plain(&describe(record))) }
-            @for (title, unit, figure) in FIGURES { (plot(title, unit, &series(record, figure))) }
-            (plot("Latency", Unit::Seconds, &latencies(record)))
+            @for panel in panels(record) { (panel.figure()) }
             @if !shares.is_empty() {
                 h3 { "Not copied" }
                 dl { @for metric in shares { dt { (metric.name) } dd { (show(metric.value, metric.unit())) } } }
@@ -135,6 +187,16 @@ fn run(record: &Record, name: &str) -> Markup {
             }
         }
     }
+}
+
+/// The plots of a run.
+pub(super) fn panels(record: &Record) -> Vec<Panel> {
+    let figures = FIGURES
+        .into_iter()
+        .filter_map(|(title, unit, figure)| plot(title, unit, &series(record, figure)));
+    figures
+        .chain(plot("Latency", Unit::Seconds, &latencies(record)))
+        .collect()
 }
 
 /// One series a stream and direction. Of a single stream the sum would be the same curve again.
@@ -173,9 +235,7 @@ fn series(record: &Record, figure: Figure) -> Vec<Series> {
     let kept = series
         .into_iter()
         .filter(|(stream, reverse, _)| stream.is_some() || !repeated(*reverse));
-    kept.take(plot::MAX_SERIES)
-        .map(|(_, _, series)| series)
-        .collect()
+    kept.take(MAX_SERIES).map(|(_, _, series)| series).collect()
 }
 
 fn stream_name((stream, reverse): (Option<u64>, bool)) -> String {

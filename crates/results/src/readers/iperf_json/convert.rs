@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iperf_report::document::{Copies, Document, End, EndSum, Interval, IntervalRow, Start};
 
-use crate::record::{Direction, Record, Sample, TestKind};
+use crate::record::{Direction, Record, Sample, Target, TestKind};
 use crate::tool::Tool;
 
 /// The record of a document, or why there is none.
@@ -22,6 +22,7 @@ pub(super) fn record(document: &Document, file: &Arc<str>, line: u64) -> Result<
             Some(ms) => ms as f64 / 1e3,
             None => stamp.timesecs as f64,
         });
+    record.target = target(start);
     let view = View::new(document);
     parameters(&mut record, document, &view);
     environment(&mut record, document);
@@ -50,6 +51,21 @@ pub(super) fn record(document: &Document, file: &Arc<str>, line: u64) -> Result<
         samples(&mut record, interval, &view);
     }
     Ok(record)
+}
+
+/// The other end, as far as it is a name that another run has too.
+pub(super) fn target(start: &Start) -> Option<Target> {
+    let (peer, serves) = match (&start.connecting_to, &start.accepted_connection) {
+        (Some(peer), _) => (peer, true),
+        (None, Some(peer)) => (peer, false),
+        (None, None) => return None,
+    };
+    Some(Target {
+        host: peer.host.clone(),
+        port: u16::try_from(peer.port)
+            .ok()
+            .filter(|port| serves && *port > 0),
+    })
 }
 
 /// The program that printed it, by the version it gives.
@@ -174,6 +190,14 @@ fn environment(record: &mut Record, document: &Document) {
         record
             .environment
             .insert("machine".into(), (*machine).to_owned());
+    }
+    // What iperf3's server tells of itself, with --get-server-output.
+    let server = document.server_output_json.as_ref();
+    if let Some(version) = server.and_then(|output| output["start"]["version"].as_str()) {
+        record.environment.insert(
+            "remote_version".into(),
+            version.trim_start_matches("iperf ").to_owned(),
+        );
     }
     if let Some(name) = &document.end.sender_tcp_congestion {
         record.environment.insert("congestion".into(), name.clone());

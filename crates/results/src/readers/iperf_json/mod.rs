@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Outcome, push_record};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::input::Input;
-use crate::record::{MAX_SAMPLES, Record};
+use crate::record::{MAX_SAMPLES, Record, Target};
 use objects::{Object, Objects};
 
 /// Reads every test of the input.
@@ -85,6 +85,11 @@ pub fn from_document(name: &str, document: &Document) -> Result<Record, ReadErro
             kind: ReadErrorKind::Refused(reason),
         }),
     }
+}
+
+/// The other end of a document's test, also of one that failed.
+pub fn target_of(document: &Document) -> Option<Target> {
+    convert::target(&document.start)
 }
 
 /// A test while its lines come.

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::Panel;
 use crate::compare::{Compared, Comparison};
 use crate::format::grid::word;
 use crate::format::value::change;
@@ -14,7 +15,7 @@ const ROW: f64 = 26.0;
 const WIDEST: f64 = 1.0;
 
 /// Changes that are ratios; differences have units of their own and stay in the table.
-pub(super) fn plot(comparison: &Comparison) -> Markup {
+pub(crate) fn plot(comparison: &Comparison) -> Option<Panel> {
     let metrics: Vec<&Compared> = comparison
         .tests
         .iter()
@@ -22,7 +23,7 @@ pub(super) fn plot(comparison: &Comparison) -> Markup {
         .filter(|metric| metric.verdict.is_some() && !metric.decision.effect.difference)
         .collect();
     if metrics.is_empty() {
-        return html! {};
+        return None;
     }
     let extent = |metric: &&Compared| {
         let effect = metric.decision.effect;
@@ -45,20 +46,21 @@ pub(super) fn plot(comparison: &Comparison) -> Markup {
         middle + value.clamp(-widest, widest) / widest * (WIDTH - 12.0 - middle)
     };
     let height = ROW * (metrics.len() as f64 + 1.0);
-    html! {
-        figure {
-            figcaption { "Change with its 95 % interval; the grey band is the margin" }
-            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="group" aria-label="changes" {
-                line class="axis" x1=(x(0.0)) x2=(x(0.0)) y1="0" y2=(height - ROW) {}
-                @for side in [-widest, 0.0, widest] {
-                    text x=(x(side)) y=(height - 8.0) text-anchor=(anchor(side)) { (change(side, false, Unit::Ratio)) }
-                }
-                g class="points lone" role="list" {
-                    @for (at, metric) in metrics.iter().enumerate() { (row(metric, ROW * (at as f64 + 0.5), &x)) }
-                }
-            }
+    let body = html! {
+        line class="axis" x1=(x(0.0)) x2=(x(0.0)) y1="0" y2=(height - ROW) {}
+        @for side in [-widest, 0.0, widest] {
+            text x=(x(side)) y=(height - 8.0) text-anchor=(anchor(side)) { (change(side, false, Unit::Ratio)) }
         }
-    }
+        g class="points lone" role="list" aria-label="changes" {
+            @for (at, metric) in metrics.iter().enumerate() { (row(metric, ROW * (at as f64 + 0.5), &x)) }
+        }
+    };
+    Some(Panel {
+        title: "Change with its 95 % interval; the grey band is the margin".to_owned(),
+        size: (WIDTH, height),
+        legend: Vec::new(),
+        body,
+    })
 }
 
 fn anchor(side: f64) -> &'static str {
