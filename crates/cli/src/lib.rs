@@ -44,7 +44,7 @@ pub fn program_name(argv0: Option<&OsStr>) -> String {
         .and_then(|path| Path::new(path).file_name())
         .and_then(OsStr::to_str);
     match name {
-        Some(known @ ("iperf3" | "iperf3-vsock")) => known.to_owned(),
+        Some(known @ ("iperf3" | "iperf3-vsock" | "iperf-rs")) => known.to_owned(),
         _ => "iperf".to_owned(),
     }
 }
@@ -60,6 +60,7 @@ mod tests {
             (Some("iperf3"), "iperf3"),
             (Some("/usr/bin/iperf3"), "iperf3"),
             (Some("./iperf3-vsock"), "iperf3-vsock"),
+            (Some("/usr/bin/iperf-rs"), "iperf-rs"),
             (Some("target/debug/iperf"), "iperf"),
             (Some("/usr/bin/other"), "iperf"),
             (Some(".."), "iperf"),
