@@ -93,6 +93,65 @@ fn a_test_ends_without_a_reset() {
     });
 }
 
+/// A VMM takes what a client sends and delivers it later than the end of the test on the control connection. Whatever has
+/// an end of its own is received in full nevertheless.
+#[test]
+fn what_has_an_end_arrives_before_the_test_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("three");
+    std::fs::write(&file, "abc").unwrap();
+    let file = format!("-F {}", file.display());
+    let ways = [
+        (file.clone(), 3),
+        // As with iperf3, the first stream that has sent its file ends the test.
+        (format!("{file} -P 2"), 3),
+        ("-n 3 -l 3".to_owned(), 3),
+        ("-k 3 -l 500".to_owned(), 1500),
+        ("-n 100K -P 2".to_owned(), 102_400),
+        ("-k 2 -l 1000 --bidir".to_owned(), 2000),
+        ("-k 2 -l 1000 -R".to_owned(), 2000),
+    ];
+    let ways: Vec<Late> = ways
+        .into_iter()
+        .map(|(args, least)| Late { args, least })
+        .collect();
+    parallel::each(&ways, ways.len(), |late| {
+        let vmm = Vmm::start_late(Duration::from_millis(200));
+        let server = vmm.serve(PORT, "-1 -J");
+        let client = vmm.client(PORT, &format!("{} -J", late.args)).finish(LIMIT);
+        let server = server.finish(LIMIT);
+        let mut f = Problems::new();
+        let (theirs, ours) = (document(&server), document(&client));
+        f.holds("both succeed", client.succeeded() && server.succeeded());
+        f.holds("all is sent", bytes(&ours, "sum_sent") >= Some(late.least));
+        let mut ends = vec![&ours];
+        if !late.args.contains("-R") && !late.args.contains("--bidir") {
+            ends.push(&theirs);
+        }
+        for end in ends {
+            f.equal(
+                "received",
+                bytes(end, "sum_received"),
+                bytes(&ours, "sum_sent"),
+            );
+        }
+        f.into_result(format!("{client}{server}"))
+    });
+}
+
+/// A test whose data is late.
+struct Late {
+    args: String,
+    /// Bytes that are sent.
+    least: i64,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.args)
+    }
+}
+
 /// As Firecracker's performance tests do it: a daemon for one test whose socket must be there when its command returns,
 /// and exactly as many omitted intervals as were asked for, which they leave out by counting.
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! 66, {"omitted":[{"id":1,"bytes":655360,"blocks":5}]}
-//! 66, {"sent":[{"id":1,"bytes":1310720,"blocks":10}]}
+//! 66, {"sent":[{"id":1,"bytes":1310720,"blocks":10}],"finite":true}
 //! ```
 
 use serde_json::{Value, json};
@@ -53,6 +53,8 @@ pub struct Counts {
     pub stage: Stage,
     /// One for each stream that the end sends on.
     pub streams: Vec<StreamCount>,
+    /// The test ended because a sender had sent all that it had, a file or an amount, and not by the clock.
+    pub finite: bool,
 }
 
 impl Counts {
@@ -76,7 +78,11 @@ impl Counts {
             })
         });
         let streams = streams.collect::<Result<_, ParseError>>()?;
-        Ok(Self { stage, streams })
+        Ok(Self {
+            stage,
+            streams,
+            finite: fields.truth("finite"),
+        })
     }
 
     /// The message for the peer.
@@ -85,7 +91,11 @@ impl Counts {
             |stream| json!({ "id": stream.id, "bytes": stream.bytes, "blocks": stream.blocks }),
         );
         let streams: Value = streams.collect();
-        json!({ self.stage.key(): streams }).to_string()
+        let mut message = json!({ self.stage.key(): streams });
+        if self.finite {
+            message["finite"] = true.into();
+        }
+        message.to_string()
     }
 }
 
@@ -95,7 +105,11 @@ mod tests {
 
     #[test]
     fn counts_are_read_as_they_were_written() {
-        for stage in [Stage::Omitted, Stage::Sent] {
+        for (stage, finite) in [
+            (Stage::Omitted, false),
+            (Stage::Sent, false),
+            (Stage::Sent, true),
+        ] {
             let stream = |id| StreamCount {
                 id,
                 bytes: 655_360,
@@ -104,6 +118,7 @@ mod tests {
             let counts = Counts {
                 stage,
                 streams: vec![stream(1), stream(3)],
+                finite,
             };
             assert_eq!(Counts::parse(counts.to_json().as_bytes()).unwrap(), counts);
         }

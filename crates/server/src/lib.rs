@@ -21,6 +21,7 @@ mod rate_watch;
 mod registry;
 mod server;
 mod session;
+mod settle;
 mod slots;
 mod tasks;
 mod terms;

@@ -17,10 +17,10 @@ use iperf_proto::results::Results;
 use iperf_proto::server::{Action, Server};
 use iperf_proto::summary::summarize;
 use tokio::sync::Notify;
-use tokio::time::sleep;
 
 use crate::error::TestError;
 use crate::rate_watch::{SharedRateWatch, TestRate};
+use crate::settle::settle;
 
 /// How often a running test is looked at for peers that fell silent.
 const WATCH: Duration = Duration::from_millis(250);
@@ -31,11 +31,6 @@ const STALL_LIMIT: Duration = Duration::from_secs(4);
 
 /// A timed test that the client does not end is ended this long after its time, as iperf3 does.
 const OVERTIME: Duration = Duration::from_secs(40);
-
-/// Datagrams may be slower than the control connection. After the client has stopped, a server waits until none has
-/// arrived for `SETTLE_SILENCE`, at most `SETTLE_LIMIT`.
-const SETTLE_SILENCE: Duration = Duration::from_millis(10);
-const SETTLE_LIMIT: Duration = Duration::from_millis(200);
 
 /// What a test needs besides its control connection.
 pub(crate) struct TestPlan {
@@ -257,7 +252,7 @@ impl Session<'_> {
         match (action, phase) {
             (Action::EndTest, Phase::Running(mut running)) => {
                 let end = Instant::now();
-                self.settle(&mut running.measurement).await;
+                settle(&mut running.measurement, &self.test).await;
                 match self.conclude(*running, end) {
                     (phase, Some(wrong_data)) => Next::Over(phase, Err(wrong_data)),
                     (phase, None) => {
@@ -329,26 +324,6 @@ impl Session<'_> {
         }
         watch.lost(now)?;
         Ok(())
-    }
-
-    /// Waits until the datagrams that were on their way when the client stopped have arrived.
-    async fn settle(&mut self, measurement: &mut Measurement) {
-        if self.test.transport != Transport::Udp || !self.test.direction.client_sends() {
-            return;
-        }
-        measurement.run().stop_senders();
-        let deadline = Instant::now() + SETTLE_LIMIT;
-        let mut before = None;
-        while Instant::now() < deadline {
-            let run = measurement.run();
-            let received = Some(run.bytes().1);
-            // A client that said what it sent leaves no doubt.
-            if run.has_received_all().unwrap_or(received == before) {
-                break;
-            }
-            before = received;
-            sleep(SETTLE_SILENCE).await;
-        }
     }
 
     /// Ends the streams and reports what this end counted, and returns what is wrong with what came in last.

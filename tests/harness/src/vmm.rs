@@ -51,6 +51,16 @@ impl Vmm {
     /// Begins to carry connections. With a `pause` after each chunk it is slow, so that bytes are under way when a
     /// test ends.
     pub fn start(half_close: HalfClose, pause: Duration) -> Self {
+        Self::start_with(half_close, pause, Duration::ZERO)
+    }
+
+    /// Begins to carry connections. All but the first, which controls the test, are late by `delay`: each chunk is taken
+    /// from its sender and delivered after that time.
+    pub fn start_late(delay: Duration) -> Self {
+        Self::start_with(HalfClose::Passed, Duration::ZERO, delay)
+    }
+
+    fn start_with(half_close: HalfClose, pause: Duration, delay: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let listener = UnixListener::bind(dir.path().join("vm.vsock")).expect("a socket file");
         listener
@@ -61,6 +71,7 @@ impl Vmm {
             server: dir.path().join("host.vsock"),
             half_close,
             pause,
+            delay,
             complaints: Arc::clone(&complaints),
         };
         let until = Arc::clone(&ended);
@@ -137,6 +148,7 @@ struct Work {
     server: PathBuf,
     half_close: HalfClose,
     pause: Duration,
+    delay: Duration,
     complaints: Complaints,
 }
 
@@ -145,7 +157,18 @@ impl Work {
         let mut lanes = Vec::new();
         loop {
             match listener.accept() {
-                Ok((client, _)) => lanes.extend(self.connect(client).unwrap_or_default()),
+                Ok((client, _)) => {
+                    let delay = if lanes.is_empty() {
+                        Duration::ZERO
+                    } else {
+                        self.delay
+                    };
+                    let work = Self {
+                        delay,
+                        ..self.clone()
+                    };
+                    lanes.extend(work.connect(client).unwrap_or_default());
+                }
                 Err(_) if ended.load(Ordering::Relaxed) => break,
                 Err(_) => thread::sleep(POLL),
             }
@@ -192,6 +215,7 @@ impl Work {
             if length == 0 {
                 break;
             }
+            thread::sleep(self.delay);
             sink.write_all(&chunk[..length])?;
             // Single bytes and JSON are the control connection's, which is no slower than it has to be.
             if length > 4096 {

@@ -50,7 +50,11 @@ impl Run {
             if let Some(streams) = cuts.collect() {
                 self.exchange.told_cuts = true;
                 let stage = Stage::Omitted;
-                counts.push(Counts { stage, streams });
+                counts.push(Counts {
+                    stage,
+                    streams,
+                    finite: false,
+                });
             }
         }
         if !self.exchange.told_sent && self.senders_ended() {
@@ -59,6 +63,7 @@ impl Run {
             counts.push(Counts {
                 stage: Stage::Sent,
                 streams: streams.collect(),
+                finite: self.senders().any(RunningStream::sent_all),
             });
         }
         counts
@@ -66,6 +71,7 @@ impl Run {
 
     /// Takes what the peer tells.
     pub fn learn_counts(&mut self, counts: &Counts) {
+        self.peer_is_finite |= counts.finite;
         for count in &counts.streams {
             let position = Position {
                 bytes: count.bytes,
@@ -86,6 +92,11 @@ impl Run {
         let knows =
             self.receivers().next().is_some() && self.receivers().all(RunningStream::knows_sent);
         knows.then(|| self.receivers().all(RunningStream::is_complete))
+    }
+
+    /// Whether the peer has sent a file or an amount to its end, so that what has not come yet is part of the test.
+    pub fn peer_is_finite(&self) -> bool {
+        self.peer_is_finite
     }
 
     /// Nothing more is to be learned from the peer.

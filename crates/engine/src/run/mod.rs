@@ -103,6 +103,8 @@ pub struct Run {
     streams: Vec<RunningStream>,
     quotas: Quotas,
     exchange: Exchange,
+    /// The peer's senders sent all that they had, and were not stopped by the clock.
+    peer_is_finite: bool,
     /// Where times of the present period count from, and the last sample.
     base: Instant,
     last: Instant,
@@ -161,6 +163,7 @@ impl Run {
             streams: Vec::with_capacity(streams.len()),
             quotas,
             exchange: Exchange::new(plan.exact),
+            peer_is_finite: false,
             base: now,
             last: now,
             omitting,

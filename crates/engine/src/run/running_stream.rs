@@ -55,8 +55,8 @@ pub(crate) struct RunningStream {
     report: Arc<OnceLock<WorkerReport>>,
     /// How it was to move its bytes.
     modes: Modes,
-    /// Where what came was not what was sent.
-    difference: Option<Difference>,
+    /// What the worker found before it ended.
+    found: Found,
     /// `bytes` at the last sample, and where the test counts from.
     last_bytes: u64,
     base_bytes: u64,
@@ -70,6 +70,15 @@ pub(crate) struct RunningStream {
     at_restart: Position,
     /// What the peer says that it sent in all.
     sent: Option<Position>,
+}
+
+/// What a worker that has ended found.
+#[derive(Debug, Default)]
+struct Found {
+    /// Where what came was not what was sent.
+    difference: Option<Difference>,
+    /// A sender: that it had sent all it had.
+    sent_all: bool,
 }
 
 /// What was seen of a UDP stream's counters.
@@ -195,7 +204,7 @@ impl RunningStream {
             thread: None,
             report,
             modes,
-            difference: None,
+            found: Found::default(),
             last_bytes: 0,
             base_bytes: 0,
             tcp,
@@ -422,8 +431,9 @@ impl RunningStream {
         let ending = self.ending.take()?;
         self.thread = None;
         if let Ending::Failed(error) = &ending {
-            self.difference = Difference::of(error);
+            self.found.difference = Difference::of(error);
         }
+        self.found.sent_all = matches!(ending, Ending::SourceDone | Ending::QuotaMet);
         let info = &self.info;
         debug!(stream = info.id, ?ending, "worker ended");
         Some(WorkerEnd {
@@ -435,7 +445,7 @@ impl RunningStream {
 
     /// What the worker, which has ended, found to be other than it was sent.
     pub(crate) fn difference(&self) -> Option<Difference> {
-        self.difference
+        self.found.difference
     }
 
     /// Joins the worker if it has ended; true when there is none any more.

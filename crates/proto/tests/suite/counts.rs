@@ -15,6 +15,7 @@ fn counts(stage: Stage) -> Counts {
     Counts {
         stage,
         streams: vec![stream(1), stream(3)],
+        finite: stage == Stage::Sent,
     }
 }
 

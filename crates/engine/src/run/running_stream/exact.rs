@@ -114,6 +114,11 @@ impl RunningStream {
         self.position()
     }
 
+    /// Whether a sender has ended because it had sent all it had.
+    pub(crate) fn sent_all(&self) -> bool {
+        self.found.sent_all
+    }
+
     /// The peer says where the omitted period ends, on a stream that this end receives.
     pub(crate) fn learn_cut(&self, position: Position) {
         if let Some(cut) = &self.cut
