@@ -1,5 +1,6 @@
 //! The choice of a mover: once per stream, by what the test asks for, what its socket is, and what the kernel can do.
 
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -76,6 +77,8 @@ pub(crate) struct MoverContext<'a> {
     pub(crate) stream: u32,
     pub(crate) socket: BorrowedFd<'a>,
     pub(crate) file: Option<&'a File>,
+    /// What all streams send that copy, once one of them needs it.
+    pub(crate) shared_block: &'a OnceCell<Source>,
     /// How datagrams are to go through the kernel, and where their mover says how they do.
     pub(crate) passage: Passage,
     pub(crate) batching: Arc<BatchingInUse>,
@@ -109,13 +112,24 @@ impl MoverContext<'_> {
     }
 
     /// What the blocks are made of.
-    fn source(&self) -> Result<Source, EngineError> {
-        let source = if self.config.verify {
-            Source::pattern(self.stream, self.length())
-        } else {
-            Source::repeat(&payload::block(self.config.payload, self.length()))
-        };
-        source.map_err(EngineError::system("prepare the block"))
+    ///
+    /// Streams that copy share them. Those that pass pages do not: each would change the same pages' reference counts.
+    fn source(&self, mode: SendMode) -> Result<Source, EngineError> {
+        let failed = EngineError::system("prepare the block");
+        if self.config.verify {
+            return Source::pattern(self.stream, self.length()).map_err(failed);
+        }
+        if let Some(source) = self.shared_block.get()
+            && mode == SendMode::Copy
+        {
+            return Ok(source.clone());
+        }
+        let block = payload::block(self.config.payload, self.length());
+        let source = Source::repeat(&block).map_err(failed)?;
+        if mode == SendMode::Copy {
+            return Ok(self.shared_block.get_or_init(|| source).clone());
+        }
+        Ok(source)
     }
 
     /// The most that a receiver takes in one call. A block is what one call sends; a receiver takes what is there, as
@@ -159,7 +173,7 @@ impl MoverContext<'_> {
             }
             other => (other, None),
         };
-        let source = self.source()?;
+        let source = self.source(mode)?;
         let modes = Modes::new(requested, mode.into()).because(reason);
         let prepare = EngineError::system("prepare to send without copying");
         Ok(match mode {

@@ -50,6 +50,18 @@ pub enum ReceiveLowWater {
     Bytes(u32),
 }
 
+/// The send buffer of a TCP stream that this end sends on (`--sndbuf`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SendBuffer {
+    /// The kernel sizes it.
+    Off,
+    /// Over loopback it is small enough for the processors' caches; otherwise the kernel sizes it.
+    #[default]
+    Auto,
+    /// This many bytes (`SO_SNDBUF`).
+    Bytes(u32),
+}
+
 /// Options of this end only: nothing here is sent to the peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalOptions {
@@ -67,6 +79,8 @@ pub struct LocalOptions {
     pub rcv_timeout: Duration,
     /// When receiving byte streams wake (`--rcv-lowat`).
     pub low_water: ReceiveLowWater,
+    /// The send buffers of TCP streams (`--sndbuf`).
+    pub send_buffer: SendBuffer,
     /// Threads that the streams of a direction share (`--threads`); `None` gives each stream its own.
     pub threads: Option<NonZero<u16>>,
     /// Unacknowledged data older than this ends a connection (`--snd-timeout`, `TCP_USER_TIMEOUT`).
@@ -95,6 +109,7 @@ impl Default for LocalOptions {
             affinity: None,
             rcv_timeout: Duration::from_secs(120),
             low_water: ReceiveLowWater::Auto,
+            send_buffer: SendBuffer::Auto,
             threads: None,
             snd_timeout: None,
             file: None,

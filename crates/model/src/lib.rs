@@ -24,7 +24,7 @@ mod zerocopy;
 
 pub use config::{
     ClientConfig, Concurrency, Credentials, Family, Keepalive, LocalOptions, RateLimit,
-    ReceiveLowWater, SctpOptions, ServerAuth, ServerConfig,
+    ReceiveLowWater, SctpOptions, SendBuffer, ServerAuth, ServerConfig,
 };
 pub use endpoint::{CID_ANY, Carrier, Endpoint, Listen, SocketName, VsockAddress};
 pub use environment::{Environment, EnvironmentAfter, RemoteEnvironment};

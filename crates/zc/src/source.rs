@@ -14,6 +14,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use crate::Moved;
 use crate::sys::sealed::SealedMemory;
@@ -40,9 +41,11 @@ fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The bytes of a stream's blocks.
+/// The bytes of a stream's blocks. Clones share the memory: streams that send the same need it once, and it stays in the
+/// processors' caches.
+#[derive(Clone)]
 pub struct Source {
-    memory: SealedMemory,
+    memory: Arc<SealedMemory>,
     period: usize,
     block: usize,
 }
@@ -70,7 +73,7 @@ impl Source {
                 "an empty block",
             ));
         }
-        let memory = SealedMemory::new(parts)?;
+        let memory = Arc::new(SealedMemory::new(parts)?);
         Ok(Self {
             memory,
             period,

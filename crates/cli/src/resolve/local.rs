@@ -4,7 +4,9 @@ use std::net::Ipv6Addr;
 use std::num::NonZero;
 use std::time::Duration;
 
-use iperf_model::{DEFAULT_PORT, Endpoint, Family, Keepalive, LocalOptions, ReceiveLowWater};
+use iperf_model::{
+    DEFAULT_PORT, Endpoint, Family, Keepalive, LocalOptions, ReceiveLowWater, SendBuffer,
+};
 use iperf_proto::Code;
 
 use crate::error::ParameterError;
@@ -18,7 +20,7 @@ const DEBUG_MOST: u8 = 4;
 /// A day: the longest of the times given in milliseconds.
 const DAY_MS: i64 = 86_400_000;
 /// The largest low-water mark: the largest buffer of `-w`.
-const MAX_LOW_WATER: i64 = 512 * 1024 * 1024;
+const MAX_SOCKET_BUFFER: i64 = 512 * 1024 * 1024;
 /// The highest number of a CPU.
 pub(super) const MAX_CPU: i64 = 1024;
 /// The longest keepalive times and the most probes that Linux takes (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`,
@@ -88,6 +90,7 @@ impl LocalDraft {
                 self.rcv_timeout = true;
             }
             Local::RcvLowat => self.options.low_water = low_water(value)?,
+            Local::Sndbuf => self.options.send_buffer = send_buffer(value)?,
             Local::Threads => {
                 let outside = value.refuse("a number of threads from 1 to 1024");
                 self.options.threads = NonZero::new(value.integer(1..=1024, outside)?);
@@ -211,8 +214,20 @@ fn low_water(value: &Value<'_>) -> Result<ReceiveLowWater, ParameterError> {
         "auto" => Ok(ReceiveLowWater::Auto),
         _ => {
             let outside = value.refuse("off, auto or a number of bytes from 1 to 512M");
-            let bytes = value.size(1..=MAX_LOW_WATER, outside)?;
+            let bytes = value.size(1..=MAX_SOCKET_BUFFER, outside)?;
             Ok(ReceiveLowWater::Bytes(bytes))
+        }
+    }
+}
+
+fn send_buffer(value: &Value<'_>) -> Result<SendBuffer, ParameterError> {
+    match value.str()? {
+        "off" => Ok(SendBuffer::Off),
+        "auto" => Ok(SendBuffer::Auto),
+        _ => {
+            let outside = value.refuse("off, auto or a number of bytes from 1 to 512M");
+            let bytes = value.size(1..=MAX_SOCKET_BUFFER, outside)?;
+            Ok(SendBuffer::Bytes(bytes))
         }
     }
 }

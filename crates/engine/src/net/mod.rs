@@ -2,6 +2,7 @@
 
 mod options;
 pub mod sctp;
+mod send_buffer;
 pub mod tcp;
 pub mod udp;
 pub mod vsock;
@@ -14,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use iperf_model::{
-    LocalOptions, ReceiveMode, Role, SctpOptions, SocketOptions, TestConfig, Transport,
+    LocalOptions, ReceiveMode, Role, SctpOptions, SendBuffer, SocketOptions, TestConfig, Transport,
     VsockAddress,
 };
 
@@ -49,6 +50,8 @@ pub struct StreamPlan {
     pub skip_rx_copy: bool,
     /// `TCP_USER_TIMEOUT`.
     pub snd_timeout: Option<Duration>,
+    /// The send buffers of TCP streams.
+    pub send_buffer: SendBuffer,
     /// What only SCTP streams have.
     pub sctp: SctpOptions,
     /// Local address; its port may be 0.
@@ -88,6 +91,7 @@ impl StreamPlan {
             no_gso: local.no_gso,
             skip_rx_copy: test.zerocopy.receive == ReceiveMode::Trunc,
             snd_timeout: local.snd_timeout,
+            send_buffer: local.send_buffer,
             sctp: local.sctp.clone(),
             bind: None,
             bind_dev: None,

@@ -112,17 +112,21 @@ pub(crate) fn labelled(
 
 /// How output names a connected socket.
 pub(crate) fn info(socket: &Socket, spec: StreamSpec) -> Result<StreamInfo, EngineError> {
-    let local = socket
-        .local_addr()
-        .and_then(|address| inet(&address))
-        .map_err(EngineError::system("read the local address"))?;
     Ok(StreamInfo {
         id: spec.id,
         socket: spec.number,
-        local: SocketName::from(local),
+        local: SocketName::from(local(socket)?),
         remote: SocketName::from(peer(socket)?),
         role: spec.role,
     })
+}
+
+/// The local address of a connected socket.
+pub(crate) fn local(socket: &Socket) -> Result<SocketAddr, EngineError> {
+    socket
+        .local_addr()
+        .and_then(|address| inet(&address))
+        .map_err(EngineError::system("read the local address"))
 }
 
 /// The peer's address of a connected socket.

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::EngineError;
 use crate::net::options::{self, congestion, left, set, write_all};
-use crate::net::{StreamPlan, StreamSpec};
+use crate::net::{StreamPlan, StreamSpec, send_buffer};
 use crate::stream::Stream;
 
 /// The round trip of a connection, as the kernel has measured it so far; 0 where it measures none.
@@ -59,7 +59,7 @@ pub(crate) fn connect(
             socket.set_tcp_congestion(name.as_bytes()),
         )?;
     }
-    finish(socket, buffers, spec)
+    finish(socket, plan, buffers, spec)
 }
 
 /// Makes a stream of a connection that a server accepted. Its greeting has been read.
@@ -79,7 +79,7 @@ pub fn adopt(socket: Socket, plan: &StreamPlan, spec: StreamSpec) -> Result<Stre
             result => set("TCP_CONGESTION", name, result)?,
         }
     }
-    finish(socket, buffers, spec)
+    finish(socket, plan, buffers, spec)
 }
 
 /// Sets what may be set at any time, and checks what the kernel kept.
@@ -97,7 +97,15 @@ fn shape(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<Buffers, Engine
     Ok(kept)
 }
 
-fn finish(socket: Socket, buffers: Buffers, spec: StreamSpec) -> Result<Stream, EngineError> {
+fn finish(
+    socket: Socket,
+    plan: &StreamPlan,
+    mut buffers: Buffers,
+    spec: StreamSpec,
+) -> Result<Stream, EngineError> {
+    if spec.role.sends() {
+        buffers = send_buffer::size(&socket, plan, buffers)?;
+    }
     let info = options::info(&socket, spec)?;
     let congestion = congestion(&socket);
     Ok(Stream {

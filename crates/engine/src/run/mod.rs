@@ -13,6 +13,7 @@ mod tcp_stats;
 mod threads;
 pub(crate) mod watch;
 
+use std::cell::OnceCell;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -174,13 +175,20 @@ impl Run {
             gate: Arc::new(Gate::default()),
             udp_errors: None,
         };
+        let block = OnceCell::new();
         let mut threads = Threads::new(plan, &streams);
         for stream in streams {
             let sending = stream.info.role.sends();
             let quota = if sending { &send_quota } else { &receive_quota };
             let sharers = threads.next_sharers(sending);
-            let (stream, worker) =
-                RunningStream::new(stream, plan, quota.clone(), allowance.clone(), sharers)?;
+            let (stream, worker) = RunningStream::new(
+                stream,
+                plan,
+                quota.clone(),
+                allowance.clone(),
+                &block,
+                sharers,
+            )?;
             threads.add(run.streams.len(), &stream, worker);
             run.streams.push(stream);
         }

@@ -2,6 +2,7 @@
 
 mod exact;
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -12,6 +13,7 @@ use iperf_model::{
     StreamInterval, StreamOutcome, TcpSample, Transport,
 };
 use iperf_zc::sockopt;
+use iperf_zc::source::Source;
 use iperf_zc::udp::BatchingInUse;
 use iperf_zc::verify::Difference;
 use socket2::Socket;
@@ -105,6 +107,24 @@ impl Datagrams {
     }
 }
 
+/// When the receiver of a stream wakes, on a thread that it shares with so many in all.
+fn waking(
+    plan: &RunPlan<'_>,
+    context: &MoverContext<'_>,
+    socket: &Socket,
+    counters: &Arc<Counters>,
+    sharers: u32,
+) -> Waking {
+    let ask = plan.local.low_water;
+    if plan.config.transport == Transport::Udp {
+        Waking::of_datagrams(ask, plan.config.block, socket, counters.clone())
+    } else if context.may_use_recv() && sharers == 1 {
+        Waking::LowWater(LowWater::new(ask, context.room(), counters.clone()))
+    } else {
+        Waking::AtOnce
+    }
+}
+
 impl RunningStream {
     /// Makes the worker of a stream, for a thread that it shares with so many in all.
     pub(crate) fn new(
@@ -112,6 +132,7 @@ impl RunningStream {
         plan: &RunPlan<'_>,
         quota: Option<Arc<Quota>>,
         allowance: Option<Arc<Quota>>,
+        shared_block: &OnceCell<Source>,
         sharers: u32,
     ) -> Result<(Self, Box<dyn Worker>), EngineError> {
         let Stream {
@@ -155,6 +176,7 @@ impl RunningStream {
             stream: info.id,
             socket: socket.as_fd(),
             file: file.as_ref().map(|(file, _)| file),
+            shared_block,
             passage,
             batching: batching.clone(),
             marks: cut.is_some() && plan.exact,
@@ -181,14 +203,7 @@ impl RunningStream {
             } else {
                 context.receiver()?
             };
-            let ask = plan.local.low_water;
-            let waking = if is_udp {
-                Waking::of_datagrams(ask, block, &socket, counters.clone())
-            } else if context.may_use_recv() && sharers == 1 {
-                Waking::LowWater(LowWater::new(ask, context.room(), counters.clone()))
-            } else {
-                Waking::AtOnce
-            };
+            let waking = waking(plan, &context, &socket, &counters, sharers);
             let receiver = Receiver::new(task, chosen.mover, waking);
             (Box::new(receiver), chosen.modes)
         };

@@ -5,6 +5,7 @@ pub mod message;
 pub mod packet;
 pub mod splice;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -75,9 +76,25 @@ impl BlockCount {
     }
 }
 
-/// Reads into a buffer of one block: one copy out of the kernel.
+thread_local! {
+    /// Where receivers put bytes that nobody keeps. It is the thread's, not the stream's: many streams that share a thread
+    /// need it once, and it stays in the processor's cache.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `receive` with `room` bytes of this thread's scratch buffer.
+fn with_scratch<T>(room: usize, receive: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < room {
+            scratch.resize(room, 0);
+        }
+        receive(&mut scratch[..room])
+    })
+}
+
+/// Reads into a buffer that its thread shares: one copy out of the kernel.
 pub struct CopyReceiver {
-    buffer: Vec<u8>,
+    room: usize,
     count: BlockCount,
     report: Report,
     verifier: Option<Verifier>,
@@ -87,7 +104,7 @@ impl CopyReceiver {
     /// Reads up to `block` bytes per call; `block` must not be 0.
     pub fn new(block: usize) -> Self {
         Self {
-            buffer: vec![0; block],
+            room: block,
             count: BlockCount::new(block),
             report: Report::default(),
             verifier: None,
@@ -103,17 +120,19 @@ impl CopyReceiver {
     /// Reads up to `bytes` bytes per call, whatever a block is.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
-        self.buffer = vec![0; bytes.max(1)];
+        self.room = bytes.max(1);
         self
     }
 }
 
 impl ReceiveMover for CopyReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
-        let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags(wait))?;
-        self.report.account.copy(bytes);
-        verify::check(&mut self.verifier, &self.buffer[..bytes])?;
-        Ok(self.count.add(bytes))
+        with_scratch(self.room, |buffer| {
+            let bytes = recv(socket.as_raw_fd(), buffer, flags(wait))?;
+            self.report.account.copy(bytes);
+            verify::check(&mut self.verifier, &buffer[..bytes])?;
+            Ok(self.count.add(bytes))
+        })
     }
 
     fn report(&self) -> Report {
@@ -123,8 +142,8 @@ impl ReceiveMover for CopyReceiver {
 
 /// Lets the kernel drop the bytes (`MSG_TRUNC` on a TCP socket, tcp(7)): no copy at all. On other sockets it copies.
 pub struct TruncReceiver {
-    /// TCP does not write to it, but the call needs one as long as what it may drop.
-    buffer: Vec<u8>,
+    /// TCP writes nothing, but the call needs a buffer as long as what it may drop.
+    room: usize,
     count: BlockCount,
     report: Report,
     kind: KnownSocketKind,
@@ -134,7 +153,7 @@ impl TruncReceiver {
     /// Drops up to `block` bytes per call; `block` must not be 0.
     pub fn new(block: usize) -> Self {
         Self {
-            buffer: vec![0; block],
+            room: block,
             count: BlockCount::new(block),
             report: Report::default(),
             kind: KnownSocketKind::default(),
@@ -144,7 +163,7 @@ impl TruncReceiver {
     /// Drops up to `bytes` bytes per call, whatever a block is.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
-        self.buffer = vec![0; bytes.max(1)];
+        self.room = bytes.max(1);
         self
     }
 }
@@ -159,7 +178,7 @@ impl ReceiveMover for TruncReceiver {
             });
         }
         let flags = flags(wait) | MsgFlags::MSG_TRUNC;
-        let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags)?;
+        let bytes = with_scratch(self.room, |buffer| recv(socket.as_raw_fd(), buffer, flags))?;
         self.report.account.pass(bytes, !kind.truncates());
         Ok(self.count.add(bytes))
     }
@@ -172,7 +191,9 @@ impl ReceiveMover for TruncReceiver {
 /// Reads into a buffer and writes it to a file.
 pub struct FileReceiver {
     file: File,
-    inner: CopyReceiver,
+    buffer: Vec<u8>,
+    count: BlockCount,
+    report: Report,
     /// What was received and is not written: a pipe may be full.
     pending: Range<usize>,
 }
@@ -182,7 +203,9 @@ impl FileReceiver {
     pub fn new(file: File, block: usize) -> Self {
         Self {
             file,
-            inner: CopyReceiver::new(block),
+            buffer: vec![0; block],
+            count: BlockCount::new(block),
+            report: Report::default(),
             pending: 0..0,
         }
     }
@@ -190,7 +213,7 @@ impl FileReceiver {
     /// Writes what is left to write. A signal ends it (`Interrupted`), so that no reader of a pipe can hold a test.
     fn write_pending(&mut self) -> io::Result<()> {
         while !self.pending.is_empty() {
-            let bytes = &self.inner.buffer[self.pending.clone()];
+            let bytes = &self.buffer[self.pending.clone()];
             match self.file.write(bytes).map_err(FileError::wrap("write"))? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 length => self.pending.start += length,
@@ -202,7 +225,7 @@ impl FileReceiver {
     /// Reads up to `bytes` bytes per call, whatever a block is.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
-        self.inner = self.inner.with_room(bytes);
+        self.buffer = vec![0; bytes.max(1)];
         self
     }
 }
@@ -210,8 +233,10 @@ impl FileReceiver {
 impl ReceiveMover for FileReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
         self.write_pending()?;
-        let moved = self.inner.receive(socket, wait)?;
-        self.pending = 0..moved.bytes;
+        let bytes = recv(socket.as_raw_fd(), &mut self.buffer, flags(wait))?;
+        self.report.account.copy(bytes);
+        let moved = self.count.add(bytes);
+        self.pending = 0..bytes;
         match self.write_pending() {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(moved),
@@ -219,7 +244,7 @@ impl ReceiveMover for FileReceiver {
     }
 
     fn report(&self) -> Report {
-        self.inner.report()
+        self.report.clone()
     }
 }
 

@@ -15,6 +15,9 @@ pub(crate) struct SealedMemory {
     mapping: Mapping,
 }
 
+// SAFETY: the memory can only be read: the file is sealed against writes, and nothing but `bytes` gives out its mapping.
+unsafe impl Sync for SealedMemory {}
+
 impl SealedMemory {
     /// Memory that holds `parts`, one after the other. They must not all be empty.
     pub(crate) fn new(parts: &[&[u8]]) -> io::Result<Self> {

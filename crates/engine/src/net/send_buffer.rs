@@ -1,0 +1,147 @@
+//! The send buffer of a TCP stream (`--sndbuf`), which is small where both ends are on this machine.
+//!
+//! A receiver acknowledges what it has read: with more than a little unread, it delays the acknowledgement
+//! (`__tcp_ack_snd_check`, net/ipv4/tcp_input.c). So what a stream holds on a path without delay, in both sockets
+//! together, is about as much as its send buffer. Left alone, the kernel lets that grow to several MiB: the data of a few
+//! streams no longer fits into the processors' caches, and each byte goes to memory and back. A path with delay needs
+//! the room, and there the kernel's choice stays.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use iperf_model::{Buffers, SendBuffer, Transport};
+use iperf_zc::tcp_info::TcpInfo;
+use socket2::Socket;
+
+use crate::error::EngineError;
+use crate::net::StreamPlan;
+use crate::net::options::{self, set};
+
+/// What the send buffer of one stream is asked to hold at least and at most, in bytes. The kernel doubles it, for its own
+/// accounts. Half and twice the larger value gave less with 1 to 128 streams.
+const LEAST: usize = 64 * 1024;
+const MOST: usize = 512 * 1024;
+
+/// What the buffers of all streams together hold: with many, each has less.
+const TOTAL: usize = 64 * 1024 * 1024;
+
+/// A path with a longer round trip is one to another machine, or one with a simulated delay.
+const SHORT: Duration = Duration::from_millis(1);
+
+/// Sets the send buffer of a connected stream that this end sends on; returns the sizes that the kernel kept.
+pub(super) fn size(
+    socket: &Socket,
+    plan: &StreamPlan,
+    kept: Buffers,
+) -> Result<Buffers, EngineError> {
+    let bytes = match plan.send_buffer {
+        SendBuffer::Bytes(bytes) => bytes as usize,
+        SendBuffer::Auto if plan.options.window.is_none() && is_local(socket, plan)? => {
+            (TOTAL / usize::from(plan.streams.max(1))).clamp(LEAST, MOST)
+        }
+        SendBuffer::Auto | SendBuffer::Off => return Ok(kept),
+    };
+    set("SO_SNDBUF", &bytes, socket.set_send_buffer_size(bytes))?;
+    options::buffers(socket, plan.options.window).map_err(EngineError::system(
+        "read the sizes of the socket's buffers",
+    ))
+}
+
+/// Whether the stream stays on this machine and nothing delays it on its way.
+fn is_local(socket: &Socket, plan: &StreamPlan) -> Result<bool, EngineError> {
+    let (local, peer) = (options::local(socket)?, options::peer(socket)?);
+    Ok(plan.transport == Transport::Tcp
+        && is_same_machine(local, peer)
+        && TcpInfo::read(socket.as_fd()).is_ok_and(|info| is_short(&info)))
+}
+
+/// Addresses of two machines differ, and those of loopback belong to one.
+fn is_same_machine(local: SocketAddr, peer: SocketAddr) -> bool {
+    let (local, peer) = (local.ip().to_canonical(), peer.ip().to_canonical());
+    local == peer || IpAddr::is_loopback(&local) && IpAddr::is_loopback(&peer)
+}
+
+fn is_short(info: &TcpInfo) -> bool {
+    let micros = info.min_rtt.unwrap_or(info.rtt);
+    Duration::from_micros(micros.into()) <= SHORT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iperf_model::{LocalOptions, TestConfig};
+    use std::net::{TcpListener, TcpStream};
+
+    fn plan(buffer: SendBuffer, streams: u16) -> StreamPlan {
+        let mut test = TestConfig::new(Transport::Tcp);
+        test.streams = streams;
+        let local = LocalOptions {
+            send_buffer: buffer,
+            ..LocalOptions::default()
+        };
+        StreamPlan::new(&test, &local)
+    }
+
+    fn sized(plan: &StreamPlan) -> (u32, u32) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Socket::from(stream);
+        let before = options::buffers(&socket, None).unwrap();
+        let after = size(&socket, plan, before).unwrap();
+        assert_eq!(after, options::buffers(&socket, None).unwrap());
+        (before.sndbuf, after.sndbuf)
+    }
+
+    #[test]
+    fn many_streams_over_loopback_share_what_their_buffers_hold() {
+        for (streams, bytes) in [(1, MOST), (128, MOST), (1000, 67_108), (10_000, LEAST)] {
+            let (_, sndbuf) = sized(&plan(SendBuffer::Auto, streams));
+            assert_eq!(sndbuf as usize, 2 * bytes, "{streams} streams");
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_was_asked_for_is_the_kernels_affair() {
+        let mut asked = plan(SendBuffer::Auto, 1);
+        asked.options.window = Some(100_000);
+        let (before, after) = sized(&asked);
+        assert_eq!(before, after);
+        let (before, after) = sized(&plan(SendBuffer::Off, 1));
+        assert_eq!(before, after);
+        let (_, after) = sized(&plan(SendBuffer::Bytes(30_000), 1));
+        assert_eq!(after, 60_000);
+    }
+
+    #[test]
+    fn only_addresses_of_one_machine_are_the_same_machine() {
+        for (local, peer, same) in [
+            ("127.0.0.1:1", "127.0.0.1:2", true),
+            ("127.0.0.1:1", "127.0.0.2:2", true),
+            ("[::1]:1", "[::1]:2", true),
+            ("[::ffff:127.0.0.1]:1", "127.0.0.1:2", true),
+            ("10.0.0.1:1", "10.0.0.1:2", true),
+            ("[fe80::1%2]:1", "[fe80::1%2]:2", true),
+            ("10.0.0.1:1", "10.0.0.2:2", false),
+            ("10.0.0.1:1", "127.0.0.1:2", false),
+            ("[2001:db8::1]:1", "[2001:db8::2]:2", false),
+        ] {
+            let (local, peer) = (local.parse().unwrap(), peer.parse().unwrap());
+            assert_eq!(is_same_machine(local, peer), same, "{local} {peer}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_delay_is_not_short() {
+        let path = |rtt, min_rtt| TcpInfo {
+            rtt,
+            min_rtt,
+            ..TcpInfo::default()
+        };
+        assert!(is_short(&path(30, Some(20))));
+        // A round trip that a busy machine made long.
+        assert!(is_short(&path(8000, Some(40))));
+        assert!(!is_short(&path(20_000, Some(20_000))));
+        assert!(!is_short(&path(2000, None)));
+    }
+}
