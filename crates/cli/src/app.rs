@@ -1,27 +1,22 @@
 //! From an invocation to an exit code: opens the output, starts the runtime and runs the job in it.
 
 use std::fmt::Display;
-use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use iperf_cli::{Invocation, Job, OutputOptions, system_info, version};
-use iperf_client::{ClientError, Login};
-use iperf_control::{Stop, StopReason};
+use iperf::embed::{Login, Stop, raise_descriptor_limit, runtime, system_info};
+use iperf::{Client, ClientError, Error, Server, ServerError};
+use iperf_cli::{Invocation, Job, OutputOptions, version};
 use iperf_model::{
-    ClientConfig, Concurrency, Endpoint, Event, Failure, FailureKind, Family, Listen, ServerConfig,
-    Sink, TestId, VERSION, reason,
+    ClientConfig, Concurrency, Endpoint, Event, Failure, FailureKind, Family, ServerConfig, Sink,
+    TestId, VERSION, reason,
 };
 use iperf_proto::Code;
-use iperf_report::{Format, Output, ReportOptions, Writer, null_sink, open_log, sink};
+use iperf_report::{Format, Output, ReportOptions, Writer, open_log, sink};
 use iperf_results::Target;
-use iperf_server::ServerError;
-use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
 use crate::command::help;
@@ -32,9 +27,6 @@ use crate::results::{Files, Labels};
 
 /// How long to wait at exit for threads that resolve names or connect, which can't be interrupted.
 const SHUTDOWN: Duration = Duration::from_millis(100);
-
-/// Descriptors that a runtime and the start of a test need.
-const RUNTIME_FILES: usize = 8;
 
 /// How long to wait after a signal for output to be read. Without a signal there is no limit.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -71,7 +63,7 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
     let result = match job {
         Job::Help => print(program, help(program).as_bytes()),
         Job::Version => print(program, version().as_bytes()),
-        Job::Client(config) => launch.run(|app| app.client(&config)),
+        Job::Client(config) => launch.run(|app| app.client(config)),
         Job::Server(config) if process.daemon => match daemon::start() {
             Ok(daemon::Part::Done { started }) => started,
             Ok(daemon::Part::Serve(ready)) => launch.run(|app| app.server(config, Some(ready))),
@@ -204,24 +196,20 @@ impl App<'_> {
         }
     }
 
-    fn client(&self, config: &ClientConfig) -> io::Result<bool> {
-        let login = login(config)?;
+    fn client(&self, config: ClientConfig) -> io::Result<bool> {
+        let login = login(&config)?;
         if let Some(weakness) = login.as_ref().and_then(Login::weakness) {
             complain(&format!("warning: {weakness}"));
         }
-        self.run_client(config, login.as_ref(), self.sink(None).as_mut())
+        let client = Client::new(config).with_login(login);
+        self.run_client(&client, self.sink(None).as_mut())
     }
 
-    fn run_client(
-        &self,
-        config: &ClientConfig,
-        login: Option<&Login>,
-        sink: &mut dyn Sink,
-    ) -> io::Result<bool> {
+    fn run_client(&self, client: &Client, sink: &mut dyn Sink) -> io::Result<bool> {
         let runtime = runtime()?;
         let result = runtime.block_on(async {
             let mut stop = Stop::on_signals()?;
-            let result = iperf_client::run(config, login, sink, stop.clone()).await;
+            let result = client.run_in_place(sink, stop.clone()).await;
             self.drain(&mut stop).await;
             io::Result::Ok(result)
         })?;
@@ -231,12 +219,15 @@ impl App<'_> {
 
     fn server(&self, config: ServerConfig, daemon: Option<Ready>) -> io::Result<bool> {
         let is_sequential = config.tests == Concurrency::ONE;
+        let server = Server::new(config);
         let outputs = |test: Option<TestId>| self.sink(test.filter(|_| !is_sequential));
+        raise_descriptor_limit();
         let runtime = runtime()?;
         let served = runtime.block_on(async {
             let mut stop = Stop::on_signals()?;
-            let result =
-                iperf_server::run(config, &outputs, stop.clone(), |_| detach(daemon)).await;
+            let result = server
+                .serve_in_place(&outputs, stop.clone(), |_| detach(daemon))
+                .await;
             let served = matches!(result, Ok(()) | Err(ServerError::Interrupted(_)));
             if !served && !self.launch.output.json {
                 self.writer
@@ -252,9 +243,9 @@ impl App<'_> {
     /// Runs a server on the loopback interface, on a free port unless `-p` names one, and a client: both real, each on
     /// a thread of this process.
     fn loopback(&self, config: ClientConfig) -> io::Result<bool> {
+        raise_descriptor_limit();
         let mut sink = self.sink(None);
-        let (stop_server, server_stop) = Stop::new();
-        let (tell, address) = mpsc::channel();
+        let runtime = runtime()?;
         let host = if config.local.family == Family::V6 {
             "::1"
         } else {
@@ -264,18 +255,24 @@ impl App<'_> {
             Endpoint::Inet { port, .. } => port,
             Endpoint::Vsock(_) | Endpoint::Hybrid { .. } | Endpoint::Unix { .. } => 0,
         };
-        let server = thread::Builder::new()
-            .name("iperf-server".to_owned())
-            .spawn(move || serve_loopback(host, port, server_stop, tell))?;
-        let result = match address.recv() {
-            Ok(address) => self.run_client(&at(config, address), None, sink.as_mut())?,
-            // The server ended before it listened; the reason is reported below.
-            Err(_) => false,
+        let started = runtime.block_on(Server::builder().bind(host).port(port).start());
+        let (result, ended) = match started {
+            Ok(server) => {
+                let result = match server.address() {
+                    Some(address) => {
+                        self.run_client(&Client::new(at(config, address)), sink.as_mut())?
+                    }
+                    None => false,
+                };
+                server.stop();
+                (result, runtime.block_on(server.stopped()))
+            }
+            Err(error) => (false, Err(error)),
         };
-        stop_server.stop(StopReason::Asked);
-        match server.join() {
-            Ok(Ok(())) => Ok(result),
-            Ok(Err(error)) => {
+        match ended {
+            Ok(()) => Ok(result),
+            Err(Error::Thread(error)) => Err(error),
+            Err(error) => {
                 let failure = Failure {
                     kind: FailureKind::Error,
                     message: error.to_string(),
@@ -285,30 +282,7 @@ impl App<'_> {
                 self.writer.wait(DRAIN);
                 Ok(false)
             }
-            Err(_) => Err(io::Error::other("the server's thread panicked")),
         }
-    }
-}
-
-/// The title of a client's test and its server: by its name and, unless it is any free one, its port.
-fn labels(job: &Job) -> Labels {
-    let (Job::Client(config) | Job::Loopback(config)) = job else {
-        return Labels::default();
-    };
-    let (host, port) = match &config.endpoint {
-        Endpoint::Inet { host, port } => (host.clone(), *port),
-        Endpoint::Vsock(address) => (format!("vsock:{}", address.cid), 0),
-        Endpoint::Hybrid { path, .. } | Endpoint::Unix { path, .. } => {
-            (path.display().to_string(), 0)
-        }
-    };
-    let target = Target {
-        host,
-        port: (port > 0).then_some(port),
-    };
-    Labels {
-        target: Some(target),
-        title: config.test.title.clone(),
     }
 }
 
@@ -340,40 +314,26 @@ fn detach(daemon: Option<Ready>) {
     }
 }
 
-fn serve_loopback(
-    host: &str,
-    port: u16,
-    stop: Stop,
-    tell: mpsc::Sender<SocketAddr>,
-) -> Result<(), ServerError> {
-    let mut config = ServerConfig::new(Listen::Inet { port });
-    config.local.bind = Some(host.to_owned());
-    let runtime = runtime().map_err(ServerError::Listen)?;
-    let result = runtime.block_on(iperf_server::run(
-        config,
-        &|_: Option<TestId>| null_sink(),
-        stop,
-        move |address| {
-            // The receiver is gone if the program is exiting already.
-            let _ = address.map(|address| tell.send(address));
-        },
-    ));
-    runtime.shutdown_timeout(SHUTDOWN);
-    match result {
-        Err(ServerError::Interrupted(_)) => Ok(()),
-        other => other,
+/// The title of a client's test and its server: by its name and, unless it is any free one, its port.
+fn labels(job: &Job) -> Labels {
+    let (Job::Client(config) | Job::Loopback(config)) = job else {
+        return Labels::default();
+    };
+    let (host, port) = match &config.endpoint {
+        Endpoint::Inet { host, port } => (host.clone(), *port),
+        Endpoint::Vsock(address) => (format!("vsock:{}", address.cid), 0),
+        Endpoint::Hybrid { path, .. } | Endpoint::Unix { path, .. } => {
+            (path.display().to_string(), 0)
+        }
+    };
+    let target = Target {
+        host,
+        port: (port > 0).then_some(port),
+    };
+    Labels {
+        target: Some(target),
+        title: config.test.title.clone(),
     }
-}
-
-/// Each end of a test runs on one thread; data streams have threads of their own.
-///
-/// Tokio panics if it gets no descriptors for its signals, so opening as many is tried first.
-fn runtime() -> io::Result<Runtime> {
-    let spare: io::Result<Vec<File>> = (0..RUNTIME_FILES)
-        .map(|_| File::open("/dev/null"))
-        .collect();
-    drop(spare.map_err(|error| io::Error::other(format!("unable to start: {}", reason(&error))))?);
-    Builder::new_current_thread().enable_all().build()
 }
 
 /// As in iperf3 since 3.19, an interrupted client succeeds.

@@ -29,7 +29,7 @@ pub use differences::{DIFFERENCES, Difference, Outcome};
 pub use error::UsageError;
 pub use job::{Invocation, Job, OutputOptions, ProcessOptions, ResultFiles};
 pub use usage::{EXAMPLES, NOTES};
-pub use version::{system_info, version};
+pub use version::version;
 
 /// Reads a command line: the words after the name of the program.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {

@@ -1,7 +1,7 @@
 //! The three lines of `-v`, and the description of the system in reports.
 
+use iperf::embed::system_info;
 use iperf_model::VERSION;
-use nix::sys::utsname::uname;
 
 /// Features that iperf3 may be built without, in its words and order, and then our own.
 const FEATURES: [&str; 15] = [
@@ -33,22 +33,6 @@ pub fn version() -> String {
         _ => VERSION.to_owned(),
     };
     format!("iperf {version}\n{system}\nOptional features available: {features}\n")
-}
-
-/// The system: the fields of `uname`, separated by blanks.
-pub fn system_info() -> String {
-    match uname() {
-        Ok(name) => [
-            name.sysname(),
-            name.nodename(),
-            name.release(),
-            name.version(),
-            name.machine(),
-        ]
-        .map(|field| field.to_string_lossy().into_owned())
-        .join(" "),
-        Err(error) => format!("unknown system: {error}"),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Who the client says it is, for servers that ask.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use iperf_auth::{AuthError, Padding, Password, PublicKey, token};
@@ -28,6 +29,18 @@ impl Login {
             user: credentials.username.clone(),
             password: Password::from_env_or_prompt(&credentials.username)?,
             padding,
+        };
+        login.token()?;
+        Ok(login)
+    }
+
+    /// A user with a password, for servers since iperf3 3.17. `key` is the file of the server's public key.
+    pub fn new(user: String, password: String, key: &Path) -> Result<Self, AuthError> {
+        let login = Self {
+            key: PublicKey::load(key)?,
+            user,
+            password: Password::new(password),
+            padding: Padding::Oaep,
         };
         login.token()?;
         Ok(login)

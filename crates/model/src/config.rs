@@ -154,6 +154,22 @@ pub struct ClientConfig {
     pub wait: Option<Duration>,
 }
 
+impl ClientConfig {
+    /// A client without options of its own.
+    pub fn new(endpoint: Endpoint, test: TestConfig) -> Self {
+        Self {
+            endpoint,
+            test,
+            block_from_mss: false,
+            local: LocalOptions::default(),
+            cport: None,
+            connect_timeout: None,
+            credentials: None,
+            wait: None,
+        }
+    }
+}
+
 /// A highest rate that a server allows (`--server-bitrate-limit`, `--client-bitrate-limit`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimit {

@@ -38,6 +38,7 @@ use iperf_model::{Event, Failure, FailureKind, Outputs, ServerConfig, Sink};
 use crate::tasks::SharedSink;
 
 pub use error::ServerError;
+pub use server::raise_descriptor_limit;
 
 /// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` is called with the internet
 /// address, if there is one, when clients can connect.

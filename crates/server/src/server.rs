@@ -101,7 +101,6 @@ impl<'a> Server<'a> {
         outputs: &'a dyn Outputs,
         mut sink: SharedSink,
     ) -> Result<Self, ServerError> {
-        raise_descriptor_limit();
         let affinity = config
             .local
             .affinity
@@ -462,7 +461,7 @@ fn authorizer(auth: &ServerAuth) -> Result<Authorizer, ServerError> {
 }
 
 /// Streams and strangers need descriptors; the soft limit is there for programs that use `select`.
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {

@@ -1,0 +1,33 @@
+//! For programs that bring their own output, signals or runtime, as the `iperf` program does.
+//!
+//! [`Client::run_in_place`](crate::Client::run_in_place) and [`Server::serve_in_place`](crate::Server::serve_in_place) run on
+//! the calling thread, report each event to a [`Sink`], and end when a [`Stop`] says so.
+
+use std::fs::File;
+use std::io;
+
+use iperf_model::reason;
+use tokio::runtime::{Builder, Runtime};
+
+pub use crate::system::system_info;
+pub use iperf_client::Login;
+pub use iperf_control::{Stop, StopHandle, StopReason};
+pub use iperf_model::{Outputs, Sink, TestId};
+pub use iperf_report::null_sink;
+pub use iperf_server::raise_descriptor_limit;
+
+/// Descriptors that a runtime and the start of a test need.
+const RUNTIME_FILES: usize = 8;
+
+/// A runtime for one end of a test: it has one thread, the calling one. Data streams have threads of their own.
+///
+/// # Errors
+///
+/// No descriptors are left. Tokio panics if it gets none for its signals, so opening as many is tried first.
+pub fn runtime() -> io::Result<Runtime> {
+    let spare: io::Result<Vec<File>> = (0..RUNTIME_FILES)
+        .map(|_| File::open("/dev/null"))
+        .collect();
+    drop(spare.map_err(|error| io::Error::other(format!("unable to start: {}", reason(&error))))?);
+    Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,278 @@
+//! A server: on a thread of its own or on the calling one.
+
+use std::net::SocketAddr;
+use std::thread;
+
+use iperf_control::{Stop, StopHandle, StopReason};
+use iperf_model::{CID_ANY, DEFAULT_PORT, Family, Listen, Outputs, ServerConfig, Sink, TestId};
+use iperf_report::{Document, beside, null_sink};
+use iperf_server::ServerError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Error;
+use crate::embed::runtime;
+use crate::system::report_options;
+
+/// Documents that wait for [`RunningServer::next_test`].
+const KEPT: usize = 64;
+
+/// A server that can be started.
+#[derive(Clone, Debug)]
+pub struct Server {
+    config: ServerConfig,
+}
+
+impl Server {
+    /// Begins the description of a server. By default it listens on all addresses and port 5201, and serves everyone, one
+    /// test after another.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), iperf::Error> {
+    /// let server = iperf::Server::builder()
+    ///     .bind("127.0.0.1")
+    ///     .port(0)
+    ///     .max_duration(60)
+    ///     .start()
+    ///     .await?;
+    /// println!("listening on {}", server.address().expect("an internet address"));
+    /// server.stop();
+    /// server.stopped().await
+    /// # }
+    /// ```
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder(ServerConfig::new(Listen::Inet { port: DEFAULT_PORT }))
+    }
+
+    /// A server with this configuration.
+    pub fn new(config: ServerConfig) -> Self {
+        Self { config }
+    }
+
+    /// What it will do.
+    pub fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    /// Starts the server on a thread of its own, and waits until clients can connect. Dropping the [`RunningServer`] ends
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Server`] if it cannot listen; [`Error::Thread`] if no thread could be started.
+    pub async fn start(&self) -> Result<RunningServer, Error> {
+        let (stop, stopped) = Stop::new();
+        let (documents, tests) = mpsc::channel(KEPT);
+        let (listening, ready) = oneshot::channel();
+        let (done, ended) = oneshot::channel();
+        let server = self.clone();
+        thread::Builder::new()
+            .name("iperf-server".to_owned())
+            .spawn(move || {
+                let outcome = match runtime() {
+                    Err(error) => Err(Error::Thread(error)),
+                    Ok(runtime) => {
+                        let outputs = |test: Option<TestId>| output(test, &documents);
+                        // Nobody waits when the future was dropped.
+                        let ready = |address| {
+                            let _ = listening.send(address);
+                        };
+                        let served = server.serve_in_place(&outputs, stopped, ready);
+                        let result = runtime.block_on(served);
+                        runtime.shutdown_background();
+                        match result {
+                            Ok(()) | Err(ServerError::Interrupted(_)) => Ok(()),
+                            Err(error) => Err(Error::Server(error)),
+                        }
+                    }
+                };
+                drop(done.send(outcome));
+            })
+            .map_err(Error::Thread)?;
+        let mut running = RunningServer {
+            address: None,
+            tests,
+            stop,
+            ended: Some(ended),
+        };
+        match ready.await {
+            Ok(address) => {
+                running.address = address;
+                Ok(running)
+            }
+            // It ended before it listened.
+            Err(_) => match running.stopped().await {
+                Err(error) => Err(error),
+                Ok(()) => Err(Error::lost()),
+            },
+        }
+    }
+
+    /// Serves on the calling thread, which needs a [`runtime`](crate::embed::runtime) of one thread. `outputs` opens a sink
+    /// for each test, and one for what belongs to no test; `ready` gets the internet address, if there is one, when clients
+    /// can connect.
+    ///
+    /// # Errors
+    ///
+    /// It cannot listen; [`ServerError::Interrupted`] when `stop` ended it.
+    pub async fn serve_in_place(
+        &self,
+        outputs: &dyn Outputs,
+        stop: Stop,
+        ready: impl FnOnce(Option<SocketAddr>),
+    ) -> Result<(), ServerError> {
+        iperf_server::run(self.config.clone(), outputs, stop, ready).await
+    }
+}
+
+/// The sink of a test: its document goes to whoever waits for tests.
+fn output(test: Option<TestId>, documents: &mpsc::Sender<Document>) -> Box<dyn Sink> {
+    if test.is_none() {
+        return null_sink();
+    }
+    let documents = documents.clone();
+    let done = move |document: &Document| {
+        // A server's memory must not depend on how often somebody asks.
+        let _ = documents.try_send(document.clone());
+    };
+    beside(null_sink(), report_options(false), Box::new(done))
+}
+
+/// Describes a server.
+#[derive(Clone, Debug)]
+pub struct ServerBuilder(ServerConfig);
+
+impl ServerBuilder {
+    /// The port \[5201\]; 0 lets the system choose one.
+    pub fn port(mut self, number: u16) -> Self {
+        match &mut self.0.listen {
+            Listen::Inet { port } => *port = number,
+            Listen::Vsock { port, .. }
+            | Listen::Hybrid { port, .. }
+            | Listen::Unix { port, .. } => {
+                *port = number.into();
+            }
+        }
+        self
+    }
+
+    /// Listens on this local address only: a name or a number.
+    pub fn bind(mut self, address: impl Into<String>) -> Self {
+        self.0.local.bind = Some(address.into());
+        self
+    }
+
+    /// Listens on IPv4 only.
+    pub fn ipv4(mut self) -> Self {
+        self.0.local.family = Family::V4;
+        self
+    }
+
+    /// Listens on IPv6 only.
+    pub fn ipv6(mut self) -> Self {
+        self.0.local.family = Family::V6;
+        self
+    }
+
+    /// Listens on `AF_VSOCK` instead, on all context ids of this machine.
+    pub fn vsock(mut self) -> Self {
+        let port = self.0.listen.port();
+        self.0.listen = Listen::Vsock { cid: CID_ANY, port };
+        self
+    }
+
+    /// Ends after one test.
+    pub fn one_off(mut self) -> Self {
+        self.0.one_off = true;
+        self
+    }
+
+    /// Refuses tests that are longer than this many seconds, omitted time included.
+    pub fn max_duration(mut self, seconds: u32) -> Self {
+        self.0.max_duration = Some(seconds);
+        self
+    }
+
+    /// Changes anything else.
+    pub fn configure(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
+        change(&mut self.0);
+        self
+    }
+
+    /// The server.
+    pub fn build(self) -> Server {
+        Server::new(self.0)
+    }
+
+    /// Builds the server and starts it; see [`Server::start`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub async fn start(self) -> Result<RunningServer, Error> {
+        self.build().start().await
+    }
+}
+
+/// A server that runs. Dropping it ends the server and its tests.
+///
+/// ```
+/// # use iperf::{Client, Error, Server};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let mut server = Server::builder().bind("127.0.0.1").port(0).one_off().start().await?;
+/// # let port = server.address().unwrap().port();
+/// # let client = Client::builder("127.0.0.1").port(port).bytes(1_000_000).build()?;
+/// # client.run().await?;
+/// while let Some(test) = server.next_test().await {
+///     let received = test.end.sum_received.expect("a sum");
+///     println!("{} bytes in {} s", received.bytes, received.seconds);
+/// #   assert!(received.bytes >= 1_000_000);
+/// }
+/// server.stopped().await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RunningServer {
+    address: Option<SocketAddr>,
+    tests: mpsc::Receiver<Document>,
+    stop: StopHandle,
+    ended: Option<oneshot::Receiver<Result<(), Error>>>,
+}
+
+impl RunningServer {
+    /// Where it listens, if that is an internet address.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Waits for the end of a test, and gives it as the server saw it; `None` when the server has ended. Of the tests that
+    /// nobody fetches the first 64 are kept.
+    pub async fn next_test(&mut self) -> Option<Document> {
+        self.tests.recv().await
+    }
+
+    /// Ends the server, and the test that runs. [`stopped`](Self::stopped) waits until that is done.
+    pub fn stop(&self) {
+        self.stop.stop(StopReason::Asked);
+    }
+
+    /// Waits until the server has ended: after [`stop`](Self::stop), or after the one test of
+    /// [`one_off`](ServerBuilder::one_off).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Server`] if it did not end by itself or because it was asked to.
+    pub async fn stopped(mut self) -> Result<(), Error> {
+        match self.ended.take() {
+            Some(ended) => ended.await.unwrap_or_else(|_| Err(Error::lost())),
+            None => Err(Error::lost()),
+        }
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
