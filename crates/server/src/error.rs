@@ -74,7 +74,7 @@ pub(crate) enum TestError {
     Overtime,
     /// The control connection takes nothing, or broke.
     #[error("the control connection failed: {}", reason(.0))]
-    Control(#[source] io::Error),
+    Control(#[from] io::Error),
     /// The machine asks for what makes no sense in this phase: a defect of this program.
     #[error("internal error: asked to {action} {phase}")]
     OutOfPlace {

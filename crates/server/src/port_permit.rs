@@ -95,12 +95,9 @@ impl PortPermits {
 }
 
 impl Contention {
-    /// Resolves when the number of those who wait changes; never for a handshake that holds no port.
-    pub(crate) async fn changed(contention: Option<&mut Self>) {
-        let Some(Self { waiting, .. }) = contention else {
-            return std::future::pending().await;
-        };
-        if waiting.changed().await.is_err() {
+    /// Resolves when the number of those who wait changes.
+    pub(crate) async fn changed(&mut self) {
+        if self.waiting.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -141,7 +138,7 @@ mod tests {
 
         let others = permits.clone();
         let waiter = tokio::spawn(async move { others.acquire().await.is_some() });
-        Contention::changed(Some(&mut contention)).await;
+        contention.changed().await;
         let deadline = contention.deadline(late);
         assert_eq!(deadline, Some(late + GRACE), "from when another waits");
         let later = late + Duration::from_millis(500);
@@ -149,7 +146,7 @@ mod tests {
 
         drop(held);
         assert!(waiter.await.unwrap(), "the next one gets the port");
-        Contention::changed(Some(&mut contention)).await;
+        contention.changed().await;
         assert_eq!(contention.deadline(later), None);
     }
 

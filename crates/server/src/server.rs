@@ -293,7 +293,6 @@ impl<'a> Server<'a> {
         let (accepted, accepted_cookie) = (sender.clone(), cookie.clone());
         let client = NewClient {
             cookie: cookie.clone(),
-            stream,
             peer,
             connections,
             config: self.config.clone(),
@@ -304,14 +303,14 @@ impl<'a> Server<'a> {
             slots: (!self.is_sequential()).then(|| self.slots.clone()),
             limit: handshake::HANDSHAKE_LIMIT,
             on_accepted: Box::new(move || {
-                let _ = accepted.send(TaskEvent::Accepted(accepted_cookie));
+                let _ = accepted.send(TaskEvent::Accepted(accepted_cookie.clone()));
             }),
         };
         let lost_cookie = cookie.clone();
         let lost = move || TaskEvent::Handshake(lost_cookie, Err(Dropped::by_panic()));
         let span = info_span!("handshake", %cookie);
         tasks::spawn(sender, lost, async move {
-            let outcome = handshake::run(client, stop).instrument(span).await;
+            let outcome = handshake::run(client, stream, stop).instrument(span).await;
             TaskEvent::Handshake(cookie, outcome)
         });
     }

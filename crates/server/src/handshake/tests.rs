@@ -33,7 +33,6 @@ async fn one_data_connection_after_another_does_not_extend_a_handshake() {
     let handshake = tokio::spawn(run(
         NewClient {
             cookie: cookie(),
-            stream,
             peer: SocketName::from(listener.local_addr().unwrap()),
             connections,
             config: Arc::new(config()),
@@ -45,6 +44,7 @@ async fn one_data_connection_after_another_does_not_extend_a_handshake() {
             limit: Duration::from_secs(1),
             on_accepted: Box::new(|| ()),
         },
+        stream,
         stop,
     ));
     let mut clients = Vec::new();

@@ -1,0 +1,233 @@
+//! The second part of a handshake: the test is agreed, and its streams are being opened.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use iperf_control::Wire;
+use iperf_engine::Stream;
+use iperf_engine::net::{StreamPlan, StreamSpec, Warnings, sctp, tcp, vsock};
+use iperf_model::{
+    Buffers, Listen, LocalOptions, ServerConfig, TestConfig, Transport, stream_number,
+};
+use iperf_proto::stream_id::stream_id;
+
+use crate::data_listener::DataListener;
+use crate::error::TestError;
+use crate::identify::Identified;
+use crate::port_permit::Contention;
+use crate::slots::Slot;
+use crate::udp_listener::UdpListener;
+
+/// How long the next data connection may take.
+const STREAM_LIMIT: Duration = Duration::from_secs(4);
+
+/// Where the streams come from.
+pub(super) enum Source {
+    /// The server's listening socket, like the control connection.
+    Shared,
+    /// A listening socket of their own.
+    Aside(DataListener, Option<Contention>),
+    /// Hellos.
+    Hellos(UdpListener, Contention),
+    /// None is expected any more.
+    Closed,
+}
+
+/// What a handshake waits for besides its control connection.
+pub(super) enum Arrival {
+    /// A connection with its cookie; `None` when another test has begun.
+    Connection(Option<Identified>),
+    /// A stream of another kind than the control connection.
+    Aside(Identified),
+    /// A hello that opens a UDP stream.
+    Hello(io::Result<SocketAddr>),
+    /// Another handshake waits for the port, or none does any more.
+    Contention,
+}
+
+/// A test that is agreed, and what there is of its streams.
+pub(super) struct Opening {
+    pub(super) test: Arc<TestConfig>,
+    /// When its parameters were accepted.
+    pub(super) began: SystemTime,
+    /// Whether the client is this program and counts what this end counts.
+    pub(super) exact: bool,
+    pub(super) streams: Vec<Stream>,
+    /// Its place, if it has one already.
+    pub(super) slot: Option<Slot>,
+    /// Data connections that have been accepted, in any order.
+    arrived: Vec<Identified>,
+    source: Source,
+    /// When the next data connection must have been accepted.
+    deadline: Instant,
+    config: Arc<ServerConfig>,
+    warnings: Warnings,
+}
+
+impl Opening {
+    pub(super) fn new(
+        test: Arc<TestConfig>,
+        exact: bool,
+        source: Source,
+        slot: Option<Slot>,
+        config: Arc<ServerConfig>,
+        warnings: Warnings,
+    ) -> Self {
+        Self {
+            test,
+            began: SystemTime::now(),
+            exact,
+            streams: Vec::new(),
+            slot,
+            arrived: Vec::new(),
+            source,
+            deadline: Instant::now() + STREAM_LIMIT,
+            config,
+            warnings,
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.streams.len() == self.test.total_streams()
+    }
+
+    /// Whether the streams come from the server's listening socket.
+    pub(super) fn shares_listener(&self) -> bool {
+        matches!(self.source, Source::Shared)
+    }
+
+    /// The buffers of the first stream.
+    pub(super) fn buffers(&self) -> Option<Buffers> {
+        self.streams.first().map(|stream| stream.buffers)
+    }
+
+    /// Waits for a stream on a listening socket of its own.
+    pub(super) async fn next(&mut self) -> Arrival {
+        match &mut self.source {
+            Source::Shared | Source::Closed => pending().await,
+            Source::Aside(listener, None) => Arrival::Aside(listener.next().await),
+            Source::Aside(listener, Some(contention)) => tokio::select! {
+                stream = listener.next() => Arrival::Aside(stream),
+                () = contention.changed() => Arrival::Contention,
+            },
+            Source::Hellos(listener, contention) => tokio::select! {
+                hello = listener.next(self.streams.last()) => Arrival::Hello(hello),
+                () = contention.changed() => Arrival::Contention,
+            },
+        }
+    }
+
+    fn contention(&mut self) -> Option<&mut Contention> {
+        match &mut self.source {
+            Source::Shared | Source::Closed => None,
+            Source::Aside(_, contention) => contention.as_mut(),
+            Source::Hellos(_, contention) => Some(contention),
+        }
+    }
+
+    /// When others wait for the port: until when this handshake may keep it.
+    fn port_deadline(&mut self) -> Option<Instant> {
+        self.contention()?.deadline(Instant::now())
+    }
+
+    pub(super) fn deadline(&mut self) -> Instant {
+        let port = self.port_deadline();
+        port.map_or(self.deadline, |port| port.min(self.deadline))
+    }
+
+    pub(super) fn check_deadlines(&mut self, now: Instant) -> Result<(), TestError> {
+        if self.deadline <= now {
+            return Err(self.streams_missing(STREAM_LIMIT));
+        }
+        if self.port_deadline().is_some_and(|deadline| deadline <= now) {
+            let since = self.contention().map(|contention| contention.since());
+            return Err(self.streams_missing(since.map_or(STREAM_LIMIT, |since| now - since)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn streams_missing(&self, within: Duration) -> TestError {
+        TestError::StreamsMissing {
+            opened: self.streams.len() + self.arrived.len(),
+            wanted: self.test.total_streams(),
+            seconds: within.as_secs(),
+        }
+    }
+
+    /// Takes a data connection. When all have come, they become streams in the order in which they were made.
+    pub(super) fn take(&mut self, connection: Identified) -> Result<(), TestError> {
+        self.arrived.push(connection);
+        self.deadline = Instant::now() + STREAM_LIMIT;
+        if self.arrived.len() == self.test.total_streams() {
+            self.arrived.sort_by_key(|connection| connection.order);
+            for connection in std::mem::take(&mut self.arrived) {
+                let stream = self.adopt(connection.stream)?;
+                self.attach(stream);
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt(&self, connection: Wire) -> Result<Stream, TestError> {
+        let plan = self.plan();
+        let spec = self.next_spec();
+        let is_tcp = matches!(connection, Wire::Tcp(_));
+        let socket = connection.into_socket()?;
+        let adopted = match &self.config.listen {
+            _ if is_tcp && self.test.transport == Transport::Sctp => {
+                sctp::adopt(socket, &plan, spec)
+            }
+            _ if is_tcp => tcp::adopt(socket, &plan, spec),
+            Listen::Hybrid { path, port } | Listen::Unix { path, port } => {
+                vsock::adopt(vsock::forwarded(socket, path, *port), &plan, spec)
+            }
+            _ => vsock::adopt(vsock::accepted(socket)?, &plan, spec),
+        };
+        adopted.map_err(TestError::Streams)
+    }
+
+    /// Makes a stream of a hello, and listens for the next.
+    pub(super) fn on_hello(&mut self, from: SocketAddr) -> Result<(), TestError> {
+        let more = self.streams.len() + 1 < self.test.total_streams();
+        if let Source::Hellos(listener, contention) =
+            std::mem::replace(&mut self.source, Source::Closed)
+        {
+            let accepted = listener.accept(from, &self.plan(), self.next_spec(), more);
+            let (stream, next) = accepted.map_err(TestError::Streams)?;
+            if let Some(next) = next {
+                self.source = Source::Hellos(next, contention);
+            }
+            self.attach(stream);
+        }
+        Ok(())
+    }
+
+    fn plan(&self) -> StreamPlan {
+        plan(&self.test, &self.config.local, &self.warnings)
+    }
+
+    fn next_spec(&self) -> StreamSpec {
+        let index = self.streams.len();
+        let file = self.config.local.file.is_some();
+        StreamSpec {
+            id: stream_id(index),
+            number: stream_number(false, self.test.transport, file, index),
+            role: self.test.role_on(index, false),
+        }
+    }
+
+    fn attach(&mut self, stream: Stream) {
+        self.streams.push(stream);
+        self.deadline = Instant::now() + STREAM_LIMIT;
+    }
+}
+
+pub(super) fn plan(test: &TestConfig, local: &LocalOptions, warnings: &Warnings) -> StreamPlan {
+    StreamPlan {
+        warnings: warnings.clone(),
+        ..StreamPlan::new(test, local)
+    }
+}
