@@ -253,7 +253,7 @@ impl App<'_> {
         };
         let port = match config.endpoint {
             Endpoint::Inet { port, .. } => port,
-            Endpoint::Vsock(_) | Endpoint::Hybrid { .. } | Endpoint::Unix { .. } => 0,
+            Endpoint::Vsock(_) | Endpoint::Vmm(_) => 0,
         };
         let started = runtime.block_on(Server::builder().bind(host).port(port).start());
         let (result, ended) = match started {
@@ -322,9 +322,7 @@ fn labels(job: &Job) -> Labels {
     let (host, port) = match &config.endpoint {
         Endpoint::Inet { host, port } => (host.clone(), *port),
         Endpoint::Vsock(address) => (format!("vsock:{}", address.cid), 0),
-        Endpoint::Hybrid { path, .. } | Endpoint::Unix { path, .. } => {
-            (path.display().to_string(), 0)
-        }
+        Endpoint::Vmm(socket) => (socket.path.display().to_string(), 0),
     };
     let target = Target {
         host,

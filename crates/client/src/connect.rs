@@ -114,14 +114,7 @@ pub(crate) async fn connect(config: &ClientConfig) -> Result<Connected, ConnectE
             });
         }
         Endpoint::Vsock(address) => Target::Vsock(*address),
-        Endpoint::Hybrid { path, port } => Target::Hybrid {
-            path: path.clone(),
-            port: *port,
-        },
-        Endpoint::Unix { path, port } => Target::Unix {
-            path: path.clone(),
-            port: *port,
-        },
+        Endpoint::Vmm(socket) => Target::Vmm(socket.clone()),
     };
     let control = connect_vsock(&target, limit).await;
     Ok(Connected {
@@ -139,7 +132,7 @@ async fn connect_vsock(target: &Target, limit: Duration) -> io::Result<Wire> {
     let open = spawn_blocking(move || vsock::open(&goal, deadline));
     let socket = open.await?.map_err(EngineError::into_io)?.socket;
     match target {
-        Target::Hybrid { .. } | Target::Unix { .. } => Wire::unix(socket),
+        Target::Vmm(_) => Wire::unix(socket),
         _ => Wire::vsock(socket),
     }
 }

@@ -307,7 +307,7 @@ impl<'a, 'o> Driver<'a, 'o> {
                 let cport = self.config.cport.unwrap_or(0);
                 connect::local_address(&self.config.local, cport, address).await?
             }
-            Target::Vsock(_) | Target::Hybrid { .. } | Target::Unix { .. } => None,
+            Target::Vsock(_) | Target::Vmm(_) => None,
         };
         let hello = if self.granted.as_ref().is_some_and(|granted| granted.hello) {
             Hello::Repeated(hello_patience(self.talk.control.socket().as_fd()))

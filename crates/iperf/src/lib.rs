@@ -58,7 +58,7 @@ pub use events::Events;
 pub use iperf_client::ClientError;
 pub use iperf_model::{
     ClientConfig, Direction, Endpoint, Event, Limit, LocalOptions, ReceiveMode, SendMode,
-    ServerConfig, TestConfig, Transport, VsockAddress, ZeroCopy,
+    ServerConfig, TestConfig, Transport, VmmSocket, VmmSocketKind, VsockAddress, ZeroCopy,
 };
 pub use iperf_report::{Document, document};
 pub use iperf_server::ServerError;

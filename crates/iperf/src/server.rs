@@ -147,11 +147,8 @@ impl ServerBuilder {
     pub fn port(mut self, number: u16) -> Self {
         match &mut self.0.listen {
             Listen::Inet { port } => *port = number,
-            Listen::Vsock { port, .. }
-            | Listen::Hybrid { port, .. }
-            | Listen::Unix { port, .. } => {
-                *port = number.into();
-            }
+            Listen::Vsock { port, .. } => *port = number.into(),
+            Listen::Vmm(socket) => socket.port = number.into(),
         }
         self
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Any CID: a server listens on all that this machine has (`VMADDR_CID_ANY`).
 pub const CID_ANY: u32 = u32::MAX;
@@ -19,20 +19,68 @@ pub enum Endpoint {
     },
     /// A virtual machine, or the host of this one, by `AF_VSOCK`.
     Vsock(VsockAddress),
-    /// A virtual machine on this host, through the Unix socket by which its VMM offers the guest's vsock.
-    Hybrid {
-        /// The VMM's socket file.
-        path: PathBuf,
-        /// The guest's port, sent to the VMM in `CONNECT`.
-        port: u32,
-    },
-    /// A virtual machine on this host, through a Unix socket that its VMM has tied to one port of the guest's vsock.
-    Unix {
-        /// The socket file.
-        path: PathBuf,
-        /// The guest's port. The VMM knows it; here it is for output only.
-        port: u32,
-    },
+    /// A virtual machine on this host, through its VMM.
+    Vmm(VmmSocket),
+}
+
+/// A Unix socket by which a VMM offers a guest's vsock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmmSocket {
+    /// The socket file.
+    pub path: PathBuf,
+    /// The guest's port, or for a server the port that guests connect to.
+    pub port: u32,
+    /// Whether the file stands for all ports.
+    pub kind: VmmSocketKind,
+}
+
+/// What a VMM's socket file stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VmmSocketKind {
+    /// All ports: a client names one in `CONNECT`, and a server listens on `<path>_<port>`.
+    Hybrid,
+    /// One port, to which the VMM has tied it. Here the port is for output only.
+    Tied,
+}
+
+impl VmmSocket {
+    /// A socket for all ports.
+    pub fn hybrid(path: impl Into<PathBuf>, port: u32) -> Self {
+        Self {
+            path: path.into(),
+            port,
+            kind: VmmSocketKind::Hybrid,
+        }
+    }
+
+    /// A socket for one port.
+    pub fn tied(path: impl Into<PathBuf>, port: u32) -> Self {
+        Self {
+            path: path.into(),
+            port,
+            kind: VmmSocketKind::Tied,
+        }
+    }
+
+    /// The file on which a server listens.
+    pub fn server_file(&self) -> PathBuf {
+        match self.kind {
+            VmmSocketKind::Hybrid => {
+                let mut file = self.path.as_os_str().to_owned();
+                file.push(format!("_{}", self.port));
+                file.into()
+            }
+            VmmSocketKind::Tied => self.path.clone(),
+        }
+    }
+
+    /// How output names the guest's end of a connection, whose port may be unknown.
+    pub fn guest(&self, port: u32) -> SocketName {
+        SocketName {
+            host: self.path.to_string_lossy().into_owned(),
+            port,
+        }
+    }
 }
 
 /// What carries a vsock test on this end.
@@ -64,9 +112,7 @@ impl Endpoint {
                 port: (*port).into(),
             },
             Self::Vsock(address) => SocketName::from(*address),
-            Self::Hybrid { path, port } | Self::Unix { path, port } => {
-                SocketName::hybrid(path, *port)
-            }
+            Self::Vmm(socket) => socket.guest(socket.port),
         }
     }
 
@@ -75,9 +121,7 @@ impl Endpoint {
         match self {
             Self::Inet { .. } => None,
             Self::Vsock(_) => Some(Carrier::Vsock),
-            Self::Hybrid { path, .. } | Self::Unix { path, .. } => {
-                Some(Carrier::Unix(path.clone()))
-            }
+            Self::Vmm(socket) => Some(Carrier::Unix(socket.path.clone())),
         }
     }
 }
@@ -97,20 +141,8 @@ pub enum Listen {
         /// Port.
         port: u32,
     },
-    /// Where a VMM forwards a guest's connections to: the Unix socket `<path>_<port>`.
-    Hybrid {
-        /// The VMM's socket file.
-        path: PathBuf,
-        /// The port that guests connect to.
-        port: u32,
-    },
-    /// On a Unix socket that a VMM has tied to one port of its host.
-    Unix {
-        /// The socket file.
-        path: PathBuf,
-        /// The port that guests connect to. The VMM knows it; here it is for output only.
-        port: u32,
-    },
+    /// Where a VMM forwards a guest's connections to.
+    Vmm(VmmSocket),
 }
 
 impl Listen {
@@ -118,7 +150,8 @@ impl Listen {
     pub fn port(&self) -> u32 {
         match self {
             Self::Inet { port } => (*port).into(),
-            Self::Vsock { port, .. } | Self::Hybrid { port, .. } | Self::Unix { port, .. } => *port,
+            Self::Vsock { port, .. } => *port,
+            Self::Vmm(socket) => socket.port,
         }
     }
 
@@ -127,12 +160,7 @@ impl Listen {
         match self {
             Self::Inet { .. } => None,
             Self::Vsock { .. } => Some(Carrier::Vsock),
-            Self::Hybrid { path, port } => {
-                let mut file = path.as_os_str().to_owned();
-                file.push(format!("_{port}"));
-                Some(Carrier::Unix(file.into()))
-            }
-            Self::Unix { path, .. } => Some(Carrier::Unix(path.clone())),
+            Self::Vmm(socket) => Some(Carrier::Unix(socket.server_file())),
         }
     }
 }
@@ -145,16 +173,6 @@ pub struct SocketName {
     pub host: String,
     /// Port. vsock ports have 32 bits.
     pub port: u32,
-}
-
-impl SocketName {
-    /// A guest's port behind a VMM's Unix socket.
-    pub fn hybrid(path: &Path, port: u32) -> Self {
-        Self {
-            host: path.to_string_lossy().into_owned(),
-            port,
-        }
-    }
 }
 
 impl From<SocketAddr> for SocketName {

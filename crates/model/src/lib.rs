@@ -26,7 +26,9 @@ pub use config::{
     ClientConfig, Concurrency, Credentials, Family, Keepalive, LocalOptions, RateLimit,
     ReceiveLowWater, SctpOptions, SendBuffer, ServerAuth, ServerConfig,
 };
-pub use endpoint::{CID_ANY, Carrier, Endpoint, Listen, SocketName, VsockAddress};
+pub use endpoint::{
+    CID_ANY, Carrier, Endpoint, Listen, SocketName, VmmSocket, VmmSocketKind, VsockAddress,
+};
 pub use environment::{Environment, EnvironmentAfter, RemoteEnvironment};
 pub use event::{
     Buffers, Event, Failure, FailureKind, Outputs, Peer, ServerOutput, Sink, StreamInfo, TestBegan,

@@ -48,7 +48,7 @@ impl Listener {
             Self::Unix(unix) => {
                 let (stream, _) = unix.listener.accept().await?;
                 // The guest's port is unknown.
-                (Wire::Unix(stream), SocketName::hybrid(&unix.path, 0))
+                (Wire::Unix(stream), unix.socket.guest(0))
             }
         })
     }
@@ -77,14 +77,7 @@ pub(crate) async fn listen(config: &ServerConfig) -> io::Result<Listener> {
         Listen::Vsock { cid, port } => {
             VsockListener::bind(VsockAddr::new(*cid, *port)).map(Listener::Vsock)
         }
-        Listen::Hybrid { path, port } => {
-            let mut file = path.as_os_str().to_owned();
-            file.push(format!("_{port}"));
-            UnixSocketListener::open(file.into(), path.clone()).map(Listener::Unix)
-        }
-        Listen::Unix { path, .. } => {
-            UnixSocketListener::open(path.clone(), path.clone()).map(Listener::Unix)
-        }
+        Listen::Vmm(socket) => UnixSocketListener::open(socket).map(Listener::Unix),
     }
 }
 

@@ -4,10 +4,11 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use iperf_control::{FileId, OwnFile};
-use iperf_engine::net::vsock::unix_address;
+use iperf_engine::net::vmm::unix_address;
+use iperf_model::VmmSocket;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
@@ -17,13 +18,14 @@ pub(crate) struct UnixSocketListener {
     /// Before the listener, which keeps the file's inode in use: fields are dropped in this order.
     _file: OwnFile,
     pub(crate) listener: UnixListener,
-    /// By which connections are named: the VMM's own socket file, where it has one.
-    pub(crate) path: PathBuf,
+    /// By which connections are named.
+    pub(crate) socket: VmmSocket,
 }
 
 impl UnixSocketListener {
     /// Listens. A stale socket file is replaced; one in use, or a file that is not a socket, is left alone.
-    pub(crate) fn open(file: PathBuf, path: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(socket: &VmmSocket) -> io::Result<Self> {
+        let file = socket.server_file();
         // A path that is too long is named with its length.
         unix_address(&file)?;
         remove_stale(&file)?;
@@ -32,7 +34,7 @@ impl UnixSocketListener {
         Ok(Self {
             _file: OwnFile::new(file, id),
             listener,
-            path,
+            socket: socket.clone(),
         })
     }
 }
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     fn open(file: &Path) -> io::Result<UnixSocketListener> {
-        UnixSocketListener::open(file.to_owned(), "/run/vm.vsock".into())
+        UnixSocketListener::open(&VmmSocket::tied(file, 1))
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@
 
 use std::path::PathBuf;
 
-use iperf_model::{CID_ANY, Endpoint, Listen, VsockAddress};
+use iperf_model::{CID_ANY, Endpoint, Listen, VmmSocket, VsockAddress};
 use iperf_proto::Code;
 
 use crate::error::ParameterError;
@@ -25,7 +25,7 @@ pub(super) fn client(host: String, vsock: bool, port: u32) -> Result<Endpoint, P
     }
     if let Some(path) = host.strip_prefix("unix:") {
         let path = some_path(path).ok_or_else(|| bad(&host))?;
-        return Ok(Endpoint::Unix { path, port });
+        return Ok(Endpoint::Vmm(VmmSocket::tied(path, port)));
     }
     if let Some(address) = host.strip_prefix("vsock:") {
         let (cid, port) = match address.split_once(':') {
@@ -66,12 +66,9 @@ pub(super) fn server(
             Ok(cid) => Listen::Vsock { cid, port },
             Err(_) if text.starts_with("unix:") => {
                 let path = some_path(&text["unix:".len()..]).ok_or_else(|| bad(&text))?;
-                Listen::Unix { path, port }
+                Listen::Vmm(VmmSocket::tied(path, port))
             }
-            Err(_) if text.contains('/') => Listen::Hybrid {
-                path: PathBuf::from(text),
-                port,
-            },
+            Err(_) if text.contains('/') => Listen::Vmm(VmmSocket::hybrid(text, port)),
             Err(_) => return Err(ParameterError::Vsock(text)),
         },
     })
@@ -89,7 +86,7 @@ fn guest(text: &str, port: u32) -> Option<Endpoint> {
 
 fn hybrid(path: &str, port: u32) -> Result<Endpoint, ParameterError> {
     let path = some_path(path).ok_or_else(|| bad("hybrid:"))?;
-    Ok(Endpoint::Hybrid { path, port })
+    Ok(Endpoint::Vmm(VmmSocket::hybrid(path, port)))
 }
 
 fn some_path(text: &str) -> Option<PathBuf> {
@@ -126,16 +123,10 @@ mod tests {
             Some(vm(3, 1_910_445_938, false))
         );
         assert_eq!(to("s4", true), Some(vm(4, 5201, true)));
-        let socket = Endpoint::Hybrid {
-            path: "/run/vm.vsock".into(),
-            port: 5201,
-        };
+        let socket = Endpoint::Vmm(VmmSocket::hybrid("/run/vm.vsock", 5201));
         assert_eq!(to("/run/vm.vsock", true), Some(socket.clone()));
         assert_eq!(to("hybrid:/run/vm.vsock", false), Some(socket));
-        let tied = Endpoint::Unix {
-            path: "/run/vm.sock".into(),
-            port: 5201,
-        };
+        let tied = Endpoint::Vmm(VmmSocket::tied("/run/vm.sock", 5201));
         assert_eq!(to("unix:/run/vm.sock", false), Some(tied.clone()));
         assert_eq!(to("unix:/run/vm.sock", true), Some(tied));
     }
@@ -173,15 +164,9 @@ mod tests {
             })
         );
         assert_eq!(on(Some("3")), Some(Listen::Vsock { cid: 3, port: 9 }));
-        let socket = Listen::Hybrid {
-            path: "/run/vm.vsock".into(),
-            port: 9,
-        };
+        let socket = Listen::Vmm(VmmSocket::hybrid("/run/vm.vsock", 9));
         assert_eq!(on(Some("/run/vm.vsock")), Some(socket));
-        let tied = Listen::Unix {
-            path: "/run/vm.sock".into(),
-            port: 9,
-        };
+        let tied = Listen::Vmm(VmmSocket::tied("/run/vm.sock", 9));
         assert_eq!(on(Some("unix:/run/vm.sock")), Some(tied));
         assert_eq!(on(Some("unix:")), None);
         assert_eq!(on(Some("eth0")), None);

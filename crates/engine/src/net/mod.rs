@@ -5,18 +5,18 @@ pub mod sctp;
 mod send_buffer;
 pub mod tcp;
 pub mod udp;
+pub mod vmm;
 pub mod vsock;
 mod warnings;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use iperf_model::{
     LocalOptions, ReceiveMode, Role, SctpOptions, SendBuffer, SocketOptions, TestConfig, Transport,
-    VsockAddress,
+    VmmSocket, VsockAddress,
 };
 
 pub use options::{buffers, congestion};
@@ -109,19 +109,7 @@ pub enum Target {
     /// A virtual machine or its host.
     Vsock(VsockAddress),
     /// A guest behind its VMM's Unix socket.
-    Hybrid {
-        /// The socket file.
-        path: PathBuf,
-        /// The guest's port.
-        port: u32,
-    },
-    /// A guest's port to which its VMM has tied a Unix socket.
-    Unix {
-        /// The socket file.
-        path: PathBuf,
-        /// The guest's port.
-        port: u32,
-    },
+    Vmm(VmmSocket),
 }
 
 /// One stream among those of a test.
@@ -146,7 +134,7 @@ pub fn connect(
 ) -> Result<Stream, EngineError> {
     let address = match target {
         Target::Inet(address) => *address,
-        Target::Vsock(_) | Target::Hybrid { .. } | Target::Unix { .. } => {
+        Target::Vsock(_) | Target::Vmm(_) => {
             return vsock::connect(plan, target, greeting, spec, deadline);
         }
     };

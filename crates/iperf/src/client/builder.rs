@@ -51,9 +51,7 @@ impl ClientBuilder {
     pub(super) fn new(endpoint: Endpoint) -> Self {
         let transport = match endpoint {
             Endpoint::Inet { .. } => Transport::Tcp,
-            Endpoint::Vsock(_) | Endpoint::Hybrid { .. } | Endpoint::Unix { .. } => {
-                Transport::Vsock
-            }
+            Endpoint::Vsock(_) | Endpoint::Vmm(_) => Transport::Vsock,
         };
         Self {
             endpoint,
@@ -74,7 +72,7 @@ impl ClientBuilder {
         match &mut self.endpoint {
             Endpoint::Inet { port, .. } => *port = number,
             Endpoint::Vsock(address) => address.port = number.into(),
-            Endpoint::Hybrid { port, .. } | Endpoint::Unix { port, .. } => *port = number.into(),
+            Endpoint::Vmm(socket) => socket.port = number.into(),
         }
         self
     }

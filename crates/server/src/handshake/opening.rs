@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use iperf_control::Wire;
 use iperf_engine::Stream;
-use iperf_engine::net::{StreamPlan, StreamSpec, Warnings, sctp, tcp, vsock};
+use iperf_engine::net::{StreamPlan, StreamSpec, Warnings, sctp, tcp, vmm, vsock};
 use iperf_model::{
     Buffers, Listen, LocalOptions, ServerConfig, TestConfig, Transport, stream_number,
 };
@@ -181,9 +181,7 @@ impl Opening {
                 sctp::adopt(socket, &plan, spec)
             }
             _ if is_tcp => tcp::adopt(socket, &plan, spec),
-            Listen::Hybrid { path, port } | Listen::Unix { path, port } => {
-                vsock::adopt(vsock::forwarded(socket, path, *port), &plan, spec)
-            }
+            Listen::Vmm(vmm) => vsock::adopt(vmm::forwarded(socket, vmm), &plan, spec),
             _ => vsock::adopt(vsock::accepted(socket)?, &plan, spec),
         };
         adopted.map_err(TestError::Streams)
