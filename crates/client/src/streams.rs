@@ -42,7 +42,7 @@ impl Opener {
         let local = &self.options;
         let plan = StreamPlan {
             bind: self.local.map(|local| nth_port(local, index)),
-            bind_dev: local.bind_dev.clone(),
+            bind_dev: local.bind_dev.as_deref(),
             hello: self.hello_of(test, index),
             warnings: self.warnings.clone(),
             ..StreamPlan::new(test, local)

@@ -14,18 +14,16 @@ use socket2::Socket;
 
 const LONG: Duration = Duration::from_secs(20);
 
-fn plan() -> StreamPlan {
-    StreamPlan::new(&TestConfig::new(Transport::Tcp), &LocalOptions::default())
-}
-
 /// `count` connected pairs: the senders' ends and the receivers'.
 fn pairs(count: u32) -> (Vec<Stream>, Vec<Stream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
+    let (test, local) = (TestConfig::new(Transport::Tcp), LocalOptions::default());
+    let plan = StreamPlan::new(&test, &local);
     let connect = |id| {
         let deadline = Instant::now() + LONG;
         let sender = connect(
-            &plan(),
+            &plan,
             &Target::Inet(address),
             b"",
             StreamSpec {
@@ -41,7 +39,7 @@ fn pairs(count: u32) -> (Vec<Stream>, Vec<Stream>) {
             sender,
             tcp::adopt(
                 accepted,
-                &plan(),
+                &plan,
                 StreamSpec {
                     id,
                     number: 5,

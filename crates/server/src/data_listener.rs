@@ -4,14 +4,13 @@
 //! They begin with the cookie, as a TCP connection does. The runtime has no types for them, but on SCTP sockets of the
 //! one-to-one style every call that its TCP types make does the same, and so it is with vsock's two types of sockets.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use iperf_control::spawn_blocking;
 use iperf_engine::EngineError;
-use iperf_engine::net::{StreamPlan, sctp, vsock};
+use iperf_engine::net::{StreamPlan, vsock};
 use iperf_proto::cookie::Cookie;
+use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -44,24 +43,17 @@ pub(crate) struct DataListener {
 }
 
 impl DataListener {
-    /// Listens for SCTP on the address of the control connection, for streams with its cookie.
-    pub(crate) async fn for_sctp(
-        address: SocketAddr,
+    /// Accepts SCTP streams with the cookie of a test from a listening socket.
+    pub(crate) fn for_sctp(
+        socket: Socket,
         cookie: Cookie,
-        plan: StreamPlan,
         permit: PortPermit,
         refusals: Refusals,
     ) -> Result<Self, EngineError> {
-        let watch = EngineError::system("watch the socket");
-        // The names of -X may have to be looked up.
-        let socket = match spawn_blocking(move || sctp::listen(address, &plan)).await {
-            Ok(socket) => socket?,
-            Err(error) => return Err(watch(error)),
-        };
         let listener = socket
             .set_nonblocking(true)
             .and_then(|()| TcpListener::from_std(socket.into()))
-            .map_err(watch)?;
+            .map_err(EngineError::system("watch the socket"))?;
         Ok(Self::new(
             Listener::Tcp(listener),
             cookie,
@@ -74,7 +66,7 @@ impl DataListener {
     pub(crate) fn for_messages(
         cid: u32,
         cookie: Cookie,
-        plan: &StreamPlan,
+        plan: &StreamPlan<'_>,
         refusals: Refusals,
     ) -> Result<(Self, u32), EngineError> {
         let (socket, port) = vsock::listen_for_messages(cid, plan)?;
@@ -146,9 +138,12 @@ impl DataListener {
 mod tests {
     use super::*;
     use crate::port_permit::PortPermits;
+    use iperf_control::spawn_blocking;
+    use iperf_engine::net::sctp;
     use iperf_model::{LocalOptions, TestConfig, Transport};
     use socket2::{Domain, Protocol, Socket, Type};
     use std::io::{Read, Write};
+    use std::net::SocketAddr;
 
     fn cookie(byte: u8) -> [u8; Cookie::LEN] {
         let mut bytes = [byte; Cookie::LEN];
@@ -171,11 +166,12 @@ mod tests {
     async fn an_sctp_listener_accepts_only_streams_with_the_cookie_of_the_test() {
         let permit = PortPermits::new().acquire().await.unwrap();
         let config = TestConfig::new(Transport::Sctp);
-        let plan = StreamPlan::new(&config, &LocalOptions::default());
+        let options = LocalOptions::default();
+        let plan = StreamPlan::new(&config, &options);
         let local = "127.0.0.1:0".parse().unwrap();
         let ours = Cookie::from_wire(cookie(b'a'));
-        let listener = DataListener::for_sctp(local, ours, plan, permit, Refusals::new()).await;
-        let mut listener = listener.unwrap();
+        let socket = sctp::listen(local, &plan).unwrap();
+        let mut listener = DataListener::for_sctp(socket, ours, permit, Refusals::new()).unwrap();
         let address = listener.listener.address().unwrap();
         let others = spawn_blocking(move || {
             let silent = connect(address, b"");

@@ -112,7 +112,7 @@ impl UdpListener {
     pub(crate) fn accept(
         self,
         from: SocketAddr,
-        plan: &StreamPlan,
+        plan: &StreamPlan<'_>,
         spec: StreamSpec,
         more: bool,
     ) -> Result<(Stream, Option<Self>), EngineError> {

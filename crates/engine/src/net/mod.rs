@@ -14,10 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use iperf_model::{
-    LocalOptions, ReceiveMode, Role, SctpOptions, SendBuffer, SocketOptions, TestConfig, Transport,
-    VmmSocket, VsockAddress,
-};
+use iperf_model::{LocalOptions, Role, TestConfig, Transport, VmmSocket, VsockAddress};
 
 pub use options::{buffers, congestion};
 pub use warnings::Warnings;
@@ -27,37 +24,15 @@ use crate::stream::Stream;
 
 /// Everything that shapes the data streams of a test on one end.
 #[derive(Clone, Debug)]
-pub struct StreamPlan {
-    /// How the streams travel.
-    pub transport: Transport,
-    /// Options for the sockets.
-    pub options: SocketOptions,
-    /// Streams per direction.
-    pub streams: u16,
-    /// Bytes of a block.
-    pub block: u32,
-    /// Bits per second that a sender keeps to.
-    pub rate: Option<u64>,
-    /// Bits per second for the kernel's pacing.
-    pub fq_rate: Option<u64>,
-    /// Blocks that a paced sender sends in one go.
-    pub burst: Option<u16>,
-    /// Segmentation and receive offload were asked for.
-    pub gsro: bool,
-    /// Neither may be used without being asked for.
-    pub no_gso: bool,
-    /// Receivers take no more of a datagram than they need.
-    pub skip_rx_copy: bool,
-    /// `TCP_USER_TIMEOUT`.
-    pub snd_timeout: Option<Duration>,
-    /// The send buffers of TCP streams.
-    pub send_buffer: SendBuffer,
-    /// What only SCTP streams have.
-    pub sctp: SctpOptions,
+pub struct StreamPlan<'a> {
+    /// The test.
+    pub test: &'a TestConfig,
+    /// The options of this end.
+    pub local: &'a LocalOptions,
     /// Local address; its port may be 0.
     pub bind: Option<SocketAddr>,
     /// Local device.
-    pub bind_dev: Option<String>,
+    pub bind_dev: Option<&'a str>,
     /// How a client says hello to open a UDP stream.
     pub hello: Hello,
     /// Collects what is not as asked for.
@@ -76,23 +51,12 @@ pub enum Hello {
     Repeated(Duration),
 }
 
-impl StreamPlan {
+impl<'a> StreamPlan<'a> {
     /// The plan of a test, for sockets that are bound to nothing.
-    pub fn new(test: &TestConfig, local: &LocalOptions) -> Self {
+    pub fn new(test: &'a TestConfig, local: &'a LocalOptions) -> Self {
         Self {
-            transport: test.transport,
-            options: test.socket.clone(),
-            streams: test.streams,
-            block: test.block,
-            rate: test.pacing.rate,
-            fq_rate: test.pacing.fq_rate,
-            burst: test.pacing.burst,
-            gsro: test.udp.gsro,
-            no_gso: local.no_gso,
-            skip_rx_copy: test.zerocopy.receive == ReceiveMode::Trunc,
-            snd_timeout: local.snd_timeout,
-            send_buffer: local.send_buffer,
-            sctp: local.sctp.clone(),
+            test,
+            local,
             bind: None,
             bind_dev: None,
             hello: Hello::default(),
@@ -126,7 +90,7 @@ pub struct StreamSpec {
 /// Opens the client's end of a stream; it blocks until `deadline` at the most. `greeting` is the test's
 /// cookie, which byte streams begin with.
 pub fn connect(
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     target: &Target,
     greeting: &[u8],
     spec: StreamSpec,
@@ -138,7 +102,7 @@ pub fn connect(
             return vsock::connect(plan, target, greeting, spec, deadline);
         }
     };
-    match plan.transport {
+    match plan.test.transport {
         Transport::Udp => udp::connect(plan, address, greeting, spec, deadline),
         Transport::Sctp => sctp::connect(plan, address, greeting, spec, deadline),
         _ => tcp::connect(plan, address, greeting, spec, deadline),

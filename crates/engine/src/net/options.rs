@@ -26,7 +26,7 @@ pub(crate) fn set<T>(
 }
 
 /// Binds a socket as the plan says.
-pub(crate) fn bind(socket: &Socket, plan: &StreamPlan) -> Result<(), EngineError> {
+pub(crate) fn bind(socket: &Socket, plan: &StreamPlan<'_>) -> Result<(), EngineError> {
     if let Some(address) = plan.bind {
         // With a fixed port a new test must not wait for the last one's TIME_WAIT.
         set("SO_REUSEADDR", &1, socket.set_reuse_address(true))?;
@@ -45,8 +45,8 @@ pub(crate) fn bind(socket: &Socket, plan: &StreamPlan) -> Result<(), EngineError
 }
 
 /// Sets the buffers of `-w`.
-pub(crate) fn set_window(socket: &Socket, plan: &StreamPlan) -> Result<(), EngineError> {
-    let Some(window) = plan.options.window else {
+pub(crate) fn set_window(socket: &Socket, plan: &StreamPlan<'_>) -> Result<(), EngineError> {
+    let Some(window) = plan.test.socket.window else {
         return Ok(());
     };
     let size = window as usize;
@@ -55,8 +55,8 @@ pub(crate) fn set_window(socket: &Socket, plan: &StreamPlan) -> Result<(), Engin
 }
 
 /// Reads the buffers back; less than asked for is an error, as in iperf3.
-pub(crate) fn kept(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, EngineError> {
-    let kept = buffers(socket, plan.options.window).map_err(EngineError::system(
+pub(crate) fn kept(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, EngineError> {
+    let kept = buffers(socket, plan.test.socket.window).map_err(EngineError::system(
         "read the sizes of the socket's buffers",
     ))?;
     for (option, size) in [("SO_SNDBUF", kept.sndbuf), ("SO_RCVBUF", kept.rcvbuf)] {
@@ -72,8 +72,12 @@ pub(crate) fn kept(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, Engine
 }
 
 /// Sets the kernel's pacing and the type of service. `v4` says what the packets will be.
-pub(crate) fn set_service(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<(), EngineError> {
-    if let Some(rate) = plan.fq_rate
+pub(crate) fn set_service(
+    socket: &Socket,
+    plan: &StreamPlan<'_>,
+    v4: bool,
+) -> Result<(), EngineError> {
+    if let Some(rate) = plan.test.pacing.fq_rate
         && let Err(error) = sockopt::set_max_pacing_rate(socket.as_fd(), rate / 8)
     {
         // As in iperf3: the test is worth something without it, too.
@@ -81,7 +85,7 @@ pub(crate) fn set_service(socket: &Socket, plan: &StreamPlan, v4: bool) -> Resul
         let text = format!("the kernel does not pace the streams (--fq-rate): {reason}");
         plan.warnings.add(text);
     }
-    match (u32::from(plan.options.tos), v4) {
+    match (u32::from(plan.test.socket.tos), v4) {
         (0, _) => Ok(()),
         (tos, true) => set("IP_TOS", &tos, socket.set_tos_v4(tos)),
         (tos, false) => set("IPV6_TCLASS", &tos, socket.set_tclass_v6(tos)),
@@ -91,10 +95,10 @@ pub(crate) fn set_service(socket: &Socket, plan: &StreamPlan, v4: bool) -> Resul
 /// Reserves the flow label and puts it into the address to connect to.
 pub(crate) fn labelled(
     socket: &Socket,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     address: SocketAddr,
 ) -> Result<SockAddr, EngineError> {
-    match (plan.options.flow_label, address) {
+    match (plan.test.socket.flow_label, address) {
         (Some(label), SocketAddr::V6(mut v6)) => {
             let taken = sockopt::set_flow_label(socket.as_fd(), *v6.ip(), label);
             set("IPV6_FLOWLABEL", &label, taken)?;

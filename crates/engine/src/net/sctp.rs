@@ -29,7 +29,7 @@ const UNKNOWN_PROTOCOL: [Errno; 2] = [Errno::EPROTONOSUPPORT, Errno::ESOCKTNOSUP
 
 /// Opens the client's end of a stream and writes `greeting` as its first bytes.
 pub(crate) fn connect(
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     address: SocketAddr,
     greeting: &[u8],
     spec: StreamSpec,
@@ -38,7 +38,7 @@ pub(crate) fn connect(
     let socket = open(address)?;
     bind(&socket, plan, address)?;
     let buffers = shape(&socket, plan, spec, address.is_ipv4())?;
-    if let Some(streams) = plan.sctp.streams {
+    if let Some(streams) = plan.local.sctp.streams {
         let asked = sctp::set_outgoing_streams(socket.as_fd(), streams);
         set("SCTP_INITMSG", &streams, asked)?;
     }
@@ -55,7 +55,7 @@ pub(crate) fn connect(
 }
 
 /// Opens the socket on which a server waits for associations. It may block: names of `-X` are resolved.
-pub fn listen(address: SocketAddr, plan: &StreamPlan) -> Result<Socket, EngineError> {
+pub fn listen(address: SocketAddr, plan: &StreamPlan<'_>) -> Result<Socket, EngineError> {
     let socket = open(address)?;
     let plan = StreamPlan {
         bind: Some(address),
@@ -71,7 +71,11 @@ pub fn listen(address: SocketAddr, plan: &StreamPlan) -> Result<Socket, EngineEr
 }
 
 /// Makes a stream of an association that a server accepted. Its greeting has been read.
-pub fn adopt(socket: Socket, plan: &StreamPlan, spec: StreamSpec) -> Result<Stream, EngineError> {
+pub fn adopt(
+    socket: Socket,
+    plan: &StreamPlan<'_>,
+    spec: StreamSpec,
+) -> Result<Stream, EngineError> {
     socket
         .set_nonblocking(false)
         .map_err(EngineError::system("make the socket blocking"))?;
@@ -94,7 +98,7 @@ fn not_opened(source: io::Error) -> EngineError {
 }
 
 /// Binds a socket to the plan's address and to those of `-X`, as far as they are of the peer's family.
-fn bind(socket: &Socket, plan: &StreamPlan, peer: SocketAddr) -> Result<(), EngineError> {
+fn bind(socket: &Socket, plan: &StreamPlan<'_>, peer: SocketAddr) -> Result<(), EngineError> {
     let mut addresses = local_addresses(plan, peer)?.into_iter();
     let first = StreamPlan {
         bind: addresses.next(),
@@ -109,13 +113,16 @@ fn bind(socket: &Socket, plan: &StreamPlan, peer: SocketAddr) -> Result<(), Engi
 }
 
 /// All local addresses, each once, the plan's first. One that is to be any address gives way to those with a name.
-fn local_addresses(plan: &StreamPlan, peer: SocketAddr) -> Result<Vec<SocketAddr>, EngineError> {
+fn local_addresses(
+    plan: &StreamPlan<'_>,
+    peer: SocketAddr,
+) -> Result<Vec<SocketAddr>, EngineError> {
     let port = plan.bind.map_or(0, |address| address.port());
     let mut addresses: Vec<SocketAddr> = plan.bind.into_iter().collect();
-    if !plan.sctp.bind.is_empty() {
+    if !plan.local.sctp.bind.is_empty() {
         addresses.retain(|address| !address.ip().is_unspecified());
     }
-    for name in &plan.sctp.bind {
+    for name in &plan.local.sctp.bind {
         for address in resolve(plan, name, port, peer)? {
             // With its scope: two links may have the same link-local address.
             if !addresses.contains(&address) {
@@ -128,7 +135,7 @@ fn local_addresses(plan: &StreamPlan, peer: SocketAddr) -> Result<Vec<SocketAddr
 
 /// The addresses of a host that are of the peer's family.
 fn resolve(
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     name: &str,
     port: u16,
     peer: SocketAddr,
@@ -149,14 +156,14 @@ fn resolve(
 /// Sets what may be set at any time, and checks what the kernel kept.
 fn shape(
     socket: &Socket,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     spec: StreamSpec,
     v4: bool,
 ) -> Result<Buffers, EngineError> {
-    if plan.options.no_delay {
+    if plan.test.socket.no_delay {
         set("SCTP_NODELAY", &1, sctp::set_no_delay(socket.as_fd()))?;
     }
-    match plan.options.mss {
+    match plan.test.socket.mss {
         Some(mss) if SEGMENTS.contains(&mss) => {
             let limited = sctp::set_max_segment(socket.as_fd(), mss.into());
             set("SCTP_MAXSEG", &mss, limited)?;
@@ -183,17 +190,21 @@ fn shape(
 
 /// Raises the send buffer to what a block needs, unless `-w` says what it shall be. A message goes into it as a whole:
 /// the kernel would wait for ever until one has room that is longer.
-fn make_room(socket: &Socket, plan: &StreamPlan, kept: Buffers) -> Result<Buffers, EngineError> {
+fn make_room(
+    socket: &Socket,
+    plan: &StreamPlan<'_>,
+    kept: Buffers,
+) -> Result<Buffers, EngineError> {
     let mut kept = kept;
-    if kept.sndbuf < plan.block && plan.options.window.is_none() {
-        let raised = sockopt::raise_send_buffer(socket.as_fd(), plan.block);
-        set("SO_SNDBUF", &plan.block, raised)?;
+    if kept.sndbuf < plan.test.block && plan.test.socket.window.is_none() {
+        let raised = sockopt::raise_send_buffer(socket.as_fd(), plan.test.block);
+        set("SO_SNDBUF", &plan.test.block, raised)?;
         kept = options::kept(socket, plan)?;
     }
-    if kept.sndbuf < plan.block {
+    if kept.sndbuf < plan.test.block {
         return Err(EngineError::Buffer {
             option: "SO_SNDBUF",
-            requested: plan.block,
+            requested: plan.test.block,
             kept: kept.sndbuf,
         });
     }
@@ -209,21 +220,18 @@ fn finish(socket: Socket, buffers: Buffers, spec: StreamSpec) -> Result<Stream, 
 mod tests {
     use super::*;
     use iperf_model::Role;
-    use iperf_model::{LocalOptions, SctpOptions, TestConfig, Transport};
+    use iperf_model::{LocalOptions, TestConfig, Transport};
     use std::time::Duration;
 
-    fn plan(bind: Option<&str>, more: &[&str]) -> StreamPlan {
-        let local = LocalOptions {
-            sctp: SctpOptions {
-                streams: None,
-                bind: more.iter().map(ToString::to_string).collect(),
-            },
-            ..LocalOptions::default()
-        };
-        StreamPlan {
+    fn addresses(bind: Option<&str>, more: &[&str]) -> Result<Vec<SocketAddr>, EngineError> {
+        let test = TestConfig::new(Transport::Sctp);
+        let mut local = LocalOptions::default();
+        local.sctp.bind = more.iter().map(ToString::to_string).collect();
+        let plan = StreamPlan {
             bind: bind.map(|address| address.parse().unwrap()),
-            ..StreamPlan::new(&TestConfig::new(Transport::Sctp), &local)
-        }
+            ..StreamPlan::new(&test, &local)
+        };
+        local_addresses(&plan, V4)
     }
 
     const V4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
@@ -231,8 +239,8 @@ mod tests {
     #[test]
     fn local_addresses_come_in_order_and_once() {
         let found = |bind, more: &[&str]| {
-            let addresses = local_addresses(&plan(bind, more), V4).unwrap();
-            addresses
+            addresses(bind, more)
+                .unwrap()
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
@@ -254,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_has_is_an_error() {
-        let error = local_addresses(&plan(None, &["no host"]), V4).unwrap_err();
+        let error = addresses(None, &["no host"]).unwrap_err();
         assert!(error.to_string().contains("no host"), "{error}");
     }
 
@@ -277,7 +285,8 @@ mod tests {
             number: 5,
             role: Role::Sender,
         };
-        let plan = plan(None, &[]);
+        let (test, local) = (TestConfig::new(Transport::Sctp), LocalOptions::default());
+        let plan = StreamPlan::new(&test, &local);
         let deadline = Instant::now() + Duration::from_secs(60);
         let listener = listen("127.0.0.1:0".parse().unwrap(), &plan).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();

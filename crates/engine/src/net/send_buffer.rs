@@ -32,26 +32,26 @@ const SHORT: Duration = Duration::from_millis(1);
 /// Sets the send buffer of a connected stream that this end sends on; returns the sizes that the kernel kept.
 pub(super) fn size(
     socket: &Socket,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     kept: Buffers,
 ) -> Result<Buffers, EngineError> {
-    let bytes = match plan.send_buffer {
+    let bytes = match plan.local.send_buffer {
         SendBuffer::Bytes(bytes) => bytes as usize,
-        SendBuffer::Auto if plan.options.window.is_none() && is_local(socket, plan)? => {
-            (TOTAL / usize::from(plan.streams.max(1))).clamp(LEAST, MOST)
+        SendBuffer::Auto if plan.test.socket.window.is_none() && is_local(socket, plan)? => {
+            (TOTAL / usize::from(plan.test.streams.max(1))).clamp(LEAST, MOST)
         }
         SendBuffer::Auto | SendBuffer::Off => return Ok(kept),
     };
     set("SO_SNDBUF", &bytes, socket.set_send_buffer_size(bytes))?;
-    options::buffers(socket, plan.options.window).map_err(EngineError::system(
+    options::buffers(socket, plan.test.socket.window).map_err(EngineError::system(
         "read the sizes of the socket's buffers",
     ))
 }
 
 /// Whether the stream stays on this machine and nothing delays it on its way.
-fn is_local(socket: &Socket, plan: &StreamPlan) -> Result<bool, EngineError> {
+fn is_local(socket: &Socket, plan: &StreamPlan<'_>) -> Result<bool, EngineError> {
     let (local, peer) = (options::local(socket)?, options::peer(socket)?);
-    Ok(plan.transport == Transport::Tcp
+    Ok(plan.test.transport == Transport::Tcp
         && is_same_machine(local, peer)
         && TcpInfo::read(socket.as_fd()).is_ok_and(|info| is_short(&info)))
 }
@@ -73,22 +73,20 @@ mod tests {
     use iperf_model::{LocalOptions, TestConfig};
     use std::net::{TcpListener, TcpStream};
 
-    fn plan(buffer: SendBuffer, streams: u16) -> StreamPlan {
+    /// The size of a send buffer, before and after.
+    fn sized(buffer: SendBuffer, streams: u16, window: Option<u32>) -> (u32, u32) {
         let mut test = TestConfig::new(Transport::Tcp);
         test.streams = streams;
+        test.socket.window = window;
         let local = LocalOptions {
             send_buffer: buffer,
             ..LocalOptions::default()
         };
-        StreamPlan::new(&test, &local)
-    }
-
-    fn sized(plan: &StreamPlan) -> (u32, u32) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = Socket::from(stream);
         let before = options::buffers(&socket, None).unwrap();
-        let after = size(&socket, plan, before).unwrap();
+        let after = size(&socket, &StreamPlan::new(&test, &local), before).unwrap();
         assert_eq!(after, options::buffers(&socket, None).unwrap());
         (before.sndbuf, after.sndbuf)
     }
@@ -96,20 +94,18 @@ mod tests {
     #[test]
     fn many_streams_over_loopback_share_what_their_buffers_hold() {
         for (streams, bytes) in [(1, MOST), (128, MOST), (1000, 67_108), (10_000, LEAST)] {
-            let (_, sndbuf) = sized(&plan(SendBuffer::Auto, streams));
+            let (_, sndbuf) = sized(SendBuffer::Auto, streams, None);
             assert_eq!(sndbuf as usize, 2 * bytes, "{streams} streams");
         }
     }
 
     #[test]
     fn a_buffer_that_was_asked_for_is_the_kernels_affair() {
-        let mut asked = plan(SendBuffer::Auto, 1);
-        asked.options.window = Some(100_000);
-        let (before, after) = sized(&asked);
+        let (before, after) = sized(SendBuffer::Auto, 1, Some(100_000));
         assert_eq!(before, after);
-        let (before, after) = sized(&plan(SendBuffer::Off, 1));
+        let (before, after) = sized(SendBuffer::Off, 1, None);
         assert_eq!(before, after);
-        let (_, after) = sized(&plan(SendBuffer::Bytes(30_000), 1));
+        let (_, after) = sized(SendBuffer::Bytes(30_000), 1, None);
         assert_eq!(after, 60_000);
     }
 

@@ -25,13 +25,13 @@ pub fn round_trip(socket: impl AsFd) -> Duration {
 
 /// Opens the client's end of a stream and writes `greeting` as its first bytes.
 pub(crate) fn connect(
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     address: SocketAddr,
     greeting: &[u8],
     spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
-    let protocol = if plan.transport == Transport::Mptcp {
+    let protocol = if plan.test.transport == Transport::Mptcp {
         Protocol::MPTCP
     } else {
         Protocol::TCP
@@ -40,7 +40,7 @@ pub(crate) fn connect(
         .map_err(EngineError::system("open a socket"))?;
     options::bind(&socket, plan)?;
     let buffers = shape(&socket, plan, address.is_ipv4())?;
-    if let Some(mss) = plan.options.mss {
+    if let Some(mss) = plan.test.socket.mss {
         set("TCP_MAXSEG", &mss, socket.set_tcp_mss(u32::from(mss)))?;
     }
     let target = options::labelled(&socket, plan, address)?;
@@ -52,7 +52,7 @@ pub(crate) fn connect(
         .connect_timeout(&target, left(deadline))
         .map_err(failed)?;
     write_all(&socket, greeting, deadline).map_err(failed)?;
-    if let Some(name) = &plan.options.congestion {
+    if let Some(name) = &plan.test.socket.congestion {
         set(
             "TCP_CONGESTION",
             name,
@@ -63,13 +63,17 @@ pub(crate) fn connect(
 }
 
 /// Makes a stream of a connection that a server accepted. Its greeting has been read.
-pub fn adopt(socket: Socket, plan: &StreamPlan, spec: StreamSpec) -> Result<Stream, EngineError> {
+pub fn adopt(
+    socket: Socket,
+    plan: &StreamPlan<'_>,
+    spec: StreamSpec,
+) -> Result<Stream, EngineError> {
     socket
         .set_nonblocking(false)
         .map_err(EngineError::system("make the socket blocking"))?;
     let v4 = options::peer(&socket)?.ip().to_canonical().is_ipv4();
     let buffers = shape(&socket, plan, v4)?;
-    if let Some(name) = &plan.options.congestion {
+    if let Some(name) = &plan.test.socket.congestion {
         match socket.set_tcp_congestion(name.as_bytes()) {
             // The client asks for what only its own kernel has: it will do the sending with it, or report the rest.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -83,12 +87,12 @@ pub fn adopt(socket: Socket, plan: &StreamPlan, spec: StreamSpec) -> Result<Stre
 }
 
 /// Sets what may be set at any time, and checks what the kernel kept.
-fn shape(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<Buffers, EngineError> {
-    if plan.options.no_delay {
+fn shape(socket: &Socket, plan: &StreamPlan<'_>, v4: bool) -> Result<Buffers, EngineError> {
+    if plan.test.socket.no_delay {
         set("TCP_NODELAY", &1, socket.set_tcp_nodelay(true))?;
     }
     options::set_window(socket, plan)?;
-    if let Some(timeout) = plan.snd_timeout {
+    if let Some(timeout) = plan.local.snd_timeout {
         let set_timeout = socket.set_tcp_user_timeout(Some(timeout));
         set("TCP_USER_TIMEOUT", &timeout.as_millis(), set_timeout)?;
     }
@@ -99,7 +103,7 @@ fn shape(socket: &Socket, plan: &StreamPlan, v4: bool) -> Result<Buffers, Engine
 
 fn finish(
     socket: Socket,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     mut buffers: Buffers,
     spec: StreamSpec,
 ) -> Result<Stream, EngineError> {

@@ -49,14 +49,14 @@ pub fn open(target: &Target, deadline: Instant) -> Result<Connection, EngineErro
 
 /// Opens the client's end of a stream and writes `greeting` as its first bytes.
 pub(crate) fn connect(
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     target: &Target,
     greeting: &[u8],
     spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
     let connection = match target {
-        Target::Vsock(address) if plan.transport == Transport::VsockSeqpacket => {
+        Target::Vsock(address) if plan.test.transport == Transport::VsockSeqpacket => {
             open_vsock(*address, message_socket(plan), deadline)?
         }
         _ => open(target, deadline)?,
@@ -71,7 +71,7 @@ pub(crate) fn connect(
 
 /// Listens for message sockets on a port that the kernel chooses: on the same one a stream socket can't listen beside
 /// it, for the kernel looks for ports and not for types.
-pub fn listen_for_messages(cid: u32, plan: &StreamPlan) -> Result<(Socket, u32), EngineError> {
+pub fn listen_for_messages(cid: u32, plan: &StreamPlan<'_>) -> Result<(Socket, u32), EngineError> {
     let listen = || {
         let socket = message_socket(plan)?;
         socket.bind(&SockAddr::vsock(cid, PORT_ANY))?;
@@ -85,9 +85,9 @@ pub fn listen_for_messages(cid: u32, plan: &StreamPlan) -> Result<(Socket, u32),
 
 /// A socket with room for two blocks. Those that are accepted from it have as much from their beginning, so that a
 /// sender never learns of less: the kernel refuses messages that are longer than the peer's buffer.
-fn message_socket(plan: &StreamPlan) -> io::Result<Socket> {
+fn message_socket(plan: &StreamPlan<'_>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::VSOCK, Type::SEQPACKET, None)?;
-    let room = 2 * u64::from(plan.block);
+    let room = 2 * u64::from(plan.test.block);
     if vsock::buffer_size(socket.as_fd())? < room {
         vsock::set_buffer_size(socket.as_fd(), room)?;
     }
@@ -97,7 +97,7 @@ fn message_socket(plan: &StreamPlan) -> io::Result<Socket> {
 /// Makes a stream of a connection. Its greeting has been exchanged.
 pub fn adopt(
     connection: Connection,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     spec: StreamSpec,
 ) -> Result<Stream, EngineError> {
     let Connection {
@@ -183,19 +183,19 @@ fn explain(address: VsockAddress, error: io::Error) -> io::Error {
 }
 
 /// Sets the buffers of `-w`.
-fn shape(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, EngineError> {
+fn shape(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, EngineError> {
     let fd = socket.as_fd();
     let Ok(before) = vsock::buffer_size(fd) else {
         set_window(socket, plan)?;
         // A Unix socket keeps what the system allows. There is a buffer of the VMM behind it anyway.
-        return super::buffers(socket, plan.options.window).map_err(EngineError::system(
+        return super::buffers(socket, plan.test.socket.window).map_err(EngineError::system(
             "read the sizes of the socket's buffers",
         ));
     };
     let mut kept = before;
-    if let Some(window) = plan.options.window {
-        let least = match plan.transport {
-            Transport::VsockSeqpacket => 2 * u64::from(plan.block),
+    if let Some(window) = plan.test.socket.window {
+        let least = match plan.test.transport {
+            Transport::VsockSeqpacket => 2 * u64::from(plan.test.block),
             _ => 0,
         };
         set(
@@ -207,7 +207,7 @@ fn shape(socket: &Socket, plan: &StreamPlan) -> Result<Buffers, EngineError> {
     }
     let kept = u32::try_from(kept).unwrap_or(u32::MAX);
     Ok(Buffers {
-        requested: plan.options.window.unwrap_or(0),
+        requested: plan.test.socket.window.unwrap_or(0),
         sndbuf: kept,
         rcvbuf: kept,
     })

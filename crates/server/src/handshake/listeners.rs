@@ -3,13 +3,14 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use iperf_control::spawn_blocking;
 use iperf_engine::EngineError;
-use iperf_engine::net::{StreamPlan, tcp};
+use iperf_engine::net::{StreamPlan, sctp, tcp};
 use iperf_model::{CID_ANY, Listen, TestConfig, Transport};
 use iperf_proto::code::Code;
 use iperf_proto::extensions::Granted;
 
-use super::opening::{Source, plan};
+use super::opening::Source;
 use super::{Handshake, Obstacle};
 use crate::data_listener::DataListener;
 use crate::error::TestError;
@@ -82,17 +83,26 @@ impl Handshake {
 
     async fn sctp_listener(
         &self,
-        test: &TestConfig,
+        test: &Arc<TestConfig>,
         permit: PortPermit,
     ) -> Result<DataListener, TestError> {
         let local = self.talk.control.local()?;
-        let options = &self.client.config.local;
-        let plan = StreamPlan {
-            bind_dev: options.bind_dev.clone(),
-            ..plan(test, options, &self.warnings)
+        let (test, config) = (test.clone(), self.client.config.clone());
+        let warnings = self.warnings.clone();
+        let listen = move || {
+            let plan = StreamPlan {
+                bind_dev: config.local.bind_dev.as_deref(),
+                warnings,
+                ..StreamPlan::new(&test, &config.local)
+            };
+            sctp::listen(local, &plan)
         };
+        // The names of -X may have to be looked up.
+        let listening = spawn_blocking(listen).await;
+        let socket = listening.unwrap_or_else(|e| Err(EngineError::system("start a thread")(e)));
         let (cookie, refusals) = (self.client.cookie.clone(), self.client.refusals.clone());
-        let listener = DataListener::for_sctp(local, cookie, plan, permit, refusals).await;
+        let listener =
+            socket.and_then(|socket| DataListener::for_sctp(socket, cookie, permit, refusals));
         listener.map_err(|error| match error {
             EngineError::NoSctp(_) => TestError::Refused(Code::NO_SCTP),
             other => TestError::Streams(other),
@@ -105,7 +115,7 @@ impl Handshake {
             Listen::Vsock { cid, .. } => cid,
             _ => CID_ANY,
         };
-        let plan = plan(test, &self.client.config.local, &self.warnings);
+        let plan = StreamPlan::new(test, &self.client.config.local);
         let (cookie, refusals) = (self.client.cookie.clone(), self.client.refusals.clone());
         DataListener::for_messages(cid, cookie, &plan, refusals).map_err(TestError::Streams)
     }

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iperf_control::Wire;
 use iperf_engine::Stream;
 use iperf_engine::net::{StreamPlan, StreamSpec, Warnings, sctp, tcp, vmm, vsock};
-use iperf_model::{
-    Buffers, Listen, LocalOptions, ServerConfig, TestConfig, Transport, stream_number,
-};
+use iperf_model::{Buffers, Listen, ServerConfig, TestConfig, Transport, stream_number};
 use iperf_proto::stream_id::stream_id;
 
 use crate::data_listener::DataListener;
@@ -203,8 +201,11 @@ impl Opening {
         Ok(())
     }
 
-    fn plan(&self) -> StreamPlan {
-        plan(&self.test, &self.config.local, &self.warnings)
+    fn plan(&self) -> StreamPlan<'_> {
+        StreamPlan {
+            warnings: self.warnings.clone(),
+            ..StreamPlan::new(&self.test, &self.config.local)
+        }
     }
 
     fn next_spec(&self) -> StreamSpec {
@@ -220,12 +221,5 @@ impl Opening {
     fn attach(&mut self, stream: Stream) {
         self.streams.push(stream);
         self.deadline = Instant::now() + STREAM_LIMIT;
-    }
-}
-
-pub(super) fn plan(test: &TestConfig, local: &LocalOptions, warnings: &Warnings) -> StreamPlan {
-    StreamPlan {
-        warnings: warnings.clone(),
-        ..StreamPlan::new(test, local)
     }
 }

@@ -35,11 +35,11 @@ const PACKETS_IN_FLIGHT: u32 = 4 * 65_536;
 /// Raises the buffer of this end's direction to what the test needs, unless `-w` says what it shall be.
 pub(super) fn make_room(
     socket: &Socket,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     spec: StreamSpec,
 ) -> Result<Buffers, EngineError> {
     let kept = options::kept(socket, plan)?;
-    if plan.options.window.is_some() {
+    if plan.test.socket.window.is_some() {
         return Ok(kept);
     }
     // The kernel keeps twice what it is asked for, half of it for its own bookkeeping.
@@ -57,26 +57,27 @@ pub(super) fn make_room(
 }
 
 /// Bytes that the receive buffer should hold.
-fn receive_buffer(plan: &StreamPlan, spec: StreamSpec) -> u32 {
+fn receive_buffer(plan: &StreamPlan<'_>, spec: StreamSpec) -> u32 {
     let least = two_datagrams(plan);
     if spec.role.sends() {
         return least;
     }
-    let by_rate = plan.rate.map_or(u32::MAX, |rate| {
+    let by_rate = plan.test.pacing.rate.map_or(u32::MAX, |rate| {
         let bytes = u128::from(rate) / 8 * BUFFERED.as_nanos() / 1_000_000_000;
-        let datagrams = u64::try_from(bytes).unwrap_or(u64::MAX) / u64::from(plan.block.max(1));
-        let datagrams = datagrams.max(plan.burst.unwrap_or(0).into());
+        let datagrams =
+            u64::try_from(bytes).unwrap_or(u64::MAX) / u64::from(plan.test.block.max(1));
+        let datagrams = datagrams.max(plan.test.pacing.burst.unwrap_or(0).into());
         // Half of what is kept is for bookkeeping, and short datagrams need more.
-        let each = plan.block.max(plan.block.midpoint(BOOKKEEPING));
+        let each = plan.test.block.max(plan.test.block.midpoint(BOOKKEEPING));
         u32::try_from(datagrams.saturating_mul(each.into())).unwrap_or(u32::MAX)
     });
-    let most = (UNLIMITED_BUFFERS / u32::from(plan.streams.max(1))).max(LARGE_BUFFER);
+    let most = (UNLIMITED_BUFFERS / u32::from(plan.test.streams.max(1))).max(LARGE_BUFFER);
     by_rate.clamp(LARGE_BUFFER, most).max(least)
 }
 
 /// Bytes that the send buffer should hold. It is what keeps a sender back when the device is slower, and so must be
 /// smaller than the queues before the device: what they have no room for is lost.
-fn send_buffer(plan: &StreamPlan, spec: StreamSpec) -> u32 {
+fn send_buffer(plan: &StreamPlan<'_>, spec: StreamSpec) -> u32 {
     let least = two_datagrams(plan);
     if spec.role.sends() && together(plan) > 1 {
         least.max(PACKETS_IN_FLIGHT)
@@ -86,15 +87,15 @@ fn send_buffer(plan: &StreamPlan, spec: StreamSpec) -> u32 {
 }
 
 /// So that one can come or go while another is made or read.
-fn two_datagrams(plan: &StreamPlan) -> u32 {
-    2 * plan.block + 1024
+fn two_datagrams(plan: &StreamPlan<'_>) -> u32 {
+    2 * plan.test.block + 1024
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::udp::tests::{SPEC, plan};
-    use iperf_model::Role;
+    use crate::net::udp::tests::{SPEC, config};
+    use iperf_model::{LocalOptions, Role};
 
     #[test]
     fn receive_buffers_hold_ten_milliseconds() {
@@ -102,14 +103,13 @@ mod tests {
             role: Role::Receiver,
             ..SPEC
         };
+        let local = LocalOptions::default();
         let of = |rate, block, streams| {
-            let plan = StreamPlan {
-                streams,
-                block,
-                rate,
-                ..plan()
-            };
-            receive_buffer(&plan, receiver)
+            let mut test = config();
+            test.streams = streams;
+            test.block = block;
+            test.pacing.rate = rate;
+            receive_buffer(&StreamPlan::new(&test, &local), receiver)
         };
         assert_eq!(of(Some(10_000_000_000), 1460, 1), 8561 * 1460);
         assert_eq!(of(Some(1_000_000_000), 64, 1), 19_531 * 672);
@@ -117,10 +117,9 @@ mod tests {
         assert_eq!(of(None, 1460, 1), UNLIMITED_BUFFERS);
         assert_eq!(of(None, 1460, 4), UNLIMITED_BUFFERS / 4);
         assert_eq!(of(None, 1460, 128), LARGE_BUFFER);
-        let sender = StreamPlan {
-            rate: None,
-            ..plan()
-        };
+        let mut test = config();
+        test.pacing.rate = None;
+        let sender = StreamPlan::new(&test, &local);
         assert_eq!(receive_buffer(&sender, SPEC), two_datagrams(&sender));
     }
 }

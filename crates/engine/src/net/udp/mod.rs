@@ -44,7 +44,7 @@ pub fn hello_patience(control: BorrowedFd<'_>) -> Duration {
 
 /// Opens the client's end of a stream.
 pub(crate) fn connect(
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     address: SocketAddr,
     cookie: &[u8],
     spec: StreamSpec,
@@ -66,7 +66,7 @@ pub(crate) fn connect(
     }
     greet(&stream.socket, plan, cookie, spec, deadline).map_err(failed)?;
     if offload {
-        segment(&stream.socket, plan.block)?;
+        segment(&stream.socket, plan.test.block)?;
     }
     Ok(stream)
 }
@@ -104,7 +104,7 @@ pub fn listen(address: SocketAddr, device: Option<&str>) -> Result<Socket, Engin
 pub fn adopt(
     socket: Socket,
     peer: SocketAddr,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     spec: StreamSpec,
 ) -> Result<Stream, EngineError> {
     socket
@@ -153,7 +153,7 @@ fn open(address: SocketAddr) -> Result<Socket, EngineError> {
 
 fn finish(
     socket: Socket,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     spec: StreamSpec,
     peer: IpAddr,
 ) -> Result<Stream, EngineError> {
@@ -161,7 +161,7 @@ fn finish(
     options::set_window(&socket, plan)?;
     let buffers = make_room(&socket, plan, spec)?;
     options::set_service(&socket, plan, v4)?;
-    if plan.options.dont_fragment && v4 {
+    if plan.test.socket.dont_fragment && v4 {
         set(
             "IP_MTU_DISCOVER",
             "IP_PMTUDISC_DO",
@@ -177,8 +177,8 @@ fn finish(
     let info = options::info(&socket, spec)?;
     Ok(Stream {
         // What the output of --gsro says.
-        gso: plan.gsro && passage.batching == Batching::Packets,
-        gro: plan.gsro && passage.receive == Receive::Merged,
+        gso: plan.test.udp.gsro && passage.batching == Batching::Packets,
+        gro: plan.test.udp.gsro && passage.receive == Receive::Merged,
         passage,
         ..Stream::new(info, socket, buffers)
     })
@@ -187,12 +187,12 @@ fn finish(
 /// Says hello until the server replies.
 fn greet(
     socket: &Socket,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     cookie: &[u8],
     spec: StreamSpec,
     deadline: Instant,
 ) -> io::Result<()> {
-    let mut search = ReplySearch::new(plan.block, !spec.role.sends());
+    let mut search = ReplySearch::new(plan.test.block, !spec.role.sends());
     let (hello, mut patience) = match plan.hello {
         Hello::Once | Hello::OnceUntil(_) => (HELLO.to_vec(), LOOK),
         Hello::Repeated(patience) => ([&HELLO[..], cookie].concat(), patience),
@@ -298,8 +298,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::thread::JoinHandle;
 
-    pub(super) fn plan() -> StreamPlan {
-        StreamPlan::new(&TestConfig::new(Transport::Udp), &LocalOptions::default())
+    pub(super) fn config() -> TestConfig {
+        TestConfig::new(Transport::Udp)
     }
 
     pub(super) const SPEC: StreamSpec = StreamSpec {
@@ -310,24 +310,39 @@ mod tests {
 
     const COOKIE: &[u8; 37] = &[b'c'; 37];
 
-    fn repeating() -> StreamPlan {
-        StreamPlan {
-            hello: Hello::Repeated(FIRST_PATIENCE),
-            ..plan()
-        }
+    const REPEATED: Hello = Hello::Repeated(FIRST_PATIENCE);
+
+    /// Opens a stream, within this time.
+    fn connect_within(
+        limit: Duration,
+        address: SocketAddr,
+        hello: Hello,
+        role: Role,
+    ) -> Result<Stream, EngineError> {
+        let (test, local) = (config(), LocalOptions::default());
+        let plan = StreamPlan {
+            hello,
+            ..StreamPlan::new(&test, &local)
+        };
+        let spec = StreamSpec { role, ..SPEC };
+        connect(&plan, address, COOKIE, spec, Instant::now() + limit)
     }
 
-    /// A client that says hello there, on a thread of its own, and repeats it.
-    fn client_of(address: SocketAddr) -> JoinHandle<Result<Stream, EngineError>> {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        std::thread::spawn(move || connect(&repeating(), address, COOKIE, SPEC, deadline))
+    /// A client on a thread of its own.
+    fn client_of(
+        address: SocketAddr,
+        hello: Hello,
+        role: Role,
+    ) -> JoinHandle<Result<Stream, EngineError>> {
+        let limit = Duration::from_secs(20);
+        std::thread::spawn(move || connect_within(limit, address, hello, role))
     }
 
     #[test]
     fn a_lost_hello_is_said_again() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
-        let client = client_of(address);
+        let client = client_of(address, REPEATED, Role::Sender);
         let mut hello = [0; 64];
         server.recv_from(&mut hello).unwrap();
         let (length, peer) = server.recv_from(&mut hello).unwrap();
@@ -341,20 +356,8 @@ mod tests {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         let accepted = Arc::new(AtomicBool::new(false));
-        let until = accepted.clone();
-        let client = std::thread::spawn(move || {
-            let plan = StreamPlan {
-                hello: Hello::OnceUntil(until),
-                ..plan()
-            };
-            connect(
-                &plan,
-                address,
-                COOKIE,
-                SPEC,
-                Instant::now() + Duration::from_secs(20),
-            )
-        });
+        let hello = Hello::OnceUntil(accepted.clone());
+        let client = client_of(address, hello, Role::Sender);
         let mut hello = [0; 64];
         let (length, _) = server.recv_from(&mut hello).unwrap();
         assert_eq!(hello[..length], HELLO);
@@ -373,15 +376,7 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        let client = std::thread::spawn(move || {
-            connect(
-                &plan(),
-                address,
-                COOKIE,
-                SPEC,
-                Instant::now() + Duration::from_secs(20),
-            )
-        });
+        let client = client_of(address, Hello::Once, Role::Sender);
         std::thread::sleep(Duration::from_millis(400));
         let server = UdpSocket::bind(address).unwrap();
         server
@@ -404,11 +399,12 @@ mod tests {
             socket.send_to(&[0; 1460], address).unwrap();
         }
         let spec = StreamSpec {
-            id: 1,
-            number: 1,
             role: Role::Receiver,
+            ..SPEC
         };
-        let stream = adopt(socket, peer.local_addr().unwrap(), &plan(), spec).unwrap();
+        let (test, local) = (config(), LocalOptions::default());
+        let plan = StreamPlan::new(&test, &local);
+        let stream = adopt(socket, peer.local_addr().unwrap(), &plan, spec).unwrap();
         peer.send_to(b"data", address).unwrap();
         let mut datagram = [0; 1460];
         assert_eq!((&stream.socket).read(&mut datagram).unwrap(), 4);
@@ -417,15 +413,9 @@ mod tests {
     #[test]
     fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let deadline = Instant::now() + Duration::from_millis(300);
-        let error = connect(
-            &plan(),
-            server.local_addr().unwrap(),
-            COOKIE,
-            SPEC,
-            deadline,
-        )
-        .unwrap_err();
+        let address = server.local_addr().unwrap();
+        let limit = Duration::from_millis(300);
+        let error = connect_within(limit, address, Hello::Once, Role::Sender).unwrap_err();
         assert_eq!(error.source_io().unwrap().kind(), io::ErrorKind::TimedOut);
     }
 
@@ -433,7 +423,7 @@ mod tests {
     fn another_answer_is_an_error() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
-        let client = client_of(address);
+        let client = client_of(address, REPEATED, Role::Sender);
         let (_, peer) = server.recv_from(&mut [0; 16]).unwrap();
         server.send_to(b"nope", peer).unwrap();
         assert!(client.join().unwrap().is_err());
@@ -443,20 +433,7 @@ mod tests {
     fn where_the_server_sends_its_data_is_reply_enough() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
-        let spec = StreamSpec {
-            id: 1,
-            number: 5,
-            role: Role::Receiver,
-        };
-        let client = std::thread::spawn(move || {
-            connect(
-                &plan(),
-                address,
-                COOKIE,
-                spec,
-                Instant::now() + Duration::from_secs(20),
-            )
-        });
+        let client = client_of(address, Hello::Once, Role::Receiver);
         let (_, peer) = server.recv_from(&mut [0; 16]).unwrap();
         server.send_to(&[0; 1460], peer).unwrap();
         assert!(client.join().unwrap().is_ok());

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use iperf_model::{Batching, reason};
+use iperf_model::{Batching, ReceiveMode, reason};
 use iperf_zc::udp::Receive;
 use iperf_zc::{sockopt, udp};
 use socket2::Socket;
@@ -24,13 +24,13 @@ const HEADERS_V6: usize = 40 + 8;
 /// sender's segments must fit the path, for they are never fragments.
 pub(super) fn choose_passage(
     socket: &Socket,
-    plan: &StreamPlan,
+    plan: &StreamPlan<'_>,
     spec: StreamSpec,
     peer: IpAddr,
 ) -> Passage {
     let offloads = || match turn_on_offload(socket, plan, spec) {
         Ok(()) => true,
-        Err(error) if plan.gsro => {
+        Err(error) if plan.test.udp.gsro => {
             let reason = reason(&error);
             let text = format!("this kernel refuses UDP offload (--gsro): {reason}");
             plan.warnings.add(text);
@@ -44,9 +44,9 @@ pub(super) fn choose_passage(
     if spec.role.sends() {
         let kind = kind(plan);
         let together = together(plan);
-        let wanted = plan.gsro || together > 1;
-        let possible =
-            2 * plan.block as usize <= udp::MAX_BYTES && fits_path(socket, plan.block, peer);
+        let wanted = plan.test.udp.gsro || together > 1;
+        let possible = 2 * plan.test.block as usize <= udp::MAX_BYTES
+            && fits_path(socket, plan.test.block, peer);
         let batching = if wanted && possible && offloads() {
             Batching::Packets
         } else if together > 1 {
@@ -62,10 +62,10 @@ pub(super) fn choose_passage(
         }
     } else {
         // Each header of joined datagrams lies behind a payload, which would have to be copied.
-        let headers_do = plan.skip_rx_copy && !plan.gsro;
+        let headers_do = plan.test.zerocopy.receive == ReceiveMode::Trunc && !plan.test.udp.gsro;
         let receive = if headers_do {
             Receive::Header
-        } else if (plan.gsro || !plan.no_gso) && offloads() {
+        } else if (plan.test.udp.gsro || !plan.local.no_gso) && offloads() {
             Receive::Merged
         } else {
             Receive::Whole
@@ -77,9 +77,9 @@ pub(super) fn choose_passage(
     }
 }
 
-fn turn_on_offload(socket: &Socket, plan: &StreamPlan, spec: StreamSpec) -> io::Result<()> {
+fn turn_on_offload(socket: &Socket, plan: &StreamPlan<'_>, spec: StreamSpec) -> io::Result<()> {
     if spec.role.sends() {
-        let block = u16::try_from(plan.block).unwrap_or(u16::MAX);
+        let block = u16::try_from(plan.test.block).unwrap_or(u16::MAX);
         sockopt::set_udp_segment(socket.as_fd(), block)
     } else {
         sockopt::set_udp_gro(socket.as_fd())
@@ -87,8 +87,8 @@ fn turn_on_offload(socket: &Socket, plan: &StreamPlan, spec: StreamSpec) -> io::
 }
 
 /// Whether datagrams may go together.
-fn kind(plan: &StreamPlan) -> BlockKind {
-    if plan.no_gso && !plan.gsro {
+fn kind(plan: &StreamPlan<'_>) -> BlockKind {
+    if plan.local.no_gso && !plan.test.udp.gsro {
         BlockKind::LoneDatagram
     } else {
         BlockKind::Datagram
@@ -96,18 +96,22 @@ fn kind(plan: &StreamPlan) -> BlockKind {
 }
 
 /// How many datagrams a sender may hand over at once, so that no burst is longer than those of its pacing.
-pub(super) fn together(plan: &StreamPlan) -> usize {
+pub(super) fn together(plan: &StreamPlan<'_>) -> usize {
     let kind = kind(plan);
     if kind == BlockKind::LoneDatagram {
         return 1;
     }
     let paced = plan
+        .test
+        .pacing
         .rate
-        .map(|rate| quantum(rate, plan.burst, plan.block, kind));
+        .map(|rate| quantum(rate, plan.test.pacing.burst, plan.test.block, kind));
     // The system spreads packets, and one with many segments is one packet.
     let by_system = plan
+        .test
+        .pacing
         .fq_rate
-        .map(|rate| quantum(rate, None, plan.block, kind));
+        .map(|rate| quantum(rate, None, plan.test.block, kind));
     let least = paced.into_iter().chain(by_system).min();
     match least {
         Some(blocks) if blocks < LEAST_TOGETHER => 1,
@@ -133,19 +137,18 @@ fn fits_path(socket: &Socket, block: u32, peer: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::net::udp::listen;
-    use crate::net::udp::tests::{SPEC, plan};
-    use iperf_model::Role;
+    use crate::net::udp::tests::{SPEC, config};
+    use iperf_model::{LocalOptions, Role, TestConfig};
 
     #[test]
     fn no_more_go_together_than_pacing_allows() {
         let of = |rate, burst, fq_rate| {
-            together(&StreamPlan {
-                block: 1448,
-                rate,
-                burst,
-                fq_rate,
-                ..plan()
-            })
+            let mut test = config();
+            test.block = 1448;
+            test.pacing.rate = rate;
+            test.pacing.burst = burst;
+            test.pacing.fq_rate = fq_rate;
+            together(&StreamPlan::new(&test, &LocalOptions::default()))
         };
         assert_eq!(of(None, None, None), usize::MAX);
         assert_eq!(of(Some(1_000_000_000), None, None), 10);
@@ -160,16 +163,15 @@ mod tests {
     }
 
     /// The passage of a stream to a socket on loopback.
-    fn passage(sending: bool, change: impl FnOnce(&mut StreamPlan)) -> Passage {
+    fn passage(sending: bool, change: impl FnOnce(&mut TestConfig, &mut LocalOptions)) -> Passage {
         let here = "127.0.0.1:0".parse().unwrap();
         let socket = listen(here, None).unwrap();
         socket.connect(&socket.local_addr().unwrap()).unwrap();
-        let mut plan = StreamPlan {
-            block: 1448,
-            rate: None,
-            ..plan()
-        };
-        change(&mut plan);
+        let (mut test, mut local) = (config(), LocalOptions::default());
+        test.block = 1448;
+        test.pacing.rate = None;
+        change(&mut test, &mut local);
+        let plan = StreamPlan::new(&test, &local);
         let spec = StreamSpec {
             role: Role::of(sending),
             ..SPEC
@@ -179,34 +181,39 @@ mod tests {
 
     #[test]
     fn many_datagrams_that_go_together_are_one_packet_unless_forbidden() {
-        let batching = |change: fn(&mut StreamPlan)| passage(true, change).batching;
-        assert_eq!(batching(|_| ()), Batching::Packets);
-        assert_eq!(batching(|plan| plan.no_gso = true), Batching::Nothing);
-        let paced = |plan: &mut StreamPlan| {
-            plan.rate = Some(1_000_000_000);
-            plan.no_gso = true;
+        let batching =
+            |change: fn(&mut TestConfig, &mut LocalOptions)| passage(true, change).batching;
+        assert_eq!(batching(|_, _| ()), Batching::Packets);
+        assert_eq!(batching(|_, local| local.no_gso = true), Batching::Nothing);
+        let paced = |test: &mut TestConfig, local: &mut LocalOptions| {
+            test.pacing.rate = Some(1_000_000_000);
+            local.no_gso = true;
         };
         assert_eq!(batching(paced), Batching::Nothing);
         assert_eq!(
-            batching(|plan| plan.rate = Some(10_000_000)),
+            batching(|test, _| test.pacing.rate = Some(10_000_000)),
             Batching::Nothing
         );
-        let asked = |plan: &mut StreamPlan| {
-            plan.rate = Some(10_000_000);
-            plan.gsro = true;
-            plan.no_gso = true;
+        let asked = |test: &mut TestConfig, local: &mut LocalOptions| {
+            test.pacing.rate = Some(10_000_000);
+            test.udp.gsro = true;
+            local.no_gso = true;
         };
         assert_eq!(batching(asked), Batching::Packets);
         // Two do not fit.
-        assert_eq!(batching(|plan| plan.block = 40_000), Batching::Calls);
+        assert_eq!(batching(|test, _| test.block = 40_000), Batching::Calls);
     }
 
     #[test]
     fn receivers_take_joined_datagrams_unless_headers_do() {
-        let receive = |change: fn(&mut StreamPlan)| passage(false, change).receive;
-        assert_eq!(receive(|_| ()), Receive::Merged);
-        assert_eq!(receive(|plan| plan.no_gso = true), Receive::Whole);
-        assert_eq!(receive(|plan| plan.skip_rx_copy = true), Receive::Header);
+        let receive =
+            |change: fn(&mut TestConfig, &mut LocalOptions)| passage(false, change).receive;
+        assert_eq!(receive(|_, _| ()), Receive::Merged);
+        assert_eq!(receive(|_, local| local.no_gso = true), Receive::Whole);
+        assert_eq!(
+            receive(|test, _| test.zerocopy.receive = ReceiveMode::Trunc),
+            Receive::Header
+        );
     }
 
     #[test]
