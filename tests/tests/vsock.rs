@@ -29,7 +29,7 @@ impl fmt::Display for Case {
     }
 }
 
-const MODES: [&str; 8] = [
+const MODES: [&str; 10] = [
     "-t 1",
     "-t 1 -R",
     "-t 1 --bidir -P 2",
@@ -38,6 +38,8 @@ const MODES: [&str; 8] = [
     "-k 20 -l 9000",
     "-t 1 -P 4 -b 20M -O 1",
     "-t 1 -Z",
+    "-t 1 --rr -P 2",
+    "-t 1 --rr=10,2000 -R --pipeline 4",
 ];
 
 fn document(end: &Finished) -> Value {

@@ -103,6 +103,18 @@ pub(crate) enum ParameterError {
         /// The transport.
         transport: &'static str,
     },
+    /// A request or a response that the transport does not carry.
+    #[error("invalid size {bytes} for --rr: must be from {least} to {most} bytes over {transport}")]
+    ExchangeSize {
+        /// The size.
+        bytes: u32,
+        /// The transport.
+        transport: &'static str,
+        /// The least bytes.
+        least: u32,
+        /// The most bytes.
+        most: u32,
+    },
     /// Two options that contradict each other.
     #[error("{0} and {1} can't be combined")]
     Clash(&'static str, &'static str),

@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(
             message("--b=1"),
             "option '--b=1' is ambiguous; possibilities: '--bind' '--bind-dev' '--bitrate' '--bytes' '--blockcount' \
-             '--bidir'"
+             '--bidir' '--busy-poll'"
         );
         assert_eq!(
             message("--json-s"),

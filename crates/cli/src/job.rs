@@ -84,10 +84,12 @@ pub struct ResultFiles {
     pub metrics: Option<PathBuf>,
     /// Lines for InfluxDB, appended (`--influx`).
     pub influx: Option<PathBuf>,
+    /// Latencies of each interval (`--hlog`).
+    pub hlog: Option<PathBuf>,
 }
 
 impl ResultFiles {
-    /// Whether there is none.
+    /// Whether there is none that is made of the finished test.
     pub fn is_empty(&self) -> bool {
         self.html.is_none() && self.metrics.is_none() && self.influx.is_none()
     }

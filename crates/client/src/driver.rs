@@ -28,7 +28,7 @@ use tracing::debug;
 
 use crate::phase::{Ended, Opening, Phase, Running, Stopped, Verdict};
 use crate::streams::Opener;
-use crate::{ClientError, Login, connect, strict};
+use crate::{ClientError, Login, connect, late, strict};
 
 /// How often a running test is checked for a peer that fell silent.
 const WATCH: Duration = Duration::from_millis(500);
@@ -295,6 +295,9 @@ impl<'a, 'o> Driver<'a, 'o> {
                 None => return Err(ClientError::NotGranted("--verify")),
             }
         }
+        if self.test.exchange.is_some() && !self.granted.as_ref().is_some_and(|g| g.exchange) {
+            return Err(ClientError::NotGranted("--rr"));
+        }
         let mut target = self.target.clone();
         if let (Transport::VsockSeqpacket, Target::Vsock(address)) =
             (self.test.transport, &mut target)
@@ -442,6 +445,9 @@ impl<'a, 'o> Driver<'a, 'o> {
         let asked = self.test.get_server_output;
         if let Some(output) = results.server_output.as_ref().filter(|_| asked) {
             self.output.event(&Event::ServerOutput(output.clone()));
+        }
+        if let Some(text) = late::warning(&self.test, &summary) {
+            self.output.event(&Event::Warning(text));
         }
         self.output.event(&Event::Summary(summary));
         if let Some(after) = self.surroundings.after(results.environment.clone()) {

@@ -10,6 +10,7 @@
 mod connect;
 mod driver;
 mod error;
+mod late;
 mod login;
 mod phase;
 mod quota;

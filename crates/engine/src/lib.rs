@@ -12,6 +12,7 @@
 mod datagrams;
 pub mod environment;
 mod error;
+mod exchange;
 mod modes;
 mod movers;
 pub mod net;

@@ -13,6 +13,8 @@ mod config;
 mod endpoint;
 pub mod environment;
 mod event;
+mod exchange;
+mod latencies;
 mod reason;
 mod result;
 mod role;
@@ -34,6 +36,8 @@ pub use event::{
     Buffers, Event, Failure, FailureKind, Outputs, Peer, ServerOutput, Sink, StreamInfo, TestBegan,
     TestId, TestStarted,
 };
+pub use exchange::{Exchange, ExchangeCounts};
+pub use latencies::{Latencies, PERCENTILES};
 pub use reason::reason;
 pub use result::{
     Batching, ByteTotals, CpuUsage, DatagramTotals, Detail, FileProgress, RunTotals, StreamOutcome,

@@ -7,6 +7,10 @@ pub enum Role {
     Sender,
     /// It receives.
     Receiver,
+    /// It sends requests and waits for the responses.
+    Requester,
+    /// It answers requests.
+    Responder,
 }
 
 impl Role {
@@ -15,9 +19,23 @@ impl Role {
         if sends { Self::Sender } else { Self::Receiver }
     }
 
-    /// Whether this end sends the data of the test.
+    /// The role of an end of a request/response test.
+    pub fn of_exchange(requests: bool) -> Self {
+        if requests {
+            Self::Requester
+        } else {
+            Self::Responder
+        }
+    }
+
+    /// Whether this end sends the data of the test: blocks, or requests.
     pub fn sends(self) -> bool {
-        self == Self::Sender
+        matches!(self, Self::Sender | Self::Requester)
+    }
+
+    /// Whether data comes in from the peer: blocks, requests or responses.
+    pub fn awaits_data(self) -> bool {
+        self != Self::Sender
     }
 
     /// What the other end does.
@@ -26,6 +44,8 @@ impl Role {
         match self {
             Self::Sender => Self::Receiver,
             Self::Receiver => Self::Sender,
+            Self::Requester => Self::Responder,
+            Self::Responder => Self::Requester,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Role;
+use crate::{ExchangeCounts, Role};
 
 /// One report: every stream, sampled at the same time.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,8 @@ pub struct StreamInterval {
     pub tcp: Option<TcpSample>,
     /// Datagram counts of a UDP stream.
     pub datagrams: Option<DatagramSample>,
+    /// Exchanges of a request/response test.
+    pub exchanges: Option<ExchangeCounts>,
 }
 
 /// The kernel's view of a sending TCP socket at the end of an interval (`struct tcp_info`, linux/tcp.h).

@@ -1,6 +1,6 @@
 //! What both ends of a test agree on: the content of the parameter exchange, as types that hold only valid values.
 
-use crate::{Role, ZeroCopy};
+use crate::{Exchange, Role, ZeroCopy};
 
 /// How data streams travel. The control connection is always TCP for these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,6 +188,8 @@ pub struct TestConfig {
     pub verify: bool,
     /// What only UDP tests have.
     pub udp: UdpOptions,
+    /// Requests and responses instead of a stream of data (`--rr`): the sending end sends the requests.
+    pub exchange: Option<Exchange>,
     /// The CPU that the server binds itself to (`-A n,m`).
     pub server_affinity: Option<u16>,
     /// Title of the test (`-T`).
@@ -217,6 +219,7 @@ impl TestConfig {
             zerocopy: ZeroCopy::default(),
             verify: false,
             udp: UdpOptions::default(),
+            exchange: None,
             server_affinity: None,
             title: None,
             extra_data: None,
@@ -244,6 +247,11 @@ impl TestConfig {
             Direction::Reverse => false,
             Direction::Bidirectional => index < usize::from(self.streams),
         };
-        Role::of(client_sends == is_client)
+        let sends = client_sends == is_client;
+        if self.exchange.is_some() {
+            Role::of_exchange(sends)
+        } else {
+            Role::of(sends)
+        }
     }
 }

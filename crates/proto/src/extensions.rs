@@ -14,11 +14,13 @@
 //! A client without requests sends exactly what iperf3 would. The server recognises a client of this program by its
 //! `client_version`, and grants what needs no request.
 
-use iperf_model::{CopyMode, ReceiveMode, SendMode, TestConfig, Transport, VERSION, ZeroCopy};
+use iperf_model::{
+    CopyMode, Exchange, ReceiveMode, SendMode, TestConfig, Transport, VERSION, ZeroCopy,
+};
 use serde_json::{Map, Value, json};
 
 use crate::json::{Fields, text};
-use crate::{Code, ParseError};
+use crate::{Code, ParseError, exchange};
 
 /// The most bytes of a server's answer.
 pub const MAX_GRANTED: usize = 8192;
@@ -34,6 +36,8 @@ pub struct Extensions {
     pub verify: bool,
     /// Data streams are `SOCK_SEQPACKET` sockets.
     pub seqpacket: bool,
+    /// Streams carry requests and responses ([`crate::exchange`]). Numbers may be out of any range.
+    pub exchange: Option<exchange::Parameters>,
 }
 
 impl Extensions {
@@ -50,6 +54,7 @@ impl Extensions {
             receive: modes.and_then(|modes| name(modes.receive.into())),
             verify: test.verify,
             seqpacket: test.transport == Transport::VsockSeqpacket,
+            exchange: test.exchange.as_ref().map(exchange::Parameters::new),
         };
         (extensions != Self::default()).then_some(extensions)
     }
@@ -61,6 +66,9 @@ impl Extensions {
             receive: zerocopy.string("receive"),
             verify: fields.truth("verify"),
             seqpacket: fields.truth("seqpacket"),
+            exchange: fields
+                .member("rr")
+                .map(|fields| exchange::Parameters::parse(&fields)),
         }
     }
 
@@ -80,6 +88,9 @@ impl Extensions {
                 members.insert(key.to_owned(), Value::Bool(true));
             }
         }
+        if let Some(exchange) = &self.exchange {
+            members.insert("rr".to_owned(), exchange.to_json());
+        }
         Value::Object(members)
     }
 
@@ -90,6 +101,14 @@ impl Extensions {
             (true, Transport::Vsock) => Ok(Transport::VsockSeqpacket),
             (true, _) => Err(Code::RECV_PARAMS),
         }
+    }
+
+    /// The requested exchanges.
+    pub(crate) fn exchange(&self, transport: Transport) -> Result<Option<Exchange>, Code> {
+        let request = self.exchange.as_ref();
+        request
+            .map(|request| request.to_exchange(transport))
+            .transpose()
     }
 
     /// The requested modes, where `plain` is what iperf3's own parameters say.
@@ -141,6 +160,8 @@ pub struct Granted {
     pub hello: bool,
     /// It counts what the client counts.
     pub exact: bool,
+    /// Its end sends requests, or answers them.
+    pub exchange: bool,
 }
 
 impl Granted {
@@ -155,6 +176,7 @@ impl Granted {
             alive: true,
             hello: test.transport == Transport::Udp,
             exact: true,
+            exchange: test.exchange.is_some(),
         }
     }
 
@@ -171,6 +193,7 @@ impl Granted {
             alive: fields.truth("alive"),
             hello: fields.truth("hello"),
             exact: fields.truth("exact"),
+            exchange: fields.truth("rr"),
         })
     }
 
@@ -183,7 +206,11 @@ impl Granted {
         if let Some(port) = self.seqpacket {
             members["seqpacket"] = Value::from(port);
         }
-        for (key, granted) in [("hello", self.hello), ("exact", self.exact)] {
+        for (key, granted) in [
+            ("hello", self.hello),
+            ("exact", self.exact),
+            ("rr", self.exchange),
+        ] {
             if granted {
                 members[key] = Value::Bool(true);
             }

@@ -41,6 +41,7 @@ pub mod code;
 pub mod cookie;
 pub mod counts;
 mod environment;
+pub mod exchange;
 pub mod extensions;
 pub mod framing;
 mod json;

@@ -331,6 +331,10 @@ impl Params {
             test.zerocopy = extensions.modes(plain)?;
             test.verify = extensions.verify;
             test.transport = extensions.transport(test.transport)?;
+            test.exchange = extensions.exchange(test.transport)?;
+            if test.exchange.is_some() && test.direction == Direction::Bidirectional {
+                return Err(Code::RECV_PARAMS);
+            }
         }
         test.udp.counters_64bit = self.udp_counters_64bit;
         test.udp.gsro = udp && [self.gso, self.gro].iter().flatten().any(|on| *on > 0);

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 use iperf_model::{
-    CopyReport, CpuUsage, Detail, RemoteEnvironment, RunTotals, ServerOutput, StreamOutcome,
-    TestConfig, ZeroCopy,
+    CopyReport, CpuUsage, Detail, ExchangeCounts, RemoteEnvironment, Role, RunTotals, ServerOutput,
+    StreamOutcome, TestConfig, ZeroCopy,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use crate::json::{Fields, text, wire_number};
-use crate::{ParseError, environment, shown, zerocopy_report};
+use crate::{ParseError, environment, exchange, shown, zerocopy_report};
 
 /// What one end counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Results {
     pub checksum_errors: Option<u64>,
     /// The machine of this end. Our own key, for a peer of this program.
     pub environment: Option<RemoteEnvironment>,
+    /// What a requester counted over all streams. Our own key, in request/response tests.
+    pub exchanges: Option<ExchangeCounts>,
     /// The streams in their order of creation.
     pub streams: Vec<StreamResult>,
 }
@@ -89,6 +91,7 @@ impl Results {
             server_output,
             checksum_errors: totals.checksum_errors,
             environment: None,
+            exchanges: totals.exchanges(Role::Requester),
             streams: totals
                 .streams
                 .iter()
@@ -117,6 +120,9 @@ impl Results {
             checksum_errors: (fields.integer("checksum_errors"))
                 .and_then(|count| count.try_into().ok()),
             environment: environment::parse(&fields),
+            exchanges: fields
+                .member("rr")
+                .map(|fields| exchange::parse_counts(&fields)),
             streams: fields
                 .objects("streams")
                 .ok_or(ParseError::Missing("streams"))?
@@ -151,6 +157,7 @@ impl Results {
             server_output_text: text,
             checksum_errors: self.checksum_errors,
             environment: self.environment.as_ref().map(environment::to_json),
+            rr: self.exchanges.as_ref().map(exchange::counts_to_json),
             streams: self.streams.iter().map(WireStream::from).collect(),
         };
         serde_json::to_string(&wire).expect("every member serializes")
@@ -171,7 +178,7 @@ impl StreamResult {
             ..Self::default()
         };
         match &stream.detail {
-            Detail::Bytes(totals) => {
+            Detail::Bytes(totals) | Detail::Exchanges(_, totals) => {
                 let tcp = totals.tcp.filter(|_| stream.role.sends());
                 result.retransmits = tcp.map_or(-1, |tcp| signed(tcp.retransmits));
             }
@@ -263,6 +270,8 @@ struct WireResults<'a> {
     checksum_errors: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rr: Option<Value>,
     streams: Vec<WireStream>,
 }
 

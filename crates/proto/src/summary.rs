@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iperf_model::{
-    ByteTotals, DatagramTotals, Detail, RunTotals, StreamOutcome, StreamSummary, Summary,
-    TcpTotals, TestConfig,
+    ByteTotals, DatagramTotals, Detail, ExchangeCounts, Role, RunTotals, StreamOutcome,
+    StreamSummary, Summary, TcpTotals, TestConfig,
 };
 
 use crate::results::StreamResult;
@@ -43,6 +43,11 @@ pub fn summarize(
         remote_congestion: peer.and_then(|peer| congestion(&peer.congestion_used)),
         checksum_errors: totals.checksum_errors,
         remote_checksum_errors: peer.and_then(|peer| peer.checksum_errors),
+        // A responder knows no latency.
+        exchanges: totals
+            .exchanges(Role::Requester)
+            .or_else(|| peer?.exchanges.clone())
+            .or_else(|| totals.exchanges(Role::Responder)),
     })
 }
 
@@ -55,18 +60,20 @@ impl StreamResult {
         peer: Option<&Results>,
     ) -> StreamOutcome {
         let counts = peer.is_some_and(|peer| peer.sender_has_retransmits == 1);
+        let bytes = ByteTotals {
+            // −1 means that this stream's sender does not count.
+            tcp: u64::try_from(self.retransmits)
+                .ok()
+                .filter(|_| counts && !own.role.sends())
+                .map(|retransmits| TcpTotals {
+                    retransmits,
+                    ..TcpTotals::default()
+                }),
+            low_water: None,
+        };
         let detail = match &own.detail {
-            Detail::Bytes(_) => Detail::Bytes(ByteTotals {
-                // −1 means that this stream's sender does not count.
-                tcp: u64::try_from(self.retransmits)
-                    .ok()
-                    .filter(|_| counts && !own.role.sends())
-                    .map(|retransmits| TcpTotals {
-                        retransmits,
-                        ..TcpTotals::default()
-                    }),
-                low_water: None,
-            }),
+            Detail::Bytes(_) => Detail::Bytes(bytes),
+            Detail::Exchanges(..) => Detail::Exchanges(ExchangeCounts::default(), bytes),
             Detail::Datagrams(own) => Detail::Datagrams(self.datagrams(own, test)),
         };
         StreamOutcome {

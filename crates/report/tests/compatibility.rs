@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use iperf_model::{
     Batching, Carrier, CopyMode, CopyReport, Detail, Environment, EnvironmentAfter, Event,
-    ReceiveMode, RemoteEnvironment, SendMode, StreamOutcome, ZeroCopy,
+    Exchange, ExchangeCounts, Latencies, ReceiveMode, RemoteEnvironment, SendMode, StreamOutcome,
+    ZeroCopy,
 };
 use iperf_report::{Document, Format};
 use serde_json::Value;
@@ -106,6 +107,9 @@ fn documents() -> (Leaves, Leaves) {
         tell_everything(&mut events);
         let written = render(Format::Json, options(is_client(&name)), &events);
         leaves(&serde_json::from_str(&written.out).unwrap(), "", &mut ours);
+        exchange_everything(&mut events);
+        let written = render(Format::Json, options(is_client(&name)), &events);
+        leaves(&serde_json::from_str(&written.out).unwrap(), "", &mut ours);
     }
     (theirs, ours)
 }
@@ -146,6 +150,43 @@ fn tell_everything(events: &mut Vec<Event>) {
     }
 }
 
+/// Makes a request/response test of it, with enough samples for every percentile.
+fn exchange_everything(events: &mut [Event]) {
+    let mut latencies = Latencies::new();
+    for nanos in 1..200 {
+        latencies.record(nanos * 1000, 1000);
+    }
+    let latencies = Some(Arc::new(latencies));
+    let counts = ExchangeCounts {
+        transactions: 199_000,
+        timeouts: 1,
+        service: latencies.clone(),
+        response: latencies.clone(),
+        late: latencies,
+    };
+    let exchange = Exchange {
+        rate: Some(1000),
+        ..Exchange::new(1, 1)
+    };
+    for event in events {
+        match event {
+            Event::TestBegan(began) => {
+                Arc::make_mut(&mut began.config).exchange = Some(exchange);
+            }
+            Event::TestStarted(started) => {
+                Arc::make_mut(&mut started.config).exchange = Some(exchange);
+            }
+            Event::Interval(interval) => {
+                for stream in &mut interval.streams {
+                    stream.exchanges = Some(counts.clone());
+                }
+            }
+            Event::Summary(summary) => summary.exchanges = Some(counts.clone()),
+            _ => {}
+        }
+    }
+}
+
 /// One with every member.
 fn environment() -> Environment {
     let facts = r#"{"kernel": "Linux 6.12.0", "cpu": "CPU", "cpus": 8, "cpus_usable": 4, "governor": "performance",
@@ -160,6 +201,7 @@ fn environment() -> Environment {
 fn tell_all_of(side: &mut StreamOutcome) {
     side.copies = Some(copies());
     match &mut side.detail {
+        Detail::Exchanges(..) => {}
         Detail::Bytes(totals) => totals.low_water = (!side.role.sends()).then_some(0),
         Detail::Datagrams(totals) => {
             totals.batching = Some(Batching::Packets);

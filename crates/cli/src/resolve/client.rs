@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iperf_model::{
-    Carrier, ClientConfig, Credentials, Direction, Endpoint, Limit, MAX_STREAMS, Payload,
+    Carrier, ClientConfig, Credentials, Direction, Endpoint, Exchange, Limit, MAX_STREAMS, Payload,
     TestConfig, Transport,
 };
 use iperf_proto::Code;
@@ -13,6 +13,7 @@ use iperf_proto::Code;
 use crate::dscp;
 use crate::error::ParameterError;
 use crate::options::Client;
+use crate::resolve::exchange::ExchangeDraft;
 use crate::resolve::local::LocalDraft;
 use crate::resolve::zerocopy::ZeroCopyDraft;
 use crate::value::Value;
@@ -36,6 +37,7 @@ pub(super) struct ClientDraft {
     /// The test; block size and limit are filled in at the end.
     test: TestConfig,
     zerocopy: ZeroCopyDraft,
+    exchange: ExchangeDraft,
     reverse: bool,
     bidir: bool,
     rate: Option<u64>,
@@ -56,6 +58,7 @@ impl Default for ClientDraft {
         Self {
             test: TestConfig::new(Transport::Tcp),
             zerocopy: ZeroCopyDraft::default(),
+            exchange: ExchangeDraft::default(),
             reverse: false,
             bidir: false,
             rate: None,
@@ -146,6 +149,9 @@ impl ClientDraft {
             Client::SkipRxCopy => self.zerocopy.skip_rx_copy(),
             Client::ZeroCopyStrict => self.zerocopy.strict = true,
             Client::Verify => self.zerocopy.verify = true,
+            Client::Rr | Client::Pipeline | Client::Rate | Client::BusyPoll | Client::RrTimeout => {
+                self.exchange.apply(option, value)?;
+            }
             Client::Omit => test.omit = value.integer(0..=MAX_OMIT, Code::OMIT)?,
             Client::Title => test.title = Some(value.string()?),
             Client::ExtraData => test.extra_data = Some(value.string()?),
@@ -193,7 +199,11 @@ impl ClientDraft {
 
     /// Rejects combinations with options of both ends.
     pub(super) fn check_against(&self, local: &LocalDraft) -> Result<(), ParameterError> {
-        if local.rcv_timeout && !self.test.direction.server_sends() {
+        let receives = self.test.direction.server_sends() || self.exchange.is_wanted();
+        if local.output.files.hlog.is_some() && !self.exchange.is_wanted() {
+            return Err(ParameterError::Needs("--hlog", "--rr"));
+        }
+        if local.rcv_timeout && !receives {
             return Err(Code::RCV_TIMEOUT_SENDER.into());
         }
         if local.options.file.is_some() && self.test.transport == Transport::Udp {
@@ -227,6 +237,26 @@ impl ClientDraft {
         Ok(())
     }
 
+    /// Determines what is exchanged, if this is a request/response test.
+    pub(super) fn set_exchange(&mut self, local: &LocalDraft) -> Result<(), ParameterError> {
+        self.exchange.settle(&mut self.test, local)?;
+        if self.test.exchange.is_none() {
+            return Ok(());
+        }
+        for (given, option) in [
+            (self.rate.is_some(), "-b/--bitrate"),
+            (self.block != 0, "-l/--length"),
+            (self.zerocopy.verify, "--verify"),
+            (self.zerocopy.asks_for_more(), "-Z/--zerocopy"),
+            (self.test.udp.gsro, "--gsro"),
+        ] {
+            if given {
+                return Err(ParameterError::Clash("--rr", option));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the text output reports how bytes were moved.
     pub(super) fn asks_about_copies(&self) -> bool {
         self.zerocopy.asks_for_more()
@@ -252,7 +282,10 @@ impl ClientDraft {
             _ => (1..=MAX_BLOCK, Code::BLOCK_SIZE),
         };
         self.test.block = match u32::try_from(self.block) {
-            Ok(0) => self.test.transport.default_block(),
+            Ok(0) => match self.test.exchange {
+                Some(exchange) => exchange_block(&exchange, self.test.transport),
+                None => self.test.transport.default_block(),
+            },
             Ok(block) if range.contains(&self.block) => block,
             _ => return Err(outside.into()),
         };
@@ -268,6 +301,7 @@ impl ClientDraft {
             },
             (Some(0), 0, 0) => Limit::Endless,
             (Some(seconds), 0, 0) => Limit::Seconds(seconds),
+            (None, transactions, 0) if self.test.exchange.is_some() => Limit::Blocks(transactions),
             (None, bytes, 0) => Limit::Bytes(bytes),
             (None, 0, blocks) => Limit::Blocks(blocks),
             _ => return Err(Code::END_CONDITIONS.into()),
@@ -291,7 +325,8 @@ impl ClientDraft {
         credentials: Option<Credentials>,
     ) -> ClientConfig {
         let is_udp = self.test.transport == Transport::Udp;
-        let usual_rate = if is_udp { UDP_RATE } else { 0 };
+        let exchanges = self.test.exchange.is_some();
+        let usual_rate = if is_udp && !exchanges { UDP_RATE } else { 0 };
         self.test.pacing.rate = Some(self.rate.unwrap_or(usual_rate)).filter(|rate| *rate > 0);
         self.test.server_affinity = local.server_affinity;
         let mut options = local.options;
@@ -300,13 +335,23 @@ impl ClientDraft {
         ClientConfig {
             endpoint,
             test: self.test,
-            block_from_mss: is_udp && self.block == 0,
+            block_from_mss: is_udp && !exchanges && self.block == 0,
             local: options,
             cport: local.cport,
             connect_timeout: self.connect_timeout,
             credentials,
             wait: self.wait,
         }
+    }
+}
+
+/// The block of a request/response test: what the larger one of its messages needs.
+fn exchange_block(exchange: &Exchange, transport: Transport) -> u32 {
+    let block = exchange.request.max(exchange.response);
+    match transport {
+        // The least that the parameters may hold.
+        Transport::Udp => block.max(16),
+        _ => block,
     }
 }
 

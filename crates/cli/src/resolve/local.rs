@@ -104,6 +104,7 @@ impl LocalDraft {
             Local::NoEnvironment => self.options.environment = false,
             Local::Html => self.output.files.html = Some(value.path()),
             Local::MetricsFile => self.output.files.metrics = Some(value.path()),
+            Local::Hlog => self.output.files.hlog = Some(value.path()),
             Local::Influx => self.output.files.influx = Some(value.path()),
             Local::Vsock => self.vsock = true,
             Local::Mptcp => self.mptcp = true,

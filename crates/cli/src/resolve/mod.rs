@@ -8,6 +8,7 @@
 
 mod client;
 mod endpoint;
+mod exchange;
 mod local;
 mod server;
 mod zerocopy;
@@ -125,6 +126,7 @@ impl Draft {
         let carrier = endpoint.as_ref().and_then(Endpoint::carrier);
         self.client
             .set_transport(carrier.as_ref(), self.local.mptcp)?;
+        self.client.set_exchange(&self.local)?;
         self.client.set_zerocopy(&self.local)?;
         self.client.set_block()?;
         self.client.set_limit(&self.local)?;

@@ -11,6 +11,7 @@ use iperf_report::{Document, ReportOptions};
 use iperf_results::format::{Format, failure_page, report};
 use iperf_results::{FailedRun, Record, Target, target_of};
 
+use super::hlog::Hlog;
 use super::output::{append, note, regular, replace};
 
 /// The files of a job.
@@ -40,6 +41,7 @@ impl Files {
             ("--html", &paths.html),
             ("--metrics-file", &paths.metrics),
             ("--influx", &paths.influx),
+            ("--hlog", &paths.hlog),
         ] {
             if let Some(path) = path {
                 regular(path).map_err(|error| io::Error::other(named(option, path, &error)))?;
@@ -59,6 +61,10 @@ impl Files {
 
     /// `inner`, and the files beside it if there are any.
     pub(crate) fn beside(&self, inner: Box<dyn Sink>, options: ReportOptions) -> Box<dyn Sink> {
+        let inner: Box<dyn Sink> = match &self.paths.hlog {
+            Some(path) => Box::new(Hlog::new(inner, path.clone(), self.failed.clone())),
+            None => inner,
+        };
         if self.paths.is_empty() {
             return inner;
         }
@@ -118,6 +124,6 @@ impl Files {
     }
 }
 
-fn named(option: &str, path: &Path, error: &io::Error) -> String {
+pub(super) fn named(option: &str, path: &Path, error: &io::Error) -> String {
     format!("{option} {}: {}", path.display(), reason(error))
 }

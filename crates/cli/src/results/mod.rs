@@ -4,6 +4,7 @@
 mod bench;
 mod compare;
 mod direct;
+mod hlog;
 mod output;
 mod printed;
 mod progress;

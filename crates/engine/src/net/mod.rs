@@ -63,6 +63,11 @@ impl<'a> StreamPlan<'a> {
             warnings: Warnings::default(),
         }
     }
+
+    /// Whether datagrams never go together: each exchange has one each way.
+    pub(crate) fn has_lone_datagrams(&self) -> bool {
+        self.local.no_gso || self.test.exchange.is_some()
+    }
 }
 
 /// Where a client's streams go.

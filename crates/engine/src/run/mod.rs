@@ -142,7 +142,10 @@ impl Run {
         let send_quota = Quota::new(limit)
             .filter(|_| !plan.outlasts_quota)
             .map(Arc::new);
-        let receive_quota = if plan.config.transport == Transport::Udp {
+        let receive_quota = if plan.config.exchange.is_some() {
+            // The requester says when it is done.
+            None
+        } else if plan.config.transport == Transport::Udp {
             Quota::of_numbers(limit, plan.config.block)
         } else if plan.exact {
             Quota::of_whole_blocks(limit, plan.config.block)
@@ -153,10 +156,14 @@ impl Run {
         // What may be sent in the omitted period.
         let bounded = !plan.exact && plan.config.transport != Transport::Udp;
         let allowance = Quota::new(limit).filter(|_| bounded).map(Arc::new);
-        let has = |role: Role| streams.iter().any(|stream| stream.info.role == role);
+        let has = |sends: bool| {
+            streams
+                .iter()
+                .any(|stream| stream.info.role.sends() == sends)
+        };
         let quotas = Quotas {
-            sent: send_quota.clone().filter(|_| has(Role::Sender)),
-            received: receive_quota.clone().filter(|_| has(Role::Receiver)),
+            sent: send_quota.clone().filter(|_| has(true)),
+            received: receive_quota.clone().filter(|_| has(false)),
         };
         let omitting = plan.config.omit > 0;
         let now = Instant::now();
@@ -311,15 +318,22 @@ impl Run {
         if self.receivers().next().is_some() && self.receivers().all(RunningStream::is_complete) {
             return None;
         }
-        let received = self.bytes().1;
-        self.silence(now, false, received)
+        let arrived = self.arrived();
+        let waits = self.streams.iter().any(RunningStream::awaits_data);
+        waits.then(|| Self::silence(&mut self.progress.received, now, arrived))
+    }
+
+    /// Bytes that came in so far. Of an exchange only its request counts, once its response is there.
+    pub fn arrived(&self) -> u64 {
+        let streams = self.streams.iter().filter(|stream| stream.awaits_data());
+        streams.map(RunningStream::bytes).sum()
     }
 
     /// How long the peer has taken nothing from the sending streams although its window is closed; `None` when it
     /// takes something, when the network is what is slow, or when there are no such streams.
     pub fn send_stall(&mut self, now: Instant) -> Option<Duration> {
         let sent = self.bytes().0;
-        let silence = self.silence(now, true, sent)?;
+        let silence = Self::silence(&mut self.progress.sent, now, sent);
         let senders = self.streams.iter().filter(|stream| stream.sends());
         let mut blocked = senders.filter(|stream| stream.is_running()).peekable();
         blocked.peek()?;
@@ -328,19 +342,12 @@ impl Run {
             .then_some(silence)
     }
 
-    fn silence(&mut self, now: Instant, sending: bool, bytes: u64) -> Option<Duration> {
-        if !self.streams.iter().any(|stream| stream.sends() == sending) {
-            return None;
-        }
-        let seen = if sending {
-            &mut self.progress.sent
-        } else {
-            &mut self.progress.received
-        };
+    /// How long `bytes` have not changed.
+    fn silence(seen: &mut (u64, Instant), now: Instant, bytes: u64) -> Duration {
         if seen.0 != bytes {
             *seen = (bytes, now);
         }
-        Some(now.saturating_duration_since(seen.1))
+        now.saturating_duration_since(seen.1)
     }
 
     /// Stops the senders. Receivers go on.

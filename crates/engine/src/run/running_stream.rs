@@ -1,6 +1,7 @@
 //! One stream while it runs: its worker thread, and what was seen of its counters so far.
 
 mod exact;
+mod receiving;
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -9,8 +10,8 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
 use iperf_model::{
-    ByteTotals, DatagramSample, DatagramTotals, Detail, FileProgress, Limit, StreamInfo,
-    StreamInterval, StreamOutcome, TcpSample, Transport,
+    ByteTotals, CopyMode, DatagramSample, DatagramTotals, Detail, ExchangeCounts, FileProgress,
+    Limit, Role, SendMode, StreamInfo, StreamInterval, StreamOutcome, TcpSample, Transport,
 };
 use iperf_zc::sockopt;
 use iperf_zc::source::Source;
@@ -21,6 +22,7 @@ use tracing::debug;
 
 use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::error::EngineError;
+use crate::exchange::{self, ExchangeStats};
 use crate::modes::Modes;
 use crate::modes::WorkerReport;
 use crate::movers::{self, MoverContext};
@@ -31,13 +33,10 @@ use crate::run::tcp_stats::TcpStats;
 use crate::run::{RunPlan, WorkerEnd};
 use crate::stream::Closing;
 use crate::stream::Stream;
-use crate::waking::Waking;
-use crate::waking::low_water::LowWater;
 use crate::worker::counters::{Counters, Phase};
 use crate::worker::cut::{Cut, Position};
 use crate::worker::quantum::BlockKind;
 use crate::worker::quota::Quota;
-use crate::worker::receiver::Receiver;
 use crate::worker::sender::Sender;
 use crate::worker::thread::{EndingSlot, WorkerThread};
 use crate::worker::{Ending, Task, Worker};
@@ -64,6 +63,7 @@ pub(crate) struct RunningStream {
     base_bytes: u64,
     tcp: Option<TcpStats>,
     datagrams: Option<Datagrams>,
+    exchanges: Option<ExchangeStats>,
     file: Option<(File, String)>,
     /// Where the omitted period ends, and whether it has ended on this end.
     cut: Option<Arc<Cut>>,
@@ -107,24 +107,6 @@ impl Datagrams {
     }
 }
 
-/// When the receiver of a stream wakes, on a thread that it shares with so many in all.
-fn waking(
-    plan: &RunPlan<'_>,
-    context: &MoverContext<'_>,
-    socket: &Socket,
-    counters: &Arc<Counters>,
-    sharers: u32,
-) -> Waking {
-    let ask = plan.local.low_water;
-    if plan.config.transport == Transport::Udp {
-        Waking::of_datagrams(ask, plan.config.block, socket, counters.clone())
-    } else if context.may_use_recv() && sharers == 1 {
-        Waking::LowWater(LowWater::new(ask, context.room(), counters.clone()))
-    } else {
-        Waking::AtOnce
-    }
-}
-
 impl RunningStream {
     /// Makes the worker of a stream, for a thread that it shares with so many in all.
     pub(crate) fn new(
@@ -151,14 +133,20 @@ impl RunningStream {
             .map(|path| movers::open(path, info.role.sends()))
             .transpose()?;
         let block = plan.config.block;
-        let mut tcp = None;
         let transport = plan.config.transport;
-        let is_udp = transport == Transport::Udp;
+        let exchanges = plan
+            .config
+            .exchange
+            .map(|exchange| ExchangeStats::new(&exchange, info.role.sends(), plan.config.omit > 0));
+        let is_udp = transport == Transport::Udp && exchanges.is_none();
         let received = Arc::new(DatagramCounters::default());
         let batching = Arc::new(BatchingInUse::new(passage.batching));
         let by_amount = matches!(plan.config.limit, Limit::Bytes(_) | Limit::Blocks(_));
         // Without a quota the sender goes on, and the peer cuts by its own clock.
-        let cuts = by_amount && plan.config.omit > 0 && (plan.exact || info.role.sends());
+        let cuts = by_amount
+            && exchanges.is_none()
+            && plan.config.omit > 0
+            && (plan.exact || info.role.sends());
         let cut = (cuts && quota.is_some()).then(|| Arc::new(Cut::after(allowance)));
         let task = Task {
             socket: socket.clone(),
@@ -182,12 +170,16 @@ impl RunningStream {
             marks: cut.is_some() && plan.exact,
             cut: cut.clone(),
         };
-        let (worker, modes): (Box<dyn Worker>, Modes) = if info.role.sends() {
-            if let Ok(info) = kernel_view::read(transport, socket.as_fd()) {
-                let mut stats = TcpStats::default();
-                stats.restart(&info);
-                tcp = Some(stats);
-            }
+        let tcp = info
+            .role
+            .sends()
+            .then(|| TcpStats::begin(transport, &socket));
+        let tcp = tcp.flatten();
+        let exchange = plan.config.exchange.zip(exchanges.as_ref());
+        let (worker, modes): (Box<dyn Worker>, Modes) = if let Some((exchange, stats)) = exchange {
+            let worker = exchange::worker(task, exchange, stats, plan.config);
+            (worker, Modes::new(SendMode::Copy, CopyMode::Copy))
+        } else if info.role.sends() {
             let chosen = context.sender()?;
             let kind = if is_udp {
                 passage.kind
@@ -198,14 +190,7 @@ impl RunningStream {
             let sender = Sender::new(task, chosen.mover, block, pacing, kind);
             (Box::new(sender), chosen.modes)
         } else {
-            let chosen = if is_udp {
-                context.datagram_receiver(received.clone())
-            } else {
-                context.receiver()?
-            };
-            let waking = waking(plan, &context, &socket, &counters, sharers);
-            let receiver = Receiver::new(task, chosen.mover, waking);
-            (Box::new(receiver), chosen.modes)
+            receiving::receiver(&context, task, plan, received.clone())?
         };
         let stream = Self {
             datagrams: is_udp.then(|| Datagrams::new(received, batching, &socket)),
@@ -223,6 +208,7 @@ impl RunningStream {
             last_bytes: 0,
             base_bytes: 0,
             tcp,
+            exchanges,
             file,
             cut,
             restarted: false,
@@ -244,6 +230,7 @@ impl RunningStream {
 
     /// Takes what moved since the last sample.
     pub(crate) fn sample(&mut self) -> StreamInterval {
+        let exchanges = self.sample_exchanges();
         let bytes = self.moved().max(self.last_bytes);
         let interval = StreamInterval {
             socket: self.info.socket,
@@ -251,6 +238,7 @@ impl RunningStream {
             bytes: bytes - self.last_bytes,
             tcp: self.sample_tcp(),
             datagrams: self.sample_datagrams(),
+            exchanges,
         };
         self.last_bytes = bytes;
         interval
@@ -260,6 +248,11 @@ impl RunningStream {
         let stats = self.tcp.as_mut()?;
         let info = kernel_view::read(self.transport, self.socket.as_fd()).unwrap_or_default();
         Some(stats.sample(&info))
+    }
+
+    fn sample_exchanges(&mut self) -> Option<ExchangeCounts> {
+        let stats = self.exchanges.as_mut()?;
+        Some(stats.sample(self.counters.blocks()))
     }
 
     fn sample_datagrams(&mut self) -> Option<DatagramSample> {
@@ -282,6 +275,9 @@ impl RunningStream {
             datagrams.base = counts;
             datagrams.last = counts;
             datagrams.received.restart_jitter();
+        }
+        if let Some(exchanges) = &mut self.exchanges {
+            exchanges.restart(self.counters.blocks());
         }
         self.at_restart = self.position();
         self.restarted = true;
@@ -314,9 +310,10 @@ impl RunningStream {
             socket: self.info.socket,
             role: self.info.role,
             bytes: self.last_bytes - self.base_bytes,
-            detail: match &self.datagrams {
-                Some(datagrams) => Detail::Datagrams(self.datagram_totals(datagrams)),
-                None => Detail::Bytes(self.byte_totals()),
+            detail: match (&self.datagrams, &self.exchanges) {
+                (_, Some(stats)) => Detail::Exchanges(stats.totals(), self.byte_totals()),
+                (Some(datagrams), None) => Detail::Datagrams(self.datagram_totals(datagrams)),
+                (None, None) => Detail::Bytes(self.byte_totals()),
             },
             file: self.file.as_ref().map(|(file, name)| FileProgress {
                 name: name.clone(),
@@ -328,7 +325,7 @@ impl RunningStream {
     }
 
     fn byte_totals(&self) -> ByteTotals {
-        let receives = !self.info.role.sends() && movers::brings_bytes(self.transport);
+        let receives = self.info.role == Role::Receiver && movers::brings_bytes(self.transport);
         ByteTotals {
             tcp: self.tcp.as_ref().map(TcpStats::totals),
             low_water: receives.then(|| self.counters.low_water()),
@@ -380,6 +377,11 @@ impl RunningStream {
     /// Whether this end sends on the stream.
     pub(crate) fn sends(&self) -> bool {
         self.info.role.sends()
+    }
+
+    /// Whether data comes in on the stream.
+    pub(crate) fn awaits_data(&self) -> bool {
+        self.info.role.awaits_data()
     }
 
     /// Bytes moved so far, omitted ones included.

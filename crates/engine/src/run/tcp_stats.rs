@@ -1,7 +1,11 @@
 //! Turns snapshots of `tcp_info` into what an interval and a whole test report.
 
-use iperf_model::{TcpSample, TcpTotals};
+use std::os::fd::AsFd;
+
+use iperf_model::{TcpSample, TcpTotals, Transport};
 use iperf_zc::tcp_info::TcpInfo;
+
+use crate::run::kernel_view;
 
 /// The statistics of one sending TCP stream.
 #[derive(Debug, Default)]
@@ -16,6 +20,14 @@ pub(crate) struct TcpStats {
 }
 
 impl TcpStats {
+    /// Counts from now on, where the kernel has figures of the connection.
+    pub(crate) fn begin(transport: Transport, socket: &impl AsFd) -> Option<Self> {
+        let info = kernel_view::read(transport, socket.as_fd()).ok()?;
+        let mut stats = Self::default();
+        stats.restart(&info);
+        Some(stats)
+    }
+
     /// Counts from here on: the start of the test, or the end of its omitted period.
     pub(crate) fn restart(&mut self, info: &TcpInfo) {
         *self = Self {

@@ -147,5 +147,9 @@ fn may_share(plan: &RunPlan<'_>, sending: bool) -> bool {
             SendMode::Auto => config.transport != Transport::Tcp,
             SendMode::Msg => true,
         };
-    movers::brings_bytes(config.transport) && plan.local.file.is_none() && !waits
+    // An exchange waits for its response.
+    config.exchange.is_none()
+        && movers::brings_bytes(config.transport)
+        && plan.local.file.is_none()
+        && !waits
 }

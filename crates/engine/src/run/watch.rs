@@ -110,7 +110,7 @@ impl Watch {
         }
         if let Some(limit) = self.limits.first_byte
             && lasts(limit)
-            && run.bytes().1 == 0
+            && run.arrived() == 0
         {
             return Err(Trouble::Mute(limit));
         }

@@ -114,7 +114,7 @@ impl Task {
         self.count_for_quota(bytes, blocks);
     }
 
-    fn count_for_quota(&self, bytes: u64, blocks: u64) {
+    pub(crate) fn count_for_quota(&self, bytes: u64, blocks: u64) {
         if let Some(quota) = &self.quota
             && quota.moved(bytes, blocks)
         {
@@ -130,12 +130,12 @@ impl Task {
         }
     }
 
-    fn is_counting(&self) -> bool {
+    pub(crate) fn is_counting(&self) -> bool {
         self.report.get().is_none()
     }
 
     /// Counts nothing from now on. Workers that share a thread share its CPU time evenly.
-    fn stop_counting(&self, report: Report) {
+    pub(crate) fn stop_counting(&self, report: Report) {
         if let Some(datagrams) = &self.datagrams {
             datagrams.freeze();
         }
@@ -147,7 +147,7 @@ impl Task {
 }
 
 /// Whether a call ended for no reason of the connection's: a signal, or a time-out of the socket.
-fn is_pause(error: &io::Error) -> bool {
+pub(crate) fn is_pause(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock

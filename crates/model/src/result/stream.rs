@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{CopyReport, Role};
+use crate::{CopyReport, ExchangeCounts, Role};
 
 /// What one end counted on one stream. The omitted period is left out unless a field says otherwise.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,15 +28,23 @@ impl StreamOutcome {
     /// What was counted, if the stream is one of bytes.
     pub fn byte_totals(&self) -> Option<&ByteTotals> {
         match &self.detail {
-            Detail::Bytes(totals) => Some(totals),
+            Detail::Bytes(totals) | Detail::Exchanges(_, totals) => Some(totals),
             Detail::Datagrams(_) => None,
+        }
+    }
+
+    /// What was counted, if the stream carries requests and responses.
+    pub fn exchange_counts(&self) -> Option<&ExchangeCounts> {
+        match &self.detail {
+            Detail::Exchanges(counts, _) => Some(counts),
+            Detail::Bytes(_) | Detail::Datagrams(_) => None,
         }
     }
 
     /// What was counted, if the stream is one of datagrams.
     pub fn datagram_totals(&self) -> Option<&DatagramTotals> {
         match &self.detail {
-            Detail::Bytes(_) => None,
+            Detail::Bytes(_) | Detail::Exchanges(..) => None,
             Detail::Datagrams(totals) => Some(totals),
         }
     }
@@ -49,6 +57,8 @@ pub enum Detail {
     Bytes(ByteTotals),
     /// A stream of datagrams: UDP.
     Datagrams(DatagramTotals),
+    /// Requests and responses, and what the kernel knows of the connection.
+    Exchanges(ExchangeCounts, ByteTotals),
 }
 
 /// What is counted on a stream of bytes.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::StreamOutcome;
+use crate::{ExchangeCounts, Role};
 
 /// CPU time of a process in percent of one CPU, over a test.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -30,6 +31,18 @@ pub struct RunTotals {
     pub streams: Vec<StreamOutcome>,
 }
 
+impl RunTotals {
+    /// What all streams of a role of a request/response test exchanged; `None` if there are none.
+    pub fn exchanges(&self, role: Role) -> Option<ExchangeCounts> {
+        let streams = self.streams.iter().filter(|stream| stream.role == role);
+        let counts = streams.filter_map(StreamOutcome::exchange_counts);
+        counts.cloned().reduce(|mut sum, part| {
+            sum.add(&part);
+            sum
+        })
+    }
+}
+
 /// A whole test as both ends saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
@@ -51,6 +64,8 @@ pub struct Summary {
     pub checksum_errors: Option<u64>,
     /// The same of the peer's, if reported.
     pub remote_checksum_errors: Option<u64>,
+    /// Request/response test: all exchanges, as the requester counted them if it is known.
+    pub exchanges: Option<ExchangeCounts>,
 }
 
 /// One stream as both ends saw it.

@@ -93,6 +93,7 @@ prop_compose! {
                 receive: texts[1].clone(),
                 verify: flags[0],
                 seqpacket: flags[1],
+                exchange: None,
             }),
             client_version: Some(iperf_model::VERSION.to_owned()),
         }
@@ -207,6 +208,7 @@ prop_compose! {
             server_output: text.map(ServerOutput::Text),
             checksum_errors,
             environment: None,
+            exchanges: None,
             streams,
         }
     }

@@ -3,6 +3,8 @@
 use iperf_model::{Environment, EnvironmentAfter};
 use serde::{Deserialize, Serialize};
 
+use super::EndExchanges;
+
 /// The result of the whole test. Empty for a failed test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -37,6 +39,9 @@ pub struct End {
     /// TCP: congestion control where data was received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver_tcp_congestion: Option<String>,
+    /// **Own**: request/response test: all exchanges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rr: Option<EndExchanges>,
     /// **Own**: what is known of both machines when the test is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<EndEnvironment>,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::IntervalExchanges;
+
 /// One report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -14,6 +16,9 @@ pub struct Interval {
     /// With `--bidir`: the streams from the server to the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sum_bidir_reverse: Option<IntervalRow>,
+    /// **Own**: request/response test: the exchanges of all streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rr: Option<IntervalExchanges>,
 }
 
 /// One stream in one interval, or the sum of a direction. Times are seconds since the test began, or since the end of

@@ -14,6 +14,7 @@
 mod builder;
 mod derive;
 mod end;
+mod exchange;
 mod interval;
 mod line;
 mod read;
@@ -26,6 +27,7 @@ pub use end::{
     Copies, CpuUtilization, DiskFile, End, EndEnvironment, EndStream, EndSum, StreamSide,
     UdpCopies, UdpStream,
 };
+pub use exchange::{EndExchanges, Histogram, IntervalExchanges, Latency, Schedule, ShortLatency};
 pub use interval::{Interval, IntervalRow};
 pub use line::{Dropped, Line};
 pub use read::ReadError;

@@ -4,6 +4,7 @@
 //! tests at a time with `#` and the number of the test. A server adds what it prints to a copy for the client that asked
 //! for it (`--get-server-output`), without that number.
 
+mod exchange;
 mod header;
 mod line;
 mod summary;
@@ -279,6 +280,10 @@ impl TextSink {
     }
 
     fn interval(&mut self, config: &TestConfig, interval: &model::Interval) -> io::Result<()> {
+        if config.exchange.is_some() {
+            let lines = exchange::interval(config, interval);
+            return lines.into_iter().try_for_each(|line| self.line(line));
+        }
         let lines = self.lines(config);
         let interval = Interval::of(config, self.options.is_client, interval);
         if !self.test.has_header {
@@ -301,6 +306,11 @@ impl TextSink {
 
     fn summary(&mut self, config: &TestConfig, summary: &Summary) -> io::Result<()> {
         self.test.outcome = Outcome::Summarized;
+        if config.exchange.is_some() {
+            let lines = exchange::summary(config, summary);
+            lines.into_iter().try_for_each(|line| self.line(line))?;
+            return self.server_output_of_peer();
+        }
         let options = &self.options;
         let asked = options.copies || config.verify || config.zerocopy.names_a_mode();
         let extras = summary::Extras {

@@ -78,6 +78,7 @@ impl Case {
             end: Duration::from_secs(1),
             omitted: false,
             streams: vec![StreamInterval {
+                exchanges: None,
                 socket: 4,
                 role: Role::of(self.is_client),
                 bytes,
@@ -100,6 +101,7 @@ impl Case {
             remote_cpu: None,
             congestion: Some("cubic".into()),
             remote_congestion: None,
+            exchanges: None,
             checksum_errors: None,
             remote_checksum_errors: None,
         })

@@ -166,6 +166,7 @@ fn stream_interval(stream: &Value) -> StreamInterval {
     let number = |key: &str| stream[key].as_u64().unwrap();
     let has = |key: &str| !stream[key].is_null();
     StreamInterval {
+        exchanges: None,
         socket: number("socket") as i32,
         role: Role::of(stream["sender"].as_bool().unwrap()),
         bytes: number("bytes"),
@@ -242,6 +243,7 @@ fn summary(document: &Value, config: &TestConfig, is_client: bool) -> Summary {
         }
     });
     Summary {
+        exchanges: None,
         streams: streams.collect(),
         duration: local,
         remote_duration: is_client.then_some(remote),

@@ -373,6 +373,7 @@ fn intervals(config: &TestConfig, is_client: bool, rows: &[Row]) -> Vec<Event> {
             let sending = row.sends(config, is_client);
             let udp = config.transport == Transport::Udp;
             StreamInterval {
+                exchanges: None,
                 socket: row.socket.unwrap(),
                 role: Role::of(sending),
                 bytes: row.bytes(config, seconds),
@@ -475,6 +476,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
         (snd.or(rcv), None)
     };
     Summary {
+        exchanges: None,
         streams: streams.collect(),
         duration: micros(local.unwrap()),
         remote_duration: remote.map(micros),

@@ -4,6 +4,7 @@ use std::io;
 use std::mem::size_of;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{
@@ -81,6 +82,13 @@ pub fn set_max_pacing_rate(socket: BorrowedFd<'_>, bytes_per_second: u64) -> io:
         libc::SO_MAX_PACING_RATE,
         &bytes_per_second,
     )
+}
+
+/// Lets receiving calls poll the network card for so long before they sleep (`SO_BUSY_POLL`). More than the system's
+/// default takes a privilege.
+pub fn set_busy_poll(socket: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
+    let micros = libc::c_int::try_from(time.as_micros()).unwrap_or(libc::c_int::MAX);
+    set(socket, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &micros)
 }
 
 /// `struct in6_flowlabel_req` of linux/in6.h.

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use iperf_model::Batching;
+use iperf_model::{Batching, Role};
 use iperf_proto::udp::{HELLO, Offered, REPLY, ReplySearch};
 use iperf_zc::udp::Receive;
 use iperf_zc::{sockopt, udp};
@@ -169,7 +169,7 @@ fn finish(
         )?;
     }
     let passage = choose_passage(&socket, plan, spec, peer);
-    if !spec.role.sends()
+    if spec.role == Role::Receiver
         && let Err(error) = sockopt::set_receive_times(socket.as_fd())
     {
         debug!("datagrams come without their time: {error}");
@@ -291,7 +291,6 @@ fn read_answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iperf_model::Role;
     use iperf_model::{LocalOptions, TestConfig, Transport};
     use std::net::UdpSocket;
     use std::sync::Arc;

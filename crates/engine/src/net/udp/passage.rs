@@ -65,7 +65,7 @@ pub(super) fn choose_passage(
         let headers_do = plan.test.zerocopy.receive == ReceiveMode::Trunc && !plan.test.udp.gsro;
         let receive = if headers_do {
             Receive::Header
-        } else if (plan.test.udp.gsro || !plan.local.no_gso) && offloads() {
+        } else if (plan.test.udp.gsro || !plan.has_lone_datagrams()) && offloads() {
             Receive::Merged
         } else {
             Receive::Whole
@@ -88,7 +88,7 @@ fn turn_on_offload(socket: &Socket, plan: &StreamPlan<'_>, spec: StreamSpec) -> 
 
 /// Whether datagrams may go together.
 fn kind(plan: &StreamPlan<'_>) -> BlockKind {
-    if plan.local.no_gso && !plan.test.udp.gsro {
+    if plan.has_lone_datagrams() && !plan.test.udp.gsro {
         BlockKind::LoneDatagram
     } else {
         BlockKind::Datagram

@@ -1,17 +1,18 @@
 //! The member `end` from a summary.
 
-use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig, Transport};
+use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig};
 
-use super::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
+use super::{CopyReports, EndGroup, EndRow, EndTotals, FileRow, counts_datagrams};
 use crate::document::{
-    Copies, CpuUtilization, DiskFile, End, EndStream, EndSum, StreamSide, UdpCopies, UdpStream,
+    Copies, CpuUtilization, DiskFile, End, EndExchanges, EndStream, EndSum, StreamSide, UdpCopies,
+    UdpStream,
 };
 
 impl End {
     /// What a summary amounts to.
     pub(crate) fn of(config: &TestConfig, is_client: bool, summary: &Summary) -> Self {
         let totals = EndTotals::new(config, is_client, summary);
-        let udp = config.transport == Transport::Udp;
+        let udp = counts_datagrams(config);
         let rows = totals.groups.iter().flat_map(|group| &group.rows);
         let streams = rows.map(|row| {
             if udp {
@@ -28,6 +29,7 @@ impl End {
             cpu_utilization_percent: Some(cpu(summary)),
             sender_tcp_congestion: totals.congestion.0.clone(),
             receiver_tcp_congestion: totals.congestion.1.clone(),
+            rr: EndExchanges::of(config, summary),
             ..Self::default()
         };
         let mut sums = totals

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use iperf_model::{self as model, StreamInterval, TestConfig, Transport};
+use iperf_model::{self as model, StreamInterval, TestConfig};
 
-use super::{mean, milliseconds, percent, rate, roles, seconds, total, total_lost};
-use crate::document::{Interval, IntervalRow};
+use super::{
+    counts_datagrams, mean, milliseconds, percent, rate, roles, seconds, total, total_lost,
+};
+use crate::document::{Interval, IntervalExchanges, IntervalRow};
 
 impl Interval {
     /// Every stream, direction by direction, and the sum of each direction.
@@ -17,6 +19,7 @@ impl Interval {
             omitted: interval.omitted,
             ..IntervalRow::default()
         };
+        let udp = counts_datagrams(config);
         let mut streams = Vec::with_capacity(interval.streams.len());
         let mut sums = roles(config, is_client).into_iter().map(|sender| {
             let frame = IntervalRow {
@@ -25,14 +28,15 @@ impl Interval {
             };
             let rows = interval.streams.iter().filter(|s| s.role.sends() == sender);
             let first = streams.len();
-            streams.extend(rows.map(|stream| row_of(&frame, config.transport, stream)));
-            sum_of(&frame, config.transport, &streams[first..])
+            streams.extend(rows.map(|stream| row_of(&frame, udp, stream)));
+            sum_of(&frame, udp, &streams[first..])
         });
         let (sum, sum_bidir_reverse) = (sums.next(), sums.next());
         Self {
             streams,
             sum,
             sum_bidir_reverse,
+            rr: IntervalExchanges::of_all(interval),
         }
     }
 
@@ -51,14 +55,14 @@ fn interval_seconds(interval: &model::Interval) -> f64 {
     f64::from(seconds(length) as f32)
 }
 
-fn row_of(frame: &IntervalRow, transport: Transport, stream: &StreamInterval) -> IntervalRow {
+fn row_of(frame: &IntervalRow, udp: bool, stream: &StreamInterval) -> IntervalRow {
     let mut row = IntervalRow {
         socket: Some(stream.socket.into()),
         bytes: stream.bytes,
         bits_per_second: rate(stream.bytes, frame.seconds),
         ..frame.clone()
     };
-    if transport == Transport::Udp {
+    if udp {
         let datagrams = stream.datagrams.unwrap_or_default();
         row.packets = Some(datagrams.packets);
         if !stream.role.sends() {
@@ -78,7 +82,7 @@ fn row_of(frame: &IntervalRow, transport: Transport, stream: &StreamInterval) ->
     row
 }
 
-fn sum_of(frame: &IntervalRow, transport: Transport, rows: &[IntervalRow]) -> IntervalRow {
+fn sum_of(frame: &IntervalRow, udp: bool, rows: &[IntervalRow]) -> IntervalRow {
     let bytes = total(rows.iter().map(|row| row.bytes));
     let mut sum = IntervalRow {
         bytes,
@@ -89,7 +93,7 @@ fn sum_of(frame: &IntervalRow, transport: Transport, rows: &[IntervalRow]) -> In
             .reduce(u64::saturating_add),
         ..frame.clone()
     };
-    if transport == Transport::Udp {
+    if udp {
         let packets = total(rows.iter().filter_map(|row| row.packets));
         sum.packets = Some(packets);
         if sum.sender == Some(false) {

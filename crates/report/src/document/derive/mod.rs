@@ -12,13 +12,14 @@
 //! ```
 
 mod end;
+mod exchange;
 mod interval;
 mod start;
 mod totals;
 
 use std::time::Duration;
 
-use iperf_model::{Direction, TestConfig};
+use iperf_model::{Direction, TestConfig, Transport};
 
 pub(crate) use totals::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 
@@ -69,6 +70,11 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     } else {
         0.0
     }
+}
+
+/// Whether the streams of a test are rows of datagrams. Those of a request/response test are rows of bytes.
+fn counts_datagrams(config: &TestConfig) -> bool {
+    config.transport == Transport::Udp && config.exchange.is_none()
 }
 
 /// Whether this end sends, for each group of a test in the order of output.

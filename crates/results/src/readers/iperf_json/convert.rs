@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use iperf_report::document::{Copies, Document, End, EndSum, Interval, IntervalRow, Start};
 
+use super::exchange;
 use crate::record::{Direction, Record, Sample, Target, TestKind};
 use crate::tool::Tool;
 
@@ -37,6 +38,10 @@ pub(super) fn record(document: &Document, file: &Arc<str>, line: u64) -> Result<
         sent: end.sum_sent_bidir_reverse.as_ref(),
         received: end.sum_received_bidir_reverse.as_ref(),
     };
+    if let Some(exchanges) = &end.rr {
+        exchange::fill(&mut record, exchanges, &document.intervals);
+        return Ok(record);
+    }
     let counted = |reverse| view.counted(&document.intervals, reverse);
     if !forward.fill(&mut record, "", &view, counted(false)) {
         return Err("no final figures: the run failed, or the output is cut off".into());

@@ -2,6 +2,7 @@
 //! with text around them.
 
 mod convert;
+mod exchange;
 mod objects;
 
 use std::collections::BTreeMap;

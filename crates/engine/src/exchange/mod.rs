@@ -1,0 +1,56 @@
+//! Request/response tests: the workers of both ends, and what is read from them.
+//!
+//! ```text
+//! Requester ── request ──► Responder      a step of either is one send or one receive
+//!     ▲                        │
+//!     └─────── response ───────┘
+//!     │ records into Timings (no lock, no allocation) ──► ExchangeStats, read at each tick
+//! ```
+//!
+//! A closed loop reads the clock once for a transaction: the end of one is the start of the next.
+
+mod peer;
+mod requester;
+mod responder;
+mod schedule;
+mod stats;
+mod timings;
+mod window;
+
+use std::os::fd::AsFd;
+
+use iperf_model::{Exchange, TestConfig, Transport, reason};
+use iperf_zc::sockopt;
+use tracing::debug;
+
+use crate::exchange::requester::Requester;
+use crate::exchange::responder::Responder;
+pub(crate) use crate::exchange::stats::ExchangeStats;
+use crate::worker::{Task, Worker, payload};
+
+/// The worker of a stream: a requester if `stats` are one's.
+pub(crate) fn worker(
+    task: Task,
+    exchange: Exchange,
+    stats: &ExchangeStats,
+    config: &TestConfig,
+) -> Box<dyn Worker> {
+    if !exchange.busy_poll.is_zero()
+        && let Err(error) = sockopt::set_busy_poll(task.socket.as_fd(), exchange.busy_poll)
+    {
+        // The worker spins all the same; the driver of the network card does not.
+        debug!("SO_BUSY_POLL is not set: {}", reason(&error));
+    }
+    let datagrams = config.transport == Transport::Udp;
+    let messages = config.transport == Transport::VsockSeqpacket;
+    let payload = |bytes: u32| payload::block(config.payload, bytes as usize);
+    let Some(shared) = stats.shared() else {
+        let response = payload(exchange.response);
+        let responder = Responder::new(task, exchange, &response, datagrams, messages);
+        return Box::new(responder);
+    };
+    let request = payload(exchange.request);
+    Box::new(Requester::new(
+        task, exchange, &request, shared, datagrams, messages,
+    ))
+}

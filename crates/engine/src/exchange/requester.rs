@@ -1,0 +1,339 @@
+//! Sends requests and waits for their responses.
+//!
+//! ```text
+//!            room in the window, due, quota left
+//!   step ──► send ─────────────────────────────► window ──► receive ──► record
+//! ```
+//!
+//! With one request in flight both calls block. With more, sending does not: a peer that waits for this end to take its
+//! responses takes no more requests.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iperf_model::Exchange;
+use iperf_proto::exchange::{number, number_of};
+use iperf_zc::account::Report;
+use nix::sys::epoll::EpollFlags;
+use socket2::Socket;
+
+use crate::exchange::peer::Peer;
+use crate::exchange::schedule::Schedule;
+use crate::exchange::stats::Shared;
+use crate::exchange::window::{Waiting, Window};
+use crate::worker::counters::Phase;
+use crate::worker::{Ending, Step, Task, Worker, is_pause};
+
+/// The most bytes of requests that go in one call.
+const BATCH: usize = 64 << 10;
+
+/// The worker of a stream on which this end requests.
+pub(crate) struct Requester {
+    task: Task,
+    peer: Peer,
+    shared: Arc<Shared>,
+    exchange: Exchange,
+    /// Messages have numbers, may be lost, and may come in any order.
+    datagrams: bool,
+    window: Window,
+    schedule: Option<Schedule>,
+    /// Requests, one after another.
+    requests: Box<[u8]>,
+    /// Bytes of requests in the window that are still to be sent.
+    unsent: usize,
+    responses: Box<[u8]>,
+    /// Bytes of a response whose rest has not come.
+    partial: usize,
+    /// The end of the last transaction.
+    now: Instant,
+    /// Requests that the quota has granted and that are not sent.
+    granted: bool,
+    /// The omitted period was running then.
+    omits: bool,
+}
+
+impl Requester {
+    /// `payload` is a request; `datagrams`: as under [`Requester::datagrams`]; `messages`: what is received at once is
+    /// one message.
+    pub(crate) fn new(
+        task: Task,
+        exchange: Exchange,
+        payload: &[u8],
+        shared: Arc<Shared>,
+        datagrams: bool,
+        messages: bool,
+    ) -> Self {
+        let in_flight = usize::from(exchange.in_flight);
+        let together = if datagrams || messages || exchange.is_open_loop() {
+            1
+        } else {
+            (BATCH / payload.len().max(1)).clamp(1, in_flight)
+        };
+        let response = exchange.response as usize;
+        let room = response.max(BATCH.min(response * in_flight));
+        Self {
+            peer: Peer::new(task.socket.clone(), exchange.busy_poll),
+            task,
+            shared,
+            datagrams,
+            window: Window::new(exchange.in_flight),
+            schedule: None,
+            requests: payload.repeat(together).into(),
+            unsent: 0,
+            // A byte more shows that a datagram is too long.
+            responses: vec![0; room + usize::from(datagrams)].into(),
+            partial: 0,
+            now: Instant::now(),
+            granted: false,
+            omits: false,
+            exchange,
+        }
+    }
+
+    fn request_bytes(&self) -> usize {
+        self.exchange.request as usize
+    }
+
+    /// Whether the quota allows another request. Those of the omitted period need none.
+    fn claim(&mut self) -> bool {
+        // One that was granted in the omitted period has to be claimed behind it.
+        let omits = self.shared.is_omitting();
+        if self.granted && self.omits == omits {
+            return true;
+        }
+        self.omits = omits;
+        self.granted = match &self.task.quota {
+            Some(quota) if !omits => quota.claim(1, u64::from(self.exchange.request)) > 0,
+            _ => true,
+        };
+        self.granted
+    }
+
+    /// Puts requests into the window that are to be sent now. `false` if none may be.
+    fn fill(&mut self) -> bool {
+        let most = self.window.room().min(self.requests_together());
+        for _ in 0..most {
+            if !self.claim() {
+                break;
+            }
+            let sent = self.now;
+            let due = match &mut self.schedule {
+                None => sent,
+                Some(schedule) => {
+                    let due = schedule.due();
+                    if due > sent {
+                        break;
+                    }
+                    schedule.advance();
+                    due
+                }
+            };
+            self.granted = false;
+            if self.datagrams {
+                number(&mut self.requests, self.window.next());
+            }
+            let omitted = self.omits;
+            self.window.send(Waiting { due, sent, omitted });
+            self.unsent += self.request_bytes();
+        }
+        self.unsent > 0
+    }
+
+    fn requests_together(&self) -> u64 {
+        (self.requests.len() / self.request_bytes().max(1)) as u64
+    }
+
+    /// Whether calls that send may wait: with one request in flight the peer reads it before it sends.
+    fn may_block(&self) -> bool {
+        self.exchange.in_flight == 1
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let size = self.request_bytes();
+        // The first of them may have begun.
+        let begun = (size - self.unsent % size) % size;
+        let bytes = &self.requests[begun..];
+        let bytes = &bytes[..self.unsent.min(bytes.len())];
+        let sent = if self.may_block() {
+            self.peer.send(bytes)?
+        } else {
+            self.peer.send_now(bytes)?
+        };
+        self.unsent -= sent.min(self.unsent);
+        Ok(())
+    }
+
+    /// Takes what came. `Ok(false)`: the peer has closed the stream.
+    fn receive(&mut self, may_wait: bool) -> io::Result<bool> {
+        let received = if may_wait {
+            self.peer.receive(&mut self.responses)
+        } else {
+            self.peer.receive_now(&mut self.responses)
+        }?;
+        if received == 0 && !self.datagrams {
+            return Ok(false);
+        }
+        self.now = Instant::now();
+        let response = self.exchange.response as usize;
+        if self.datagrams {
+            let datagram = &self.responses[..received];
+            // Anything else is the reply to a hello, or late.
+            let waiting = number_of(datagram).filter(|_| received == response);
+            match waiting.and_then(|number| self.window.answer(number)) {
+                Some(waiting) => self.complete(waiting),
+                None => self.expire(),
+            }
+            return Ok(true);
+        }
+        let all = self.partial + received;
+        self.partial = all % response;
+        for _ in 0..all / response {
+            let Some(waiting) = self.window.answer_oldest() else {
+                return Err(io::Error::other("the peer sent more than was asked for"));
+            };
+            self.complete(waiting);
+        }
+        Ok(true)
+    }
+
+    /// Takes what came, or waits until something has, or there is room to send, or it is `until`.
+    fn receive_until(&mut self, until: Option<Instant>) -> io::Result<bool> {
+        match self.receive(false) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.peer.wait(self.unsent > 0, until);
+                Err(error)
+            }
+            other => other,
+        }
+    }
+
+    fn complete(&mut self, waiting: Waiting) {
+        self.shared.record(&waiting, self.now);
+        self.task.counters.add(u64::from(self.exchange.request), 1);
+        self.count(&waiting);
+    }
+
+    /// Counts a transaction, or a lost one, for the quota.
+    fn count(&self, waiting: &Waiting) {
+        if !waiting.omitted {
+            self.task.count_for_quota(self.exchange.request.into(), 1);
+        }
+    }
+
+    fn expire(&mut self) {
+        if !self.datagrams {
+            return;
+        }
+        self.now = Instant::now();
+        while let Some(lost) = self.window.expire(self.now, self.exchange.timeout) {
+            // What was not sent is lost as well.
+            self.unsent = 0;
+            self.shared.add_timeout(&lost);
+            self.count(&lost);
+        }
+    }
+
+    /// Sends, receives or waits.
+    fn advance(&mut self) -> io::Result<Step> {
+        if self.schedule.is_some() {
+            self.now = Instant::now();
+        }
+        if self.unsent > 0 || self.fill() {
+            match self.send() {
+                // With several in flight the next one may go as well.
+                Ok(()) if self.unsent == 0 && self.may_block() => {}
+                Ok(()) => return Ok(Step::Moved),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let is_empty = self.window.oldest_sent().is_none();
+        let due = self.schedule.map(|schedule| schedule.due());
+        if is_empty {
+            // Nothing is out: the next request has its time, or there is none.
+            return Ok(match due {
+                _ if !self.claim() => Step::Ended(Ending::QuotaMet),
+                Some(due) if due > self.now + self.exchange.busy_poll => Step::Wait(due),
+                _ => Step::Moved,
+            });
+        }
+        let wakes = due.filter(|_| self.window.room() > 0);
+        let must_wait = self.unsent > 0 || wakes.is_some() || (self.datagrams && !self.may_block());
+        let received = if must_wait {
+            let late = self.window.oldest_sent().filter(|_| self.datagrams);
+            let late = late.map(|sent| sent + self.exchange.timeout);
+            let until = wakes.into_iter().chain(late).min();
+            self.receive_until(until)
+        } else {
+            self.receive(true)
+        };
+        if received? {
+            Ok(Step::Moved)
+        } else {
+            Ok(Step::Ended(Ending::EndOfStream))
+        }
+    }
+
+    /// What to do about an error.
+    fn failed(&mut self, error: io::Error) -> Step {
+        let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+        if is_pause(&error) {
+            self.expire();
+            return Step::Moved;
+        }
+        if self.datagrams && refused {
+            // The datagram did not arrive, which its time-out says in the end.
+            self.expire();
+            return Step::Wait(Instant::now() + Duration::from_millis(1));
+        }
+        Step::Ended(Ending::Failed(error))
+    }
+}
+
+impl Worker for Requester {
+    fn begin(&mut self, start: Instant) {
+        if let Some(rate) = self.exchange.rate {
+            self.schedule = Some(Schedule::new(start, rate));
+            // The system's 50 µs of slack would make every request so late.
+            let _ = nix::sys::prctl::set_timerslack(1);
+        }
+        if self.datagrams {
+            // However that fails, the worker wakes for its end.
+            let _ = self.peer.limit(self.exchange.timeout);
+        }
+        self.now = Instant::now();
+    }
+
+    fn step(&mut self, _: bool) -> Step {
+        match self.task.counters.phase() {
+            Phase::Counting => {}
+            Phase::Discarding | Phase::Finishing => {
+                // What has come by now counts.
+                for _ in 0..self.exchange.in_flight {
+                    if !matches!(self.receive(false), Ok(true)) {
+                        break;
+                    }
+                }
+                return Step::Ended(Ending::Stopped);
+            }
+            Phase::Stopping => return Step::Ended(Ending::Stopped),
+        }
+        match self.advance() {
+            Ok(step) => step,
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn end(&mut self, _: &Ending) {
+        self.task.stop_counting(Report::default());
+    }
+
+    fn socket(&self) -> &Socket {
+        &self.task.socket
+    }
+
+    fn readiness(&self) -> EpollFlags {
+        EpollFlags::EPOLLIN
+    }
+}

@@ -1,0 +1,147 @@
+//! Answers requests.
+
+use std::io;
+
+use iperf_model::Exchange;
+use iperf_proto::udp::is_repeated_hello;
+use iperf_zc::account::Report;
+use nix::sys::epoll::EpollFlags;
+use socket2::Socket;
+use std::time::{Duration, Instant};
+
+use crate::exchange::peer::Peer;
+use crate::worker::counters::Phase;
+use crate::worker::{Ending, Step, Task, Worker, is_pause};
+
+/// Bytes of requests that are received at once, if there are so many.
+const BATCH: usize = 64 << 10;
+
+/// The worker of a stream on which this end responds.
+pub(crate) struct Responder {
+    task: Task,
+    peer: Peer,
+    exchange: Exchange,
+    /// A message is a request of its own, which begins with its number.
+    datagrams: bool,
+    requests: Box<[u8]>,
+    /// Bytes of a request whose rest has not come.
+    partial: usize,
+    /// Responses, one after another.
+    responses: Box<[u8]>,
+    /// Bytes of responses that are still to be sent.
+    unsent: usize,
+}
+
+impl Responder {
+    /// `payload` is a response; `messages`: as for a requester.
+    pub(crate) fn new(
+        task: Task,
+        exchange: Exchange,
+        payload: &[u8],
+        datagrams: bool,
+        messages: bool,
+    ) -> Self {
+        let many = if datagrams || messages {
+            1
+        } else {
+            usize::from(exchange.in_flight)
+        };
+        let request = exchange.request as usize;
+        let together = (BATCH / payload.len().max(1)).clamp(1, many);
+        Self {
+            peer: Peer::new(task.socket.clone(), exchange.busy_poll),
+            task,
+            exchange,
+            datagrams,
+            // A byte more shows that a datagram is too long.
+            requests: vec![0; request.max(BATCH.min(request * many)) + usize::from(datagrams)]
+                .into(),
+            partial: 0,
+            responses: payload.repeat(together).into(),
+            unsent: 0,
+        }
+    }
+
+    /// Sends some of the responses that are due.
+    fn send(&mut self) -> io::Result<()> {
+        let size = self.exchange.response as usize;
+        let begun = (size - self.unsent % size) % size;
+        let bytes = &self.responses[begun..];
+        let bytes = &bytes[..self.unsent.min(bytes.len())];
+        let sent = self.peer.send(bytes)?;
+        let before = self.unsent.div_ceil(size);
+        self.unsent -= sent.min(self.unsent);
+        self.count(before - self.unsent.div_ceil(size));
+        Ok(())
+    }
+
+    fn count(&self, answered: usize) {
+        if answered > 0 && self.task.is_counting() {
+            let answered = answered as u64;
+            let bytes = answered * u64::from(self.exchange.request);
+            self.task.counters.add(bytes, answered);
+        }
+    }
+
+    fn receive(&mut self) -> io::Result<bool> {
+        let received = self.peer.receive(&mut self.requests)?;
+        let request = self.exchange.request as usize;
+        if self.datagrams {
+            let start = &self.requests[..received];
+            if received == request && !is_repeated_hello(start, received) {
+                let number = request.min(self.exchange.response as usize).min(8);
+                self.responses[..number].copy_from_slice(&self.requests[..number]);
+                self.unsent = self.exchange.response as usize;
+            }
+            return Ok(true);
+        }
+        let all = self.partial + received;
+        self.partial = all % request;
+        self.unsent += all / request * self.exchange.response as usize;
+        Ok(received > 0)
+    }
+
+    fn advance(&mut self) -> io::Result<Step> {
+        if self.unsent == 0 && !self.receive()? {
+            return Ok(Step::Ended(Ending::EndOfStream));
+        }
+        while self.unsent > 0 {
+            self.send()?;
+        }
+        Ok(Step::Moved)
+    }
+}
+
+impl Worker for Responder {
+    fn begin(&mut self, _: Instant) {}
+
+    fn step(&mut self, _: bool) -> Step {
+        match self.task.counters.phase() {
+            Phase::Counting => {}
+            // The requester may still wait for what ends its part of the test.
+            Phase::Discarding => self.task.stop_counting(Report::default()),
+            Phase::Finishing | Phase::Stopping => return Step::Ended(Ending::Stopped),
+        }
+        match self.advance() {
+            Ok(step) => step,
+            Err(error) if is_pause(&error) => Step::Moved,
+            Err(error) if self.datagrams && error.kind() == io::ErrorKind::ConnectionRefused => {
+                self.unsent = 0;
+                Step::Wait(Instant::now() + Duration::from_millis(1))
+            }
+            Err(error) => Step::Ended(Ending::Failed(error)),
+        }
+    }
+
+    fn end(&mut self, _: &Ending) {
+        self.task.stop_counting(Report::default());
+    }
+
+    fn socket(&self) -> &Socket {
+        &self.task.socket
+    }
+
+    fn readiness(&self) -> EpollFlags {
+        EpollFlags::EPOLLIN
+    }
+}

@@ -1,0 +1,107 @@
+//! Latencies that one worker records while another thread reads them: counters in the layout of an HdrHistogram, of
+//! which only the worker writes any, so that recording needs neither a lock nor an atomic sum.
+//!
+//! ```text
+//! nanoseconds  0 … 2047          each its own counter
+//!              2048 … 4095       two to a counter, 1024 counters
+//!              4096 … 8191       four to a counter, 1024 counters, and so on: three significant digits
+//! ```
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use iperf_model::Latencies;
+
+/// Counters of a power of two: half of those of the first.
+const HALF: u64 = 1024;
+const HALF_BITS: u32 = HALF.ilog2();
+
+/// The counter of a value.
+fn index(nanos: u64) -> usize {
+    // Bits by which the value is longer than those of the first 2048.
+    let shift = (u64::BITS - nanos.leading_zeros()).saturating_sub(HALF_BITS + 1);
+    // At most 26 × 1024 + 2047.
+    usize::try_from(u64::from(shift) * HALF + (nanos >> shift)).unwrap_or(usize::MAX)
+}
+
+/// The smallest value of a counter.
+fn value(index: u64) -> u64 {
+    let shift = (index / HALF).saturating_sub(1);
+    (index - shift * HALF) << shift
+}
+
+/// Latencies of one worker.
+#[derive(Debug)]
+pub(crate) struct Timings(Box<[AtomicU64]>);
+
+impl Timings {
+    pub(crate) fn new() -> Self {
+        let counters = index(Latencies::HIGHEST) + 1;
+        Self((0..counters).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Adds a value. Only the worker calls it.
+    pub(crate) fn record(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let counter = &self.0[index(nanos.min(Latencies::HIGHEST))];
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// All counters as they are now.
+    pub(crate) fn read(&self) -> Snapshot {
+        let counters = self.0.iter();
+        Snapshot(counters.map(|c| c.load(Ordering::Relaxed)).collect())
+    }
+}
+
+/// The counters at one time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot(Vec<u64>);
+
+impl Snapshot {
+    /// What was recorded since `before`, which may be empty.
+    pub(crate) fn since(&self, before: &Self) -> Latencies {
+        let mut latencies = Latencies::new();
+        let before = before.0.iter().copied().chain(std::iter::repeat(0));
+        for ((counter, now), before) in (0_u64..).zip(&self.0).zip(before) {
+            if *now > before {
+                latencies.record(value(counter), now - before);
+            }
+        }
+        latencies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_has_values_that_differ_in_the_fourth_digit() {
+        for nanos in [0, 1, 2047, 2048, 2049, 4095, 4096, 999_999, 59_999_999_999] {
+            let least = value(index(nanos) as u64);
+            assert!(
+                least <= nanos && nanos - least <= nanos / 1024,
+                "{nanos}: {least}"
+            );
+        }
+        for counter in 0..index(Latencies::HIGHEST) as u64 {
+            assert!(value(counter) < value(counter + 1), "{counter}");
+            assert_eq!(index(value(counter)) as u64, counter);
+        }
+    }
+
+    #[test]
+    fn an_interval_has_what_was_recorded_in_it() {
+        let timings = Timings::new();
+        timings.record(Duration::from_micros(50));
+        let first = timings.read();
+        assert_eq!(first.since(&Snapshot::default()).count(), 1);
+        timings.record(Duration::from_micros(90));
+        timings.record(Duration::from_secs(100));
+        let second = timings.read().since(&first);
+        assert_eq!(second.count(), 2);
+        let least = second.min().unwrap();
+        assert!((89_900..=90_000).contains(&least.as_nanos()), "{least:?}");
+    }
+}

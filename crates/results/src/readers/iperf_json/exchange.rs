@@ -1,0 +1,86 @@
+//! The figures of a request/response test. The bytes of its streams say nothing, and are left out.
+
+use iperf_report::document::{EndExchanges, Interval, Latency, ShortLatency};
+
+use crate::record::{Record, Sample, TestKind};
+
+/// Seconds of a figure in microseconds.
+fn seconds(micros: f64) -> f64 {
+    micros * 1e-6
+}
+
+/// Fills in a record whose parameters are those of any test.
+pub(super) fn fill(record: &mut Record, end: &EndExchanges, intervals: &[Interval]) {
+    let open = end.kind == "open";
+    let parameters = &mut record.parameters;
+    parameters.kind = Some(if end.mode == "crr" {
+        TestKind::ConnectRequestResponse
+    } else {
+        TestKind::RequestResponse
+    });
+    parameters.block = Some(end.request_bytes);
+    parameters.response = Some(end.response_bytes);
+    parameters.rate = None;
+    let mut other = |name: &str, value: String| {
+        parameters.other.insert(name.to_owned(), value);
+    };
+    other("loop", end.kind.clone());
+    if end.in_flight != 1 {
+        other("in_flight", end.in_flight.to_string());
+    }
+    if let Some(schedule) = &end.schedule {
+        other("rate", schedule.target_per_second.to_string());
+    }
+    record.set("transactions", end.transactions_per_second);
+    if end.transactions_per_second > 0.0 {
+        record.set(
+            "seconds",
+            end.transactions as f64 / end.transactions_per_second,
+        );
+    }
+    if end.timeouts > 0 {
+        let all = end.transactions.saturating_add(end.timeouts);
+        record.set("lost", end.timeouts as f64);
+        record.set("loss", end.timeouts as f64 / all as f64);
+    }
+    // With a schedule, what a user of the service sees.
+    let latency = end.response_latency_us.as_ref().filter(|_| open);
+    match latency.or(end.latency_us.as_ref()) {
+        Some(latency) => set_latency(record, latency),
+        None => record.note("the latency is in the output of the other end"),
+    }
+    for interval in intervals {
+        samples(record, interval);
+    }
+}
+
+fn set_latency(record: &mut Record, latency: &Latency) {
+    for (name, micros) in latency.figures() {
+        record.set(&format!("latency.{name}"), micros.map(seconds));
+    }
+}
+
+fn samples(record: &mut Record, interval: &Interval) {
+    let (Some(rr), Some(sum)) = (&interval.rr, &interval.sum) else {
+        return;
+    };
+    if sum.omitted {
+        return;
+    }
+    let latency = rr.response_latency_us.as_ref().or(rr.latency_us.as_ref());
+    let latency = latency.map_or_else(Vec::new, |latency| {
+        let ShortLatency { p50, p99, max } = latency;
+        let figures = [("p50", p50), ("p99", p99), ("max", max)];
+        let figures = figures.into_iter();
+        figures
+            .filter_map(|(name, micros)| Some((name.to_owned(), seconds((*micros)?))))
+            .collect()
+    });
+    record.sample(Sample {
+        start: sum.start,
+        end: sum.end,
+        transactions: Some(rr.transactions_per_second),
+        latency,
+        ..Sample::default()
+    });
+}

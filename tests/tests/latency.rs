@@ -1,0 +1,148 @@
+//! Request/response tests between real ends: `--rr` over each transport that this machine has.
+
+use std::time::Duration;
+
+use iperf_harness::json::{self, float, int, list, text};
+use iperf_harness::pair::start_client;
+use iperf_harness::relay::{Fate, Plan, Relay};
+use iperf_harness::{Finished, Pair, Peer, Server, parallel};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// The documents of a client and its server.
+fn run(args: &str) -> (Value, Value) {
+    let server = Server::start(Peer::Ours, &["-1", "-J"]);
+    let client = start_client(Peer::Ours, server.port(), &format!("-J {args}"));
+    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    assert!(
+        client.succeeded() && server.succeeded(),
+        "{args}: {client}{server}"
+    );
+    let parse = |end: &Finished| json::parse(&end.stdout).expect("a document");
+    (parse(&client), parse(&server))
+}
+
+fn rr<'a>(document: &'a Value, key: &str) -> &'a Value {
+    json::at(document, &format!("/end/rr/{key}"))
+}
+
+/// What holds of every request/response test.
+fn is_sound(args: &str, client: &Value) -> Result<(), String> {
+    let transactions = rr(client, "transactions").as_u64().unwrap_or(0);
+    let latency = |key: &str| float(client, &format!("/end/rr/latency_us/{key}"));
+    let figures = [latency("min"), latency("p50"), latency("max")];
+    let [Some(min), Some(p50), Some(max)] = figures else {
+        return Err(format!("{args}: {figures:?}"));
+    };
+    let histogram = text(client, "/end/rr/histogram/data").unwrap_or_default();
+    let known = iperf_model::Latencies::from_base64(histogram);
+    let counted = known.map(|latencies| latencies.count());
+    if transactions > 20 && min > 0.0 && min <= p50 && p50 <= max && counted == Some(transactions) {
+        Ok(())
+    } else {
+        Err(format!("{args}: {transactions}, {counted:?}, {figures:?}"))
+    }
+}
+
+#[test]
+fn every_kind_of_exchange_is_counted_and_timed() {
+    let rows: Vec<String> = [
+        "--rr -t 1",
+        "--rr -t 1 -R",
+        "--rr=100,5000 -t 1 -P 3 -O 1",
+        "--rr=200000 -t 1",
+        "--rr -t 1 --pipeline 16",
+        "--rr=3000,70000 -t 1 --pipeline 64 -R",
+        "--rr -t 1 --busy-poll 100",
+        "--rr -u -t 1",
+        "--rr=100,1000 -u -t 1 -R -P 2",
+        "--rr -u -t 1 --pipeline 16",
+        "--rr -t 1 --rate 200",
+        "--rr -u -t 1 --rate 200 --pipeline 8 -P 2",
+        "--rr -t 1 --rate 500 -R --busy-poll 50",
+    ]
+    .map(str::to_owned)
+    .into();
+    parallel::each(&rows, 2, |args| {
+        let (client, server) = run(args);
+        let (own, peer) = (rr(&client, "mode"), rr(&server, "mode"));
+        assert_eq!((own, peer), (&Value::from("rr"), &Value::from("rr")));
+        let open = args.contains("--rate");
+        let kind = rr(&client, "loop").as_str();
+        assert_eq!(kind, Some(if open { "open" } else { "closed" }), "{args}");
+        assert_eq!(
+            float(&client, "/end/rr/response_latency_us/p50").is_some(),
+            open,
+            "{args}"
+        );
+        if !args.contains("-R") {
+            let intervals = list(&client, "/intervals");
+            let timed = |i: &Value| int(i, "/rr/transactions") > Some(0);
+            assert!(intervals.iter().any(timed), "{args}");
+        }
+        is_sound(args, &client)
+    });
+}
+
+#[test]
+fn n_is_a_number_of_transactions() {
+    let rows: Vec<String> = [
+        "--rr -n 3000",
+        "--rr -n 3000 -R",
+        "--rr -n 3000 -P 3 --pipeline 7",
+        "--rr -u -n 3000",
+        "--rr -u -n 3000 -R -P 2",
+        "--rr -n 3000 -O 1 -R",
+        "--rr -n 3000 -O 1",
+        "--rr -n 100 --rate 300",
+    ]
+    .map(str::to_owned)
+    .into();
+    parallel::each(&rows, 2, |args| {
+        let (client, _) = run(args);
+        let wanted = if args.contains("-n 100 ") { 100 } else { 3000 };
+        match rr(&client, "transactions").as_u64() {
+            Some(count) if count == wanted => Ok(()),
+            other => Err(format!("{args}: {other:?}")),
+        }
+    });
+}
+
+#[test]
+fn iperf3_is_refused_before_a_data_connection_is_opened() {
+    let server = Server::start(Peer::New, &["-J"]);
+    let client = start_client(Peer::Ours, server.port(), "--rr -t 1").finish(LIMIT);
+    assert!(!client.succeeded());
+    let message = "--rr needs iperf at both ends, and the server is another program";
+    assert!(client.stderr.contains(message), "{client}");
+    assert!(!client.stdout.contains("connected to"), "{client}");
+    server.stop();
+}
+
+#[test]
+fn an_iperf3_client_tests_as_before() {
+    let outcome = Pair::new(Peer::New, Peer::Ours)
+        .client_args("-t 1 -J")
+        .run();
+    let client = outcome.client_json().unwrap();
+    assert_eq!(json::at(&client, "/end/rr"), &Value::Null);
+}
+
+#[test]
+fn lost_datagrams_are_timeouts_and_are_not_repeated() {
+    let server = Server::start(Peer::Ours, &["-1", "-J"]);
+    // Each tenth datagram is dropped.
+    let lossy = Plan::new().every(10, Fate::Drop);
+    let relay = Relay::start(server.port(), lossy, Plan::new());
+    let args = "-J --rr -u -n 50 --rr-timeout 100";
+    let client = start_client(Peer::Ours, relay.port(), args).finish(LIMIT);
+    assert!(client.succeeded(), "{client}");
+    let document = json::parse(&client.stdout).expect("a document");
+    let count = |key| rr(&document, key).as_u64().unwrap();
+    let (answered, lost) = (count("transactions"), count("timeouts"));
+    assert!(lost >= 3, "{client}");
+    assert_eq!(answered + lost, 50, "{client}");
+    let max = float(&document, "/end/rr/latency_us/max").unwrap();
+    assert!(max < 100_000.0 * 20.0, "{max}");
+}
