@@ -3,16 +3,14 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use iperf::embed::{Login, Stop, raise_descriptor_limit, runtime, system_info};
-use iperf::{Client, ClientError, Error, Server, ServerError};
-use iperf_cli::{Invocation, Job, OutputOptions, version};
+use iperf::{Client, ClientError, Error, Server};
+use iperf_cli::{Invocation, Job, OutputOptions, ProcessOptions, version};
 use iperf_model::{
-    ClientConfig, Concurrency, Endpoint, Event, Failure, FailureKind, Family, ServerConfig, Sink,
-    TestId, VERSION, reason,
+    ClientConfig, Endpoint, Event, Failure, FailureKind, Family, Sink, TestId, VERSION, reason,
 };
 use iperf_proto::Code;
 use iperf_report::{Format, Output, ReportOptions, Writer, open_log, sink};
@@ -26,7 +24,7 @@ use crate::pidfile::PidFile;
 use crate::results::{Files, Labels};
 
 /// How long to wait at exit for threads that resolve names or connect, which can't be interrupted.
-const SHUTDOWN: Duration = Duration::from_millis(100);
+pub(crate) const SHUTDOWN: Duration = Duration::from_millis(100);
 
 /// How long to wait after a signal for output to be read. Without a signal there is no limit.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -58,7 +56,7 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
         output,
         is_client: !matches!(job, Job::Server(_)),
         labels: labels(&job),
-        pidfile: process.pidfile,
+        process: process.clone(),
     };
     let result = match job {
         Job::Help => print(program, help(program).as_bytes()),
@@ -80,19 +78,24 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
 }
 
 /// What every job needs before it starts.
-struct Launch<'a> {
-    program: &'a str,
-    output: OutputOptions,
+pub(crate) struct Launch<'a> {
+    pub(crate) program: &'a str,
+    pub(crate) output: OutputOptions,
     is_client: bool,
     /// What results in files are called.
     labels: Labels,
-    pidfile: Option<PathBuf>,
+    pub(crate) process: ProcessOptions,
 }
 
 impl Launch<'_> {
     /// Runs a job while its PID file exists; true is success.
     fn run(self, job: impl FnOnce(&App<'_>) -> io::Result<bool>) -> bool {
-        let pidfile = self.pidfile.as_deref().map(PidFile::create).transpose();
+        let pidfile = self
+            .process
+            .pidfile
+            .as_deref()
+            .map(PidFile::create)
+            .transpose();
         let _pidfile = match pidfile {
             Ok(pidfile) => pidfile,
             Err(error) => return self.fail(&error),
@@ -148,25 +151,30 @@ impl Launch<'_> {
 }
 
 /// A job and where its output goes.
-struct App<'a> {
-    launch: &'a Launch<'a>,
-    writer: Writer,
+pub(crate) struct App<'a> {
+    pub(crate) launch: &'a Launch<'a>,
+    pub(crate) writer: Writer,
     files: Files,
 }
 
 impl App<'_> {
+    /// Where lines go.
+    pub(crate) fn output(&self) -> Output {
+        match self.launch.output.logfile {
+            Some(_) => Output::log(self.writer.clone()),
+            None => Output::queued(self.writer.clone()),
+        }
+    }
+
     /// The output of a test; `test` is its number where others may run beside it.
-    fn sink(&self, test: Option<TestId>) -> Box<dyn Sink> {
+    pub(crate) fn sink(&self, test: Option<TestId>) -> Box<dyn Sink> {
         let options = &self.launch.output;
         let format = match (options.json_stream, options.json) {
             (true, _) => Format::JsonStream,
             (false, true) => Format::Json,
             (false, false) => Format::Text,
         };
-        let output = match options.logfile {
-            Some(_) => Output::log(self.writer.clone()),
-            None => Output::queued(self.writer.clone()),
-        };
+        let output = self.output();
         let report = ReportOptions {
             program: self.launch.program.to_owned(),
             is_client: self.launch.is_client,
@@ -185,7 +193,7 @@ impl App<'_> {
     }
 
     /// Waits until the output has been read; after a signal, even an earlier one, for a limited time.
-    async fn drain(&self, stop: &mut Stop) {
+    pub(crate) async fn drain(&self, stop: &mut Stop) {
         let mut deadline = None;
         while !self.writer.wait(DRAIN_WATCH) && deadline.is_none_or(|at| Instant::now() < at) {
             tokio::select! {
@@ -215,29 +223,6 @@ impl App<'_> {
         })?;
         runtime.shutdown_timeout(SHUTDOWN);
         Ok(succeeded(&result))
-    }
-
-    fn server(&self, config: ServerConfig, daemon: Option<Ready>) -> io::Result<bool> {
-        let is_sequential = config.tests == Concurrency::ONE;
-        let server = Server::new(config);
-        let outputs = |test: Option<TestId>| self.sink(test.filter(|_| !is_sequential));
-        raise_descriptor_limit();
-        let runtime = runtime()?;
-        let served = runtime.block_on(async {
-            let mut stop = Stop::on_signals()?;
-            let result = server
-                .serve_in_place(&outputs, stop.clone(), |_| detach(daemon))
-                .await;
-            let served = matches!(result, Ok(()) | Err(ServerError::Interrupted(_)));
-            if !served && !self.launch.output.json {
-                self.writer
-                    .error_line(&format!("{}: exiting", self.launch.program));
-            }
-            self.drain(&mut stop).await;
-            io::Result::Ok(served)
-        })?;
-        runtime.shutdown_timeout(SHUTDOWN);
-        Ok(served)
     }
 
     /// Runs a server on the loopback interface, on a free port unless `-p` names one, and a client: both real, each on
@@ -305,7 +290,7 @@ fn at(mut config: ClientConfig, address: SocketAddr) -> ClientConfig {
 }
 
 /// Detaches from the terminal, now that the server listens.
-fn detach(daemon: Option<Ready>) {
+pub(crate) fn detach(daemon: Option<Ready>) {
     if let Some(Err(error)) = daemon.map(Ready::tell) {
         complain(&format!(
             "warning: unable to detach from the terminal: {}",
@@ -357,7 +342,7 @@ pub(crate) fn print(program: &str, text: &[u8]) -> bool {
     is_enough
 }
 
-fn complain(line: &str) {
+pub(crate) fn complain(line: &str) {
     // If stderr is gone, there is nowhere left to report it.
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -102,4 +102,8 @@ pub struct ProcessOptions {
     pub daemon: bool,
     /// The file of `--pidfile`.
     pub pidfile: Option<PathBuf>,
+    /// Where a server serves its metrics (`--metrics`).
+    pub metrics: Option<String>,
+    /// A server prints one line of JSON per test instead of its output (`--log-format json`).
+    pub log_json: bool,
 }

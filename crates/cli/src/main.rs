@@ -3,9 +3,11 @@
 mod app;
 mod command;
 mod daemon;
+mod exporter;
 mod logging;
 mod pidfile;
 mod results;
+mod serve;
 
 use std::env;
 use std::ffi::OsString;

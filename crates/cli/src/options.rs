@@ -147,6 +147,8 @@ options! {
         TestsPerClient [] ["tests-per-client"] Value("N"), "run up to N tests of one client address at the same time; 0: no limit [0]";
         BitrateLimit [] ["server-bitrate-limit"] Value("RATE[/SECONDS]"), "end tests when the average of all tests together exceeds RATE bits per second [0: no limit], measured over SECONDS, 0.1 to 60, or 0 for the whole test [5]";
         ClientBitrateLimit [] ["client-bitrate-limit"] Value("RATE[/SECONDS]"), "the same for the tests of one client address [no limit]";
+        Metrics [] ["metrics"] Value("ADDR:PORT"), "serve metrics for Prometheus at http://ADDR:PORT/metrics, and /health and /ready";
+        LogFormat [] ["log-format"] Value("FORMAT"), "text: the usual output; json: instead of it one line of JSON per test [text]", ["text" "json"];
         IdleTimeout [] ["idle-timeout"] Value("SECONDS"), "restart the listener (with -1: exit) after SECONDS without a test, 1 to 86400 [never]";
         MaxDuration [] ["server-max-duration"] Value("SECONDS"), "refuse tests longer than SECONDS, up to 86400; 0: no limit [0]";
         PrivateKey [] ["rsa-private-key-path"] Value("FILE"), "RSA private key (PEM) that decrypts logins; needs --authorized-users-path";

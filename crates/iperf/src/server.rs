@@ -6,7 +6,7 @@ use std::thread;
 use iperf_control::{Stop, StopHandle, StopReason};
 use iperf_model::{CID_ANY, DEFAULT_PORT, Family, Listen, Outputs, ServerConfig, Sink, TestId};
 use iperf_report::{Document, beside, null_sink};
-use iperf_server::ServerError;
+use iperf_server::{ServerError, Service};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
@@ -121,7 +121,23 @@ impl Server {
         stop: Stop,
         ready: impl FnOnce(Option<SocketAddr>),
     ) -> Result<(), ServerError> {
-        iperf_server::run(self.config.clone(), outputs, stop, ready).await
+        let service = Service::default();
+        self.serve_as_service(outputs, service, stop, ready).await
+    }
+
+    /// As [`serve_in_place`](Self::serve_in_place), for a service that watches and steers the server.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub async fn serve_as_service(
+        &self,
+        outputs: &dyn Outputs,
+        service: Service,
+        stop: Stop,
+        ready: impl FnOnce(Option<SocketAddr>),
+    ) -> Result<(), ServerError> {
+        iperf_server::run(self.config.clone(), outputs, service, stop, ready).await
     }
 }
 

@@ -19,6 +19,7 @@ mod reason;
 mod result;
 mod role;
 mod sample;
+mod server_counters;
 mod stream_number;
 mod test;
 pub mod units;
@@ -45,6 +46,7 @@ pub use result::{
 };
 pub use role::Role;
 pub use sample::{DatagramSample, Interval, StreamInterval, TcpSample};
+pub use server_counters::ServerCounters;
 pub use stream_number::stream_number;
 pub use test::{
     Direction, Limit, Pacing, Payload, SocketOptions, TestConfig, Transport, UdpOptions,

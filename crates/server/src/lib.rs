@@ -31,14 +31,22 @@ mod unix_listener;
 mod waiting;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use iperf_control::Stop;
-use iperf_model::{Event, Failure, FailureKind, Outputs, ServerConfig, Sink};
+use iperf_model::{Event, Failure, FailureKind, Outputs, ServerConfig, ServerCounters, Sink};
 
 use crate::tasks::SharedSink;
 
 pub use error::ServerError;
 pub use server::raise_descriptor_limit;
+
+/// What a server has to do with the service that it is part of.
+#[derive(Debug, Default)]
+pub struct Service {
+    /// Counts what the server does.
+    pub counters: Arc<ServerCounters>,
+}
 
 /// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` is called with the internet
 /// address, if there is one, when clients can connect.
@@ -47,11 +55,12 @@ pub use server::raise_descriptor_limit;
 pub async fn run(
     config: ServerConfig,
     outputs: &dyn Outputs,
+    service: Service,
     stop: Stop,
     ready: impl FnOnce(Option<SocketAddr>),
 ) -> Result<(), ServerError> {
     let mut sink = SharedSink::new(outputs.open(None));
-    match server::Server::open(config, outputs, sink.clone()).await {
+    match server::Server::open(config, outputs, service, sink.clone()).await {
         Ok(server) => server.serve(stop, ready).await,
         Err(error) => {
             let failure = Failure {

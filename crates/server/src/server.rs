@@ -5,20 +5,20 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use iperf_auth::{Authorizer, Padding};
 use iperf_control::{Stop, StopReason, Wire, wait_until};
 use iperf_engine::{Affinity, EngineError, pin};
 use iperf_model::{
-    Buffers, Concurrency, Event, Failure, FailureKind, Outputs, ServerAuth, ServerConfig, Sink,
-    SocketName, TestId,
+    Buffers, Concurrency, Event, Failure, FailureKind, Outputs, ServerAuth, ServerConfig,
+    ServerCounters, Sink, SocketName, TestId,
 };
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::client_rates::ClientRates;
@@ -33,7 +33,7 @@ use crate::slots::Slots;
 use crate::tasks::{self, SharedSink};
 use crate::test_thread::{Job, TestThread};
 use crate::waiting::{Origin, Waiting};
-use crate::{ServerError, listen};
+use crate::{ServerError, Service, listen};
 
 /// The most connections whose cookie is awaited, handshakes whose parameters are, and handshakes whose data connections
 /// are, of each.
@@ -44,6 +44,9 @@ const WARN_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long to accept no connections after an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a server shows that it reacts.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// How long running tests may take to end when the server stops.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
@@ -66,6 +69,7 @@ pub(crate) struct Server<'a> {
     listener: Listener,
     buffers: Option<Buffers>,
     outputs: &'a dyn Outputs,
+    counters: Arc<ServerCounters>,
     /// For what belongs to no test.
     sink: SharedSink,
     tests: Tests,
@@ -99,6 +103,7 @@ impl<'a> Server<'a> {
     pub(crate) async fn open(
         config: ServerConfig,
         outputs: &'a dyn Outputs,
+        service: Service,
         mut sink: SharedSink,
     ) -> Result<Self, ServerError> {
         let affinity = config
@@ -127,6 +132,7 @@ impl<'a> Server<'a> {
             listener,
             buffers,
             outputs,
+            counters: service.counters,
             sink,
             accept_again: None,
             accept_warned: None,
@@ -151,6 +157,8 @@ impl<'a> Server<'a> {
     ) -> Result<(), ServerError> {
         ready(self.listener.address());
         self.announce();
+        self.counters.set_ready(true);
+        let mut beat = interval(BEAT);
         loop {
             let idle = self.config.idle_timeout.filter(|_| self.tests.are_over());
             let idle = idle.map(|limit| Instant::now() + limit);
@@ -166,6 +174,7 @@ impl<'a> Server<'a> {
                 accepted = self.listener.accept(), if self.accept_again.is_none() => {
                     self.accepted(accepted);
                 }
+                _ = beat.tick() => self.counters.beat(SystemTime::now()),
                 () = wait_until(self.accept_again) => self.accept_again = None,
                 () = wait_until(idle) => {
                     debug!("no test within the idle time-out");
@@ -180,7 +189,10 @@ impl<'a> Server<'a> {
     /// Takes a connection. An error is most often a lack of descriptors, which others may give back.
     fn accepted(&mut self, accepted: io::Result<(Wire, SocketName)>) {
         match accepted {
-            Ok((stream, peer)) => self.read_cookie(stream, peer),
+            Ok((stream, peer)) => {
+                ServerCounters::add(&self.counters.connections);
+                self.read_cookie(stream, peer);
+            }
             Err(error) => {
                 let now = Instant::now();
                 self.accept_again = Some(now + ACCEPT_PAUSE);
@@ -212,6 +224,11 @@ impl<'a> Server<'a> {
                 tests: self.config.tests,
             });
         }
+    }
+
+    /// A client was told that the server is busy.
+    fn refused(&self) {
+        ServerCounters::add(&self.counters.refused);
     }
 
     /// Reports what belongs to no test.
@@ -284,9 +301,11 @@ impl<'a> Server<'a> {
         let Identified { cookie, stream, .. } = identified;
         let origin = Origin::of(&peer);
         if !self.slots.are_free_for(&origin) {
+            self.refused();
             self.refusals.refuse(stream);
             return;
         }
+        ServerCounters::add(&self.counters.handshakes);
         let (entry, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_STREAMS));
         self.asked.insert(cookie.clone(), origin, entry);
         let (sender, stop) = (self.sender.clone(), stop.clone());
@@ -327,6 +346,7 @@ impl<'a> Server<'a> {
         let streams = ready.plan.streams.len();
         let slot = ready.slot.take();
         let Some(slot) = slot.or_else(|| self.slots.take(origin, streams)) else {
+            self.refused();
             deny(ready);
             return Ok(());
         };
@@ -376,8 +396,10 @@ impl<'a> Server<'a> {
     /// Reports a handshake that failed; true when it was the one test of `-1`.
     fn dropped(&mut self, dropped: Dropped) -> bool {
         let Some(error) = dropped.error else {
+            self.refused();
             return false;
         };
+        ServerCounters::add(&self.counters.failed_handshakes);
         debug!(%error, "handshake failed");
         if self.is_sequential() && !self.tests.are_over() {
             return false;

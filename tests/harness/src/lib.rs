@@ -24,6 +24,7 @@
 pub mod checks;
 pub mod compare;
 pub mod expectation;
+pub mod http;
 pub mod json;
 pub mod netns;
 pub mod pair;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{FromArgMatches, Subcommand};
 
-use crate::results;
+use crate::{exporter, results};
 
 /// Exit code of a usage error, as clap has it, and of output that cannot be written.
 const USAGE: u8 = 2;
@@ -19,6 +19,7 @@ const USAGE: u8 = 2;
 enum Command {
     #[command(flatten)]
     Results(results::Command),
+    Exporter(exporter::ExporterArgs),
     /// Print a completion script for a shell
     Completions(documents::Completions),
     /// Print a man page
@@ -52,6 +53,7 @@ pub(crate) fn run(program: &str, words: &[OsString]) -> Option<ExitCode> {
         .and_then(|matches| Command::from_arg_matches(&matches));
     Some(match read {
         Ok(Command::Results(command)) => command.run(),
+        Ok(Command::Exporter(args)) => args.run(),
         Ok(Command::Completions(args)) => args.run(program),
         Ok(Command::Man(args)) => args.run(program),
         Err(error) => fail(&error),

@@ -148,6 +148,8 @@ impl Draft {
             }
             _ => {
                 process.daemon = self.server.daemon;
+                process.metrics.clone_from(&self.server.metrics);
+                process.log_json = self.server.log_json;
                 Job::Server(self.server.finish(self.local, auth)?)
             }
         };

@@ -26,6 +26,8 @@ const CLOCK_SKEW: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct ServerDraft {
     pub(super) daemon: bool,
+    pub(super) metrics: Option<String>,
+    pub(super) log_json: bool,
     one_off: bool,
     tests: Option<Concurrency>,
     tests_per_client: Option<NonZeroU32>,
@@ -58,6 +60,23 @@ impl ServerDraft {
             }
             Server::ClientBitrateLimit => self.client_rate_limit = rate_limit(value)?,
             Server::BitrateLimit => self.rate_limit = rate_limit(value)?,
+            Server::Metrics => {
+                let address = value.string()?;
+                let port = address
+                    .rsplit_once(':')
+                    .map(|(_, port)| port.parse::<u16>());
+                if !matches!(port, Some(Ok(_))) {
+                    return Err(value.refuse("an address and a port, such as 127.0.0.1:9580"));
+                }
+                self.metrics = Some(address);
+            }
+            Server::LogFormat => {
+                self.log_json = match value.str()? {
+                    "text" => false,
+                    "json" => true,
+                    _ => return Err(value.refuse("text or json")),
+                }
+            }
             Server::IdleTimeout => {
                 let seconds: u32 = value.integer(1..=DAY, Code::IDLE_TIMEOUT)?;
                 self.idle_timeout = Some(Duration::from_secs(seconds.into()));

@@ -1,0 +1,88 @@
+//! A server and what surrounds it: the outputs of its tests, metrics, the log.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use iperf::embed::{Service, Stop, null_sink, raise_descriptor_limit, runtime};
+use iperf::{Server, ServerError};
+use iperf_model::{Concurrency, ServerConfig, ServerCounters, Sink, TestId, reason};
+use iperf_service::{LogSink, Observed, ServerPage, Stats, TestRecord, http};
+use tracing::warn;
+
+use crate::app::{App, SHUTDOWN, detach};
+use crate::daemon::Ready;
+
+impl App<'_> {
+    /// Runs a server until it is told to stop.
+    pub(crate) fn server(&self, config: ServerConfig, daemon: Option<Ready>) -> io::Result<bool> {
+        let stats = Arc::new(Stats::default());
+        let counters = Arc::new(ServerCounters::default());
+        self.serve_metrics(&stats, &counters)?;
+        let is_sequential = config.tests == Concurrency::ONE;
+        let outputs = |test: Option<TestId>| self.output_of(test, is_sequential, &stats);
+        let service = Service { counters };
+        let server = Server::new(config);
+        raise_descriptor_limit();
+        let runtime = runtime()?;
+        let served = runtime.block_on(async {
+            let mut stop = Stop::on_signals()?;
+            let ready = |_| detach(daemon);
+            let served = server.serve_as_service(&outputs, service, stop.clone(), ready);
+            let result = served.await;
+            let served = matches!(result, Ok(()) | Err(ServerError::Interrupted(_)));
+            if !served && !self.launch.output.json && !self.launch.process.log_json {
+                self.writer
+                    .error_line(&format!("{}: exiting", self.launch.program));
+            }
+            self.drain(&mut stop).await;
+            io::Result::Ok(served)
+        })?;
+        runtime.shutdown_timeout(SHUTDOWN);
+        Ok(served)
+    }
+
+    /// Serves `--metrics`, if it is asked for.
+    fn serve_metrics(&self, stats: &Arc<Stats>, counters: &Arc<ServerCounters>) -> io::Result<()> {
+        let Some(address) = &self.launch.process.metrics else {
+            return Ok(());
+        };
+        let page = ServerPage::new(stats.clone(), counters.clone());
+        let served = TcpListener::bind(address).and_then(|listener| http::spawn(listener, page));
+        served.map(drop).map_err(|error| {
+            let reason = reason(&error);
+            io::Error::other(format!("unable to serve metrics on {address}: {reason}"))
+        })
+    }
+
+    /// The output of a test, or of what belongs to no test.
+    fn output_of(
+        &self,
+        test: Option<TestId>,
+        is_sequential: bool,
+        stats: &Arc<Stats>,
+    ) -> Box<dyn Sink> {
+        let process = &self.launch.process;
+        let is_observed = process.log_json || process.metrics.is_some();
+        match test {
+            None if process.log_json => Box::new(LogSink::new(self.output())),
+            Some(test) if is_observed => {
+                let inner = if process.log_json {
+                    null_sink()
+                } else {
+                    self.sink(Some(test).filter(|_| !is_sequential))
+                };
+                let mut log = process.log_json.then(|| LogSink::new(self.output()));
+                let done = move |test: &TestRecord| {
+                    let written = log.as_mut().map_or(Ok(()), |log| log.test(test));
+                    if let Err(error) = written {
+                        warn!(%error, "can't write the log");
+                    }
+                };
+                let stats = stats.clone();
+                Box::new(Observed::new(inner, stats, test, Box::new(done)))
+            }
+            test => self.sink(test.filter(|_| !is_sequential)),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! A server as a service: metrics, the exporter, the log, and what is in `deploy/`.
+
+mod exporter;
+mod log;
+mod metrics;
+mod prometheus;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A file of `deploy/`.
+fn deployed(name: &str) -> PathBuf {
+    iperf_harness::paths::workspace().join("deploy").join(name)
+}
