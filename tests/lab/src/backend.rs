@@ -36,8 +36,17 @@ pub struct Guest {
 }
 
 impl Backend {
-    /// Starts it for guests with CIDs from 3 on.
+    /// Starts it for guests with CIDs from 3 on, which send no packets that it would drop.
     pub fn start(guests: u32) -> Self {
+        Self::start_with(guests, &format!(",tx-buffer-size={AHEAD}"))
+    }
+
+    /// The same as it is by itself: it takes and sends packets of 64 KiB, and drops those of more pieces than one.
+    pub fn start_unlimited(guests: u32) -> Self {
+        Self::start_with(guests, "")
+    }
+
+    fn start_with(guests: u32, options: &str) -> Self {
         let sockets = tempfile::tempdir().expect("a temporary directory");
         let at = |name: String| sockets.path().join(name);
         let guests: Vec<Guest> = (3..3 + guests)
@@ -51,7 +60,7 @@ impl Backend {
         for Guest { cid, path, device } in &guests {
             let (path, device) = (path.display(), device.display());
             command.arg("--vm").arg(format!(
-                "guest-cid={cid},socket={device},uds-path={path},tx-buffer-size={AHEAD},groups=lab"
+                "guest-cid={cid},socket={device},uds-path={path}{options},groups=lab"
             ));
         }
         let mut process = Running::start(command);

@@ -37,7 +37,7 @@ pub use accel::Accel;
 pub use backend::{Backend, Guest};
 pub use fetched::{Kernel, folder};
 pub use image::Image;
-pub use machine::{FLOOD, Machine, TC};
+pub use machine::{DEAF, FLOOD, Machine, TC};
 pub use place::{Place, Program};
 pub use process::Process;
 pub use vm::Vm;

@@ -8,8 +8,11 @@ use std::process::Command;
 use super::backend::Guest;
 use super::fetched::load_order;
 use super::programs::{self, read};
-use super::{Accel, Image, Kernel, Vm, agent, folder};
+use super::{Accel, Image, Kernel, Vm, ZerocopyModule, agent, folder};
 use iperf_harness::{Peer, workspace};
+
+/// What drives a guest's vsock device in a stock kernel.
+const STOCK_TRANSPORT: &str = "vmw_vsock_virtio_transport";
 
 /// A machine to be started. Commands find in it our program as `iperf`, real ones as `iperf3-old` and `iperf3-new`,
 /// and those of `LAB_EXTRA` (paths, separated by colons) under `/extra`.
@@ -49,7 +52,7 @@ impl Machine {
             vsock: Some(guest.device.clone()),
             ..self
         };
-        device.load("vmw_vsock_virtio_transport")
+        device.load(STOCK_TRANSPORT)
     }
 
     /// No module is loaded but those that are named from here on.
@@ -72,6 +75,12 @@ impl Machine {
         let name = name.to_string_lossy().into_owned();
         self.own_modules.push((name, read(file)));
         self
+    }
+
+    /// A guest that receives into pages, and maps them: our transport instead of the stock one, and `vsock_zerocopy`.
+    pub fn zerocopy(mut self, built: &ZerocopyModule) -> Self {
+        self.modules.retain(|name| name != STOCK_TRANSPORT);
+        self.load_file(&built.transport).load_file(&built.file)
     }
 
     /// An option on the kernel's command line.
@@ -173,6 +182,7 @@ fn add_programs(image: &mut Image) {
     // It is the agent when it is called so.
     programs::add(image, &workspace::program("iperf-lab", "lab"), AGENT);
     image.link(FLOOD, AGENT);
+    image.link(DEAF, AGENT);
     programs::add(image, Peer::Ours.path(), "/bin/iperf");
     for peer in iperf_harness::peer::REAL {
         let unpacked = peer.path().parent().expect("it lies in a folder");
@@ -206,6 +216,9 @@ pub const TC: &str = "/tools/tc/tc";
 
 /// In a guest, a program that makes connections and says nothing: `FLOOD CID PORT NUMBER`.
 pub const FLOOD: &str = "/lab/lab-flood";
+
+/// In a guest, a program that accepts connections over vsock and never reads: `DEAF PORT`.
+pub const DEAF: &str = "/lab/lab-deaf";
 
 const AGENT: &str = "/lab/lab-agent";
 

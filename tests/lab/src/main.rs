@@ -1,8 +1,9 @@
-//! `lab [--kernel new|6.12] [--memory MIB] [--load MODULE]… [--vsock] COMMAND…`: runs a command in a virtual machine of
-//! the lab, and ends as it ended.
+//! `lab [--kernel new|6.12] [--memory MIB] [--load MODULE]… [--file FILE]… [--vsock] [--zerocopy] COMMAND…`: runs a command
+//! in a virtual machine of the lab, and ends as it ended.
 //!
 //! In a guest, called `lab-agent`, it is the agent that runs the lab's commands; called `lab-flood`, with a CID, a port
-//! and a number, it makes so many connections, sends nothing over them, and holds them until it is killed.
+//! and a number, it makes so many connections, sends nothing over them, and holds them until it is killed; called
+//! `lab-deaf`, with a port, it accepts connections, and reads nothing.
 
 #![allow(
     clippy::print_stdout,
@@ -18,11 +19,11 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use iperf_lab::{Backend, Kernel, Machine, agent};
+use iperf_lab::{Backend, Kernel, Machine, ZerocopyModule, agent};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-const USAGE: &str =
-    "usage: lab [--kernel new|6.12] [--memory MIB] [--load MODULE]... [--vsock] COMMAND...";
+const USAGE: &str = "usage: lab [--kernel new|6.12] [--memory MIB] [--load MODULE]... [--file FILE]... \
+    [--vsock] [--zerocopy] COMMAND...";
 
 /// A command may run for an hour.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -30,6 +31,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 struct Job {
     machine: Machine,
     vsock: bool,
+    zerocopy: bool,
     command: String,
 }
 
@@ -48,6 +50,10 @@ fn main() -> ExitCode {
             return flood(*cid, *port, *count);
         }
         return ExitCode::from(2);
+    }
+    if Path::new(&name).file_name() == Some(OsStr::new("lab-deaf")) {
+        let port = args.next().and_then(|arg| arg.parse().ok());
+        return port.map_or(ExitCode::from(2), deaf);
     }
     match job(args) {
         Ok(job) => run(job),
@@ -83,9 +89,32 @@ fn flood(cid: u32, port: u32, count: u32) -> ExitCode {
     }
 }
 
+/// Accepts whoever comes, and leaves what they send where it is.
+fn deaf(port: u32) -> ExitCode {
+    let listener = Socket::new(Domain::VSOCK, Type::STREAM, None).and_then(|socket| {
+        socket.bind(&SockAddr::vsock(u32::MAX, port))?;
+        socket.listen(8)?;
+        Ok(socket)
+    });
+    let listener = match listener {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("lab-deaf: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("listening");
+    let mut held = Vec::new();
+    while let Ok((socket, _)) = listener.accept() {
+        held.push(socket);
+    }
+    ExitCode::FAILURE
+}
+
 fn job(mut args: impl Iterator<Item = String>) -> Result<Job, String> {
     let mut kernel = Kernel::New;
-    let (mut memory, mut vsock, mut modules) = (None, false, Vec::new());
+    let (mut memory, mut vsock, mut zerocopy) = (None, false, false);
+    let (mut modules, mut files) = (Vec::new(), Vec::new());
     let mut command = Vec::new();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
@@ -102,7 +131,9 @@ fn job(mut args: impl Iterator<Item = String>) -> Result<Job, String> {
                 memory = Some(number);
             }
             "--load" => modules.push(value()?),
+            "--file" => files.push(value()?),
             "--vsock" => vsock = true,
+            "--zerocopy" => zerocopy = true,
             "--" => break,
             _ if arg.starts_with('-') => return Err(format!("there is no option {arg}")),
             _ => {
@@ -126,9 +157,17 @@ fn job(mut args: impl Iterator<Item = String>) -> Result<Job, String> {
             name => machine.load(name),
         };
     }
+    for file in files {
+        let name = Path::new(&file)
+            .file_name()
+            .ok_or(format!("{file} names no file"))?;
+        let bytes = std::fs::read(&file).map_err(|e| format!("cannot read {file}: {e}"))?;
+        machine = machine.file(&format!("/{}", name.to_string_lossy()), bytes);
+    }
     Ok(Job {
         machine,
         vsock,
+        zerocopy,
         command: command.join(" "),
     })
 }
@@ -140,6 +179,10 @@ fn run(job: Job) -> ExitCode {
         let guest = backend.guest(0);
         eprintln!("lab: guest {} is {}", guest.cid, guest.path.display());
         machine = machine.vsock(guest);
+    }
+    if job.zerocopy {
+        let built = ZerocopyModule::build(machine.kernel());
+        machine = machine.zerocopy(&built);
     }
     let vm = machine.boot();
     let end = vm.run_within(&job.command, LIMIT);

@@ -11,4 +11,5 @@ mod module;
 mod movers;
 mod network;
 mod outputs;
+mod pages;
 mod zerocopy;

@@ -20,6 +20,7 @@ fn machine(kernel: Kernel) -> Vm {
         .memory(768)
         // Pages come as they were left, so that one that the module does not clear shows.
         .kernel_option("init_on_alloc=0")
+        .load("vhost_vsock")
         .file("/vsock_zerocopy.ko", programs::read(&module.file))
         .program(&module.contract, "/bin/contract")
         .boot()

@@ -23,6 +23,13 @@ void check_mixed(void);
 void check_end_of_stream(void);
 void check_credit(void);
 
+/* memory.c: what user space can hold, and who is charged for it. */
+void check_holding(void);
+void check_charge(void);
+
+/* vhost.c: a guest of this machine's vhost_vsock, played by this process. */
+void check_vhost(void);
+
 /* lifetime.c: processes, mappings and the module come and go. */
 void check_mappings(void);
 void check_two_sockets(void);

@@ -214,6 +214,45 @@ static int use_in_child(void *argument)
 	return wrong;
 }
 
+/* Exit status: how many of these are not as they should be. */
+static int use_inherited(void *argument)
+{
+	struct shared *shared = argument;
+	int wrong = 0;
+
+	wrong += !matches(shared->map.at + PAGE, 3 * PAGE, 0);
+	map_give_back(shared->map);
+	wrong += !map_next(shared->stream, shared->map).right;
+	return wrong;
+}
+
+/* A kernel may let a program undo that children do not inherit a mapping. */
+static void check_inherited(void)
+{
+	struct stream stream = stream_open_zerocopy();
+	struct shared shared = { &stream, map_open(stream.receiver, 4) };
+	struct map map = shared.map;
+
+	stream_send(&stream, BLOCK);
+	stream_wait(&stream, BLOCK);
+	need(!map_rx(stream.receiver, map.at));
+	need(map_take(&stream, map).right);
+	if (madvise(map.at, map.pages * PAGE, MADV_DOFORK)) {
+		check(errno == EINVAL, "MADV_DOFORK is refused");
+	} else {
+		check(in_child(use_inherited, &shared) == 0,
+		      "MADV_DOFORK: the child has the pages, and receives the next");
+		stream.received += 3 * PAGE;
+		check(matches(map.at + PAGE, 3 * PAGE, 0),
+		      "MADV_DOFORK: the parent's are as they were");
+	}
+	map_give_back(map);
+	check(map_all(&stream, map, stream.sent - stream.received),
+	      "MADV_DOFORK: the parent receives the rest");
+	map_close(map);
+	stream_close(&stream);
+}
+
 void check_fork(void)
 {
 	struct stream stream = stream_open_zerocopy();
@@ -233,6 +272,7 @@ void check_fork(void)
 	      "and receives what the child left");
 	map_close(shared.map);
 	stream_close(&stream);
+	check_inherited();
 }
 
 void check_close(void)

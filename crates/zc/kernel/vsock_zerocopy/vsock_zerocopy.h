@@ -8,14 +8,16 @@
  *	close(device);
  *
  *	setsockopt(socket, AF_VSOCK, SO_VM_SOCKETS_ZEROCOPY, &one, sizeof(one));
- *	map = mmap(NULL, pages * 4096, PROT_READ, MAP_SHARED, socket, 0);
+ *	size = pages * sysconf(_SC_PAGESIZE);
+	map = mmap(NULL, size, PROT_READ, MAP_SHARED, socket, 0);
  *
  *	while (poll(&readable, 1, timeout) > 0) {
  *		address = (unsigned long)map;
+		length = sizeof(address);
  *		getsockopt(socket, AF_VSOCK, SO_VM_SOCKETS_MAP_RX,
  *			   &address, &length);
  *		... use the packets, none of which means end of stream ...
- *		madvise(map, pages * 4096, MADV_DONTNEED);
+ *		madvise(map, size, MADV_DONTNEED);
  *	}
  *
  * The first page of the mapping holds an array of struct vsock_zerocopy_packet
@@ -75,11 +77,13 @@
 
 /* At least one page of the packet is a copy. */
 #define VSOCK_ZEROCOPY_COPIED		1
-/* The mapping is full; the next call has the rest of the packet. */
+/* The mapping or the call is full; the next call has the rest of the packet. */
 #define VSOCK_ZEROCOPY_CONTINUES	2
 
 /* As many packets are in one list at most; one page holds them and the end. */
 #define VSOCK_ZEROCOPY_MAX_PACKETS	511
+/* As many pages does one call receive at most, however large the mapping. */
+#define VSOCK_ZEROCOPY_MAX_PAGES	2048
 
 struct vsock_zerocopy_packet {
 	__u32 len;		/* in bytes; 0 ends the list */

@@ -50,15 +50,27 @@ static int set_owner(struct sock *sk, struct vsock_zc *zc)
 	return err;
 }
 
+/*
+ * Of an unknown socket nothing is known but its operations: not even its lock
+ * may be taken, which another family may hold for as long as its user likes.
+ */
+static int check_kind(const struct socket *sock)
+{
+	const struct proto_ops *ops = READ_ONCE(sock->ops);
+
+	if (ops == &attached)
+		return -EALREADY;
+	return ops == stock ? 0 : -EOPNOTSUPP;
+}
+
 static int attach_locked(struct socket *sock, struct vsock_zc *zc)
 {
 	struct vsock_sock *vsk = vsock_sk(sock->sk);
 	int err;
 
-	if (sock->ops == &attached)
-		return -EALREADY;
-	if (sock->ops != stock)
-		return -EOPNOTSUPP;
+	err = check_kind(sock);
+	if (err)
+		return err;
 	if (!vsk->transport || sock->sk->sk_state != TCP_ESTABLISHED)
 		return -ENOTCONN;
 	if (!vsock_zc_transport_fits(vsk))
@@ -73,25 +85,52 @@ static int attach_locked(struct socket *sock, struct vsock_zc *zc)
 	return 0;
 }
 
-static int attach(int fd)
+static void zc_free(struct vsock_zc *zc)
+{
+	vsock_zc_ledger_free(&zc->ledger);
+	kfree(zc);
+}
+
+static struct vsock_zc *zc_new(struct socket *sock)
+{
+	struct vsock_zc *zc = kzalloc(sizeof(*zc), GFP_KERNEL_ACCOUNT);
+
+	if (zc && vsock_zc_ledger_init(&zc->ledger, SOCK_INODE(sock)->i_uid)) {
+		kfree(zc);
+		zc = NULL;
+	}
+	return zc;
+}
+
+static int attach_to(struct socket *sock)
 {
 	struct vsock_zc *zc;
+	int err;
+
+	err = check_kind(sock);
+	if (err)
+		return err;
+	zc = zc_new(sock);
+	if (!zc)
+		return -ENOMEM;
+
+	lock_sock(sock->sk);
+	err = attach_locked(sock, zc);
+	release_sock(sock->sk);
+	if (err)
+		zc_free(zc);
+	return err;
+}
+
+static int attach(int fd)
+{
 	struct socket *sock;
 	int err;
 
 	sock = sockfd_lookup(fd, &err);
 	if (!sock)
 		return err;
-
-	err = -ENOMEM;
-	zc = kzalloc(sizeof(*zc), GFP_KERNEL);
-	if (zc) {
-		lock_sock(sock->sk);
-		err = attach_locked(sock, zc);
-		release_sock(sock->sk);
-		if (err)
-			kfree(zc);
-	}
+	err = attach_to(sock);
 	sockfd_put(sock);
 	return err;
 }
@@ -112,7 +151,8 @@ static int zc_release(struct socket *sock)
 	zc = zc_of(sk);
 	set_owner(sk, NULL);
 	err = stock->release(sock);
-	kfree(zc);
+	if (zc)
+		zc_free(zc);
 
 	/*
 	 * The caller drops a reference on the owner of the operations, which
@@ -154,21 +194,20 @@ static int zc_setsockopt(struct socket *sock, int level, int optname,
 	return 0;
 }
 
-static bool is_ours(int level, int optname)
-{
-	return level == AF_VSOCK && (optname == SO_VM_SOCKETS_MAP_RX ||
-				     optname == SO_VM_SOCKETS_ZEROCOPY ||
-				     optname == SO_VM_SOCKETS_ZEROCOPY_STATS);
-}
-
-static int receive(struct sock *sk, sockopt_t *opt)
+/*
+ * Whatever can fail is done before anything is received, also writing the
+ * length back.
+ */
+static int receive(struct sock *sk, const void __user *optval,
+		   int __user *optlen, int len)
 {
 	unsigned long addr;
 	int err;
 
-	if (opt->optlen != sizeof(addr))
+	if (len != sizeof(addr))
 		return -EINVAL;
-	if (copy_from_iter(&addr, sizeof(addr), &opt->iter_in) != sizeof(addr))
+	if (copy_from_user(&addr, optval, sizeof(addr)) ||
+	    put_user(len, optlen))
 		return -EFAULT;
 
 	lock_sock(sk);
@@ -178,68 +217,66 @@ static int receive(struct sock *sk, sockopt_t *opt)
 }
 
 /* A longer buffer is no harm: optlen says how much of it was filled. */
-static int answer(sockopt_t *opt, const void *value, int len)
+static int answer(void __user *optval, int __user *optlen, int room,
+		  const void *value, int len)
 {
-	if (opt->optlen < len)
+	if (room < len)
 		return -EINVAL;
-	if (copy_to_iter(value, len, &opt->iter_out) != len)
+	if (copy_to_user(optval, value, len) || put_user(len, optlen))
 		return -EFAULT;
-	opt->optlen = len;
 	return 0;
 }
 
-static int get_our_option(struct socket *sock, int optname, sockopt_t *opt)
+static int stock_getsockopt(struct socket *sock, int level, int optname,
+			    char __user *optval, int __user *optlen)
 {
-	struct sock *sk = sock->sk;
-	struct vsock_zc zc;
-	int enabled;
+#ifdef HAVE_SOCKOPT_T
+	if (stock->getsockopt_iter) {
+		sockopt_t opt;
+		int err;
 
-	if (optname == SO_VM_SOCKETS_MAP_RX)
-		return receive(sk, opt);
-
-	lock_sock(sk);
-	zc = *zc_of(sk);
-	release_sock(sk);
-
-	if (optname == SO_VM_SOCKETS_ZEROCOPY_STATS)
-		return answer(opt, &zc.stats, sizeof(zc.stats));
-	enabled = zc.enabled;
-	return answer(opt, &enabled, sizeof(enabled));
+		if (get_user(opt.optlen, optlen))
+			return -EFAULT;
+		if (opt.optlen < 0)
+			return -EINVAL;
+		iov_iter_ubuf(&opt.iter_in, ITER_SOURCE, optval, opt.optlen);
+		iov_iter_ubuf(&opt.iter_out, ITER_DEST, optval, opt.optlen);
+		err = stock->getsockopt_iter(sock, level, optname, &opt);
+		/* As the kernel does for sockets that have only this one. */
+		return put_user(opt.optlen, optlen) ? -EFAULT : err;
+	}
+#endif
+	return stock->getsockopt(sock, level, optname, optval, optlen);
 }
 
 static int zc_getsockopt(struct socket *sock, int level, int optname,
 			 char __user *optval, int __user *optlen)
 {
-	sockopt_t opt;
-	int err;
+	struct sock *sk = sock->sk;
+	struct vsock_zerocopy_stats stats;
+	int enabled, len;
 
-	if (!is_ours(level, optname))
-		return stock->getsockopt(sock, level, optname, optval, optlen);
+	if (level != AF_VSOCK || (optname != SO_VM_SOCKETS_MAP_RX &&
+				  optname != SO_VM_SOCKETS_ZEROCOPY &&
+				  optname != SO_VM_SOCKETS_ZEROCOPY_STATS))
+		return stock_getsockopt(sock, level, optname, optval, optlen);
 
-	if (get_user(opt.optlen, optlen))
+	if (get_user(len, optlen))
 		return -EFAULT;
-	if (opt.optlen < 0)
+	if (len < 0)
 		return -EINVAL;
-	iov_iter_ubuf(&opt.iter_in, ITER_SOURCE, optval, opt.optlen);
-	iov_iter_ubuf(&opt.iter_out, ITER_DEST, optval, opt.optlen);
+	if (optname == SO_VM_SOCKETS_MAP_RX)
+		return receive(sk, optval, optlen, len);
 
-	err = get_our_option(sock, optname, &opt);
-	/* MAP_RX leaves the length alone: it must not fail having received. */
-	if (!err && optname != SO_VM_SOCKETS_MAP_RX &&
-	    put_user(opt.optlen, optlen))
-		return -EFAULT;
-	return err;
-}
+	lock_sock(sk);
+	enabled = zc_of(sk)->enabled;
+	stats = zc_of(sk)->stats;
+	release_sock(sk);
 
-#ifdef HAVE_SOCKOPT_T
-static int zc_getsockopt_iter(struct socket *sock, int level, int optname,
-			      sockopt_t *opt)
-{
-	if (!is_ours(level, optname))
-		return stock->getsockopt_iter(sock, level, optname, opt);
-	return get_our_option(sock, optname, opt);
+	if (optname == SO_VM_SOCKETS_ZEROCOPY_STATS)
+		return answer(optval, optlen, len, &stats, sizeof(stats));
+	return answer(optval, optlen, len, &enabled, sizeof(enabled));
 }
-#endif
 
 static void __init build_attached(void)
 {
@@ -248,11 +285,13 @@ static void __init build_attached(void)
 	attached.release = zc_release;
 	attached.mmap = zc_mmap;
 	attached.setsockopt = zc_setsockopt;
-	if (stock->getsockopt)
-		attached.getsockopt = zc_getsockopt;
+	/*
+	 * Of the two kinds of getsockopt() only the older one sees where the
+	 * length is to be written, and can fail before it receives.
+	 */
+	attached.getsockopt = zc_getsockopt;
 #ifdef HAVE_SOCKOPT_T
-	if (stock->getsockopt_iter)
-		attached.getsockopt_iter = zc_getsockopt_iter;
+	attached.getsockopt_iter = NULL;
 #endif
 	/* A connected socket does neither; a copy of our table must not. */
 	attached.listen = sock_no_listen;
@@ -306,4 +345,4 @@ module_exit(vsock_zc_exit);
 
 MODULE_DESCRIPTION("Receiving from vsock streams without copying");
 MODULE_LICENSE("GPL");
-MODULE_VERSION("0.1.0");
+MODULE_VERSION("0.2.0");

@@ -29,8 +29,13 @@
 static_assert((VSOCK_ZEROCOPY_MAX_PACKETS + 1) *
 	      sizeof(struct vsock_zerocopy_packet) <= PAGE_SIZE);
 
+/* After so many pages others get the processor, and a signal its way. */
+#define PAGES_AT_ONCE	32
+
 /* What one call is about to put into the mapping. */
 struct vsock_zc_batch {
+	struct vsock_zc_ledger *ledger;
+	unsigned int ledger_nr;	/* before this call */
 	struct vsock_zerocopy_stats stats;
 	struct page *list;
 	struct page **pages;	/* a reference is held on each */
@@ -146,7 +151,7 @@ static struct page *payload_page(struct sk_buff *skb, u32 offset)
 
 static struct page *copied_page(struct sk_buff *skb, u32 offset, u32 len)
 {
-	struct page *page = alloc_page(GFP_KERNEL);
+	struct page *page = alloc_page(GFP_KERNEL_ACCOUNT);
 
 	if (!page)
 		return NULL;
@@ -159,6 +164,15 @@ static struct page *copied_page(struct sk_buff *skb, u32 offset, u32 len)
 	return page;
 }
 
+/* The socket's lock and that of the memory are held all the time. */
+static int pause_if_due(const struct vsock_zc_batch *batch)
+{
+	if (batch->nr_pages % PAGES_AT_ONCE)
+		return 0;
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
 /* Adds what fits of the packet's payload between offset and end. */
 static int add_packet(struct vsock_zc_batch *batch, struct sk_buff *skb,
 		      u32 offset, u32 end)
@@ -169,10 +183,13 @@ static int add_packet(struct vsock_zc_batch *batch, struct sk_buff *skb,
 	while (offset < end && batch->nr_pages < batch->max_pages) {
 		u32 len = min_t(u32, end - offset, PAGE_SIZE);
 		struct page *page = NULL;
+		int err = pause_if_due(batch);
 
+		if (err)
+			return err;
 		if (len == PAGE_SIZE)
 			page = payload_page(skb, offset);
-		if (page) {
+		if (page && vsock_zc_ledger_add(batch->ledger, page)) {
 			get_page(page);
 			batch->stats.mapped_bytes += len;
 		} else {
@@ -225,20 +242,24 @@ static int add_packets(struct vsock_zc_batch *batch, struct vsock_sock *vsk)
 	return 0;
 }
 
-static int batch_init(struct vsock_zc_batch *batch, unsigned long room,
+static int batch_init(struct vsock_zc_batch *batch,
+		      struct vsock_zc_ledger *ledger, unsigned long room,
 		      u64 queued)
 {
 	/* Each packet ends with a page that need not be full. */
 	u64 useful = queued / PAGE_SIZE + VSOCK_ZEROCOPY_MAX_PACKETS;
 
 	*batch = (struct vsock_zc_batch) {
-		.max_pages = min_t(u64, room, useful),
-		.list = alloc_page(GFP_KERNEL | __GFP_ZERO),
+		.ledger = ledger,
+		.ledger_nr = ledger->nr,
+		.max_pages = min3((u64)room, useful,
+				  (u64)VSOCK_ZEROCOPY_MAX_PAGES),
+		.list = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO),
 	};
 	if (!batch->list)
 		return -ENOMEM;
 	batch->pages = kvmalloc_array(batch->max_pages, sizeof(*batch->pages),
-				      GFP_KERNEL);
+				      GFP_KERNEL_ACCOUNT);
 	if (!batch->pages) {
 		__free_page(batch->list);
 		return -ENOMEM;
@@ -313,7 +334,8 @@ int vsock_zc_receive(struct vsock_zc *zc, struct vsock_sock *vsk,
 		goto unlock;
 	}
 
-	err = batch_init(&batch, vma_pages(vma) - 1, queued);
+	vsock_zc_ledger_sweep(&zc->ledger);
+	err = batch_init(&batch, &zc->ledger, vma_pages(vma) - 1, queued);
 	if (err)
 		goto unlock;
 	if (queued)
@@ -331,6 +353,8 @@ int vsock_zc_receive(struct vsock_zc *zc, struct vsock_sock *vsk,
 		zc->stats.mapped_bytes += now->mapped_bytes;
 		zc->stats.copied_bytes += now->copied_bytes;
 	}
+	if (err)
+		vsock_zc_ledger_cut(&zc->ledger, batch.ledger_nr);
 	batch_free(&batch);
 	return err;
 

@@ -9,6 +9,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -17,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <linux/bpf.h>
+#include <linux/userfaultfd.h>
 #include <linux/vm_sockets.h>
 
 #include "contract.h"
@@ -93,6 +97,73 @@ static void check_attach_kinds(void)
 	close(fresh);
 }
 
+/* Sends from a page that only the test can fill: it waits with its lock held. */
+struct held {
+	int socket;
+	void *page;
+};
+
+static void *send_held(void *argument)
+{
+	struct held *held = argument;
+
+	send(held->socket, held->page, PAGE, MSG_NOSIGNAL);
+	return NULL;
+}
+
+static void tcp_pair(int pair[2])
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t len = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	need(listener >= 0 && !listen(listener, 1));
+	need(!getsockname(listener, (struct sockaddr *)&address, &len));
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	need((pair[0] = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
+	need(!connect(pair[0], (struct sockaddr *)&address, sizeof(address)));
+	need((pair[1] = accept(listener, NULL, NULL)) >= 0);
+	close(listener);
+}
+
+/* A socket of another family whose lock is held for as long as its user likes. */
+static void check_attach_held(void)
+{
+	int faults = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range.len = PAGE,
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffdio_zeropage zero = { .range.len = PAGE };
+	struct held held;
+	pthread_t sender;
+	int pair[2];
+
+	tcp_pair(pair);
+	held.socket = pair[0];
+	held.page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	need(faults >= 0 && held.page != MAP_FAILED);
+	range.range.start = zero.range.start = (uintptr_t)held.page;
+	need(!ioctl(faults, UFFDIO_API, &api));
+	need(!ioctl(faults, UFFDIO_REGISTER, &range));
+	need(!pthread_create(&sender, NULL, send_held, &held));
+	need(ready(faults, POLLIN, PATIENCE));
+
+	/* If this waited for the lock, it would wait until the alarm. */
+	refused(EOPNOTSUPP, attach(pair[0]), "a TCP socket whose lock is held");
+	need(!ioctl(faults, UFFDIO_ZEROPAGE, &zero));
+	need(!pthread_join(sender, NULL));
+	close(faults);
+	need(!munmap(held.page, PAGE));
+	close(pair[0]);
+	close(pair[1]);
+}
+
 void check_attach(void)
 {
 	struct stream stream = stream_open(SOCK_STREAM);
@@ -110,6 +181,7 @@ void check_attach(void)
 			     (1UL << 32) + stream.receiver),
 		"more than a descriptor is not cut to one");
 	check_attach_kinds();
+	check_attach_held();
 
 	need((map = sockmap_with(stream.receiver)) >= 0);
 	refused(EBUSY, attach(stream.receiver), "a socket in a sockmap");
@@ -278,6 +350,23 @@ static void check_map_rx_addresses(struct stream *stream, struct map map)
 	stream_close(&other);
 }
 
+/* A call that cannot say how it ended must not have received anything. */
+static void check_read_only_length(struct stream *stream, struct map map)
+{
+	unsigned long address = (unsigned long)map.at;
+	socklen_t *len = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	need(len != MAP_FAILED);
+	*len = sizeof(address);
+	need(!mprotect(len, PAGE, PROT_READ));
+	refused(EFAULT, getsockopt(stream->receiver, AF_VSOCK,
+				   SO_VM_SOCKETS_MAP_RX, &address, len),
+		"a length that cannot be written");
+	check(fault_at(map.at) == SIGBUS, "and nothing was mapped");
+	need(!munmap(len, PAGE));
+}
+
 void check_map_rx(void)
 {
 	struct stream stream = stream_open_zerocopy();
@@ -301,6 +390,7 @@ void check_map_rx(void)
 		"an address from nowhere");
 	refused(EFAULT, getsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_MAP_RX, &address,
 				   nowhere), "a length from nowhere");
+	check_read_only_length(&stream, map);
 	need(!enable(fd, 0));
 	refused(EOPNOTSUPP, map_rx(fd, map.at), "while it is off");
 	need(!enable(fd, 1));

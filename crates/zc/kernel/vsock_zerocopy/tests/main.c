@@ -128,6 +128,9 @@ int main(int argc, char **argv)
 	check_close();
 	check_kill();
 	check_memory();
+	check_holding();
+	check_charge();
+	check_vhost();
 	check_unload(argv[1]);
 	check_absent();
 	check_references("vsock", vsock);

@@ -139,6 +139,30 @@ static void check_full(void)
 	stream_close(&stream);
 }
 
+/* However much is queued and fits, one call has an end. */
+static void check_bound(void)
+{
+	const size_t most = VSOCK_ZEROCOPY_MAX_PAGES * PAGE;
+	struct stream stream = stream_open_window(SOCK_STREAM, 4 * most);
+	struct map map;
+	struct taken taken;
+
+	need(!attach(stream.receiver) && !enable(stream.receiver, 1));
+	map = map_open(stream.receiver, 1 + 2 * VSOCK_ZEROCOPY_MAX_PAGES);
+	while (stream.sent < most + 65536)
+		stream_send(&stream, 65536);
+	while (!ready(stream.receiver, POLLIN, PATIENCE))
+		;
+	usleep(100000);
+	taken = map_next(&stream, map);
+	check(taken.right && taken.bytes == most,
+	      "one call receives 2048 pages of a queue that has more");
+	check(map_all(&stream, map, stream.sent - stream.received),
+	      "the next has the rest");
+	map_close(map);
+	stream_close(&stream);
+}
+
 void check_limits(void)
 {
 	struct stream stream = stream_open_zerocopy();
@@ -169,6 +193,7 @@ void check_limits(void)
 	      "a large mapping takes a full window at once");
 	map_close(map);
 	stream_close(&stream);
+	check_bound();
 }
 
 /* Sends blocks one by one; returns what the statistics say about it. */

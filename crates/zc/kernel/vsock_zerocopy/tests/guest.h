@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A guest of this machine's vhost_vsock, without a virtual machine: this process
+ * sets up the device's rings in its own memory and speaks for the guest.
+ */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/virtio_ring.h>
+#include <linux/virtio_vsock.h>
+
+#define GUEST_CID	77
+#define GUEST_PORT	1024	/* where its one connection comes from */
+#define HOST_CID	2
+
+struct guest {
+	int device;
+	uint8_t *memory;	/* also the address that the device knows it by */
+	struct vring rx, tx;
+	int rx_kick, rx_call, tx_kick, tx_call;
+	uint16_t rx_seen, tx_seen;
+	uint32_t host_port;
+	uint8_t *header, *payload;	/* of what it sends */
+};
+
+/* Opens the device and starts it. */
+void guest_open(struct guest *guest);
+void guest_close(struct guest *guest);
+
+/*
+ * Sends a packet whose header says len, and in whose payload there are chain
+ * bytes, in pieces of that size. Waits until the device has taken it.
+ */
+void guest_send(struct guest *guest, uint16_t op, uint32_t len, uint32_t chain,
+		uint32_t piece);
+
+/* The next packet that the host sends, which must come. */
+struct virtio_vsock_hdr guest_recv(struct guest *guest);
+
+/* Connects to a port of the host. */
+void guest_connect(struct guest *guest, uint32_t port);
+
+#endif /* GUEST_H */
