@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use iperf::embed::{Login, Stop, raise_descriptor_limit, runtime, system_info};
 use iperf::{Client, ClientError, Error, Server};
-use iperf_cli::{Invocation, Job, OutputOptions, ProcessOptions, version};
+use iperf_cli::{Invocation, Job, OutputOptions, ProcessOptions, version, zerocopy_check};
 use iperf_model::{
     ClientConfig, Endpoint, Event, Failure, FailureKind, Family, Sink, TestId, VERSION, reason,
 };
@@ -61,6 +61,7 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
     let result = match job {
         Job::Help => print(program, help(program).as_bytes()),
         Job::Version => print(program, version().as_bytes()),
+        Job::ZerocopyCheck => print(program, zerocopy_check().as_bytes()),
         Job::Client(config) => launch.run(|app| app.client(config)),
         Job::Server(config) if process.daemon => match daemon::start() {
             Ok(daemon::Part::Done { started }) => started,

@@ -244,7 +244,7 @@ pub const DIFFERENCES: &[Difference] = &[
         args: &["-c host --zero"],
         iperf3: Accepted("--zerocopy"),
         here: Refused(
-            "option '--zero' is ambiguous; possibilities: '--zerocopy' '--zerocopy-rx' '--zerocopy-strict'",
+            "option '--zero' is ambiguous; possibilities: '--zerocopy-check' '--zerocopy' '--zerocopy-rx' '--zerocopy-strict'",
         ),
         why: "new options make old abbreviations ambiguous, as they do with getopt_long",
     },

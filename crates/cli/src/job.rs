@@ -45,6 +45,8 @@ pub enum Job {
     Help,
     /// Print [`version`](crate::version) on stdout (`-v`).
     Version,
+    /// Print what can be done without copying on this machine (`--zerocopy-check`).
+    ZerocopyCheck,
 }
 
 /// How results are reported.

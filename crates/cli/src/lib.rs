@@ -20,6 +20,7 @@ mod resolve;
 mod usage;
 mod value;
 mod version;
+mod zerocopy_check;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -30,6 +31,7 @@ pub use error::UsageError;
 pub use job::{Invocation, Job, OutputOptions, ProcessOptions, ResultFiles};
 pub use usage::{EXAMPLES, NOTES};
 pub use version::version;
+pub use zerocopy_check::zerocopy_check;
 
 /// Reads a command line: the words after the name of the program.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {

@@ -119,7 +119,7 @@ pub enum Fallback {
     /// Little of the data received over vsock could be mapped.
     #[error(
         "only {percent} % could be mapped: the packets are not in whole pages, as when the sender writes less than \
-         32 KiB at a time, or the receiver is a guest"
+         32 KiB at a time"
     )]
     Packets {
         /// Share of the bytes that were mapped.
@@ -133,6 +133,12 @@ pub enum Fallback {
         /// Share of the bytes that were mapped.
         percent: u64,
     },
+    /// A guest receives from outside through the stock driver.
+    #[error(
+        "the guest's driver receives into single buffers: load virtio_vsock_pages in place of \
+         vmw_vsock_virtio_transport"
+    )]
+    SingleBuffers,
     /// `ENOBUFS` with nothing in flight.
     #[error("the kernel pins no more memory (RLIMIT_MEMLOCK, net.core.optmem_max)")]
     PinLimit,

@@ -7,7 +7,9 @@
 //! The module [`sys`] has the workspace's only `unsafe` code; every block has its safety argument.
 
 pub mod account;
+pub mod check;
 mod file;
+mod guest;
 pub mod probe;
 pub mod receive;
 pub mod send;

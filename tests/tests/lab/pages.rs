@@ -126,8 +126,19 @@ fn receives_into_pages(kernel: Kernel) {
         assert!(vm.must("dmesg").contains(&format!("{name} is ")), "{wrong}");
     }
 
+    let check = vm.must("iperf --zerocopy-check");
+    let stock = "load virtio_vsock_pages instead of vmw_vsock_virtio_transport, and vsock_zerocopy";
+    assert!(check.contains(stock), "{check}");
+
     change_transport(&vm, "split=1");
+    let check = vm.must("iperf --zerocopy-check");
+    assert!(check.contains("load the module vsock_zerocopy"), "{check}");
     vm.must("insmod /vsock_zerocopy.ko");
+    let check = vm.must("iperf --zerocopy-check");
+    assert!(
+        check.contains("vsock from the host, receive    yes     mmap"),
+        "{check}"
+    );
     check_from_host(&vm, guest);
     check_to_host(&vm, guest);
     assert!(counter(&vm, "rx_paged_bytes") > 80 << 20);

@@ -35,6 +35,7 @@ pub(crate) fn resolve(args: Args) -> Result<Invocation, UsageError> {
         match given.spec.opt {
             Opt::Role(Role::Help) => return Ok(Invocation::of(Job::Help)),
             Opt::Role(Role::Version) => return Ok(Invocation::of(Job::Version)),
+            Opt::Role(Role::ZerocopyCheck) => return Ok(Invocation::of(Job::ZerocopyCheck)),
             Opt::Role(Role::Server) => draft.set_role(Chosen::Server)?,
             Opt::Role(Role::Loopback) => draft.set_role(Chosen::Loopback)?,
             Opt::Role(Role::Client) => {

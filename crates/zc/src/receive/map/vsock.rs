@@ -12,6 +12,7 @@ use nix::errno::Errno;
 
 use crate::Moved;
 use crate::account::{Fallback, Report, errno};
+use crate::guest;
 use crate::receive::map::MapOptions;
 use crate::receive::map::fallback::{CopyFallback, wait_readable};
 use crate::receive::{BlockCount, ReceiveMover, flags};
@@ -157,6 +158,9 @@ fn prepare(
             mode: "mapping",
             kind: kind.name(),
         });
+    }
+    if guest::receives_into_single_buffers(socket) {
+        return Err(Fallback::SingleBuffers);
     }
     match vsock_zerocopy::enable(socket) {
         Err(error) if errno(&error) == Errno::ENOPROTOOPT => {
