@@ -63,10 +63,8 @@ addEventListener("message", (message) => {
 <body style="margin: 0"><iframe src="page.html" width="WIDTH" height="900" style="border: 0"></iframe></body>
 "#;
 
-/// Opens `page` and returns what the inspection found.
-fn open(page: &Path, width: u32, dark: bool, profile: &Path) -> serde_json::Value {
-    let frame = page.with_file_name("frame.html");
-    std::fs::write(&frame, FRAME.replace("WIDTH", &width.to_string())).unwrap();
+/// Runs the browser on a page; its output goes to the file `profile` with the extension `dom`.
+fn browse(page: &Path, dark: bool, profile: &Path, words: &[&str]) {
     let mut browser = Command::new("chromium");
     browser
         .args([
@@ -82,8 +80,8 @@ fn open(page: &Path, width: u32, dark: bool, profile: &Path) -> serde_json::Valu
             "--blink-settings=preferredColorScheme={}",
             u8::from(!dark)
         ))
-        .args(["--virtual-time-budget=3000", "--dump-dom"])
-        .arg(format!("file://{}", frame.display()))
+        .args(words)
+        .arg(format!("file://{}", page.display()))
         .stdin(Stdio::null())
         .stdout(std::fs::File::create(profile.with_extension("dom")).unwrap())
         .stderr(Stdio::null());
@@ -98,6 +96,14 @@ fn open(page: &Path, width: u32, dark: bool, profile: &Path) -> serde_json::Valu
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Opens `page` and returns what the inspection found.
+fn open(page: &Path, width: u32, dark: bool, profile: &Path) -> serde_json::Value {
+    let frame = page.with_file_name("frame.html");
+    std::fs::write(&frame, FRAME.replace("WIDTH", &width.to_string())).unwrap();
+    let words = ["--virtual-time-budget=3000", "--dump-dom"];
+    browse(&frame, dark, profile, &words);
     let dom = std::fs::read_to_string(profile.with_extension("dom")).unwrap();
     let (_, found) = dom
         .split_once("<pre id=\"found\">")
@@ -145,4 +151,53 @@ fn the_plots_hold_the_data_at_every_width_in_light_and_dark() {
         colours.push(found["page"].as_str().unwrap().to_owned());
     }
     assert_ne!(colours[0], colours[1], "light and dark");
+}
+
+/// The output of a program of poppler-utils.
+fn of_pdf(program: &str, words: &[&str]) -> Vec<u8> {
+    let output = Command::new(program).args(words).output();
+    let output = output.unwrap_or_else(|e| panic!("{program}: {e}; tests/run installs it"));
+    assert!(output.status.success(), "{program}: {output:?}");
+    output.stdout
+}
+
+#[test]
+fn paper_has_every_column_and_plot_in_black_on_white() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = directory.path().join("page.html");
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/tests/data/samples");
+    // Many columns: more than a sheet is wide, unless they wrap.
+    let status = Command::new(env!("CARGO_BIN_EXE_iperf"))
+        .args([
+            "report",
+            "iperf-vsock-json-P2-R-len.json",
+            "neper-tcp-rr-percentiles-samples.csv",
+            "nuttcp-udp.txt",
+            "netperf-tcp-rr-cpu.txt",
+        ])
+        .args(["--format", "html", "--output", page.to_str().unwrap()])
+        .current_dir(samples)
+        .status();
+    assert!(status.unwrap().success());
+    let paper = directory.path().join("page.pdf").display().to_string();
+    let print = format!("--print-to-pdf={paper}");
+    let profile = directory.path().join("profile");
+    browse(&page, true, &profile, &["--no-pdf-header-footer", &print]);
+    let text = String::from_utf8(of_pdf("pdftotext", &["-layout", &paper, "-"])).unwrap();
+    let page = std::fs::read_to_string(&page).unwrap();
+    for (begin, end) in [
+        ("<th scope=\"col\">", "</th>"),
+        ("<figcaption>", "</figcaption>"),
+    ] {
+        let parts: Vec<&str> = page.split(begin).skip(1).collect();
+        assert!(parts.len() > 2, "{begin}");
+        for part in parts {
+            // A column's heading may be on several lines; its first word is on one.
+            let word = part.split(end).next().unwrap().split(' ').next().unwrap();
+            assert!(text.contains(word), "{word} in\n{text}");
+        }
+    }
+    // The corner of the first sheet, as 8 bits of grey: white, although the screen is dark.
+    let grey = of_pdf("pdftoppm", &["-r", "10", "-gray", "-singlefile", &paper]);
+    assert_eq!((&grey[..2], grey.last()), (&b"P5"[..], Some(&255)));
 }
