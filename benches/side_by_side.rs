@@ -1,7 +1,7 @@
-//! Runs the program and another of the same command line in turns, and says how they compare.
+//! Runs the program and others in turns by `iperf bench`, and shows how they compare.
 //!
 //! ```text
-//! cargo bench -p iperf-bench --bench side_by_side -- --peer iperf3 --rounds 5 --case tcp
+//! cargo bench -p iperf-bench --bench side_by_side -- --peer iperf3 --peer nuttcp --rounds 5 --case tcp
 //! ```
 
 #![allow(
@@ -10,23 +10,24 @@
     reason = "a tool of the tests prints for those who run it"
 )]
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 use std::{fs, io};
 
 use clap::Parser;
 use iperf_bench::machine::Machine;
-use iperf_bench::{CASES, Case, Comparison, Ground, Guest, Program, Round, Run, Side, table};
-use serde_json::json;
+use iperf_bench::{CASES, Case, Comparison, Effort, Ground, Guest, Program, Round, engine, table};
+use serde_json::{Value, json};
 
-/// Runs pairs of tests over loopback: ours, the peer's, the peer's, ours, …, and compares them.
+/// Runs tests of ours and of peers in interleaved rounds, and compares them.
 #[derive(Parser)]
 #[command(name = "side_by_side")]
 struct Args {
-    /// What ours is compared with: iperf3 (the newest), iperf3-old, or a path
-    #[arg(long, value_name = "NAME|PATH", default_value = "iperf3")]
-    peer: String,
+    /// What ours is compared with: iperf3 (the newest), iperf3-old, iperf2, nuttcp, sockperf, qperf, or the path of a
+    /// program with iperf3's command line; may be given more than once
+    #[arg(long = "peer", value_name = "NAME|PATH", default_value = "iperf3")]
+    peers: Vec<String>,
     /// Pairs of runs per case
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -70,49 +71,36 @@ fn main() -> ExitCode {
 
 /// Runs everything; false when a case could not be run.
 fn compare(args: &Args) -> Result<bool, String> {
-    let mut cases =
-        Case::named(&args.cases).map_err(|name| format!("no case '{name}': see --list"))?;
-    let (ours, peer) = (Program::named("ours")?, Program::named(&args.peer)?);
-    let is_vsock = |case: &Case| case.ground == Ground::Vsock;
-    let mut needs_guest = cases.iter().any(is_vsock);
-    if needs_guest && !peer.speaks_vsock() {
-        let unknown = cases.extract_if(.., |case| is_vsock(case));
-        let unknown: Vec<_> = unknown.map(|case| case.name).collect();
-        let what = format!("{peer} has no --vsock for {}", unknown.join(", "));
-        if cases.is_empty() {
-            return Err(what);
-        }
-        eprintln!("{what}");
-        needs_guest = false;
-    }
-    let pair = Pair {
-        guest: needs_guest.then(|| Guest::boot(&peer)),
-        ours,
-        peer,
+    let cases = Case::named(&args.cases).map_err(|name| format!("no case '{name}': see --list"))?;
+    let ours = Program::named("ours")?;
+    let peers: Result<Vec<Program>, String> =
+        args.peers.iter().map(|name| Program::named(name)).collect();
+    let peers = peers?;
+    let effort = Effort {
+        rounds: args.rounds,
+        seconds: args.seconds,
     };
-    let (ours, peer) = (&pair.ours, &pair.peer);
+    let is_vsock = |case: &&Case| case.ground == Ground::Vsock;
+    let in_guest: Vec<&Program> = std::iter::once(&ours)
+        .chain(
+            peers
+                .iter()
+                .filter(|peer| cases.iter().filter(is_vsock).any(|case| peer.runs(case))),
+        )
+        .collect();
+    let guest = (in_guest.len() > 1).then(|| Guest::boot(&in_guest));
     let machine = Machine::here();
-    let mut about = format!(
-        "{} against {}: {}. {} rounds of {} s.\n",
-        ours.version(),
-        peer.version(),
-        machine.line(),
-        args.rounds,
-        args.seconds
-    );
-    if let Some(guest) = &pair.guest {
+    let mut about = about(&ours, &peers, &machine, effort);
+    if let Some(guest) = &guest {
         about.push_str(&guest.line());
         about.push_str(".\n");
     }
     eprintln!("{about}");
-    let mut comparisons = Vec::new();
-    let mut failures = Vec::new();
-    for case in &cases {
-        let (rounds, failure) = rounds(args, case, &pair);
-        comparisons.extend(Comparison::all(case, &rounds));
-        failures.extend(failure);
+    let (results, failures) = run_cases(&cases, &ours, &peers, effort, guest.as_ref())?;
+    let mut table = String::new();
+    for (peer, comparisons) in results.iter().filter(|(_, all)| !all.is_empty()) {
+        let _ = writeln!(table, "{peer}:\n\n{}", table::markdown(comparisons));
     }
-    let table = table::markdown(&comparisons);
     println!("{table}");
     for failure in &failures {
         println!("{failure}");
@@ -122,18 +110,13 @@ fn compare(args: &Args) -> Result<bool, String> {
         fs::write(file, format!("{about}\n{table}")).map_err(written)?;
     }
     if let Some(file) = &args.json {
-        let of = |case: &Case| {
-            let mine = comparisons.iter().filter(|c| c.case.name == case.name);
-            let figures: Vec<_> = mine.map(Comparison::to_json).collect();
-            json!({ "case": case.name, "args": case.args_shown(), "figures": figures })
-        };
+        let peer = |(peer, comparisons): &(&Program, Vec<Comparison>)| json!({ "peer": peer.name, "version": peer.version(), "cases": of_cases(&cases, comparisons) });
         let document = json!({
             "machine": machine.to_json(),
             "ours": ours.version(),
-            "peer": peer.version(),
+            "peers": results.iter().map(peer).collect::<Vec<_>>(),
             "rounds": args.rounds,
             "seconds": args.seconds,
-            "cases": cases.iter().map(of).collect::<Vec<_>>(),
             "failures": failures,
         });
         fs::write(file, format!("{document:#}\n")).map_err(written)?;
@@ -141,60 +124,72 @@ fn compare(args: &Args) -> Result<bool, String> {
     Ok(failures.is_empty())
 }
 
-/// What is compared.
-struct Pair {
-    ours: Program,
-    peer: Program,
-    /// Where the cases run that can't run here.
-    guest: Option<Guest>,
-}
+/// The comparisons with each peer.
+type Results<'a> = Vec<(&'a Program, Vec<Comparison>)>;
 
-impl Pair {
-    fn run(&self, side: Side, case: &Case, seconds: u32) -> Result<Run, String> {
-        let program = match side {
-            Side::Ours => &self.ours,
-            Side::Peer => &self.peer,
-        };
-        let run = match &self.guest {
-            Some(guest) if case.ground == Ground::Vsock => guest.run(side, case, seconds),
-            _ => program.run(case, seconds),
-        };
-        run.map_err(|message| format!("{}, {program}: {message}", case.name))
-    }
-}
-
-/// The rounds of a case, and why there are not as many as asked for.
-fn rounds(args: &Args, case: &Case, pair: &Pair) -> (Vec<Round>, Option<String>) {
-    let mut rounds = Vec::new();
-    for number in 0..args.rounds {
-        let started = Instant::now();
-        let run = |side| pair.run(side, case, args.seconds);
-        let round = if number % 2 == 0 {
-            run(Side::Ours).and_then(|ours| run(Side::Peer).map(|peer| Round { ours, peer }))
-        } else {
-            run(Side::Peer).and_then(|peer| run(Side::Ours).map(|ours| Round { ours, peer }))
-        };
-        match round {
-            Ok(round) => {
-                let shown = case.figures[0];
-                let (unit, factor) = shown.unit();
-                let value = |run| shown.of(run).map_or(f64::NAN, |value| value * factor);
-                eprintln!(
-                    "{:16} {}/{}  {:9.3} {:9.3} {unit}  ({:.1} s)",
-                    case.name,
-                    number + 1,
-                    args.rounds,
-                    value(&round.ours),
-                    value(&round.peer),
-                    started.elapsed().as_secs_f64()
-                );
-                rounds.push(round);
+/// Runs the cases, each with the peers that have such a test. Also returns what failed.
+fn run_cases<'a>(
+    cases: &[Case],
+    ours: &Program,
+    peers: &'a [Program],
+    effort: Effort,
+    guest: Option<&Guest>,
+) -> Result<(Results<'a>, Vec<String>), String> {
+    let mut results: Results<'a> = peers.iter().map(|peer| (peer, Vec::new())).collect();
+    let mut failures = Vec::new();
+    for case in cases {
+        let programs = match guest {
+            Some(guest) if case.ground == Ground::Vsock => guest.programs(),
+            _ => {
+                let able = peers.iter().filter(|peer| peer.runs(case));
+                std::iter::once(ours).chain(able).collect()
             }
-            Err(message) => {
-                eprintln!("{message}");
-                return (rounds, Some(message));
+        };
+        if programs.len() < 2 {
+            eprintln!("{}: no peer has this test", case.name);
+            continue;
+        }
+        eprintln!("{}: {}", case.name, case.args_shown());
+        let (runs, failed) = engine::run(case, &programs, effort, guest)?;
+        failures.extend(
+            failed
+                .iter()
+                .map(|failure| format!("{}: {failure}", case.name)),
+        );
+        for (peer, comparisons) in &mut results {
+            if let Some((ours, peer)) = runs.get(&ours.name).zip(runs.get(&peer.name)) {
+                comparisons.extend(Comparison::all(case, &Round::both(ours, peer)));
             }
         }
     }
-    (rounds, None)
+    if results
+        .iter()
+        .all(|(_, comparisons)| comparisons.is_empty())
+    {
+        failures.push("no peer has run any of these cases".to_owned());
+    }
+    Ok((results, failures))
+}
+
+/// What is compared, where and when.
+fn about(ours: &Program, peers: &[Program], machine: &Machine, effort: Effort) -> String {
+    let versions: Vec<String> = peers.iter().map(Program::version).collect();
+    format!(
+        "{} against {}: {}. {} rounds of {} s.\n",
+        ours.version(),
+        versions.join(", "),
+        machine.line(),
+        effort.rounds,
+        effort.seconds
+    )
+}
+
+/// The figures of each case.
+fn of_cases(cases: &[Case], comparisons: &[Comparison]) -> Vec<Value> {
+    let of = |case: &Case| {
+        let mine = comparisons.iter().filter(|c| c.case.name == case.name);
+        let figures: Vec<_> = mine.map(Comparison::to_json).collect();
+        json!({ "case": case.name, "args": case.args_shown(), "figures": figures })
+    };
+    cases.iter().map(of).collect()
 }

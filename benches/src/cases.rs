@@ -17,8 +17,8 @@ impl Ground {
     /// What every server of it is started with.
     pub fn server(self) -> &'static [&'static str] {
         match self {
-            Self::Loopback | Self::BusyLoopback => &["-s", "-1"],
-            Self::Vsock => &["-s", "-1", "--vsock"],
+            Self::Loopback | Self::BusyLoopback => &["-s"],
+            Self::Vsock => &["-s", "--vsock", "--forceflush"],
         }
     }
 

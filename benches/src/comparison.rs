@@ -1,18 +1,31 @@
 //! What the rounds of a case come to.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::cases::Case;
 use crate::figure::{FIGURES, Figure, Goal};
-use crate::measure::Run;
+use crate::run::Run;
 
-/// Two runs of a case that followed each other directly.
+/// Runs of the same round: ours and a peer's.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
     /// By the program of this workspace.
     pub ours: Run,
     /// By the other.
     pub peer: Run,
+}
+
+impl Round {
+    /// The rounds that both programs finished.
+    pub fn both(ours: &BTreeMap<u64, Run>, peer: &BTreeMap<u64, Run>) -> Vec<Self> {
+        let pair = |(number, ours): (&u64, &Run)| {
+            let peer = *peer.get(number)?;
+            Some(Self { ours: *ours, peer })
+        };
+        ours.iter().filter_map(pair).collect()
+    }
 }
 
 /// One figure over all rounds of a case.

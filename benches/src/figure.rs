@@ -1,6 +1,6 @@
 //! What is compared, and how far ours has to be.
 
-use crate::measure::Run;
+use crate::run::Run;
 
 /// One of the figures of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +53,12 @@ impl Figure {
             Self::Datagrams => run.datagrams_per_second,
             Self::Cpu => run.per_gb(run.client.cpu + run.server.cpu),
             Self::ReceiverCpu => run.receiver().and_then(|process| run.per_gb(process.cpu)),
-            Self::Memory => Some((run.client.memory + run.server.memory) as f64),
+            Self::Memory => {
+                let memory = run.client.memory + run.server.memory;
+                (memory > 0).then_some(memory as f64)
+            }
             Self::Loss => run.loss_percent,
-            Self::Wall => Some(run.wall.as_secs_f64()),
+            Self::Wall => Some(run.wall),
         }
     }
 

@@ -1,82 +1,70 @@
 //! Runs in a virtual machine of the lab, for what this machine has no devices or modules for.
-//!
-//! ```text
-//! here                          the guest
-//! Guest::run ──command──► measure PROGRAM CASE SECONDS
-//!                           Program::run ──► client and server
-//!            ◄───JSON──── Run
-//! ```
 
-use std::path::Path;
 use std::time::Duration;
 
-use crate::cases::Case;
-use crate::measure::{Program, Run};
-use iperf_harness::workspace;
 use iperf_lab::{Kernel, Machine, Vm};
 
-/// Where the peer lies in the guest; ours is where every guest has it.
+use crate::engine::{Effort, quoted};
+use crate::programs::Program;
+
+/// Where ours is in every guest.
 const OURS: &str = "/bin/iperf";
-const PEER: &str = "/bin/peer";
-/// This package's program of that name.
-const MEASURE: &str = "/bin/measure";
+/// The file of runs.
+const SAVED: &str = "/tmp/runs.jsonl";
+/// Starting servers and commands takes about so long on an emulated machine.
+const EACH: u32 = 10;
 
-/// A run may take so much longer than its test, on an emulated machine.
-const GRACE: Duration = Duration::from_secs(60);
-
-/// A virtual machine with both programs.
+/// A virtual machine with the programs.
 #[derive(Debug)]
-pub struct Guest(Vm);
-
-/// Whose program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The program of this workspace.
-    Ours,
-    /// What it is compared with.
-    Peer,
+pub struct Guest {
+    vm: Vm,
+    programs: Vec<Program>,
 }
 
 impl Guest {
-    /// Boots one with the newest kernel.
-    pub fn boot(peer: &Program) -> Self {
-        let measure = workspace::program("iperf-bench", "measure");
-        let machine = Machine::new(Kernel::New)
-            .program(peer.path(), PEER)
-            .program(&measure, MEASURE);
-        Self(machine.boot())
+    /// Boots one with the newest kernel, and `programs`, the first being ours.
+    pub fn boot(programs: &[&Program]) -> Self {
+        let mut machine = Machine::new(Kernel::New);
+        let mut inside = Vec::new();
+        for (at, program) in programs.iter().enumerate() {
+            if at == 0 {
+                inside.push(program.at(OURS));
+            } else {
+                let place = format!("/bin/peer-{at}");
+                machine = machine.program(program.path(), &place);
+                inside.push(program.at(&place));
+            }
+        }
+        Self {
+            vm: machine.boot(),
+            programs: inside,
+        }
+    }
+
+    /// The programs as they are in the guest.
+    pub fn programs(&self) -> Vec<&Program> {
+        self.programs.iter().collect()
     }
 
     /// What it is, for the reader of a table.
     pub fn line(&self) -> String {
-        let kernel = self.0.kernel().release();
+        let kernel = self.vm.kernel().release();
         format!("vsock: CID 1 in a virtual machine of QEMU, 1 processor, Linux {kernel}")
     }
 
-    /// Runs a case once.
-    pub fn run(&self, side: Side, case: &Case, seconds: u32) -> Result<Run, String> {
-        let program = match side {
-            Side::Ours => OURS,
-            Side::Peer => PEER,
-        };
-        let command = format!("{MEASURE} {program} {} {seconds}", case.name);
-        let limit = Duration::from_secs(seconds.into()) + GRACE;
-        let end = self.0.run_within(&command, limit);
-        if !end.succeeded() {
-            return Err(end.stderr.trim().to_owned());
+    /// Runs ours with `words`, a bench, and returns the file of runs.
+    pub(crate) fn bench(&self, words: &[String], effort: Effort) -> Result<String, String> {
+        let words = quoted(words);
+        let command =
+            format!("rm -f {SAVED}; {OURS}{words} --save {SAVED} >/dev/null; cat {SAVED}");
+        let runs = effort.rounds * u32::try_from(self.programs.len()).unwrap_or(u32::MAX);
+        let seconds = runs * (effort.seconds + EACH);
+        let end = self
+            .vm
+            .run_within(&command, Duration::from_secs(seconds.into()));
+        if end.stdout.is_empty() {
+            return Err(format!("iperf bench saved nothing: {}", end.stderr.trim()));
         }
-        serde_json::from_str(&end.stdout).map_err(|e| format!("{e}\n{end}"))
+        Ok(end.stdout)
     }
-}
-
-/// In the guest: runs a case once, and tells what it came to.
-pub fn measure(args: &[String]) -> Result<String, String> {
-    let [program, case, seconds] = args else {
-        return Err("usage: measure PROGRAM CASE SECONDS".to_owned());
-    };
-    let cases = Case::named(std::slice::from_ref(case));
-    let cases = cases.map_err(|name| format!("there is no case {name}"))?;
-    let seconds = seconds.parse().map_err(|e| format!("{seconds}: {e}"))?;
-    let run = Program::at(Path::new(program)).run(&cases[0], seconds)?;
-    serde_json::to_string(&run).map_err(|e| e.to_string())
 }

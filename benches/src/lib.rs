@@ -1,8 +1,7 @@
 //! Two programs side by side: the same test, run by one and then by the other, again and again.
 //!
 //! ```text
-//! Case (arguments) ──► Run of ours ─┐
-//!                 └──► Run of peer ─┴─► one Round ──► Comparison: median and spread of the ratios ──► Table
+//! Case × Programs ──► engine: iperf bench ──► Runs by round ──► Comparison: median and spread of the ratios ──► Table
 //! ```
 //!
 //! A machine that others use too is faster in one minute than in the next, so figures of single runs mean little.
@@ -17,14 +16,18 @@
 pub mod busy;
 pub mod cases;
 pub mod comparison;
+pub mod engine;
 pub mod figure;
 pub mod guest;
 pub mod machine;
-pub mod measure;
+pub mod programs;
+pub mod run;
 pub mod table;
 
 pub use cases::{CASES, Case, Ground};
 pub use comparison::{Comparison, Round};
+pub use engine::Effort;
 pub use figure::{Figure, Goal};
-pub use guest::{Guest, Side};
-pub use measure::{Program, Run};
+pub use guest::Guest;
+pub use programs::Program;
+pub use run::Run;

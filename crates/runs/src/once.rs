@@ -31,6 +31,10 @@ pub struct Run {
     pub cpu: Option<f64>,
     /// CPU seconds of all processes of the server.
     pub server_cpu: Option<f64>,
+    /// The largest resident memory of a process of the command, in bytes.
+    pub memory: Option<u64>,
+    /// The same of the server.
+    pub server_memory: Option<u64>,
     /// What was read from the output, or why nothing was.
     pub result: Result<Vec<Record>, Failure>,
     /// The output.
@@ -73,6 +77,8 @@ impl Runner<'_> {
             code: None,
             cpu: None,
             server_cpu: None,
+            memory: None,
+            server_memory: None,
             result: Ok(Vec::new()),
             out: String::new(),
             err: String::new(),
@@ -106,7 +112,10 @@ impl Runner<'_> {
                 Err(Stop::Failed(Failure::new(what, &out, &err)))
             }
         };
-        run.server_cpu = server.stop().map(|report| report.cpu);
+        if let Some(report) = server.stop() {
+            run.server_cpu = Some(report.cpu);
+            run.server_memory = Some(report.memory);
+        }
         measured
     }
 
@@ -139,6 +148,8 @@ impl Runner<'_> {
             Waited::Ended(report) => {
                 run.code = report.code;
                 run.cpu = Some(report.cpu);
+                run.memory = Some(report.memory);
+                run.seconds = report.seconds;
                 if report.code == Some(0) && !too_much {
                     return Ok(());
                 }

@@ -20,7 +20,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, write};
+use nix::unistd::{Pid, getuid, write};
 use serde::{Deserialize, Serialize};
 
 use crate::tree::signal_descendants;
@@ -50,6 +50,10 @@ pub(crate) struct Report {
     pub(crate) signal: Option<i32>,
     /// CPU seconds, user and system, of all processes.
     pub(crate) cpu: f64,
+    /// The largest resident memory of a process, in bytes.
+    pub(crate) memory: u64,
+    /// From the start of the shell to its end.
+    pub(crate) seconds: f64,
 }
 
 enum Event {
@@ -62,11 +66,15 @@ enum Event {
 pub fn supervise(mode: Mode, command: &OsStr) -> ExitCode {
     // Fails on no kernel since 3.4.
     let adopted = set_child_subreaper(true);
+    let begin = Instant::now();
     let shell = Command::new("/bin/sh")
         .arg("-c")
         .arg(command)
         .stdin(Stdio::null())
         .process_group(0)
+        // The kernel counts the memory that a child shared with its parent before it became another program, which is
+        // all of it when it is spawned the fast way (vfork). A user id, though it is our own, makes it a fork.
+        .uid(getuid().as_raw())
         .spawn();
     let Ok(shell) = shell
         .map_err(|_| ())
@@ -76,12 +84,14 @@ pub fn supervise(mode: Mode, command: &OsStr) -> ExitCode {
     };
     let events = watch();
     let mut status = None;
+    let mut seconds = 0.0;
     let shell = i32::try_from(shell.id()).map(Pid::from_raw).ok();
     let mut note = |event: &Event| {
         if let Event::Ended(pid, ended) = event
             && Some(*pid) == shell
         {
             status = Some(*ended);
+            seconds = begin.elapsed().as_secs_f64();
             return mode == Mode::Command;
         }
         !matches!(event, Event::Ended(..))
@@ -98,7 +108,7 @@ pub fn supervise(mode: Mode, command: &OsStr) -> ExitCode {
             note(event);
         });
     }
-    report(status);
+    report(status, seconds);
     ExitCode::SUCCESS
 }
 
@@ -156,9 +166,10 @@ fn end_all(events: &Receiver<Event>, note: &mut dyn FnMut(&Event)) {
 }
 
 /// Reports over stdin, a socket, if anyone still listens.
-fn report(status: Option<WaitStatus>) {
-    let cpu = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| {
-        (usage.user_time() + usage.system_time()).num_microseconds()
+fn report(status: Option<WaitStatus>, seconds: f64) {
+    let (cpu, kib) = getrusage(UsageWho::RUSAGE_CHILDREN).map_or((0, 0), |usage| {
+        let cpu = usage.user_time() + usage.system_time();
+        (cpu.num_microseconds(), usage.max_rss())
     });
     let (code, signal) = match status {
         Some(WaitStatus::Exited(_, code)) => (Some(code), None),
@@ -169,6 +180,8 @@ fn report(status: Option<WaitStatus>) {
         code,
         signal,
         cpu: cpu as f64 / 1e6,
+        memory: u64::try_from(kib).unwrap_or_default() << 10,
+        seconds,
     };
     let text = serde_json::to_vec(&report).unwrap_or_default();
     // A few bytes fit into the socket's buffer; without a reader there is nobody to tell.

@@ -153,6 +153,8 @@ fn job(mut args: impl Iterator<Item = String>) -> Result<Job, String> {
     for module in modules {
         machine = match module.as_str() {
             "sch_netem" => machine.netem(),
+            // Of this repository, and built for the kernel first.
+            "vsock_zerocopy" => machine.load_file(&ZerocopyModule::build(kernel).file),
             file if file.contains('/') => machine.load_file(Path::new(file)),
             name => machine.load(name),
         };

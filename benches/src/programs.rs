@@ -1,0 +1,375 @@
+//! The programs that are compared, and how each runs a case.
+//!
+//! Cases have iperf3's options. Other tools run those that they have the same test for.
+
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use iperf_harness::peer::Peer;
+
+use crate::cases::{Case, Ground};
+
+/// One of the programs.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// How it is called in the table.
+    pub name: String,
+    path: PathBuf,
+    /// What stands before the program: the loader of a fetched one.
+    start: Vec<PathBuf>,
+    speaks: Speaks,
+}
+
+/// A command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Iperf3,
+    Iperf2,
+    Nuttcp,
+    Sockperf,
+    Qperf,
+}
+
+/// Tools of other kinds: how they are called here, their program, and the Debian package that has it.
+const TOOLS: [(&str, Speaks, &str, &str); 4] = [
+    ("iperf2", Speaks::Iperf2, "iperf", "iperf"),
+    ("nuttcp", Speaks::Nuttcp, "nuttcp", "nuttcp"),
+    ("sockperf", Speaks::Sockperf, "sockperf", "sockperf"),
+    ("qperf", Speaks::Qperf, "qperf", "qperf"),
+];
+
+/// A case's client and server, as a shell takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commands {
+    /// The command that is measured.
+    pub client: String,
+    /// The server.
+    pub server: String,
+}
+
+impl Program {
+    /// `ours`, `iperf3` (the newest), `iperf3-old`, one of [`TOOLS`], or the path of a program with iperf3's command line.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let known = match name {
+            "ours" => Some(Peer::Ours),
+            "iperf3" => Some(Peer::New),
+            "iperf3-old" => Some(Peer::Old),
+            _ => None,
+        };
+        let tool = TOOLS.iter().find(|(tool, ..)| *tool == name);
+        let (path, speaks) = match (known, tool) {
+            (Some(peer), _) => (peer.path().to_owned(), Speaks::Iperf3),
+            (None, Some((_, speaks, program, package))) => {
+                let found = installed(program);
+                let missing = || format!("{name} is not installed: apt-get install {package}");
+                (found.ok_or_else(missing)?, *speaks)
+            }
+            (None, None) => (PathBuf::from(name), Speaks::Iperf3),
+        };
+        if !path.is_file() {
+            let tools: Vec<&str> = TOOLS.iter().map(|(tool, ..)| *tool).collect();
+            return Err(format!(
+                "{name} is no program, and none of iperf3, iperf3-old, {}",
+                tools.join(", ")
+            ));
+        }
+        let (start, path) = if matches!(known, Some(Peer::New | Peer::Old)) {
+            without_shell(&path).ok_or_else(|| format!("{name} lies there without its loader"))?
+        } else {
+            (Vec::new(), path)
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            path,
+            start,
+            speaks,
+        })
+    }
+
+    /// The same program at another place.
+    pub fn at(&self, path: &str) -> Self {
+        Self {
+            path: path.into(),
+            start: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// The program's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its version option prints first.
+    pub fn version(&self) -> String {
+        let option = match self.speaks {
+            Speaks::Nuttcp => "-V",
+            _ => "--version",
+        };
+        let mut words = self.start.iter().chain([&self.path]);
+        let mut command = Command::new(words.next().unwrap_or(&self.path));
+        let output = command.args(words).arg(option).env("LC_ALL", "C").output();
+        let text = output.map(|output| [output.stdout, output.stderr].concat());
+        let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+        let line = text.lines().find(|line| !line.trim().is_empty());
+        line.unwrap_or("a program without version")
+            .trim()
+            .to_owned()
+    }
+
+    /// Whether its help knows of vsock.
+    fn speaks_vsock(&self) -> bool {
+        let output = Command::new(&self.path).arg("--help").output();
+        let said = output.map(|output| [output.stdout, output.stderr].concat());
+        String::from_utf8_lossy(&said.unwrap_or_default()).contains("--vsock")
+    }
+
+    /// Whether it has the test of a case.
+    pub fn runs(&self, case: &Case) -> bool {
+        let here = self.commands(case, 1, (1, 2)).is_some();
+        here && (case.ground != Ground::Vsock || self.start.is_empty() && self.speaks_vsock())
+    }
+
+    /// How it runs a case on the first of two free ports, or `None` if it has no such test.
+    pub fn commands(&self, case: &Case, seconds: u32, ports: (u16, u16)) -> Option<Commands> {
+        // Without a shell that stays: it would be counted.
+        let mut program = "exec".to_owned();
+        for word in self.start.iter().chain([&self.path]) {
+            let _ = write!(program, " '{}'", word.display());
+        }
+        let (port, second) = ports;
+        if self.speaks == Speaks::Iperf3 {
+            let words = case.client_args(seconds).join(" ");
+            let (client, server) = (
+                case.ground.client().join(" "),
+                case.ground.server().join(" "),
+            );
+            return Some(Commands {
+                client: format!("{program} {client} -p {port} {words}"),
+                server: format!("{program} {server} -p {port}"),
+            });
+        }
+        if case.ground == Ground::Vsock || case.is_short() {
+            return None;
+        }
+        let test = Test::of(case)?;
+        let (client, server) = match self.speaks {
+            Speaks::Iperf3 => return None,
+            Speaks::Iperf2 => test.iperf2(port, seconds),
+            Speaks::Nuttcp => test.nuttcp(port, second, seconds),
+            Speaks::Sockperf => test.sockperf(port, seconds)?,
+            Speaks::Qperf => test.qperf(port, seconds)?,
+        };
+        Some(Commands {
+            client: format!("{program} {client}"),
+            server: format!("{program} {server}"),
+        })
+    }
+}
+
+/// A rate that no machine reaches: these tools send datagrams at 1 Mbit/s otherwise, and have no word for no limit.
+const UNLIMITED_2: &str = " -b 1000G";
+const UNLIMITED_NUTTCP: &str = " -R 1000g";
+
+/// What other tools have of iperf3's options.
+#[derive(Debug, Default)]
+struct Test<'a> {
+    udp: bool,
+    reverse: bool,
+    parallel: Option<&'a str>,
+    length: Option<&'a str>,
+    rate: Option<&'a str>,
+}
+
+impl Test<'_> {
+    /// `None` if a case has other options.
+    fn of(case: &Case) -> Option<Test<'static>> {
+        let mut test = Test::default();
+        let mut words = case.args.split_whitespace();
+        while let Some(word) = words.next() {
+            match word {
+                "-u" => test.udp = true,
+                "-R" => test.reverse = true,
+                "-P" => test.parallel = words.next(),
+                "-l" => test.length = words.next(),
+                "-b" => test.rate = words.next().filter(|rate| *rate != "0"),
+                _ => return None,
+            }
+        }
+        Some(test)
+    }
+
+    /// Options in a tool's own words, each with its value.
+    fn options(&self, names: [&str; 3]) -> String {
+        let values = [self.parallel, self.length, self.rate];
+        let given = names.iter().zip(values);
+        given
+            .filter_map(|(name, value)| Some(format!(" {name} {}", value?)))
+            .collect()
+    }
+
+    fn iperf2(&self, port: u16, seconds: u32) -> (String, String) {
+        let mut options = self.options(["-P", "-l", "-b"]);
+        if self.udp {
+            options.push_str(" -u");
+            if self.rate.is_none() {
+                options.push_str(UNLIMITED_2);
+            }
+        }
+        if self.reverse {
+            options.push_str(" -R");
+        }
+        let kind = if self.udp { " -u" } else { "" };
+        (
+            format!("-c 127.0.0.1 -p {port} -t {seconds} -e{options}"),
+            format!("-s -p {port}{kind}"),
+        )
+    }
+
+    fn nuttcp(&self, port: u16, second: u16, seconds: u32) -> (String, String) {
+        // Its letters of sizes are small.
+        let mut options = self.options(["-N", "-l", "-R"]).replace('K', "k");
+        options = options.replace('M', "m").replace('G', "g");
+        if self.udp {
+            options.push_str(" -u");
+            if self.rate.is_none() {
+                options.push_str(UNLIMITED_NUTTCP);
+            }
+        }
+        if self.reverse {
+            options.push_str(" -r");
+        }
+        (
+            format!("-P {port} -p {second} -T {seconds}{options} 127.0.0.1"),
+            format!("-S --nofork -P {port}"),
+        )
+    }
+
+    fn sockperf(&self, port: u16, seconds: u32) -> Option<(String, String)> {
+        let length = self.length.filter(|length| length.parse::<u32>().is_ok())?;
+        let has_test = self.udp && !self.reverse && self.parallel.is_none() && self.rate.is_none();
+        has_test.then(|| {
+            (
+                format!("throughput -i 127.0.0.1 -p {port} -t {seconds} -m {length}"),
+                format!("server -i 127.0.0.1 -p {port}"),
+            )
+        })
+    }
+
+    fn qperf(&self, port: u16, seconds: u32) -> Option<(String, String)> {
+        let has_test = !self.reverse && self.parallel.is_none() && self.rate.is_none();
+        let test = if self.udp { "udp_bw" } else { "tcp_bw" };
+        let length = self.length.map(|length| format!(" -m {length}"));
+        has_test.then(|| {
+            let length = length.unwrap_or_default();
+            (
+                format!("-lp {port} -t {seconds}{length} 127.0.0.1 {test}"),
+                format!("-lp {port}"),
+            )
+        })
+    }
+}
+
+/// Where PATH has a program.
+fn installed(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// How a fetched iperf3 is started by its own loader: the shell script that does it for other tests would be counted
+/// as its CPU time.
+fn without_shell(script: &Path) -> Option<(Vec<PathBuf>, PathBuf)> {
+    let dir = script.parent()?;
+    let libraries = dir.join("lib");
+    let mut files = fs::read_dir(&libraries).ok()?.filter_map(Result::ok);
+    let loader = files.find(|file| {
+        let name = file.file_name();
+        name.to_string_lossy().starts_with("ld-linux")
+    })?;
+    let start = vec![loader.path(), "--library-path".into(), libraries];
+    Some((start, dir.join("bin/iperf3")))
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(speaks: Speaks) -> Program {
+        Program {
+            name: "x".into(),
+            path: "x".into(),
+            start: Vec::new(),
+            speaks,
+        }
+    }
+
+    fn case(name: &str) -> Case {
+        Case::named(&[name.to_owned()]).unwrap()[0]
+    }
+
+    #[test]
+    fn a_case_is_translated_for_each_tool() {
+        for (speaks, name, client, server) in [
+            (
+                Speaks::Iperf3,
+                "tcp-4K",
+                "exec 'x' -c 127.0.0.1 -J -p 1 -l 4K -t 3",
+                "exec 'x' -s -p 1",
+            ),
+            (
+                Speaks::Iperf2,
+                "udp-1448",
+                "exec 'x' -c 127.0.0.1 -p 1 -t 3 -e -l 1448 -u -b 1000G",
+                "exec 'x' -s -p 1 -u",
+            ),
+            (
+                Speaks::Nuttcp,
+                "tcp-128K",
+                "exec 'x' -P 1 -p 2 -T 3 -l 128k 127.0.0.1",
+                "exec 'x' -S --nofork -P 1",
+            ),
+            (
+                Speaks::Sockperf,
+                "udp-64",
+                "exec 'x' throughput -i 127.0.0.1 -p 1 -t 3 -m 64",
+                "exec 'x' server -i 127.0.0.1 -p 1",
+            ),
+            (
+                Speaks::Qperf,
+                "tcp",
+                "exec 'x' -lp 1 -t 3 127.0.0.1 tcp_bw",
+                "exec 'x' -lp 1",
+            ),
+        ] {
+            let commands = program(speaks).commands(&case(name), 3, (1, 2)).unwrap();
+            assert_eq!((&*commands.client, &*commands.server), (client, server));
+        }
+    }
+
+    #[test]
+    fn a_tool_without_a_test_does_not_run_the_case() {
+        for (speaks, name) in [
+            (Speaks::Iperf2, "zerocopy"),
+            (Speaks::Nuttcp, "tcp-bidir"),
+            (Speaks::Sockperf, "tcp"),
+            (Speaks::Qperf, "tcp-reverse"),
+            (Speaks::Iperf2, "vsock-64K"),
+        ] {
+            assert_eq!(
+                program(speaks).commands(&case(name), 3, (1, 2)),
+                None,
+                "{name}"
+            );
+        }
+    }
+}
