@@ -186,7 +186,7 @@ fn a_server_may_go_to_the_background_and_tell_by_its_output_that_it_is_ready() {
 
 #[test]
 fn a_slowdown_is_found() {
-    let (base, slow) = (loopback("-b 100M"), loopback("-b 50M"));
+    let (base, slow) = (loopback("-b 100M"), loopback("-b 20M"));
     let words = [&base, slow.as_str(), "--rounds", "8"];
     let end = bench(&[&words[..], &["--ignore", "rate"]].concat());
     assert_eq!(end.code(), Some(1), "{end}");
@@ -197,7 +197,7 @@ fn a_slowdown_is_found() {
 
 #[test]
 fn rounds_are_added_until_the_comparison_is_decided() {
-    let (base, slow) = (loopback("-b 100M"), loopback("-b 50M"));
+    let (base, slow) = (loopback("-b 100M"), loopback("-b 20M"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("runs.jsonl");
     let end = bench(&[
