@@ -9,7 +9,7 @@ use iperf_control::{
     Control, Conversation, OnBroken, Output, Step, Stop, Surroundings, spawn_blocking,
 };
 use iperf_engine::net::udp::hello_patience;
-use iperf_engine::net::{Hello, Target, Warnings};
+use iperf_engine::net::{Hello, SocketBuffers, Target, Warnings};
 use iperf_engine::{
     CpuMeter, EngineError, LostStream, Prepared, RunPlan, Stream, Trouble, WatchLimits, pin,
 };
@@ -99,6 +99,8 @@ struct Driver<'a, 'o> {
     granted: Option<Granted>,
     /// What is not as asked for.
     warnings: Warnings,
+    /// What data sockets have, even if they can't be connected.
+    socket_buffers: SocketBuffers,
     surroundings: Surroundings,
 }
 
@@ -158,6 +160,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             accepted: Arc::default(),
             granted: None,
             warnings: Warnings::default(),
+            socket_buffers: SocketBuffers::default(),
             surroundings,
         })
     }
@@ -186,7 +189,12 @@ impl<'a, 'o> Driver<'a, 'o> {
             };
             match next {
                 Next::Phase(next) => phase = next,
-                Next::Over(phase, result) => return (phase, result),
+                Next::Over(phase, result) => {
+                    if matches!(phase, Phase::Opening(..)) {
+                        self.report_buffers();
+                    }
+                    return (phase, result);
+                }
             }
         }
     }
@@ -325,6 +333,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             cookie: self.cookie.clone(),
             hello,
             warnings: self.warnings.clone(),
+            socket_buffers: self.socket_buffers.clone(),
         };
         Ok(spawn_blocking(move || opener.open()))
     }
@@ -341,7 +350,17 @@ impl<'a, 'o> Driver<'a, 'o> {
                 self.talk.machine.streams_opened(Instant::now());
                 Next::Phase(Phase::Ready(Box::new(prepared)))
             }
-            Err(error) => Next::Over(Phase::Closing(None), Err(ClientError::Streams(error))),
+            Err(error) => {
+                self.report_buffers();
+                Next::Over(Phase::Closing(None), Err(ClientError::Streams(error)))
+            }
+        }
+    }
+
+    /// A stream that can't be connected had its buffers before.
+    fn report_buffers(&mut self) {
+        if let Some(buffers) = self.socket_buffers.get() {
+            self.output.event(&Event::BuffersKept(buffers));
         }
     }
 

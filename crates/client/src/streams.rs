@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_engine::net::{self, Hello, StreamPlan, StreamSpec, Target, Warnings};
+use iperf_engine::net::{self, Hello, SocketBuffers, StreamPlan, StreamSpec, Target, Warnings};
 use iperf_engine::{EngineError, Stream};
 use iperf_model::{LocalOptions, TestConfig, Transport, stream_number};
 use iperf_proto::cookie::Cookie;
@@ -27,6 +27,7 @@ pub(crate) struct Opener {
     pub(crate) cookie: Cookie,
     pub(crate) hello: Hello,
     pub(crate) warnings: Warnings,
+    pub(crate) socket_buffers: SocketBuffers,
 }
 
 impl Opener {
@@ -45,6 +46,7 @@ impl Opener {
             bind_dev: local.bind_dev.as_deref(),
             hello: self.hello_of(test, index),
             warnings: self.warnings.clone(),
+            socket_buffers: self.socket_buffers.clone(),
             ..StreamPlan::new(test, local)
         };
         let limit = if test.transport == Transport::Udp {

@@ -3,6 +3,7 @@
 mod options;
 pub mod sctp;
 mod send_buffer;
+mod socket_buffers;
 pub mod tcp;
 pub mod udp;
 pub mod vmm;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use iperf_model::{LocalOptions, Role, TestConfig, Transport, VmmSocket, VsockAddress};
 
 pub use options::{buffers, congestion};
+pub use socket_buffers::SocketBuffers;
 pub use warnings::Warnings;
 
 use crate::error::EngineError;
@@ -37,6 +39,8 @@ pub struct StreamPlan<'a> {
     pub hello: Hello,
     /// Collects what is not as asked for.
     pub warnings: Warnings,
+    /// Takes the buffers of each socket.
+    pub socket_buffers: SocketBuffers,
 }
 
 /// How a client says hello to open a UDP stream.
@@ -61,6 +65,7 @@ impl<'a> StreamPlan<'a> {
             bind_dev: None,
             hello: Hello::default(),
             warnings: Warnings::default(),
+            socket_buffers: SocketBuffers::default(),
         }
     }
 

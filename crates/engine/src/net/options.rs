@@ -59,6 +59,7 @@ pub(crate) fn kept(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, En
     let kept = buffers(socket, plan.test.socket.window).map_err(EngineError::system(
         "read the sizes of the socket's buffers",
     ))?;
+    plan.socket_buffers.note(kept);
     for (option, size) in [("SO_SNDBUF", kept.sndbuf), ("SO_RCVBUF", kept.rcvbuf)] {
         if size < kept.requested {
             return Err(EngineError::Buffer {

@@ -1,0 +1,144 @@
+//! The document of a client whose test fails has the members of 3.22's, however far the test came.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use iperf_harness::pair::words;
+use iperf_harness::port::Port;
+use iperf_harness::wire::{
+    ACCESS_DENIED, CREATE_STREAMS, RawServer, SERVER_ERROR, Stage, TEST_RUNNING, TEST_START,
+};
+use iperf_harness::{Peer, Problems, Running, json, parallel, shape};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// A test that fails.
+struct Failing {
+    name: &'static str,
+    args: &'static str,
+    /// What the server does; nothing listens without it.
+    act: Option<fn(&mut Stage)>,
+}
+
+impl fmt::Display for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.args)
+    }
+}
+
+impl Failing {
+    fn document(&self, peer: Peer) -> (Value, String) {
+        let (server, unused);
+        let port = if let Some(act) = self.act {
+            server = RawServer::start(act);
+            server.port()
+        } else {
+            unused = Port::reserve();
+            unused.number()
+        };
+        let mut command = peer.command();
+        command
+            .args(["-J", "-c", "127.0.0.1", "-p", &port.to_string()])
+            .args(words(self.args));
+        let end = Running::start(command).finish(LIMIT);
+        let document = json::parse(&end.stdout).unwrap_or_default();
+        (document, end.to_string())
+    }
+}
+
+/// Asks for the streams and refuses them.
+fn refuse_streams(stage: &mut Stage) {
+    stage.take_params();
+    // The port is closed before the client learns that it may connect to it.
+    stage.listener = TcpListener::bind("127.0.0.1:0").expect("any port");
+    stage.control.send(&[CREATE_STREAMS]);
+    stage.stall();
+}
+
+const ERROR: [u8; 9] = [SERVER_ERROR, 0, 0, 0, 37, 0, 0, 0, 0];
+
+fn failing() -> Vec<Failing> {
+    let case = |name, args, act| Failing { name, args, act };
+    let mut cases = vec![
+        case(
+            "closed after the streams began",
+            "-t 5 -b 1M",
+            Some(|stage| {
+                stage.take_params();
+                stage.take_stream();
+                stage.control.send(&[TEST_START, TEST_RUNNING]);
+                std::thread::sleep(Duration::from_millis(300));
+            }),
+        ),
+        case(
+            "an error in place of the start",
+            "-t 1",
+            Some(|stage| {
+                stage.take_params();
+                stage.take_stream();
+                stage.control.send(&ERROR);
+                stage.stall();
+            }),
+        ),
+        case(
+            "the first stream is refused",
+            "-t 1 -w 64K",
+            Some(refuse_streams),
+        ),
+        case(
+            "the first stream is refused",
+            "-t 1 -P 2 -R",
+            Some(refuse_streams),
+        ),
+    ];
+    for args in ["-t 1", "-t 1 -u", "-t 1 --bidir -P 2", "-n 1M -O 1"] {
+        cases.push(case("nothing listens", args, None));
+        cases.push(case(
+            "busy",
+            args,
+            Some(|stage| stage.control.send(&[ACCESS_DENIED])),
+        ));
+        cases.push(case("closed after the cookie", args, Some(|_| {})));
+        cases.push(case(
+            "closed after the parameters",
+            args,
+            Some(|stage| {
+                stage.take_params();
+            }),
+        ));
+        cases.push(case(
+            "an error after the parameters",
+            args,
+            Some(|stage| {
+                stage.take_params();
+                stage.control.send(&ERROR);
+                stage.stall();
+            }),
+        ));
+        cases.push(case(
+            "the first stream is refused",
+            args,
+            Some(refuse_streams),
+        ));
+    }
+    // Its UDP client waits for a reply that the system refuses at once; ours may still connect.
+    cases.retain(|case| !(case.args.contains("-u") && case.name.contains("stream")));
+    cases
+}
+
+#[test]
+fn a_failed_test_has_the_members_of_iperf3() {
+    parallel::each(&failing(), 8, |failing| {
+        let (ours, our_story) = failing.document(Peer::Ours);
+        let (theirs, their_story) = failing.document(Peer::New);
+        let mut f = Problems::new();
+        let lines = |document: &Value| shape::lines(document, &["environment"]);
+        for difference in shape::differences(&lines(&ours), &lines(&theirs)) {
+            f.add(difference);
+        }
+        f.holds("there is a document", ours["start"].is_object());
+        f.into_result(format!("{our_story}{their_story}"))
+    });
+}
