@@ -230,3 +230,33 @@ fn a_broken_server_ends_its_client_with_an_error() {
         f.into_result(end)
     });
 }
+
+/// A client of a short test takes no more than such a test can make, however its end is asked for.
+#[test]
+fn results_that_no_test_can_make_cost_no_memory() {
+    const ROOM_KIB: u64 = 512 * 1024;
+    const LENGTH: usize = 60 << 20;
+    let ways = ["-n 1M", "-k 1", "-t 1", "-n 1M -J", "-n 1M --json-stream"];
+    parallel::each(&ways, 2, |args| {
+        let server = RawServer::start(|stage| {
+            stage.take_results();
+            let (head, tail) = (r#"{"server_output_json":{"a":["#, "0]}}");
+            let zeros = "0,".repeat((LENGTH - head.len() - tail.len()) / 2);
+            stage.control.send_json(&[head, &zeros, tail].concat());
+            stage.control.send(&[DISPLAY_RESULTS]);
+            stage.stall();
+        });
+        let mut command = Peer::Ours.command();
+        command
+            .args(["-c", "127.0.0.1", "-p", &server.port().to_string()])
+            .arg("--get-server-output")
+            .args(words(args));
+        let client = Running::start(limit_address_space(&command, ROOM_KIB));
+        let end = client.finish(ENDS_WITHIN);
+        let mut f = Problems::new();
+        f.equal("exit code", end.code(), Some(1));
+        let told = format!("{}{}", end.stdout, end.stderr);
+        f.holds("it says why", told.contains("unable to receive results"));
+        f.into_result(end)
+    });
+}

@@ -42,6 +42,8 @@ pub struct Client {
     phase: Phase,
     params: Params,
     deadlines: Deadlines,
+    /// When data began to flow.
+    began: Option<Instant>,
 }
 
 impl End for Client {
@@ -147,6 +149,7 @@ impl Client {
             phase: Phase::ParamExchange,
             params,
             deadlines,
+            began: None,
         }
     }
 
@@ -193,6 +196,7 @@ impl Client {
             Answer::Run => {
                 self.do_next(Action::Run, Phase::Test);
                 self.session.start(now);
+                self.began = Some(now);
             }
             Answer::AskForResults => self.do_next(Action::CollectResults, Phase::Report),
             Answer::ShowResults => {

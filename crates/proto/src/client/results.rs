@@ -1,11 +1,11 @@
 //! From the end of the test to the server's results.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::phase::Phase;
 use super::{Client, Failure};
 use crate::framing::{FrameReader, MAX_RESULTS, plausible_results};
-use crate::{Params, Results, State};
+use crate::{Results, State};
 
 impl Client {
     /// The test is over. Sends `TEST_END`; the server answers when it has stopped counting.
@@ -23,7 +23,7 @@ impl Client {
         if matches!(self.phase, Phase::Report) {
             self.session.link.send_json(&results.to_json());
             self.session.link.wait(now, self.deadlines.results);
-            self.phase = Phase::Results(FrameReader::new(longest_results(&self.params)));
+            self.phase = Phase::Results(FrameReader::new(self.longest_results(now)));
         }
     }
 
@@ -37,21 +37,19 @@ impl Client {
             Err(detail) => self.fail(Failure::ResultsUnreadable(detail)),
         }
     }
-}
 
-/// The most bytes of results that a test can have.
-fn longest_results(params: &Params) -> usize {
-    if !params.get_server_output {
-        return MAX_RESULTS;
+    /// The most bytes of results that the test can have. A test that ends by an amount or by a signal can have no more
+    /// than the time that it took allows.
+    fn longest_results(&self, now: Instant) -> usize {
+        if !self.params.get_server_output {
+            return MAX_RESULTS;
+        }
+        let streams = self.params.parallel.and_then(|n| u64::try_from(n).ok());
+        let took = self
+            .began
+            .map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        plausible_results(2 * streams.unwrap_or(1).min(256), took.as_secs())
     }
-    let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-    let streams = 2 * number(params.parallel).unwrap_or(1).min(256);
-    let by_time = [params.num, params.blockcount]
-        .into_iter()
-        .all(|amount| amount.unwrap_or(0) == 0);
-    let seconds = number(params.time).filter(|seconds| by_time && *seconds > 0);
-    let omit = number(params.omit).unwrap_or(0);
-    plausible_results(streams, seconds.map(|seconds| seconds.saturating_add(omit)))
 }
 
 /// Whether a byte where results are due is a state that aborts.

@@ -381,27 +381,31 @@ fn results_cut_short_by_the_end_of_the_connection() {
 #[test]
 fn the_cap_of_results_depends_on_the_server_output() {
     let now = Instant::now();
-    for (asked, length, over) in [
-        (false, 1 << 20, false),
-        (false, (1 << 20) + 1, true),
-        (true, (1 << 20) + 1, false),
-        (true, 64 << 20, false),
-        (true, (64 << 20) + 1, true),
+    let long = 100 * 3600;
+    for (asked, seconds, length, over) in [
+        (false, long, 1 << 20, false),
+        (false, long, (1 << 20) + 1, true),
+        (true, 0, (1 << 20) + 1, false),
+        (true, 0, 60 << 20, true),
+        (true, 10, 4 << 20, true),
+        (true, long, 64 << 20, false),
+        (true, long, (64 << 20) + 1, true),
     ] {
         let mut params = params();
         params.get_server_output = asked;
-        // By time the cap would be lower.
+        // However the test is to end, the time that it took counts.
         params.num = Some(1);
         let cookie = iperf_proto::Cookie::from_random([0; 36]);
         let mut client = Client::new(cookie, params, Deadlines::client(), now);
         client.handle_input(&[9, 10], now);
         client.streams_opened(now);
         client.handle_input(&[1, 2], now);
+        let now = now + Duration::from_secs(seconds);
         client.end_test(now);
         client.handle_input(&[13], now);
         client.send_results(&results(), now);
         client.handle_input(&u32::to_be_bytes(length), now);
-        assert_eq!(client.is_closed(), over, "{asked} {length}");
+        assert_eq!(client.is_closed(), over, "{asked} {seconds} {length}");
     }
 }
 

@@ -137,6 +137,12 @@ fn server_output_is_text_or_the_unchanged_document() {
     );
     assert_eq!(with("\"server_output_json\":\"{}\""), None);
     assert_eq!(with("\"server_output_text\":{}"), None);
+    // More values than any document has would take forty times the memory.
+    let dense = format!("{{\"a\":[{}0]}}", "0,".repeat(5000));
+    assert_eq!(
+        with(&format!("\"server_output_json\":{dense}")),
+        Some(ServerOutput::Text(dense))
+    );
 }
 
 #[test]
