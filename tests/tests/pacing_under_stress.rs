@@ -26,6 +26,16 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PERIOD: Duration = Duration::from_millis(100);
 const QUOTA: Duration = Duration::from_millis(30);
 
+/// The length of a test.
+const TIME: Duration = Duration::from_secs(10);
+
+/// The least part of iperf3's average that ours may have: what comes due in a stop into which the end of the test falls can't
+/// be made up for, and only one of the two may have had such a stop.
+fn least(stops: bool) -> f64 {
+    let last = PERIOD.saturating_sub(QUOTA).as_secs_f64() / TIME.as_secs_f64();
+    0.99 - if stops { last } else { 0.0 }
+}
+
 /// A cgroup with a quota of processor time; gone when dropped.
 struct QuotaGroup(PathBuf);
 
@@ -79,7 +89,8 @@ fn stop_and_go(process: &mut Running) {
 /// The bits per second that a client sends with a quota, or with stops; its server runs freely.
 fn sent_by(peer: Peer, args: &str, stops: bool) -> f64 {
     let server = Server::start(peer, &["-1"]);
-    let mut client = start_client(peer, server.port(), &format!("-J -t 10 {args}"));
+    let time = TIME.as_secs();
+    let mut client = start_client(peer, server.port(), &format!("-J -t {time} {args}"));
     let group = if stops { None } else { QuotaGroup::new() };
     match &group {
         Some(group) => group.take(&client),
@@ -115,7 +126,7 @@ fn little_processor_time_costs_no_more_of_the_average_than_of_iperf3s() {
                 theirs / 1e6
             ));
             assert!(
-                ours >= 0.99 * theirs,
+                ours >= least(stops) * theirs,
                 "{args}, {way}: {ours} against iperf3's {theirs} bit/s"
             );
         }

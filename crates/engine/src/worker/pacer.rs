@@ -8,8 +8,9 @@
 //! and never catch up. Two limits keep a long stall from ending in a flood:
 //!
 //! ```text
-//! at once      what is due in 100 ms (the usual period of a CPU quota), but no more than the larger of 2 MiB and
-//!              20 ms' worth: our receivers have room for 4 MiB, and for more at rates above 3 Gbit/s
+//! at once      what is due in 100 ms (the usual period of a CPU quota); of datagrams no more than the larger of 2 MiB
+//!              and 20 ms' worth: our receivers have room for 4 MiB, and for more at rates above 3 Gbit/s. A byte
+//!              stream has windows, which hold back what there is no room for
 //! the rest     at four times the rate, until the average is what it should be; nothing is forgiven
 //! ```
 //!
@@ -25,7 +26,7 @@ const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// How much of a backlog goes at once: what is due in this time,
 const AT_ONCE: Duration = Duration::from_millis(100);
-/// but no more bytes than this,
+/// but, of datagrams, no more bytes than this,
 const AT_ONCE_BYTES: u64 = 2 * 1024 * 1024;
 /// unless they are due in this time.
 const AT_ONCE_LEAST: Duration = Duration::from_millis(20);
@@ -83,7 +84,7 @@ impl Pacer {
             allowance: Duration::ZERO,
             whole_at: start,
         };
-        let bits = at_once(rate).max(pacer.length(quantum));
+        let bits = at_once(rate, kind).max(pacer.length(quantum));
         pacer.allowance = pacer.catch_up(bits);
         Some(pacer)
     }
@@ -141,9 +142,15 @@ impl Pacer {
 }
 
 /// How many bits of a backlog go at once.
-fn at_once(rate: u64) -> u128 {
+fn at_once(rate: u64, kind: BlockKind) -> u128 {
     let worth = |time: Duration| u128::from(rate) * time.as_millis() / 1000;
-    worth(AT_ONCE).min(worth(AT_ONCE_LEAST).max(8 * u128::from(AT_ONCE_BYTES)))
+    let most = match kind {
+        BlockKind::Bytes => u128::MAX,
+        BlockKind::Datagram | BlockKind::LoneDatagram => {
+            worth(AT_ONCE_LEAST).max(8 * u128::from(AT_ONCE_BYTES))
+        }
+    };
+    worth(AT_ONCE).min(most)
 }
 
 /// The time that bits take at a rate, or [`FAR`].
@@ -232,9 +239,12 @@ mod tests {
         }
 
         /// The most that goes at once, in blocks, by the rule in the header and with a quantum that is under way.
-        fn most_at_once(&self) -> u64 {
+        fn most_at_once(&self, kind: BlockKind) -> u64 {
             let worth = |millis: u64| self.pacer.rate / 8 * millis / 1000;
-            let bytes = worth(100).min(worth(20).max(2 << 20));
+            let bytes = match kind {
+                BlockKind::Bytes => worth(100),
+                _ => worth(100).min(worth(20).max(2 << 20)),
+            };
             bytes * 8 / self.pacer.block + u64::from(self.pacer.quantum) + 1
         }
     }
@@ -289,7 +299,7 @@ mod tests {
             sender.run(before - sender.now, |_| Duration::ZERO);
             sender.now += stop;
             sender.longest_burst = 0;
-            let most = sender.most_at_once();
+            let most = sender.most_at_once(kind);
             // At four times the rate two seconds take two thirds of a second, and a block may be slower than that.
             sender.run(Duration::from_millis(2_800), |_| Duration::ZERO);
             let what = format!("{rate} bit/s of {block}, {kind:?}");
@@ -313,6 +323,18 @@ mod tests {
         sender.run(Duration::from_millis(2_100), |_| Duration::ZERO);
         let next = sender.pacer.bits - at_once;
         assert!(next.abs_diff(400_000_000) < 4_000_000, "{next}");
+    }
+
+    #[test]
+    fn a_byte_stream_makes_up_for_the_stops_of_a_quota_at_once() {
+        let mut sender = Sender::new(1_000_000_000, None, 131_072, BlockKind::Bytes);
+        sender.now += Duration::from_millis(100);
+        // Without a wait: the time that it runs for is short.
+        while let Grant::Blocks(blocks) = sender.pacer.grant(sender.now) {
+            (0..blocks).for_each(|_| sender.pacer.sent(131_072));
+        }
+        let quantum = sender.pacer.length(sender.pacer.quantum);
+        assert!(sender.off().0 <= quantum, "{:?}", sender.off());
     }
 
     #[test]
