@@ -1,8 +1,9 @@
-//! The commands in docs/results.md and docs/ci.md, run as they are written there.
+//! The commands in README.md and docs/: those of results.md, ci.md and measure.md run as they are written there, and all
+//! options of the others are valid.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The commands of a page: lines of its code blocks that run a subcommand, with the exit code that they announce.
 fn commands(page: &str) -> Vec<(String, i32)> {
@@ -114,4 +115,97 @@ fn the_commands_of_the_pages_do_what_the_pages_say() {
             "{file}"
         );
     }
+}
+
+/// The command lines of a page that run tests: lines of its code blocks, and of migrate.md what stands in the last column.
+/// What a shell would have to expand is left out.
+fn test_commands(page: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(page).unwrap();
+    let (mut inside, mut found) = (false, Vec::new());
+    for line in text.lines() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            inside = language == "sh";
+        } else if inside {
+            found.push(line.trim());
+        } else if let Some(cells) = line
+            .strip_prefix("| ")
+            .filter(|_| page.ends_with("migrate.md"))
+        {
+            let last = cells
+                .trim_end_matches(" |")
+                .rsplit(" | ")
+                .next()
+                .unwrap_or_default();
+            found.extend(last.split('`').skip(1).step_by(2));
+        }
+    }
+    let commands = found.into_iter().filter(|line| line.starts_with("iperf "));
+    let plain = commands.map(|line| line.split([';', '>', '&', '|']).next().unwrap_or(line));
+    let plain = plain.map(|line| line.split(" # ").next().unwrap_or(line).trim().to_owned());
+    let shell = ['\'', '"', '$', '\\', '…'];
+    plain.filter(|line| !line.contains(shell)).collect()
+}
+
+#[test]
+fn the_command_lines_of_all_pages_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let pages = std::fs::read_dir(root.join("docs")).unwrap();
+    let pages = pages.map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let mut tested = 0;
+    for page in pages.chain([root.join("README.md")]) {
+        for command in test_commands(&page) {
+            let words = command
+                .split_whitespace()
+                .skip(1)
+                .map(std::ffi::OsString::from);
+            let words: Vec<_> = words.collect();
+            let first = words
+                .first()
+                .and_then(|word| word.to_str())
+                .unwrap_or_default();
+            // Subcommands have tests of their own, and files with keys are not there.
+            if !first.starts_with('-') || command.contains("--rsa-") {
+                continue;
+            }
+            tested += 1;
+            if let Err(error) = iperf_cli::parse(words) {
+                panic!("{}: {command}: {error}", page.display());
+            }
+        }
+    }
+    assert!(tested > 40, "{tested} commands");
+}
+
+#[test]
+fn the_loopback_tests_of_the_pages_succeed() {
+    let directory = tempfile::tempdir().unwrap();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let commands = test_commands(&docs.join("measure.md"));
+    let loopback = commands
+        .iter()
+        .filter(|line| line.starts_with("iperf --loopback"));
+    let running: Vec<_> = loopback
+        .map(|command| {
+            let words = command.split_whitespace().skip(1);
+            let mut program = Command::new(env!("CARGO_BIN_EXE_iperf"));
+            program.args(words).current_dir(directory.path());
+            (
+                command,
+                program
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap(),
+            )
+        })
+        .collect();
+    assert!(running.len() > 10, "{running:?}");
+    for (command, program) in running {
+        let output = program.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {said}");
+        assert!(!output.stdout.is_empty(), "{command}");
+    }
+    assert!(directory.path().join("result.html").is_file());
 }
