@@ -8,6 +8,7 @@ mod logging;
 mod pidfile;
 mod results;
 mod serve;
+mod service;
 
 use std::env;
 use std::ffi::OsString;

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::app::{App, SHUTDOWN, detach};
 use crate::daemon::Ready;
+use crate::service;
 
 impl App<'_> {
     /// Runs a server until it is told to stop.
@@ -21,15 +22,21 @@ impl App<'_> {
         self.serve_metrics(&stats, &counters)?;
         let is_sequential = config.tests == Concurrency::ONE;
         let outputs = |test: Option<TestId>| self.output_of(test, is_sequential, &stats);
-        let service = Service { counters };
+        let mut config = config;
+        let listener = service::passed_listener(&mut config)?;
+        let service = Service { counters, listener };
         let server = Server::new(config);
         raise_descriptor_limit();
         let runtime = runtime()?;
         let served = runtime.block_on(async {
             let mut stop = Stop::on_signals()?;
-            let ready = |_| detach(daemon);
+            let ready = |_| {
+                detach(daemon);
+                service::ready();
+            };
             let served = server.serve_as_service(&outputs, service, stop.clone(), ready);
             let result = served.await;
+            service::stopping();
             let served = matches!(result, Ok(()) | Err(ServerError::Interrupted(_)));
             if !served && !self.launch.output.json && !self.launch.process.log_json {
                 self.writer

@@ -30,7 +30,7 @@ mod udp_listener;
 mod unix_listener;
 mod waiting;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use iperf_control::Stop;
@@ -46,6 +46,8 @@ pub use server::raise_descriptor_limit;
 pub struct Service {
     /// Counts what the server does.
     pub counters: Arc<ServerCounters>,
+    /// A TCP socket that listens already; it takes the place of one at the configured address.
+    pub listener: Option<TcpListener>,
 }
 
 /// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` is called with the internet

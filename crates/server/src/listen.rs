@@ -81,6 +81,12 @@ pub(crate) async fn listen(config: &ServerConfig) -> io::Result<Listener> {
     }
 }
 
+/// Serves on a socket that somebody else has opened.
+pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<Listener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener).map(Listener::Tcp)
+}
+
 async fn listen_inet(config: &ServerConfig, port: u16) -> io::Result<TcpListener> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for (address, only_v6) in addresses(config, port).await? {

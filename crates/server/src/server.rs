@@ -116,7 +116,11 @@ impl<'a> Server<'a> {
         if let Some(weakness) = authorizer.as_ref().and_then(Authorizer::weakness) {
             report(&mut sink, &Event::Warning(weakness.to_owned()));
         }
-        let listener = listen::listen(&config).await.map_err(ServerError::Listen)?;
+        let listener = match service.listener {
+            Some(listener) => listen::adopt(listener),
+            None => listen::listen(&config).await,
+        };
+        let listener = listener.map_err(ServerError::Listen)?;
         let buffers = listener.buffers().map_err(ServerError::Listen)?;
         let start = Instant::now();
         let rate = config
