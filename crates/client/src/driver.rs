@@ -1,18 +1,15 @@
 //! The loop of a client: feeds the protocol machine, does what it asks for, and ends the test when its limit is reached.
 
-use std::os::fd::AsFd;
+mod ending;
+mod opening;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use iperf_control::{
-    Control, Conversation, OnBroken, Output, Step, Stop, Surroundings, spawn_blocking,
-};
-use iperf_engine::net::udp::hello_patience;
-use iperf_engine::net::{Hello, SocketBuffers, Target, Warnings};
-use iperf_engine::{
-    CpuMeter, EngineError, LostStream, Prepared, RunPlan, Stream, Trouble, WatchLimits, pin,
-};
+use iperf_control::{Control, Conversation, OnBroken, Output, Step, Stop, Surroundings};
+use iperf_engine::net::{SocketBuffers, Target, Warnings};
+use iperf_engine::{CpuMeter, EngineError, Stream, WatchLimits, pin};
 use iperf_model::{ClientConfig, Event, Peer, TestBegan, TestConfig, TestStarted, Transport};
 use iperf_proto::Deadlines;
 use iperf_proto::client::{Action, Client, Failure};
@@ -20,25 +17,19 @@ use iperf_proto::cookie::Cookie;
 use iperf_proto::extensions::Granted;
 use iperf_proto::params::Params;
 use iperf_proto::results::Results;
-use iperf_proto::summary::summarize;
 use rand::Rng;
 use tokio::sync::Notify;
-use tokio::time::sleep;
 use tracing::debug;
 
-use crate::phase::{Ended, Opening, Phase, Running, Stopped, Verdict};
-use crate::streams::Opener;
-use crate::{ClientError, Login, connect, late, strict};
+use self::opening::join;
+use crate::phase::{Phase, Running, Verdict};
+use crate::{ClientError, Login, connect};
 
 /// How often a running test is checked for a peer that fell silent.
 const WATCH: Duration = Duration::from_millis(500);
 
 /// How long a server with closed windows may take nothing; one that is slow keeps its windows open.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
-
-/// After `-n` or `-k` the peer's kernel has everything; its program gets this long to read it, since iperf3's
-/// servers stop counting the moment they are told that the test is over.
-const QUOTA_GRACE: Duration = Duration::from_millis(5);
 
 /// Runs a test to its end.
 pub(crate) async fn run(
@@ -292,99 +283,6 @@ impl<'a, 'o> Driver<'a, 'o> {
         }));
     }
 
-    async fn open(&mut self) -> Result<Opening, ClientError> {
-        if let Some(facts) = self.surroundings.event().await {
-            self.output.event(&facts);
-        }
-        if self.test.verify {
-            match &self.granted {
-                Some(granted) if granted.verify => {}
-                Some(_) => return Err(ClientError::Declined("--verify")),
-                None => return Err(ClientError::NotGranted("--verify")),
-            }
-        }
-        if self.test.exchange.is_some() && !self.granted.as_ref().is_some_and(|g| g.exchange) {
-            return Err(ClientError::NotGranted("--rr"));
-        }
-        let mut target = self.target.clone();
-        if let (Transport::VsockSeqpacket, Target::Vsock(address)) =
-            (self.test.transport, &mut target)
-        {
-            let port = self.granted.as_ref().and_then(|granted| granted.seqpacket);
-            address.port = port.ok_or(ClientError::NotGranted("--seqpacket"))?;
-        }
-        let local = match self.target {
-            Target::Inet(address) => {
-                let cport = self.config.cport.unwrap_or(0);
-                connect::local_address(&self.config.local, cport, address).await?
-            }
-            Target::Vsock(_) | Target::Vmm(_) => None,
-        };
-        let hello = if self.granted.as_ref().is_some_and(|granted| granted.hello) {
-            Hello::Repeated(hello_patience(self.talk.control.socket().as_fd()))
-        } else {
-            Hello::OnceUntil(self.accepted.clone())
-        };
-        let opener = Opener {
-            test: self.test.clone(),
-            options: self.config.local.clone(),
-            target,
-            local,
-            cookie: self.cookie.clone(),
-            hello,
-            warnings: self.warnings.clone(),
-            socket_buffers: self.socket_buffers.clone(),
-        };
-        Ok(spawn_blocking(move || opener.open()))
-    }
-
-    fn opened(&mut self, phase: Phase, streams: Result<Vec<Stream>, EngineError>) -> Next {
-        for text in self.warnings.take() {
-            self.output.event(&Event::Warning(text));
-        }
-        let Phase::Opening(_, meter) = phase else {
-            return out_of_place("prepare the data streams", phase);
-        };
-        match streams.and_then(|streams| self.prepare(streams, meter)) {
-            Ok(prepared) => {
-                self.talk.machine.streams_opened(Instant::now());
-                Next::Phase(Phase::Ready(Box::new(prepared)))
-            }
-            Err(error) => {
-                self.report_buffers();
-                Next::Over(Phase::Closing(None), Err(ClientError::Streams(error)))
-            }
-        }
-    }
-
-    /// A stream that can't be connected had its buffers before.
-    fn report_buffers(&mut self) {
-        if let Some(buffers) = self.socket_buffers.get() {
-            self.output.event(&Event::BuffersKept(buffers));
-        }
-    }
-
-    fn prepare(&mut self, streams: Vec<Stream>, meter: CpuMeter) -> Result<Prepared, EngineError> {
-        for stream in &streams {
-            self.output.event(&Event::StreamOpened(stream.info.clone()));
-        }
-        if let Some(carrier) = self.config.endpoint.carrier() {
-            self.output.event(&Event::CarriedBy(carrier));
-        }
-        if let Some(first) = streams.first() {
-            self.output.event(&Event::BuffersKept(first.buffers));
-        }
-        let wake = self.wake.clone();
-        let plan = RunPlan {
-            config: &self.test,
-            local: &self.config.local,
-            outlasts_quota: false,
-            exact: self.granted.as_ref().is_some_and(|granted| granted.exact),
-            wake: Arc::new(move || wake.notify_one()),
-        };
-        Prepared::new(streams, &plan, meter, true)
-    }
-
     /// Looks at a running test, and ends it when it is over.
     async fn look(&mut self, phase: Phase) -> Next {
         if self.talk.machine.has_been_started() {
@@ -404,121 +302,6 @@ impl<'a, 'o> Driver<'a, 'o> {
             Err(trouble) => Next::Over(Phase::Running(running), Err(trouble.into())),
         }
     }
-
-    /// Ends the test: stops the senders, takes the last sample and tells the server.
-    async fn end(&mut self, running: Running) -> Next {
-        let grace = running.flush.is_wanted().then_some(QUOTA_GRACE);
-        let stopped = running.stop(&self.test);
-        if let Some(grace) = grace {
-            sleep(grace).await;
-        }
-        let mut ended = self.finish(stopped);
-        let run = ended.measurement.run();
-        // A receiver may have failed just now.
-        run.ended_workers();
-        if let Some(source) = run.wrong_data() {
-            let trouble = Trouble::Lost(LostStream::wrong_data(source));
-            return Next::Over(Phase::Ended(Box::new(ended)), Err(trouble.into()));
-        }
-        for counts in run.counts_to_tell() {
-            self.talk.machine.send_counts(&counts);
-        }
-        self.talk.machine.end_test(Instant::now());
-        // The message goes before the streams end: the other way round the server could take them for lost.
-        let flushed = self.talk.flush().await;
-        if flushed.is_ok() {
-            ended.measurement.run().half_close();
-        }
-        let phase = Phase::Ended(Box::new(ended));
-        match flushed {
-            Ok(()) => Next::Phase(phase),
-            Err(_) => Next::Over(phase, Err(Failure::ControlClosed.into())),
-        }
-    }
-
-    /// Takes the last sample.
-    fn finish(&mut self, stopped: Stopped) -> Ended {
-        let (last, ended) = stopped.finish();
-        if let Some(interval) = last {
-            self.output.event(&Event::Interval(interval));
-        }
-        ended
-    }
-
-    /// Reports a whole test.
-    fn conclude(&mut self, ended: Ended, results: &Results) -> Next {
-        let (phase, totals) = ended.close();
-        let summary = match summarize(&totals, &self.test, Some(results)) {
-            Ok(summary) => summary,
-            Err(code) => {
-                let failure = Failure::ResultsUnreadable(code.text().into());
-                return Next::Over(phase, Err(failure.into()));
-            }
-        };
-        let shortfall = self
-            .config
-            .local
-            .zerocopy_strict
-            .then(|| strict::shortfall(self.test.zerocopy, &summary));
-        // A server may send it to a client that did not ask.
-        let asked = self.test.get_server_output;
-        if let Some(output) = results.server_output.as_ref().filter(|_| asked) {
-            self.output.event(&Event::ServerOutput(output.clone()));
-        }
-        if let Some(text) = late::warning(&self.test, &summary) {
-            self.output.event(&Event::Warning(text));
-        }
-        self.output.event(&Event::Summary(summary));
-        if let Some(after) = self.surroundings.after(results.environment.clone()) {
-            self.output.event(&after);
-        }
-        self.talk.machine.finish();
-        Next::Over(phase, shortfall.flatten().map_or(Ok(()), Err))
-    }
-
-    /// Reports what there is of a test that was cut short.
-    fn cut_short(&mut self, phase: Phase) -> Phase {
-        let ended = match phase {
-            Phase::Running(running) => {
-                let stopped = running.stop(&self.test);
-                self.finish(stopped)
-            }
-            Phase::Ended(ended) => *ended,
-            other => return other,
-        };
-        let (phase, totals) = ended.close();
-        if let Ok(summary) = summarize(&totals, &self.test, None) {
-            self.output.event(&Event::Summary(summary));
-        }
-        phase
-    }
-
-    /// Tells the server how the test ended, and closes the connection.
-    async fn leave(self, phase: Phase, result: &Result<(), ClientError>) {
-        let mut talk = self.talk;
-        // A server that refused us expects nothing more; every other failure is told.
-        let refused = matches!(
-            result,
-            Err(ClientError::Protocol(
-                Failure::Busy | Failure::ServerError { .. }
-            ))
-        );
-        if result.is_err() && !refused && !matches!(result, Err(ClientError::Interrupted(_))) {
-            talk.machine.abandon();
-        }
-        if let Err(error) = talk.flush().await {
-            debug!(%error, "can't send the last message");
-        }
-        // The data sockets are closed before the control connection: a server must not find them open after it.
-        let streams = match phase {
-            Phase::Closing(streams) => streams,
-            other => {
-                drop(other);
-                None
-            }
-        };
-        talk.close(streams).await;
-    }
 }
 
 /// An action that makes no sense in a phase: the machine and its driver disagree.
@@ -528,17 +311,4 @@ fn out_of_place(action: &'static str, phase: Phase) -> Next {
         phase: phase.name(),
     };
     Next::Over(phase, Err(error))
-}
-
-/// The end of the task that opens the streams.
-async fn join(task: Option<&mut Opening>) -> Result<Vec<Stream>, EngineError> {
-    match task {
-        Some(task) => task.await.unwrap_or_else(|source| {
-            Err(EngineError::System {
-                operation: "open the streams",
-                source,
-            })
-        }),
-        None => std::future::pending().await,
-    }
 }

@@ -154,8 +154,8 @@ pub(crate) struct Ended {
 impl Ended {
     /// Closes the streams. Those that close gracefully are read to their ends on a thread of its own.
     pub(crate) fn close(self) -> (Phase, RunTotals) {
-        let parting = self.measurement.part();
-        let wait = (!parting.is_over()).then(|| spawn_blocking(|| parting.wait()));
+        let lingering = self.measurement.close();
+        let wait = (!lingering.is_over()).then(|| spawn_blocking(|| lingering.wait()));
         (Phase::Closing(wait), self.totals)
     }
 }

@@ -1,5 +1,5 @@
-//! The control connection: a protocol machine driven over tokio, the signals that end a test, and files that are removed
-//! with their process.
+//! The control connection: a protocol machine driven over tokio, the signals that end a test, facts about the
+//! machine, and files that are removed with their process.
 //!
 //! ```text
 //! peer ◄──── Control::flush ◄──── machine.poll_transmit
@@ -16,13 +16,15 @@ mod environment;
 mod output;
 mod own_file;
 mod stop;
+mod surroundings;
 mod wire;
 
 pub use blocking::{Blocking, lookup_host, spawn_blocking};
 pub use connection::{Control, Input};
 pub use conversation::{Conversation, Detached, OnBroken, Step, wait_until};
-pub use environment::Surroundings;
+pub use environment::Observation;
 pub use output::Output;
 pub use own_file::{FileId, OwnFile};
 pub use stop::{Stop, StopHandle, StopReason};
+pub use surroundings::Surroundings;
 pub use wire::Wire;

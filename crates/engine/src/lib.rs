@@ -1,4 +1,4 @@
-//! Running data streams: what happens between "the streams stand" and "this is what was counted".
+//! Running data streams: everything between connected sockets and final counts.
 //!
 //! ```text
 //! net::…::connect / adopt ──► Stream ──► Run::prepare ──► one thread per stream, each in send_loop or receive_loop
@@ -10,7 +10,6 @@
 //! A driver (the client or the server) owns the [`Run`] and the [`IntervalClock`]; nothing here knows a protocol.
 
 mod datagrams;
-pub mod environment;
 mod error;
 mod exchange;
 mod modes;
@@ -27,8 +26,8 @@ pub use iperf_zc::FileError;
 pub use run::affinity::{Affinity, pin};
 pub use run::clock::{IntervalClock, Tick};
 pub use run::cpu::CpuMeter;
+pub use run::linger::Lingering;
 pub use run::measurement::{Due, Measurement, Prepared};
-pub use run::parting::Parting;
 pub use run::watch::{Seen, Trouble, Watch, WatchLimits};
 pub use run::{LostStream, Run, RunPlan, WorkerEnd};
 pub use stream::{Closing, Stream};

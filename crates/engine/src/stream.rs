@@ -13,7 +13,7 @@ pub enum Closing {
     AtOnce,
     /// When both ends have said that they are done: somebody between them would see a reset. The streams carry bytes
     /// one way only, so half-closing a sender ends all there is.
-    InOrder,
+    Graceful,
 }
 
 /// A connected socket with what is known about it.

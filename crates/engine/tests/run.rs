@@ -178,7 +178,7 @@ fn a_sender_whose_peer_never_reads_stops_at_once_and_counts_what_the_kernel_took
     sender.stop_senders();
     assert!(sender.senders_ended());
     let sent = bytes(&mut sender)[0];
-    sender.part().wait();
+    sender.close().wait();
     let mut kept = 0;
     let mut buffer = [0; 8192];
     let mut socket = &receivers[0].socket;
@@ -281,7 +281,7 @@ fn streams_that_share_a_thread_all_advance_and_end_one_by_one() {
     let (mut receiver, _receiver_wakes) = start_with(NonZero::new(1), receivers, &config);
     let (sender, _sender_wakes) = start_with(NonZero::new(1), senders, &config);
     wait_for(|| bytes(&mut receiver).iter().all(|bytes| *bytes > 1_000_000));
-    drop(sender.part());
+    drop(sender.close());
     let mut ended = Vec::new();
     wait_for(|| {
         ended.extend(receiver.ended_workers());

@@ -328,13 +328,7 @@ impl Params {
         }
         test.zerocopy = plain;
         if let Some(extensions) = &self.extensions {
-            test.zerocopy = extensions.modes(plain)?;
-            test.verify = extensions.verify;
-            test.transport = extensions.transport(test.transport)?;
-            test.exchange = extensions.exchange(test.transport)?;
-            if test.exchange.is_some() && test.direction == Direction::Bidirectional {
-                return Err(Code::RECV_PARAMS);
-            }
+            extend(&mut test, extensions)?;
         }
         test.udp.counters_64bit = self.udp_counters_64bit;
         test.udp.gsro = udp && [self.gso, self.gro].iter().flatten().any(|on| *on > 0);
@@ -386,6 +380,18 @@ fn transport_key(transport: Option<Transport>) -> &'static str {
         Some(Transport::Sctp) => "sctp",
         Some(Transport::Vsock | Transport::VsockSeqpacket) => "vsock",
     }
+}
+
+/// What only clients of this program ask for. `test` has the modes of iperf3's own options.
+fn extend(test: &mut TestConfig, extensions: &Extensions) -> Result<(), Code> {
+    test.zerocopy = extensions.modes(test.zerocopy)?;
+    test.verify = extensions.verify;
+    test.transport = extensions.transport(test.transport)?;
+    test.exchange = extensions.exchange(test.transport)?;
+    if test.exchange.is_some() && test.direction == Direction::Bidirectional {
+        return Err(Code::RECV_PARAMS);
+    }
+    Ok(())
 }
 
 /// What ends the test. A client names one end only and sends 0 for the others; `time` has a default, so it comes last.

@@ -345,9 +345,9 @@ impl Session<'_> {
         exceeded(&mut rates, Instant::now(), sent + received);
         let (last, totals) = measurement.finish(end);
         let wrong_data = measurement.run().wrong_data().map(TestError::wrong_data);
-        let parting = measurement.part();
+        let lingering = measurement.close();
         // On a thread of its own, while results are exchanged.
-        let streams = (!parting.is_over()).then(|| spawn_blocking(|| parting.wait()));
+        let streams = (!lingering.is_over()).then(|| spawn_blocking(|| lingering.wait()));
         if let Some(interval) = last {
             self.output.event(&Event::Interval(interval));
         }

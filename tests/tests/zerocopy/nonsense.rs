@@ -83,7 +83,8 @@ fn asked(name: &'static str, extensions: impl Into<String>, answer: Answer) -> A
     }
 }
 
-fn nonsense() -> Vec<Asked> {
+/// What is passed over, or granted in part.
+fn harmless() -> Vec<Asked> {
     let granted = Answer::Grants { verify: false };
     vec![
         asked("a number", "5", Answer::Plain),
@@ -130,6 +131,17 @@ fn nonsense() -> Vec<Asked> {
             Answer::Grants { verify: true },
         ),
         asked(
+            "what nests and ends",
+            r#"{"zerocopy":"#.repeat(300) + "1" + &"}".repeat(300),
+            granted,
+        ),
+    ]
+}
+
+/// What is refused.
+fn senseless() -> Vec<Asked> {
+    vec![
+        asked(
             "an unknown way to send",
             r#"{"zerocopy":{"send":"telepathy"}}"#,
             Answer::Refusal,
@@ -164,17 +176,13 @@ fn nonsense() -> Vec<Asked> {
             "[".repeat(6000) + &"]".repeat(1000),
             Answer::Refusal,
         ),
-        asked(
-            "what nests and ends",
-            r#"{"zerocopy":"#.repeat(300) + "1" + &"}".repeat(300),
-            granted,
-        ),
     ]
 }
 
 #[test]
 fn nonsense_is_passed_over_or_refused_and_the_server_goes_on() {
-    parallel::each(&nonsense(), 8, |asked| {
+    let nonsense: Vec<_> = [harmless(), senseless()].into_iter().flatten().collect();
+    parallel::each(&nonsense, 8, |asked| {
         let server = Server::start_with(Peer::Ours, &[], |command| {
             limit_address_space(&command, ADDRESS_SPACE_KIB)
         });

@@ -87,9 +87,7 @@ impl ClientDraft {
             Client::Udp => test.transport = Transport::Udp,
             Client::Sctp => test.transport = Transport::Sctp,
             Client::Seqpacket => test.transport = Transport::VsockSeqpacket,
-            Client::Nstreams => {
-                self.sctp_streams = sctp_streams(value)?;
-            }
+            Client::Nstreams => self.sctp_streams = sctp_streams(value)?,
             Client::ConnectTimeout => {
                 let outside = value.refuse("from 0 to 2147483647 milliseconds");
                 let ms: u32 = value.size(0..=i32::MAX.into(), outside)?;

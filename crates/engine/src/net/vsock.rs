@@ -117,7 +117,7 @@ pub fn adopt(
         role: spec.role,
     };
     Ok(Stream {
-        closing: Closing::InOrder,
+        closing: Closing::Graceful,
         ..Stream::new(info, socket, buffers)
     })
 }

@@ -7,7 +7,7 @@ use iperf_model::{Interval, Limit, RunTotals};
 use crate::error::EngineError;
 use crate::run::clock::{IntervalClock, Tick};
 use crate::run::cpu::CpuMeter;
-use crate::run::parting::Parting;
+use crate::run::linger::Lingering;
 use crate::run::{Run, RunPlan};
 use crate::stream::Stream;
 
@@ -116,7 +116,7 @@ impl Measurement {
     }
 
     /// Ends all workers and closes the sockets, but for those that end in order.
-    pub fn part(self) -> Parting {
-        self.run.part()
+    pub fn close(self) -> Lingering {
+        self.run.close()
     }
 }

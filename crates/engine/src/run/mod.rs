@@ -6,8 +6,8 @@ pub(crate) mod cpu;
 mod drops;
 mod exchange;
 mod kernel_view;
+pub(crate) mod linger;
 pub(crate) mod measurement;
-pub(crate) mod parting;
 mod running_stream;
 mod tcp_stats;
 mod threads;
@@ -26,7 +26,7 @@ use crate::error::EngineError;
 use crate::run::cpu::{CpuMeter, CpuTime};
 use crate::run::drops::{Causes, UdpErrors};
 use crate::run::exchange::Exchange;
-use crate::run::parting::Parting;
+use crate::run::linger::Lingering;
 use crate::run::running_stream::RunningStream;
 use crate::run::threads::Threads;
 use crate::stream::Stream;
@@ -423,13 +423,13 @@ impl Run {
     }
 
     /// Ends all workers and closes the sockets, but for those that end in order.
-    pub fn part(mut self) -> Parting {
+    pub fn close(mut self) -> Lingering {
         self.finish(|_| true, Phase::Stopping);
         let running = std::mem::take(&mut self.streams);
-        Parting::new(
+        Lingering::new(
             running
                 .into_iter()
-                .filter_map(RunningStream::into_parting)
+                .filter_map(RunningStream::into_lingering)
                 .collect(),
         )
     }

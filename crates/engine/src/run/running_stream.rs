@@ -1,7 +1,7 @@
 //! One stream while it runs: its worker thread, and what was seen of its counters so far.
 
 mod exact;
-mod receiving;
+mod workers;
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -28,16 +28,14 @@ use crate::modes::WorkerReport;
 use crate::movers::{self, MoverContext};
 use crate::run::cpu::CpuTime;
 use crate::run::kernel_view;
-use crate::run::parting;
+use crate::run::linger;
 use crate::run::tcp_stats::TcpStats;
 use crate::run::{RunPlan, WorkerEnd};
 use crate::stream::Closing;
 use crate::stream::Stream;
 use crate::worker::counters::{Counters, Phase};
 use crate::worker::cut::{Cut, Position};
-use crate::worker::quantum::BlockKind;
 use crate::worker::quota::Quota;
-use crate::worker::sender::Sender;
 use crate::worker::thread::{EndingSlot, WorkerThread};
 use crate::worker::{Ending, Task, Worker};
 
@@ -107,6 +105,12 @@ impl Datagrams {
     }
 }
 
+/// Whether the omitted period of a stream ends at a position, which both ends know.
+fn cuts_omitted(plan: &RunPlan<'_>, sends: bool) -> bool {
+    let by_amount = matches!(plan.config.limit, Limit::Bytes(_) | Limit::Blocks(_));
+    by_amount && plan.config.omit > 0 && (plan.exact || sends)
+}
+
 impl RunningStream {
     /// Makes the worker of a stream, for a thread that it shares with so many in all.
     pub(crate) fn new(
@@ -128,11 +132,9 @@ impl RunningStream {
         let socket = Arc::new(socket);
         let counters = Arc::new(Counters::default());
         let report = Arc::new(OnceLock::new());
-        let file = plan.local.file.as_deref();
-        let file = file
-            .map(|path| movers::open(path, info.role.sends()))
-            .transpose()?;
-        let block = plan.config.block;
+        let path = plan.local.file.as_deref();
+        let file = path.map(|path| movers::open(path, info.role.sends()));
+        let file = file.transpose()?;
         let transport = plan.config.transport;
         let exchanges = plan
             .config
@@ -141,19 +143,14 @@ impl RunningStream {
         let is_udp = transport == Transport::Udp && exchanges.is_none();
         let received = Arc::new(DatagramCounters::default());
         let batching = Arc::new(BatchingInUse::new(passage.batching));
-        let by_amount = matches!(plan.config.limit, Limit::Bytes(_) | Limit::Blocks(_));
         // Without a quota the sender goes on, and the peer cuts by its own clock.
-        let cuts = by_amount
-            && exchanges.is_none()
-            && plan.config.omit > 0
-            && (plan.exact || info.role.sends());
-        let cut = (cuts && quota.is_some()).then(|| Arc::new(Cut::after(allowance)));
+        let cuts = exchanges.is_none() && quota.is_some() && cuts_omitted(plan, info.role.sends());
+        let cut = cuts.then(|| Arc::new(Cut::after(allowance)));
         let task = Task {
             socket: socket.clone(),
             counters: counters.clone(),
             quota,
             cut: cut.clone(),
-            credited: 0,
             wake: plan.wake.clone(),
             report: report.clone(),
             datagrams: (is_udp && !info.role.sends()).then(|| received.clone()),
@@ -170,27 +167,16 @@ impl RunningStream {
             marks: cut.is_some() && plan.exact,
             cut: cut.clone(),
         };
-        let tcp = info
-            .role
-            .sends()
-            .then(|| TcpStats::begin(transport, &socket));
-        let tcp = tcp.flatten();
+        let sender = info.role.sends().then_some(&socket);
+        let tcp = sender.and_then(|socket| TcpStats::begin(transport, socket));
         let exchange = plan.config.exchange.zip(exchanges.as_ref());
-        let (worker, modes): (Box<dyn Worker>, Modes) = if let Some((exchange, stats)) = exchange {
+        let (worker, modes) = if let Some((exchange, stats)) = exchange {
             let worker = exchange::worker(task, exchange, stats, plan.config);
             (worker, Modes::new(SendMode::Copy, CopyMode::Copy))
         } else if info.role.sends() {
-            let chosen = context.sender()?;
-            let kind = if is_udp {
-                passage.kind
-            } else {
-                BlockKind::Bytes
-            };
-            let pacing = plan.config.pacing;
-            let sender = Sender::new(task, chosen.mover, block, pacing, kind);
-            (Box::new(sender), chosen.modes)
+            workers::sender(plan, &context, task)?
         } else {
-            receiving::receiver(&context, task, plan, received.clone())?
+            workers::receiver(plan, &context, task, received.clone())?
         };
         let stream = Self {
             datagrams: is_udp.then(|| Datagrams::new(received, batching, &socket)),
@@ -431,15 +417,15 @@ impl RunningStream {
 
     /// Says that nothing more is sent on the stream, if it is one that ends in order.
     pub(crate) fn half_close(&self) {
-        if self.closing == Closing::InOrder && self.info.role.sends() {
-            parting::half_close(&self.socket);
+        if self.closing == Closing::Graceful && self.info.role.sends() {
+            linger::half_close(&self.socket);
         }
     }
 
     /// Leaves the socket of a stream that ends in order, to be closed when its peer has ended, too.
-    pub(crate) fn into_parting(self) -> Option<Arc<Socket>> {
+    pub(crate) fn into_lingering(self) -> Option<Arc<Socket>> {
         self.half_close();
-        (self.closing == Closing::InOrder).then_some(self.socket)
+        (self.closing == Closing::Graceful).then_some(self.socket)
     }
 
     /// Reports an ended worker once.

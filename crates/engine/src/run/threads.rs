@@ -93,44 +93,72 @@ impl Threads {
         wake: &Wake,
     ) -> Result<(), EngineError> {
         for direction in self.directions {
-            let way = if direction.sending { "tx" } else { "rx" };
             if direction.threads == direction.workers.len() {
-                for Assigned {
-                    stream,
-                    id,
-                    ending,
-                    worker,
-                } in direction.workers
-                {
-                    let name = format!("iperf-{way}-{id}");
-                    let thread =
-                        thread::start_alone(name, worker, ending, gate.clone(), wake.clone())?;
-                    streams[stream].driven_by(Arc::new(thread));
-                }
-                continue;
+                direction.start_alone(streams, gate, wake)?;
+            } else {
+                direction.start_shared(streams, gate, wake)?;
             }
-            let nap = (!direction.sending).then_some(NAP);
-            let mut groups: Vec<Vec<Assigned>> = Vec::new();
-            groups.resize_with(direction.threads, Vec::new);
-            for (index, assigned) in direction.workers.into_iter().enumerate() {
-                groups[index % direction.threads].push(assigned);
+        }
+        Ok(())
+    }
+}
+
+impl Direction {
+    /// The direction in the names of its threads.
+    fn way(&self) -> &'static str {
+        if self.sending { "tx" } else { "rx" }
+    }
+
+    /// Starts a thread for each worker.
+    fn start_alone(
+        self,
+        streams: &mut [RunningStream],
+        gate: &Arc<Gate>,
+        wake: &Wake,
+    ) -> Result<(), EngineError> {
+        let way = self.way();
+        for Assigned {
+            stream,
+            id,
+            ending,
+            worker,
+        } in self.workers
+        {
+            let name = format!("iperf-{way}-{id}");
+            let thread = thread::start_alone(name, worker, ending, gate.clone(), wake.clone())?;
+            streams[stream].driven_by(Arc::new(thread));
+        }
+        Ok(())
+    }
+
+    /// Deals the workers out to fewer threads.
+    fn start_shared(
+        self,
+        streams: &mut [RunningStream],
+        gate: &Arc<Gate>,
+        wake: &Wake,
+    ) -> Result<(), EngineError> {
+        let way = self.way();
+        let nap = (!self.sending).then_some(NAP);
+        let mut groups: Vec<Vec<Assigned>> = Vec::new();
+        groups.resize_with(self.threads, Vec::new);
+        for (index, assigned) in self.workers.into_iter().enumerate() {
+            groups[index % self.threads].push(assigned);
+        }
+        for (number, group) in (1_u32..).zip(groups) {
+            let (mut members, mut endings, mut workers) = (Vec::new(), Vec::new(), Vec::new());
+            for assigned in group {
+                members.push(assigned.stream);
+                endings.push(assigned.ending);
+                workers.push(assigned.worker);
             }
-            for (number, group) in groups.into_iter().enumerate() {
-                let members: Vec<_> = group.iter().map(|assigned| assigned.stream).collect();
-                let endings = group
-                    .iter()
-                    .map(|assigned| assigned.ending.clone())
-                    .collect();
-                let workers = group.into_iter().map(|assigned| assigned.worker).collect();
-                let workers = SharedWorkers::new(workers, nap)
-                    .map_err(EngineError::system("prepare a shared worker thread"))?;
-                let name = format!("iperf-{way}s-{}", number + 1);
-                let thread =
-                    thread::start_shared(name, workers, endings, gate.clone(), wake.clone())?;
-                let thread = Arc::new(thread);
-                for stream in members {
-                    streams[stream].driven_by(thread.clone());
-                }
+            let workers = SharedWorkers::new(workers, nap)
+                .map_err(EngineError::system("prepare a shared worker thread"))?;
+            let name = format!("iperf-{way}s-{number}");
+            let thread = thread::start_shared(name, workers, endings, gate.clone(), wake.clone())?;
+            let thread = Arc::new(thread);
+            for stream in members {
+                streams[stream].driven_by(thread.clone());
             }
         }
         Ok(())

@@ -96,8 +96,6 @@ pub(crate) struct Task {
     pub(crate) quota: Option<Arc<Quota>>,
     /// Where the omitted period ends, if that is to be exact. What is before it does not count for the quota.
     pub(crate) cut: Option<Arc<Cut>>,
-    /// Bytes behind the cut that a receiver has counted for the quota.
-    pub(crate) credited: u64,
     pub(crate) wake: Wake,
     /// Set when the worker stops counting.
     pub(crate) report: Arc<OnceLock<WorkerReport>>,

@@ -18,6 +18,8 @@ pub(crate) struct Receiver {
     task: Task,
     mover: Box<dyn ReceiveMover>,
     waking: Waking,
+    /// Bytes behind the cut that were counted for the quota.
+    credited: u64,
 }
 
 impl Receiver {
@@ -26,6 +28,7 @@ impl Receiver {
             task,
             mover,
             waking,
+            credited: 0,
         }
     }
 
@@ -51,9 +54,9 @@ impl Receiver {
             return;
         };
         let behind = self.task.counters.bytes().saturating_sub(position.bytes);
-        let more = behind - self.task.credited;
+        let more = behind - self.credited;
         if more > 0 {
-            self.task.credited = behind;
+            self.credited = behind;
             self.task.count_for_quota(more, 0);
         }
     }

@@ -25,7 +25,7 @@ use iperf_model::Environment;
 
 use files::Files;
 pub use observation::Observation;
-pub use steal::Steal;
+pub(crate) use steal::Steal;
 
 /// The two ends of a connection, by which its interface is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

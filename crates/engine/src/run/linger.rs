@@ -35,11 +35,11 @@ pub(crate) fn half_close(socket: &Socket) {
 
 /// Streams that have stopped and whose peers have not closed them yet.
 #[derive(Debug, Default)]
-pub struct Parting {
+pub struct Lingering {
     sockets: Vec<Arc<Socket>>,
 }
 
-impl Parting {
+impl Lingering {
     pub(crate) fn new(sockets: Vec<Arc<Socket>>) -> Self {
         Self { sockets }
     }
@@ -124,18 +124,18 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc;
 
-    fn pair() -> (Parting, UnixStream) {
+    fn pair() -> (Lingering, UnixStream) {
         let (here, there) = UnixStream::pair().unwrap();
         let socket = Arc::new(Socket::from(OwnedFd::from(here)));
-        (Parting::new(vec![socket]), there)
+        (Lingering::new(vec![socket]), there)
     }
 
     /// Waits on a thread of its own. Longer than a hang would take nobody waits for it.
-    fn wait_within_bounds(parting: Parting) -> Duration {
+    fn wait_within_bounds(lingering: Lingering) -> Duration {
         let (done, ended) = mpsc::channel();
         std::thread::spawn(move || {
             let start = Instant::now();
-            parting.wait();
+            lingering.wait();
             let _ = done.send(start.elapsed());
         });
         ended
@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_read_and_the_peer_sees_no_reset() {
-        let (parting, mut there) = pair();
-        half_close(&parting.sockets[0]);
-        let waiter = std::thread::spawn(move || wait_within_bounds(parting));
+        let (lingering, mut there) = pair();
+        half_close(&lingering.sockets[0]);
+        let waiter = std::thread::spawn(move || wait_within_bounds(lingering));
         assert_eq!(there.read(&mut [0]).unwrap(), 0);
         there.write_all(&[0; 10_000]).unwrap();
         there.shutdown(Shutdown::Write).unwrap();
@@ -157,15 +157,15 @@ mod tests {
 
     #[test]
     fn a_peer_that_never_closes_is_left_after_a_silence() {
-        let (parting, mut there) = pair();
-        assert!(wait_within_bounds(parting) >= SILENCE);
+        let (lingering, mut there) = pair();
+        assert!(wait_within_bounds(lingering) >= SILENCE);
         let error = there.write_all(&[0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]
     fn a_peer_that_never_stops_sending_is_left() {
-        let (parting, mut there) = pair();
+        let (lingering, mut there) = pair();
         let sender = std::thread::spawn(move || {
             loop {
                 if let Err(error) = there.write_all(&[0; 1000]) {
@@ -173,7 +173,7 @@ mod tests {
                 }
             }
         });
-        wait_within_bounds(parting);
+        wait_within_bounds(lingering);
         let error = sender.join().unwrap();
         let closed = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
         assert!(closed.contains(&error), "{error}");

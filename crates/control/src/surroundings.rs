@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use iperf_engine::environment::{Observation, Steal};
 use iperf_model::{Event, RemoteEnvironment};
 use tokio::time::timeout;
 
+use crate::environment::{Observation, Steal};
 use crate::{Blocking, Control, spawn_blocking};
 
 /// How long a test waits for the facts before it begins, and for the steal time when it is over.

@@ -1,0 +1,136 @@
+//! How a client's test ends, and what is reported then.
+
+use std::time::{Duration, Instant};
+
+use iperf_engine::{LostStream, Trouble};
+use iperf_model::Event;
+use iperf_proto::client::Failure;
+use iperf_proto::results::Results;
+use iperf_proto::summary::summarize;
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::{Driver, Next};
+use crate::phase::{Ended, Phase, Running, Stopped};
+use crate::{ClientError, late, strict};
+
+/// After `-n` or `-k` the peer's kernel has everything; its program gets this long to read it, since iperf3's
+/// servers stop counting the moment they are told that the test is over.
+const QUOTA_GRACE: Duration = Duration::from_millis(5);
+
+impl Driver<'_, '_> {
+    /// Ends the test: stops the senders, takes the last sample and tells the server.
+    pub(super) async fn end(&mut self, running: Running) -> Next {
+        let grace = running.flush.is_wanted().then_some(QUOTA_GRACE);
+        let stopped = running.stop(&self.test);
+        if let Some(grace) = grace {
+            sleep(grace).await;
+        }
+        let mut ended = self.finish(stopped);
+        let run = ended.measurement.run();
+        // A receiver may have failed just now.
+        run.ended_workers();
+        if let Some(source) = run.wrong_data() {
+            let trouble = Trouble::Lost(LostStream::wrong_data(source));
+            return Next::Over(Phase::Ended(Box::new(ended)), Err(trouble.into()));
+        }
+        for counts in run.counts_to_tell() {
+            self.talk.machine.send_counts(&counts);
+        }
+        self.talk.machine.end_test(Instant::now());
+        // The message goes before the streams end: the other way round the server could take them for lost.
+        let flushed = self.talk.flush().await;
+        if flushed.is_ok() {
+            ended.measurement.run().half_close();
+        }
+        let phase = Phase::Ended(Box::new(ended));
+        match flushed {
+            Ok(()) => Next::Phase(phase),
+            Err(_) => Next::Over(phase, Err(Failure::ControlClosed.into())),
+        }
+    }
+
+    /// Takes the last sample.
+    pub(super) fn finish(&mut self, stopped: Stopped) -> Ended {
+        let (last, ended) = stopped.finish();
+        if let Some(interval) = last {
+            self.output.event(&Event::Interval(interval));
+        }
+        ended
+    }
+
+    /// Reports a whole test.
+    pub(super) fn conclude(&mut self, ended: Ended, results: &Results) -> Next {
+        let (phase, totals) = ended.close();
+        let summary = match summarize(&totals, &self.test, Some(results)) {
+            Ok(summary) => summary,
+            Err(code) => {
+                let failure = Failure::ResultsUnreadable(code.text().into());
+                return Next::Over(phase, Err(failure.into()));
+            }
+        };
+        let shortfall = self
+            .config
+            .local
+            .zerocopy_strict
+            .then(|| strict::shortfall(self.test.zerocopy, &summary));
+        // A server may send it to a client that did not ask.
+        let asked = self.test.get_server_output;
+        if let Some(output) = results.server_output.as_ref().filter(|_| asked) {
+            self.output.event(&Event::ServerOutput(output.clone()));
+        }
+        if let Some(text) = late::warning(&self.test, &summary) {
+            self.output.event(&Event::Warning(text));
+        }
+        self.output.event(&Event::Summary(summary));
+        if let Some(after) = self.surroundings.after(results.environment.clone()) {
+            self.output.event(&after);
+        }
+        self.talk.machine.finish();
+        Next::Over(phase, shortfall.flatten().map_or(Ok(()), Err))
+    }
+
+    /// Reports what there is of a test that was cut short.
+    pub(super) fn cut_short(&mut self, phase: Phase) -> Phase {
+        let ended = match phase {
+            Phase::Running(running) => {
+                let stopped = running.stop(&self.test);
+                self.finish(stopped)
+            }
+            Phase::Ended(ended) => *ended,
+            other => return other,
+        };
+        let (phase, totals) = ended.close();
+        if let Ok(summary) = summarize(&totals, &self.test, None) {
+            self.output.event(&Event::Summary(summary));
+        }
+        phase
+    }
+
+    /// Tells the server how the test ended, and closes the connection.
+    pub(super) async fn leave(self, phase: Phase, result: &Result<(), ClientError>) {
+        let mut talk = self.talk;
+        // A server that refused us expects nothing more; every other failure is told.
+        let refused = matches!(
+            result,
+            Err(ClientError::Protocol(
+                Failure::Busy | Failure::ServerError { .. }
+            ))
+        );
+        if result.is_err() && !refused && !matches!(result, Err(ClientError::Interrupted(_))) {
+            talk.machine.abandon();
+        }
+        if let Err(error) = talk.flush().await {
+            debug!(%error, "can't send the last message");
+        }
+        // The data sockets are closed before the control connection: a server must not find them open after it.
+        let streams = match phase {
+            Phase::Closing(streams) => streams,
+            other => {
+                drop(other);
+                None
+            }
+        };
+        talk.close(streams).await;
+    }
+}

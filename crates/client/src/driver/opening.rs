@@ -1,0 +1,132 @@
+//! How a client opens its streams, and prepares their workers.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use iperf_control::spawn_blocking;
+use iperf_engine::net::udp::hello_patience;
+use iperf_engine::net::{Hello, Target};
+use iperf_engine::{CpuMeter, EngineError, Prepared, RunPlan, Stream};
+use iperf_model::{Event, Transport};
+
+use super::{Driver, Next, out_of_place};
+use crate::phase::{Opening, Phase};
+use crate::streams::Opener;
+use crate::{ClientError, connect};
+
+impl Driver<'_, '_> {
+    pub(super) async fn open(&mut self) -> Result<Opening, ClientError> {
+        if let Some(facts) = self.surroundings.event().await {
+            self.output.event(&facts);
+        }
+        if self.test.verify {
+            match &self.granted {
+                Some(granted) if granted.verify => {}
+                Some(_) => return Err(ClientError::Declined("--verify")),
+                None => return Err(ClientError::NotGranted("--verify")),
+            }
+        }
+        if self.test.exchange.is_some() && !self.granted.as_ref().is_some_and(|g| g.exchange) {
+            return Err(ClientError::NotGranted("--rr"));
+        }
+        let mut target = self.target.clone();
+        if let (Transport::VsockSeqpacket, Target::Vsock(address)) =
+            (self.test.transport, &mut target)
+        {
+            let port = self.granted.as_ref().and_then(|granted| granted.seqpacket);
+            address.port = port.ok_or(ClientError::NotGranted("--seqpacket"))?;
+        }
+        let local = match self.target {
+            Target::Inet(address) => {
+                let cport = self.config.cport.unwrap_or(0);
+                connect::local_address(&self.config.local, cport, address).await?
+            }
+            Target::Vsock(_) | Target::Vmm(_) => None,
+        };
+        let hello = if self.granted.as_ref().is_some_and(|granted| granted.hello) {
+            Hello::Repeated(hello_patience(self.talk.control.socket().as_fd()))
+        } else {
+            Hello::OnceUntil(self.accepted.clone())
+        };
+        let opener = Opener {
+            test: self.test.clone(),
+            options: self.config.local.clone(),
+            target,
+            local,
+            cookie: self.cookie.clone(),
+            hello,
+            warnings: self.warnings.clone(),
+            socket_buffers: self.socket_buffers.clone(),
+        };
+        Ok(spawn_blocking(move || opener.open()))
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        phase: Phase,
+        streams: Result<Vec<Stream>, EngineError>,
+    ) -> Next {
+        for text in self.warnings.take() {
+            self.output.event(&Event::Warning(text));
+        }
+        let Phase::Opening(_, meter) = phase else {
+            return out_of_place("prepare the data streams", phase);
+        };
+        match streams.and_then(|streams| self.prepare(streams, meter)) {
+            Ok(prepared) => {
+                self.talk.machine.streams_opened(Instant::now());
+                Next::Phase(Phase::Ready(Box::new(prepared)))
+            }
+            Err(error) => {
+                self.report_buffers();
+                Next::Over(Phase::Closing(None), Err(ClientError::Streams(error)))
+            }
+        }
+    }
+
+    /// A stream that can't be connected had its buffers before.
+    pub(super) fn report_buffers(&mut self) {
+        if let Some(buffers) = self.socket_buffers.get() {
+            self.output.event(&Event::BuffersKept(buffers));
+        }
+    }
+
+    pub(super) fn prepare(
+        &mut self,
+        streams: Vec<Stream>,
+        meter: CpuMeter,
+    ) -> Result<Prepared, EngineError> {
+        for stream in &streams {
+            self.output.event(&Event::StreamOpened(stream.info.clone()));
+        }
+        if let Some(carrier) = self.config.endpoint.carrier() {
+            self.output.event(&Event::CarriedBy(carrier));
+        }
+        if let Some(first) = streams.first() {
+            self.output.event(&Event::BuffersKept(first.buffers));
+        }
+        let wake = self.wake.clone();
+        let plan = RunPlan {
+            config: &self.test,
+            local: &self.config.local,
+            outlasts_quota: false,
+            exact: self.granted.as_ref().is_some_and(|granted| granted.exact),
+            wake: Arc::new(move || wake.notify_one()),
+        };
+        Prepared::new(streams, &plan, meter, true)
+    }
+}
+
+/// The end of the task that opens the streams.
+pub(super) async fn join(task: Option<&mut Opening>) -> Result<Vec<Stream>, EngineError> {
+    match task {
+        Some(task) => task.await.unwrap_or_else(|source| {
+            Err(EngineError::System {
+                operation: "open the streams",
+                source,
+            })
+        }),
+        None => std::future::pending().await,
+    }
+}
