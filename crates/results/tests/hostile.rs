@@ -163,8 +163,14 @@ fn a_table_of_seconds_needs_the_bytes_that_were_moved() {
     assert_eq!(error, "t.csv:2: cell \"x\" is no number of seconds");
 }
 
+/// How many inputs are made up: a few seconds of them, or `PROPTEST_CASES` for a longer run.
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(60)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
@@ -190,6 +196,20 @@ proptest! {
                 _ => bytes[at] = b"0123456789-./=,:"[usize::from(byte) % 16],
             }
         }
+        read_all_ways(&bytes);
+    }
+
+    #[test]
+    fn parts_of_two_samples_are_read_or_refused(
+        first in any::<proptest::sample::Index>(),
+        second in any::<proptest::sample::Index>(),
+        end in any::<proptest::sample::Index>(),
+        begin in any::<proptest::sample::Index>(),
+    ) {
+        let (first, second) = (&first.get(&SAMPLES).1, &second.get(&SAMPLES).1);
+        let (end, begin) = (end.index(first.len() + 1), begin.index(second.len() + 1));
+        let mut bytes = [&first[..end], &second[begin..]].concat();
+        bytes.truncate(20_000);
         read_all_ways(&bytes);
     }
 }
