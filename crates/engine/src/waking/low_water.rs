@@ -40,6 +40,9 @@ const NO_MARK: usize = 1;
 #[derive(Debug)]
 struct Mark {
     bytes: usize,
+    /// The highest rate of late: what a window lets through comes in bursts, one each round trip, and a look between two of
+    /// them sees little.
+    busiest: u64,
     rate: Rate,
 }
 
@@ -47,6 +50,7 @@ impl Mark {
     fn new(now: Instant) -> Self {
         Self {
             bytes: NO_MARK,
+            busiest: 0,
             rate: Rate::new(now),
         }
     }
@@ -60,6 +64,7 @@ impl Mark {
     /// The mark that suits what came since the last look, if that is another one.
     fn update(&mut self, now: Instant) -> Option<usize> {
         let rate = self.rate.update(now)?;
+        self.busiest = rate.max(self.busiest - self.busiest / 8);
         if rate < LOWEST_RATE {
             return (self.bytes != NO_MARK).then_some(NO_MARK);
         }
@@ -156,9 +161,7 @@ impl LowWater {
         let Some(wanted) = mark.update(now) else {
             return;
         };
-        let wanted = wanted
-            .min(self.room)
-            .min(buffer.most(socket, mark.rate.last()));
+        let wanted = wanted.min(self.room).min(buffer.most(socket, mark.busiest));
         if wanted != std::mem::replace(&mut mark.bytes, wanted) && !self.set(socket, wanted) {
             self.state = State::Off;
         }
@@ -288,6 +291,26 @@ mod tests {
     }
 
     const GBIT: u64 = 125_000_000;
+
+    #[test]
+    fn the_highest_rate_of_late_decides_about_the_window() {
+        let mut flow = Flow::new();
+        flow.run(GBIT, Duration::from_millis(100));
+        let busiest = flow.mark.busiest;
+        // A gap of half a round trip between two bursts is no lower rate.
+        flow.now += Duration::from_millis(2);
+        flow.mark.update(flow.now);
+        assert!(
+            flow.mark.busiest >= busiest / 8 * 7,
+            "{}",
+            flow.mark.busiest
+        );
+        for _ in 0..100 {
+            flow.now += Duration::from_millis(2);
+            flow.mark.update(flow.now);
+        }
+        assert!(flow.mark.busiest < busiest / 100, "{}", flow.mark.busiest);
+    }
 
     /// A receiver that gets `rate` bytes per second in reads that fit its mark.
     struct Flow {

@@ -37,11 +37,6 @@ impl Rate {
         self.came
     }
 
-    /// The rate in bytes per second as it was at the last look.
-    pub(crate) fn last(&self) -> u64 {
-        self.smoothed
-    }
-
     /// The rate in bytes per second, unless the last look was just now.
     pub(crate) fn update(&mut self, now: Instant) -> Option<u64> {
         let elapsed = now.saturating_duration_since(self.looked);
