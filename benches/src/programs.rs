@@ -50,7 +50,8 @@ pub struct Commands {
 }
 
 impl Program {
-    /// `ours`, `iperf3` (the newest), `iperf3-old`, one of [`TOOLS`], or the path of a program with iperf3's command line.
+    /// `ours`, `iperf3` (the newest), `iperf3-old`, `iperf2`, `nuttcp`, `sockperf`, `qperf`, or the path of a program
+    /// with iperf3's command line.
     pub fn named(name: &str) -> Result<Self, String> {
         let known = match name {
             "ours" => Some(Peer::Ours),
