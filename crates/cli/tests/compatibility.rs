@@ -69,7 +69,7 @@ fn each_option_has_its_row() {
 }
 
 #[test]
-fn each_row_says_who_may_use_the_option() {
+fn each_row_names_the_ends_that_may_use_the_option() {
     let roles: BTreeSet<&str> = ["B", "C", "S", "–"].into();
     for row in rows("## Options") {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();

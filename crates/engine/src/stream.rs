@@ -1,4 +1,4 @@
-//! A data stream that stands and has not yet moved anything.
+//! A connected data stream that has not yet moved any data.
 
 use iperf_model::{Buffers, StreamInfo};
 use socket2::Socket;

@@ -26,7 +26,7 @@ use crate::settle::settle;
 const WATCH: Duration = Duration::from_millis(250);
 
 /// How long a client with closed windows may take nothing; one that is slow keeps its windows open. And how long a
-/// client that sends may take for its very first byte, once its connections stand.
+/// client that sends may take for its very first byte, once its connections are established.
 const STALL_LIMIT: Duration = Duration::from_secs(4);
 
 /// A timed test that the client does not end is ended this long after its time, as iperf3 does.

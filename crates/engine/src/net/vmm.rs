@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn other_answers_are_told() {
+    fn other_answers_are_errors() {
         for answer in [
             &b"NO\n"[..],
             b"OK many\n",
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vmm_that_says_nothing_is_given_up() {
+    fn a_vmm_that_does_not_answer_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("vm.vsock");
         let _silent = UnixListener::bind(&path).unwrap();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_socket_is_told() {
+    fn a_file_that_is_no_socket_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = open(
             &VmmSocket::hybrid(file.path(), 1),

@@ -17,7 +17,7 @@ pub enum Tick {
     End,
 }
 
-/// Says when the next [`Tick`] is due, and which it is.
+/// Knows when the next [`Tick`] is due, and which it is.
 #[derive(Clone, Debug)]
 pub struct IntervalClock {
     /// Start of the present grid.

@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_millis(250);
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 const BYTE_LIMIT: usize = 64 << 20;
 
-/// Says that this end sends nothing more. The peer reads what is under way, and then the end of the stream.
+/// Ends this direction of a stream. The peer reads what is in flight, and then the end of the stream.
 pub(crate) fn half_close(socket: &Socket) {
     // A peer that is gone needs no goodbye.
     let _ = socket.shutdown(Shutdown::Write);

@@ -115,7 +115,7 @@ impl Measurement {
         (Some(last).filter(|_| !(short && empty)), totals)
     }
 
-    /// Ends all workers and closes the sockets, but for those that end in order.
+    /// Ends all workers and closes the sockets, except those that linger.
     pub fn close(self) -> Lingering {
         self.run.close()
     }

@@ -415,14 +415,14 @@ impl Run {
         outcomes
     }
 
-    /// Says on streams that end in order that nothing more is sent. The senders have stopped.
+    /// Half-closes the streams that linger: nothing more is sent on them. The senders have stopped.
     pub fn half_close(&self) {
         for stream in &self.streams {
             stream.half_close();
         }
     }
 
-    /// Ends all workers and closes the sockets, but for those that end in order.
+    /// Ends all workers and closes the sockets, except those that linger.
     pub fn close(mut self) -> Lingering {
         self.finish(|_| true, Phase::Stopping);
         let running = std::mem::take(&mut self.streams);
@@ -450,7 +450,7 @@ impl Run {
     }
 }
 
-/// Repeats a step until it says that it is done, or until there is no hope left.
+/// Retries `step` with a growing pause until it returns true or `WORKER_LIMIT` has passed.
 fn patiently(mut step: impl FnMut() -> bool) {
     let deadline = Instant::now() + WORKER_LIMIT;
     let mut nap = Duration::from_micros(20);

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_taken_everything_sleeps_once_and_then_waits() {
+    fn a_receiver_whose_socket_is_empty_sleeps_once_and_then_waits() {
         let mut naps = naps();
         assert!(naps.should_block());
         run(&mut naps, GBIT, Instant::now());

@@ -133,7 +133,7 @@ fn json_goes_with_warnings() {
 }
 
 #[test]
-fn the_first_mistake_is_told() {
+fn the_first_mistake_is_reported() {
     let port = "port number must be between 1 and 65535 inclusive";
     let server_only = "some option you are trying to set is server only";
     for (line, message) in [

@@ -5,7 +5,7 @@ use iperf_model::{ReceiveMode, SendMode, ZeroCopy};
 use super::{client, invocation, refused, test};
 
 #[test]
-fn who_sends_without_copying_wants_to_receive_so_too() {
+fn sending_without_copying_turns_on_receiving_without_copying() {
     use ReceiveMode::{Copy, Mmap, Splice, Trunc};
     for (line, send, receive) in [
         ("-t 1", SendMode::Copy, Copy),

@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_hello_is_said_again() {
+    fn a_lost_hello_is_repeated() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         let client = client_of(address, REPEATED, Role::Sender);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_that_nobody_can_have_got_is_said_again() {
+    fn a_hello_that_nothing_can_have_received_is_repeated() {
         let address = UdpSocket::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
+    fn a_server_that_does_not_reply_is_dropped_at_the_deadline() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         let limit = Duration::from_millis(300);
