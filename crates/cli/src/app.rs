@@ -183,6 +183,7 @@ impl App<'_> {
             system_info: system_info(),
             verbose: options.verbose,
             copies: options.copies,
+            limits: options.limits,
             format: options.format,
             timestamps: options.timestamps.clone(),
             flush: options.force_flush,

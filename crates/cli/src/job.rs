@@ -63,6 +63,8 @@ pub struct OutputOptions {
     pub verbose: bool,
     /// Report how bytes were moved: a zero-copy mode, `--zerocopy-strict` or `--verify` was given.
     pub copies: bool,
+    /// Say what limited a test (`--limits`).
+    pub limits: bool,
     /// The unit of rates (`-f`), one of `kmgtKMGT`; `None` is automatic.
     pub format: Option<char>,
     /// The strftime format of the time at the start of each line (`--timestamps`).

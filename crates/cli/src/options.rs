@@ -114,6 +114,7 @@ options! {
         V6 ['6'] ["version6"] Nothing, "use IPv6 only";
         Cport [] ["cport"] Value("PORT"), "first local port of a client's data streams, 1 to 65535; no effect on a server [any free port]";
         Verbose ['V'] ["verbose"] Nothing, "print more details";
+        Limits [] ["limits"] Nothing, "print what limited the test (also with -V, and always in JSON)";
         Json ['J'] ["json"] Nothing, "print one JSON document instead of text";
         JsonStream [] ["json-stream"] Nothing, "print one JSON object per line as the test proceeds";
         JsonStreamFull [] ["json-stream-full-output"] Nothing, "with --json-stream: also print the whole document at the end";

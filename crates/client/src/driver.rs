@@ -261,6 +261,9 @@ impl<'a, 'o> Driver<'a, 'o> {
                 self.surroundings.end().await;
                 let mut results = Results::from_totals(&ended.totals, &self.test, None);
                 results.environment = self.granted.as_ref().and(self.surroundings.told());
+                if self.granted.is_some() {
+                    results.limits.clone_from(&ended.totals.limits);
+                }
                 self.talk.machine.send_results(&results, Instant::now());
                 Next::Phase(Phase::Ended(ended))
             }

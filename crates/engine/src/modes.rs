@@ -1,5 +1,7 @@
 //! How a stream was to move its bytes, and what is said of it at the end.
 
+use std::time::Duration;
+
 use iperf_model::{CopyMode, CopyReport};
 use iperf_zc::account::{Account, Report};
 
@@ -10,6 +12,8 @@ use crate::run::cpu::CpuTime;
 pub(crate) struct WorkerReport {
     /// CPU time of its thread.
     pub(crate) cpu: CpuTime,
+    /// How long its thread waited for a processor, if the system tells.
+    pub(crate) waited: Option<Duration>,
     /// How its mover moved the bytes.
     pub(crate) report: Report,
 }

@@ -15,6 +15,7 @@ pub mod environment;
 mod event;
 mod exchange;
 mod latencies;
+mod limitation;
 mod reason;
 mod result;
 mod role;
@@ -39,6 +40,7 @@ pub use event::{
 };
 pub use exchange::{Exchange, ExchangeCounts};
 pub use latencies::{Latencies, PERCENTILES};
+pub use limitation::{Cause, Limitation};
 pub use reason::reason;
 pub use result::{
     Batching, ByteTotals, CpuUsage, DatagramTotals, Detail, FileProgress, RunTotals, StreamOutcome,

@@ -45,6 +45,7 @@ pub mod exchange;
 pub mod extensions;
 pub mod framing;
 mod json;
+mod limits;
 mod link;
 mod machine;
 pub mod params;

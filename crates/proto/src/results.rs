@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 use iperf_model::{
-    CopyReport, CpuUsage, Detail, ExchangeCounts, RemoteEnvironment, Role, RunTotals, ServerOutput,
-    StreamOutcome, TestConfig, ZeroCopy,
+    CopyReport, CpuUsage, Detail, ExchangeCounts, Limitation, RemoteEnvironment, Role, RunTotals,
+    ServerOutput, StreamOutcome, TestConfig, ZeroCopy,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use crate::json::{Fields, text, wire_number};
-use crate::{ParseError, environment, exchange, shown, zerocopy_report};
+use crate::{ParseError, environment, exchange, limits, shown, zerocopy_report};
 
 /// What one end counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Results {
     pub environment: Option<RemoteEnvironment>,
     /// What a requester counted over all streams. Our own key, in request/response tests.
     pub exchanges: Option<ExchangeCounts>,
+    /// What limited the test, as far as this end can tell. Our own key, for a peer of this program.
+    pub limits: Vec<Limitation>,
     /// The streams in their order of creation.
     pub streams: Vec<StreamResult>,
 }
@@ -92,6 +94,7 @@ impl Results {
             checksum_errors: totals.checksum_errors,
             environment: None,
             exchanges: totals.exchanges(Role::Requester),
+            limits: Vec::new(),
             streams: totals
                 .streams
                 .iter()
@@ -120,6 +123,7 @@ impl Results {
             checksum_errors: (fields.integer("checksum_errors"))
                 .and_then(|count| count.try_into().ok()),
             environment: environment::parse(&fields),
+            limits: limits::parse(&fields),
             exchanges: fields
                 .member("rr")
                 .map(|fields| exchange::parse_counts(&fields)),
@@ -157,6 +161,7 @@ impl Results {
             server_output_text: text,
             checksum_errors: self.checksum_errors,
             environment: self.environment.as_ref().map(environment::to_json),
+            limits: (!self.limits.is_empty()).then(|| limits::to_json(&self.limits)),
             rr: self.exchanges.as_ref().map(exchange::counts_to_json),
             streams: self.streams.iter().map(WireStream::from).collect(),
         };
@@ -289,6 +294,8 @@ struct WireResults<'a> {
     environment: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rr: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Value>,
     streams: Vec<WireStream>,
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iperf_model::{
-    ByteTotals, DatagramTotals, Detail, ExchangeCounts, Role, RunTotals, StreamOutcome,
-    StreamSummary, Summary, TcpTotals, TestConfig,
+    ByteTotals, Cause, DatagramTotals, Detail, ExchangeCounts, Limitation, Role, RunTotals,
+    StreamOutcome, StreamSummary, Summary, TcpTotals, TestConfig,
 };
 
 use crate::results::StreamResult;
@@ -48,7 +48,37 @@ pub fn summarize(
             .exchanges(Role::Requester)
             .or_else(|| peer?.exchanges.clone())
             .or_else(|| totals.exchanges(Role::Responder)),
+        limits: limits(totals, test, peer),
     })
+}
+
+/// What either end knows, direction by direction; where nobody knows anything, that is said.
+fn limits(totals: &RunTotals, test: &TestConfig, peer: Option<&Results>) -> Vec<Limitation> {
+    if test.exchange.is_some() {
+        return Vec::new();
+    }
+    let theirs = peer
+        .into_iter()
+        .flat_map(|peer| peer.limits.iter().cloned());
+    let theirs = theirs.map(Limitation::of_peer);
+    let mut limits: Vec<_> = totals.limits.iter().cloned().chain(theirs).collect();
+    for sending in [true, false] {
+        let exists = (totals.streams.iter()).any(|stream| stream.role.sends() == sending);
+        if exists && !limits.iter().any(|limit| limit.sending == sending) {
+            limits.push(Limitation {
+                sending,
+                cause: Cause::Unknown,
+                share: 1.0,
+                evidence: "no figure shows what it was".to_owned(),
+            });
+        }
+    }
+    // What weighs most comes first, in each direction.
+    limits.sort_by(|a, b| {
+        let order = b.sending.cmp(&a.sending);
+        order.then(b.share.total_cmp(&a.share))
+    });
+    limits
 }
 
 impl StreamResult {

@@ -48,6 +48,8 @@ pub struct ReportOptions {
     pub verbose: bool,
     /// Text reports how bytes were moved even without `-V`: the user chose a mode or a check.
     pub copies: bool,
+    /// Text says what limited a test even without `-V` (`--limits`).
+    pub limits: bool,
     /// Unit of rates in text (`-f`), one of `kmgtKMGT`; anything else picks a unit for each rate.
     pub format: Option<char>,
     /// `strftime` format of the local time before each line of text (`--timestamps`).

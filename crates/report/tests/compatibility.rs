@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iperf_model::{
-    Batching, Carrier, CopyMode, CopyReport, Detail, Environment, EnvironmentAfter, Event,
-    Exchange, ExchangeCounts, Latencies, ReceiveMode, RemoteEnvironment, SendMode, StreamOutcome,
-    ZeroCopy,
+    Batching, Carrier, Cause, CopyMode, CopyReport, Detail, Environment, EnvironmentAfter, Event,
+    Exchange, ExchangeCounts, Latencies, Limitation, ReceiveMode, RemoteEnvironment, SendMode,
+    StreamOutcome, ZeroCopy,
 };
 use iperf_report::{Document, Format};
 use serde_json::Value;
@@ -142,6 +142,12 @@ fn tell_everything(events: &mut Vec<Event>) {
                 summary.checksum_errors = Some(1);
                 summary.remote_checksum_errors = Some(1);
             }
+            summary.limits.push(Limitation {
+                sending: true,
+                cause: Cause::Bitrate,
+                share: 0.5,
+                evidence: "why".to_owned(),
+            });
             for stream in &mut summary.streams {
                 tell_all_of(&mut stream.own);
                 stream.peer.iter_mut().for_each(tell_all_of);

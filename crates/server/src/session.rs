@@ -271,6 +271,9 @@ impl Session<'_> {
                 let output = asked.then(|| self.output.server_output());
                 let mut results = Results::from_totals(&totals, &self.test, output.flatten());
                 results.environment = self.surroundings.told().filter(|_| self.exact);
+                if self.exact {
+                    results.limits.clone_from(&totals.limits);
+                }
                 self.talk.machine.send_results(&results, Instant::now());
                 if let Some(after) = self.surroundings.after(theirs.environment) {
                     self.output.event(&after);

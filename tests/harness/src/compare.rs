@@ -6,10 +6,11 @@ use crate::problems::Problems;
 use crate::{json, shape, text};
 
 /// Members of our documents that iperf3 does not have.
-const OURS_ALONE: [&str; 9] = [
+const OURS_ALONE: [&str; 10] = [
     "checksum_errors",
     "duplicates",
     "environment",
+    "limits",
     "socket_drops",
     "moved_by",
     "rcv_lowat",
@@ -19,10 +20,13 @@ const OURS_ALONE: [&str; 9] = [
 ];
 
 /// What only our lines say.
-const OUR_LINES: [&str; 3] = [
+const OUR_LINES: [&str; 6] = [
     " of them dropped in the receiver's socket",
     " datagrams with a bad checksum reached the receiver's machine",
     " datagrams received twice",
+    "limited by: ",
+    "limited client to server by: ",
+    "limited server to client by: ",
 ];
 
 /// Compares one output with iperf3's. What kind of output it is shows in its first bytes.

@@ -74,6 +74,7 @@ impl LocalDraft {
             Local::V4 => self.options.family = Family::V4,
             Local::V6 => self.options.family = Family::V6,
             Local::Cport => self.cport = Some(value.integer(1..=65_535, Code::PORT)?),
+            Local::Limits => self.output.limits = true,
             Local::Verbose => self.output.verbose = true,
             Local::Json => self.output.json = true,
             Local::JsonStream => {

@@ -57,6 +57,20 @@ impl CpuTime {
     }
 }
 
+/// How long the calling thread was ready to run and had no processor (`schedstat` of proc(5)); `None` where the kernel
+/// does not count it.
+pub(crate) fn waited_for_processor() -> Option<Duration> {
+    parse_waited(&std::fs::read_to_string("/proc/thread-self/schedstat").ok()?)
+}
+
+/// Reads `on-processor waiting timeslices`, times in nanoseconds. A kernel that does not count has zeros.
+fn parse_waited(text: &str) -> Option<Duration> {
+    let mut fields = text.split_whitespace();
+    let worked: u64 = fields.next()?.parse().ok()?;
+    let waited = fields.next()?.parse().ok()?;
+    (worked > 0).then(|| Duration::from_nanos(waited))
+}
+
 fn duration(time: TimeVal) -> Duration {
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let micros = u64::try_from(time.tv_usec()).unwrap_or(0);
@@ -101,6 +115,15 @@ impl CpuMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waiting_is_the_second_figure() {
+        let waited = parse_waited("1500 2000000 7\n");
+        assert_eq!(waited, Some(Duration::from_millis(2)));
+        for none in ["", "0 0 0", "5", "a b c"] {
+            assert_eq!(parse_waited(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn work_of_the_driver_and_of_its_workers_is_counted() {

@@ -6,6 +6,7 @@ pub(crate) mod cpu;
 mod drops;
 mod exchange;
 mod kernel_view;
+mod limits;
 pub(crate) mod linger;
 pub(crate) mod measurement;
 mod running_stream;
@@ -18,7 +19,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::{Interval, LocalOptions, Role, RunTotals, StreamOutcome, TestConfig, Transport};
+use iperf_model::{
+    Interval, Limitation, LocalOptions, Role, RunTotals, StreamOutcome, TestConfig, Transport,
+};
 use iperf_zc::interrupt;
 use tracing::debug;
 
@@ -112,6 +115,10 @@ pub struct Run {
     omitting: bool,
     progress: Progress,
     gate: Arc<Gate>,
+    /// When the workers began.
+    started: Instant,
+    /// What the limits of the test are measured by; `None` for exchanges.
+    limits: Option<(Transport, Option<u64>)>,
     /// Why datagrams were dropped, if streams of them are received.
     udp_errors: Option<UdpErrors>,
 }
@@ -180,6 +187,9 @@ impl Run {
                 received: (0, now),
             },
             gate: Arc::new(Gate::default()),
+            started: now,
+            limits: (plan.config.exchange.is_none())
+                .then_some((plan.config.transport, plan.config.pacing.rate)),
             udp_errors: None,
         };
         let block = OnceCell::new();
@@ -210,6 +220,7 @@ impl Run {
     pub fn go(&mut self, start: Instant) {
         self.base = start;
         self.last = start;
+        self.started = start;
         self.progress = Progress {
             sent: (0, start),
             received: (0, start),
@@ -388,6 +399,22 @@ impl Run {
         senders.all(|stream| !stream.is_running())
     }
 
+    /// What limited the test that ended at `end`.
+    fn limits_until(&self, end: Instant) -> Vec<Limitation> {
+        let Some((transport, rate)) = self.limits else {
+            return Vec::new();
+        };
+        let seconds = |since| end.saturating_duration_since(since).as_secs_f64();
+        let frame = limits::Frame {
+            transport,
+            rate,
+            seconds: seconds(self.base),
+            running: seconds(self.started),
+        };
+        let streams: Vec<_> = self.streams.iter().map(RunningStream::evidence).collect();
+        limits::find(&frame, &streams)
+    }
+
     /// What was counted until the last sample. `end` is when the test ended.
     pub fn totals(&mut self, end: Instant, meter: &CpuMeter) -> RunTotals {
         let workers = self
@@ -396,6 +423,7 @@ impl Run {
             .fold(CpuTime::default(), |sum, m| sum.plus(m.cpu()));
         let causes = self.udp_errors.as_ref().map(UdpErrors::so_far);
         RunTotals {
+            limits: self.limits_until(end),
             duration: end.saturating_duration_since(self.base),
             cpu: meter.usage(workers),
             congestion: self

@@ -1,5 +1,6 @@
 //! One stream while it runs: its worker thread, and what was seen of its counters so far.
 
+mod evidence;
 mod exact;
 mod workers;
 

@@ -15,6 +15,9 @@ pub(crate) struct TcpStats {
     /// `total_retrans` where the test counts from.
     base_retrans: u32,
     totals: TcpTotals,
+    /// Where the test counts from, and the last sample.
+    base: TcpInfo,
+    last: TcpInfo,
     rtt_sum: u64,
     samples: u32,
 }
@@ -33,6 +36,8 @@ impl TcpStats {
         *self = Self {
             last_retrans: info.total_retrans,
             base_retrans: info.total_retrans,
+            base: *info,
+            last: *info,
             ..Self::default()
         };
     }
@@ -49,6 +54,7 @@ impl TcpStats {
             reorder: info.reord_seen.unwrap_or(0),
         };
         self.last_retrans = info.total_retrans;
+        self.last = *info;
         let totals = &mut self.totals;
         totals.retransmits = u64::from(info.total_retrans.wrapping_sub(self.base_retrans));
         totals.reorder = sample.reorder;
@@ -65,6 +71,11 @@ impl TcpStats {
         let mean = self.rtt_sum / u64::from(self.samples);
         totals.mean_rtt = u32::try_from(mean).unwrap_or(u32::MAX);
         sample
+    }
+
+    /// The kernel's figures where the test counts from, and at the last sample.
+    pub(crate) fn range(&self) -> (TcpInfo, TcpInfo) {
+        (self.base, self.last)
     }
 
     /// What all samples since the last restart came to.

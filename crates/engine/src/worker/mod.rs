@@ -34,7 +34,7 @@ use socket2::Socket;
 
 use crate::datagrams::DatagramCounters;
 use crate::modes::WorkerReport;
-use crate::run::cpu::CpuTime;
+use crate::run::cpu::{self, CpuTime};
 use crate::worker::counters::Counters;
 use crate::worker::cut::{Cut, Position};
 use crate::worker::quota::Quota;
@@ -139,6 +139,7 @@ impl Task {
         }
         self.report.get_or_init(|| WorkerReport {
             cpu: CpuTime::of_this_thread().divided(self.sharers),
+            waited: cpu::waited_for_processor(),
             report,
         });
     }

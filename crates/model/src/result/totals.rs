@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::StreamOutcome;
-use crate::{ExchangeCounts, Role};
+use crate::{ExchangeCounts, Limitation, Role};
 
 /// CPU time of a process in percent of one CPU, over a test.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,6 +29,8 @@ pub struct RunTotals {
     pub checksum_errors: Option<u64>,
     /// One element per stream, in order of creation.
     pub streams: Vec<StreamOutcome>,
+    /// What limited the test, as far as this end can tell.
+    pub limits: Vec<Limitation>,
 }
 
 impl RunTotals {
@@ -66,6 +68,8 @@ pub struct Summary {
     pub remote_checksum_errors: Option<u64>,
     /// Request/response test: all exchanges, as the requester counted them if it is known.
     pub exchanges: Option<ExchangeCounts>,
+    /// What limited a throughput test, as far as either end can tell.
+    pub limits: Vec<Limitation>,
 }
 
 /// One stream as both ends saw it.

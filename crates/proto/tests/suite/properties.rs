@@ -209,6 +209,7 @@ prop_compose! {
             checksum_errors,
             environment: None,
             exchanges: None,
+            limits: Vec::new(),
             streams,
         }
     }

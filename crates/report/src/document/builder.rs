@@ -29,7 +29,7 @@ const MOST_ROWS: usize = 100_000;
 pub(crate) struct Measured<'a> {
     start: Start,
     intervals: &'a [Interval],
-    end: &'a End,
+    end: End,
     #[serde(skip_serializing_if = "Option::is_none")]
     intervals_dropped: Option<u64>,
 }
@@ -140,7 +140,10 @@ impl Builder {
                 ..start.clone()
             },
             intervals,
-            end,
+            end: End {
+                limits: Vec::new(),
+                ..end.clone()
+            },
             intervals_dropped: *intervals_dropped,
         })
     }

@@ -3,7 +3,7 @@
 use iperf_model::{Environment, EnvironmentAfter};
 use serde::{Deserialize, Serialize};
 
-use super::EndExchanges;
+use super::{EndExchanges, Limit};
 
 /// The result of the whole test. Empty for a failed test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct End {
     /// TCP: congestion control where data was received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver_tcp_congestion: Option<String>,
+    /// **Own**: throughput test: what limited it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
     /// **Own**: request/response test: all exchanges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rr: Option<EndExchanges>,

@@ -16,6 +16,7 @@ mod derive;
 mod end;
 mod exchange;
 mod interval;
+mod limit;
 mod line;
 mod read;
 mod start;
@@ -29,6 +30,7 @@ pub use end::{
 };
 pub use exchange::{EndExchanges, Histogram, IntervalExchanges, Latency, Schedule, ShortLatency};
 pub use interval::{Interval, IntervalRow};
+pub use limit::Limit;
 pub use line::{Dropped, Line};
 pub use read::ReadError;
 pub use start::{Connection, HostPort, Start, TestStart, Timestamp, Vsock};

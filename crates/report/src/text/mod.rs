@@ -324,6 +324,10 @@ impl TextSink {
             // As in iperf3, before the other direction of a bidirectional test.
             self.server_output_of_peer()?;
         }
+        if self.options.limits || self.options.verbose && self.options.is_client {
+            let lines = summary::limits(config, self.options.is_client, summary);
+            lines.into_iter().try_for_each(|line| self.line(line))?;
+        }
         Ok(())
     }
 

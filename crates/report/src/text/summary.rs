@@ -3,11 +3,11 @@
 //! A client knows both ends of each stream and shows them in turn; a server shows its own side, since it prints
 //! before the client's results matter to it.
 
-use iperf_model::{CpuUsage, Summary, TestConfig};
+use iperf_model::{CpuUsage, Direction, Summary, TestConfig};
 
 use super::line::{self, Lines};
 use super::{header, zerocopy_report};
-use crate::document::{CopyReports, EndGroup, EndRow, EndTotals};
+use crate::document::{CopyReports, EndGroup, EndRow, EndTotals, Limit};
 
 /// What is shown in addition to the results.
 #[derive(Clone, Copy)]
@@ -56,6 +56,27 @@ pub(crate) fn lines(
         groups.push(std::mem::take(&mut out));
     }
     groups
+}
+
+/// What limited the test. iperf3 has no such lines.
+pub(crate) fn limits(config: &TestConfig, is_client: bool, summary: &Summary) -> Vec<String> {
+    let both = config.direction == Direction::Bidirectional;
+    let limits = summary.limits.iter();
+    let limits = limits.map(|limit| {
+        let Limit {
+            direction,
+            cause,
+            evidence,
+            ..
+        } = Limit::of(limit, is_client);
+        let direction = if both {
+            format!(" {direction}")
+        } else {
+            String::new()
+        };
+        format!("limited{direction} by: {cause} ({evidence})")
+    });
+    limits.collect()
 }
 
 struct Page<'a> {

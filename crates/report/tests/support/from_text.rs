@@ -439,8 +439,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
                     retransmits,
                     ..TcpTotals::default()
                 });
-                let low_water = None;
-                return outcomes::bytes(bytes, ByteTotals { tcp, low_water });
+                return outcomes::bytes(bytes, with_tcp(tcp));
             }
             let totals = DatagramTotals {
                 jitter: row.jitter,
@@ -476,6 +475,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
         (snd.or(rcv), None)
     };
     Summary {
+        limits: Vec::new(),
         exchanges: None,
         streams: streams.collect(),
         duration: micros(local.unwrap()),
@@ -487,6 +487,11 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
         checksum_errors: None,
         remote_checksum_errors: None,
     }
+}
+
+fn with_tcp(tcp: Option<TcpTotals>) -> ByteTotals {
+    let low_water = None;
+    ByteTotals { tcp, low_water }
 }
 
 fn file(text: &str) -> FileProgress {

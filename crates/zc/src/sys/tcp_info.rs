@@ -40,6 +40,14 @@ pub struct TcpInfo {
     pub notsent_bytes: Option<u32>,
     /// Shortest round-trip time seen, in microseconds (Linux 4.6).
     pub min_rtt: Option<u32>,
+    /// Segments with data that were sent, again or not (Linux 4.6).
+    pub data_segs_out: Option<u32>,
+    /// Microseconds with data that was not acknowledged (Linux 4.10).
+    pub busy_us: Option<u64>,
+    /// Of them, microseconds for which the receiver's window held back data (Linux 4.10).
+    pub rwnd_limited_us: Option<u64>,
+    /// Of them, microseconds for which the send buffer held back data (Linux 4.10).
+    pub sndbuf_limited_us: Option<u64>,
     /// Reordering events seen since the socket was opened (Linux 4.19).
     pub reord_seen: Option<u32>,
     /// Window that the peer advertises, in bytes (Linux 5.4).
@@ -78,6 +86,10 @@ impl TcpInfo {
             notsent_bytes: u32_at(144),
             // `~0` before the first measurement.
             min_rtt: u32_at(148).filter(|rtt| *rtt != u32::MAX),
+            data_segs_out: u32_at(156),
+            busy_us: u64_at(168),
+            rwnd_limited_us: u64_at(176),
+            sndbuf_limited_us: u64_at(184),
             reord_seen: u32_at(220),
             snd_wnd: u32_at(228),
         }

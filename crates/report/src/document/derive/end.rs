@@ -4,8 +4,8 @@ use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig};
 
 use super::{CopyReports, EndGroup, EndRow, EndTotals, FileRow, counts_datagrams};
 use crate::document::{
-    Copies, CpuUtilization, DiskFile, End, EndExchanges, EndStream, EndSum, StreamSide, UdpCopies,
-    UdpStream,
+    Copies, CpuUtilization, DiskFile, End, EndExchanges, EndStream, EndSum, Limit, StreamSide,
+    UdpCopies, UdpStream,
 };
 
 impl End {
@@ -29,6 +29,9 @@ impl End {
             cpu_utilization_percent: Some(cpu(summary)),
             sender_tcp_congestion: totals.congestion.0.clone(),
             receiver_tcp_congestion: totals.congestion.1.clone(),
+            limits: (summary.limits.iter())
+                .map(|limit| Limit::of(limit, is_client))
+                .collect(),
             rr: EndExchanges::of(config, summary),
             ..Self::default()
         };

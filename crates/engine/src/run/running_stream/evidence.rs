@@ -1,0 +1,34 @@
+//! What a stream shows of what limits it.
+
+use std::time::Duration;
+
+use crate::run::limits::Evidence;
+use crate::run::running_stream::RunningStream;
+
+impl RunningStream {
+    /// What the stream shows of its limits.
+    pub(crate) fn evidence(&self) -> Evidence {
+        let report = self.report.get();
+        let datagrams = self.datagrams.as_ref().filter(|_| !self.sends());
+        let count = |signed: i64| u64::try_from(signed).unwrap_or(0);
+        Evidence {
+            sending: self.sends(),
+            bytes: self.last_bytes - self.base_bytes,
+            cpu: report.map_or(Duration::ZERO, |report| report.cpu.total()),
+            waited: report.and_then(|report| report.waited),
+            tcp: self.tcp.as_ref().map(|stats| {
+                let (first, last) = stats.range();
+                (first, last, stats.totals())
+            }),
+            datagrams: datagrams.map(|datagrams| {
+                let totals = self.datagram_totals(datagrams);
+                let lost = totals.counted_lost().map_or(0, count);
+                (
+                    totals.counted_packets(),
+                    lost,
+                    totals.socket_drops.unwrap_or(0),
+                )
+            }),
+        }
+    }
+}

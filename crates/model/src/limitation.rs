@@ -1,0 +1,82 @@
+//! What limited a throughput test, and how one can tell.
+
+/// What kept data from going faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The window that the receiver advertises.
+    ReceiveWindow,
+    /// The sender's socket buffer.
+    SendBuffer,
+    /// The network: losses, or queues that fill.
+    Congestion,
+    /// The sender's thread, or its processor.
+    SenderCpu,
+    /// The receiver's thread, or its processor.
+    ReceiverCpu,
+    /// The rate that was asked for (`-b`).
+    Bitrate,
+    /// The receiver's socket, which had no room for datagrams.
+    SocketBuffer,
+    /// The peer of a vsock, which takes no more.
+    Credit,
+    /// Nothing tells.
+    Unknown,
+}
+
+impl Cause {
+    const ALL: [Self; 9] = [
+        Self::ReceiveWindow,
+        Self::SendBuffer,
+        Self::Congestion,
+        Self::SenderCpu,
+        Self::ReceiverCpu,
+        Self::Bitrate,
+        Self::SocketBuffer,
+        Self::Credit,
+        Self::Unknown,
+    ];
+
+    /// Its name in output and on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReceiveWindow => "receive window",
+            Self::SendBuffer => "send buffer",
+            Self::Congestion => "congestion",
+            Self::SenderCpu => "sender's CPU",
+            Self::ReceiverCpu => "receiver's CPU",
+            Self::Bitrate => "-b",
+            Self::SocketBuffer => "receiver's socket buffer",
+            Self::Credit => "vsock credit",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The cause with that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+}
+
+/// A cause that held for a part of the test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limitation {
+    /// Whether it is about the data that this end sends.
+    pub sending: bool,
+    /// What it was.
+    pub cause: Cause,
+    /// For which part of the test it held, from 0 to 1; of losses, the part of the data that was lost.
+    pub share: f64,
+    /// What tells so, in words.
+    pub evidence: String,
+}
+
+impl Limitation {
+    /// The same, as the other end sees it.
+    #[must_use]
+    pub fn of_peer(self) -> Self {
+        Self {
+            sending: !self.sending,
+            ..self
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What limited a throughput test: the members of `end.limits`.
+
+use iperf_model::Limitation;
+use serde::{Deserialize, Serialize};
+
+/// **Own**: a cause that held for a part of the test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limit {
+    /// Whose data it is about: `client to server` or `server to client`.
+    pub direction: String,
+    /// What it was: `receive window`, `send buffer`, `congestion`, `sender's CPU`, `receiver's CPU`, `-b`, `receiver's
+    /// socket buffer`, `vsock credit`, `unknown`.
+    pub cause: String,
+    /// For which part of the test, from 0 to 1; of losses, the part of the data.
+    pub share: f64,
+    /// What tells so.
+    pub evidence: String,
+}
+
+impl Limit {
+    pub(crate) fn of(limit: &Limitation, is_client: bool) -> Self {
+        let direction = if limit.sending == is_client {
+            "client to server"
+        } else {
+            "server to client"
+        };
+        Self {
+            direction: direction.to_owned(),
+            cause: limit.cause.name().to_owned(),
+            share: limit.share,
+            evidence: limit.evidence.clone(),
+        }
+    }
+}

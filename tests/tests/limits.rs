@@ -1,0 +1,137 @@
+//! What limits a test is named: each situation is made for real.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use iperf_harness::netns::{Namespace, wire};
+use iperf_harness::pair::{start_client, words};
+use iperf_harness::{Peer, Running, Server, json, parallel};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// The causes that a document names for what the client sends.
+fn causes(document: &Value) -> Vec<String> {
+    let limits = json::list(document, "/end/limits").iter();
+    let limits = limits.filter(|limit| json::text(limit, "/direction") == Some("client to server"));
+    let causes = limits.filter_map(|limit| json::text(limit, "/cause"));
+    causes.map(str::to_owned).collect()
+}
+
+/// A test of a client with a server of ours, on this machine.
+fn causes_of(server: &str, client: &str) -> Result<Vec<String>, String> {
+    let words = words(server);
+    let mut args: Vec<&str> = words.iter().map(String::as_str).collect();
+    args.push("-1");
+    let server = Server::start(Peer::Ours, &args);
+    let end = start_client(Peer::Ours, server.port(), &format!("-J {client}")).finish(LIMIT);
+    let document = json::parse(&end.stdout).map_err(|error| format!("{error}: {end}"))?;
+    if end.succeeded() {
+        Ok(causes(&document))
+    } else {
+        Err(end.to_string())
+    }
+}
+
+#[test]
+fn a_rate_a_small_window_and_their_absence_are_told_apart() {
+    let rows = [
+        ("-t 1 -b 50M", "-b", true),
+        ("-t 1 -u -b 20M", "-b", true),
+        ("-t 1 -P 2 -b 20M -O 1", "-b", true),
+        ("-t 1", "-b", false),
+    ];
+    parallel::each(&rows.map(|(args, ..)| args), 2, |args| {
+        let (_, cause, holds) = rows.iter().find(|row| row.0 == *args).ok_or("no row")?;
+        let found = causes_of("", args)?;
+        if found.iter().any(|name| name == cause) == *holds && !found.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{args}: {found:?}"))
+        }
+    });
+}
+
+/// Both ends of a wire, with a server of ours at one. The client's document is returned.
+fn over_a_wire(prepare: impl FnOnce(&Namespace, &Namespace), client: &str) -> Value {
+    let [here, there] = wire(1500);
+    prepare(&here, &there);
+    let (mut server, mut end) = (Peer::Ours.command(), Peer::Ours.command());
+    server.args(["-s", "-1", "-p", "5301"]);
+    let server = Running::start(there.enter(&server));
+    std::thread::sleep(Duration::from_millis(500));
+    end.args(["-c", "10.9.0.2", "-p", "5301", "-J"])
+        .args(words(client));
+    let client = Running::start(here.enter(&end));
+    let client = client.finish(LIMIT);
+    let server = server.finish(LIMIT);
+    assert!(client.succeeded(), "{client}{server}");
+    json::parse(&client.stdout).expect("a document")
+}
+
+#[test]
+fn a_small_receive_window_is_named() {
+    let document = over_a_wire(
+        |_, there| {
+            there.run(
+                "sh",
+                &["-c", "echo 4096 8192 8192 > /proc/sys/net/ipv4/tcp_rmem"],
+            );
+        },
+        "-t 2",
+    );
+    let found = causes(&document);
+    assert!(
+        found.iter().any(|name| name == "receive window"),
+        "{document:#}"
+    );
+}
+
+#[test]
+fn a_narrow_link_is_congestion() {
+    let document = over_a_wire(
+        |here, _| {
+            let shape = "qdisc add dev left root tbf rate 20mbit burst 16k limit 60k";
+            here.run("tc", &shape.split(' ').collect::<Vec<_>>());
+        },
+        "-t 3",
+    );
+    let found = causes(&document);
+    assert!(
+        found.iter().any(|name| name == "congestion"),
+        "{document:#}"
+    );
+}
+
+/// A program that does nothing but work, on processor 0.
+fn busy() -> std::process::Child {
+    let mut set = CpuSet::new();
+    set.set(0).expect("a processor");
+    let child = Command::new("sh")
+        .args(["-c", "while :; do :; done"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    sched_setaffinity(pid, &set).expect("a binding");
+    child
+}
+
+#[test]
+fn a_processor_that_others_use_is_named() {
+    if File::open("/proc/thread-self/schedstat").is_err() {
+        return;
+    }
+    let mut others: Vec<_> = (0..4).map(|_| busy()).collect();
+    let found = causes_of("", "-t 3 -A 0,0");
+    for other in &mut others {
+        let _ = other.kill();
+        let _ = other.wait();
+    }
+    let found = found.expect("a test that ends");
+    let cpu = |name: &String| name.ends_with("CPU");
+    assert!(found.iter().any(cpu), "{found:?}");
+}
