@@ -1,17 +1,24 @@
-//! Opening the data streams: one after another, because a server tells them apart by their order alone.
+//! Opening the data streams: one after another, because a server tells them apart by their order alone, or many at a time
+//! if the server lets each say which it is.
 
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use iperf_engine::net::{self, Hello, SocketBuffers, StreamPlan, StreamSpec, Target, Warnings};
-use iperf_engine::{EngineError, Stream};
+use iperf_engine::{EngineError, Stream, limits};
 use iperf_model::{LocalOptions, TestConfig, Transport, stream_number};
 use iperf_proto::cookie::Cookie;
-use iperf_proto::stream_id::stream_id;
+use iperf_proto::stream_id::{index_bytes, stream_id};
 
 /// How long one connection may take (iperf3 3.22 allows as much).
 const CONNECT_LIMIT: Duration = Duration::from_secs(120);
+
+/// Streams that are opened at the same time: far fewer than a server's backlog.
+const AT_A_TIME: usize = 32;
 
 /// How long a UDP server may take to reply to the hello (iperf3 waits as long).
 const HELLO_LIMIT: Duration = Duration::from_secs(30);
@@ -28,19 +35,57 @@ pub(crate) struct Opener {
     pub(crate) hello: Hello,
     pub(crate) warnings: Warnings,
     pub(crate) socket_buffers: SocketBuffers,
+    /// Each stream says which it is.
+    pub(crate) numbered: bool,
 }
 
 impl Opener {
     /// Opens all streams; it blocks.
     pub(crate) fn open(self) -> Result<Vec<Stream>, EngineError> {
-        let test = self.test.as_ref();
-        (0..test.total_streams())
-            .map(|index| self.open_one(test, index))
-            .collect()
+        let total = self.test.total_streams();
+        limits::allow_files(total)?;
+        if self.numbered {
+            return self.open_side_by_side(total);
+        }
+        (0..total).map(|index| self.open_one(index)).collect()
     }
 
-    fn open_one(&self, test: &TestConfig, index: usize) -> Result<Stream, EngineError> {
-        let local = &self.options;
+    /// Opens several streams at a time, so that many do not take a round trip each.
+    fn open_side_by_side(&self, total: usize) -> Result<Vec<Stream>, EngineError> {
+        let next = AtomicUsize::new(0);
+        let open_some = || {
+            let mut opened = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= total {
+                    return Ok(opened);
+                }
+                match self.open_one(index) {
+                    Ok(stream) => opened.push((index, stream)),
+                    Err(error) => {
+                        // The others need not go on.
+                        next.store(total, Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        let mut streams = thread::scope(|scope| {
+            let openers: Vec<_> = (1..total.min(AT_A_TIME))
+                .map_while(|_| thread::Builder::new().spawn_scoped(scope, open_some).ok())
+                .collect();
+            let mut all = open_some()?;
+            for opener in openers {
+                all.extend(opener.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+            }
+            Ok(all)
+        })?;
+        streams.sort_by_key(|(index, _)| *index);
+        Ok(streams.into_iter().map(|(_, stream)| stream).collect())
+    }
+
+    fn open_one(&self, index: usize) -> Result<Stream, EngineError> {
+        let (test, local) = (self.test.as_ref(), &self.options);
         let plan = StreamPlan {
             bind: self.local.map(|local| nth_port(local, index)),
             bind_dev: local.bind_dev.as_deref(),
@@ -60,7 +105,11 @@ impl Opener {
             number: stream_number(true, test.transport, local.file.is_some(), index),
             role: test.role_on(index, true),
         };
-        net::connect(&plan, &self.target, self.cookie.as_bytes(), role, deadline)
+        let mut greeting = self.cookie.as_bytes().to_vec();
+        if self.numbered {
+            greeting.extend(index_bytes(index));
+        }
+        net::connect(&plan, &self.target, &greeting, role, deadline)
     }
 
     /// That the server has all streams says of the last one that it is among them.

@@ -12,6 +12,7 @@
 mod datagrams;
 mod error;
 mod exchange;
+pub mod limits;
 mod modes;
 mod movers;
 pub mod net;

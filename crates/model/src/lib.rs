@@ -65,3 +65,6 @@ pub const DEFAULT_PORT: u16 = 5201;
 
 /// The most streams per direction that a test may have.
 pub const MAX_STREAMS: u16 = 128;
+
+/// The most streams of a direction (`-P`) between two ends of this program.
+pub const MAX_OWN_STREAMS: u16 = 10_000;

@@ -1,6 +1,6 @@
 //! What both ends of a test agree on: the content of the parameter exchange, as types that hold only valid values.
 
-use crate::{Exchange, Role, ZeroCopy};
+use crate::{Exchange, MAX_OWN_STREAMS, MAX_STREAMS, Role, ZeroCopy};
 
 /// How data streams travel. The control connection is always TCP for these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +33,14 @@ impl Transport {
     /// Whether the kernel keeps `tcp_info` for the data sockets.
     pub fn is_tcp(self) -> bool {
         matches!(self, Self::Tcp | Self::Mptcp)
+    }
+
+    /// The most streams of a direction: with more than [`MAX_STREAMS`] they share threads, which byte streams can.
+    pub fn most_streams(self) -> u16 {
+        match self {
+            Self::Tcp | Self::Mptcp | Self::Vsock => MAX_OWN_STREAMS,
+            Self::Udp | Self::Sctp | Self::VsockSeqpacket => MAX_STREAMS,
+        }
     }
 
     /// Whether it goes between virtual machines, and its control connection too.

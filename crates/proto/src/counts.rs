@@ -14,8 +14,8 @@ use crate::json::{Fields, text};
 /// The byte that announces them. iperf3 has no such state, and never gets it.
 pub const COUNTS: u8 = 66;
 
-/// The most bytes of such a message: 128 streams of a direction take less.
-pub const MAX_COUNTS: usize = 32 * 1024;
+/// The most bytes of such a message: 10,000 streams of a direction take less.
+pub const MAX_COUNTS: usize = 1024 * 1024;
 
 /// What the counts are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -162,6 +162,9 @@ pub struct Granted {
     pub exact: bool,
     /// Its end sends requests, or answers them.
     pub exchange: bool,
+    /// Data connections say which of the test's streams they are ([`crate::stream_id::index_bytes`]), so that a client
+    /// may open many at a time.
+    pub numbered: bool,
 }
 
 impl Granted {
@@ -177,6 +180,7 @@ impl Granted {
             hello: test.transport == Transport::Udp,
             exact: true,
             exchange: test.exchange.is_some(),
+            numbered: carries_numbers(test),
         }
     }
 
@@ -194,6 +198,7 @@ impl Granted {
             hello: fields.truth("hello"),
             exact: fields.truth("exact"),
             exchange: fields.truth("rr"),
+            numbered: fields.truth("numbered"),
         })
     }
 
@@ -210,6 +215,7 @@ impl Granted {
             ("hello", self.hello),
             ("exact", self.exact),
             ("rr", self.exchange),
+            ("numbered", self.numbered),
         ] {
             if granted {
                 members[key] = Value::Bool(true);
@@ -217,6 +223,15 @@ impl Granted {
         }
         members.to_string()
     }
+}
+
+/// Whether data connections can say which stream they are: those that begin with the cookie, if there are several.
+fn carries_numbers(test: &TestConfig) -> bool {
+    let begins_with_cookie = matches!(
+        test.transport,
+        Transport::Tcp | Transport::Mptcp | Transport::Vsock
+    );
+    begins_with_cookie && test.total_streams() > 1
 }
 
 /// The most characters of an explanation.

@@ -6,10 +6,20 @@ use crate::ParseError;
 
 /// The most bytes of parameters that a server takes, as iperf3 does.
 pub const MAX_PARAMS: usize = 8192;
-/// The most bytes of results without a server's output. 256 streams take about 40 KiB.
-pub const MAX_RESULTS: usize = 1 << 20;
+/// The most bytes of results without a server's output, of a test with as many streams as iperf3's. They take about
+/// 40 KiB.
+const MAX_RESULTS: usize = 1 << 20;
 /// The most bytes of results that carry a server's output.
 pub const MAX_RESULTS_WITH_OUTPUT: usize = 64 << 20;
+
+/// The most bytes of results without a server's output that are plausible for a test with this number of streams.
+pub fn longest_results(streams: u64) -> usize {
+    const STREAM: u64 = 600;
+    let more = streams.saturating_sub(256).saturating_mul(STREAM);
+    usize::try_from(more).map_or(MAX_RESULTS_WITH_OUTPUT, |more| {
+        MAX_RESULTS.saturating_add(more)
+    })
+}
 
 /// The most bytes of results with a server's output that are plausible for a test with this number of streams that ran
 /// for so many seconds, whatever was to end it: a server reports at most ten times a second.
@@ -20,7 +30,9 @@ pub fn plausible_results(streams: u64, seconds: u64) -> usize {
         .saturating_add(60)
         .saturating_mul(10)
         .saturating_mul(streams.saturating_add(2));
-    let bytes = rows.saturating_mul(ROW).saturating_add(MAX_RESULTS as u64);
+    let bytes = rows
+        .saturating_mul(ROW)
+        .saturating_add(longest_results(streams) as u64);
     usize::try_from(bytes).map_or(MAX_RESULTS_WITH_OUTPUT, |bytes| {
         bytes.min(MAX_RESULTS_WITH_OUTPUT)
     })

@@ -6,7 +6,8 @@
 use std::ops::RangeInclusive;
 
 use iperf_model::{
-    Direction, Limit, Payload, ReceiveMode, SendMode, TestConfig, Transport, VERSION,
+    Direction, Limit, MAX_OWN_STREAMS, MAX_STREAMS, Payload, ReceiveMode, SendMode, TestConfig,
+    Transport, VERSION,
 };
 use serde_json::{Map, Value};
 
@@ -270,7 +271,12 @@ impl Params {
         let bytes = check(self.num, POSITIVE, Code::RECV_PARAMS);
         let blocks = check(self.blockcount, POSITIVE, Code::RECV_PARAMS);
         let mss = check(self.mss, 0..=32_767, Code::MSS);
-        let streams = check(self.parallel, 1..=128, Code::STREAMS);
+        let most = if self.is_ours() {
+            test.transport.most_streams()
+        } else {
+            MAX_STREAMS
+        };
+        let streams = check(self.parallel, 1..=most.into(), Code::STREAMS);
         let window = check(self.window, 0..=536_870_912, Code::BUFFER_SIZE);
         let block = if udp {
             // Only the client chooses the datagram size; there is no default.
@@ -344,6 +350,14 @@ impl Params {
     pub fn is_ours(&self) -> bool {
         let version = self.client_version.as_deref();
         self.extensions.is_some() || version.is_some_and(|text| text.contains("(iperf-rs "))
+    }
+
+    /// The most streams that a test with these parameters can have, in both directions.
+    pub(crate) fn most_streams(&self) -> u64 {
+        let streams = self
+            .parallel
+            .and_then(|streams| u64::try_from(streams).ok());
+        2 * streams.unwrap_or(1).min(MAX_OWN_STREAMS.into())
     }
 
     /// The client's encrypted credentials.

@@ -51,6 +51,12 @@ pub(crate) enum TestError {
         wanted: usize,
         seconds: u64,
     },
+    /// A data connection is not the one that it says.
+    #[error(
+        "a data connection says that it is stream {index}, but each from 0 to {} is due once",
+        wanted - 1
+    )]
+    StreamIndex { index: u64, wanted: usize },
     /// The client came to no test in the time of a whole handshake.
     #[error("the handshake was not over after {0} s")]
     HandshakeTooLong(u64),
@@ -114,7 +120,9 @@ impl TestError {
             Self::Refused(code) => Some(*code),
             Self::Denied(_) | Self::LoginUnchecked(_) => Some(Code::AUTHORIZATION),
             Self::Streams(error) => Some(stream_code(error)),
-            Self::StreamsMissing { .. } | Self::HandshakeTooLong(_) => Some(Code::STREAM_ACCEPT),
+            Self::StreamsMissing { .. } | Self::StreamIndex { .. } | Self::HandshakeTooLong(_) => {
+                Some(Code::STREAM_ACCEPT)
+            }
             Self::StreamLost { sending: true, .. } | Self::Stalled(_) => Some(Code::STREAM_WRITE),
             Self::StreamLost { sending: false, .. } => Some(Code::STREAM_READ),
             Self::Silence | Self::Mute(_) => Some(Code::NO_DATA),

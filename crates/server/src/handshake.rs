@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use iperf_auth::Authorizer;
 use iperf_control::{Control, Conversation, OnBroken, Step, Stop, Wire};
+use iperf_engine::limits;
 use iperf_engine::net::Warnings;
 use iperf_model::{Buffers, Peer, ServerConfig, SocketName, TestBegan};
 use iperf_proto::Deadlines;
@@ -173,6 +174,7 @@ impl Handshake {
             }
             None => None,
         };
+        limits::allow_files(test.total_streams()).map_err(TestError::Streams)?;
         let test = Arc::new(test);
         let (source, granted) = self.listen(&test, params.is_ours()).await?;
         self.talk.machine.accept(granted.as_ref(), Instant::now());
@@ -196,13 +198,13 @@ impl Handshake {
                 Step::Act(action) => return Err(ending(action).into()),
                 Step::Other(Arrival::Connection(Some(connection))) => {
                     if opening.shares_listener() {
-                        opening.take(connection)?;
+                        opening.take(connection).await?;
                     } else {
                         self.client.refusals.refuse(connection.stream);
                     }
                 }
                 Step::Other(Arrival::Connection(None)) => return Err(Obstacle::Busy),
-                Step::Other(Arrival::Aside(stream)) => opening.take(stream)?,
+                Step::Other(Arrival::Aside(stream)) => opening.take(stream).await?,
                 Step::Other(Arrival::Hello(hello)) => opening.on_hello(hello?)?,
                 Step::Other(Arrival::Contention) => {}
                 Step::Look => opening.check_deadlines(Instant::now())?,

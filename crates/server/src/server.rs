@@ -310,7 +310,7 @@ impl<'a> Server<'a> {
             return;
         }
         ServerCounters::add(&self.counters.handshakes);
-        let (entry, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_STREAMS));
+        let (entry, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_OWN_STREAMS));
         self.asked.insert(cookie.clone(), origin, entry);
         let (sender, stop) = (self.sender.clone(), stop.clone());
         let (accepted, accepted_cookie) = (sender.clone(), cookie.clone());

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iperf_model::{
-    Carrier, ClientConfig, Credentials, Direction, Endpoint, Exchange, Limit, MAX_STREAMS, Payload,
-    TestConfig, Transport,
+    Carrier, ClientConfig, Credentials, Direction, Endpoint, Exchange, Limit, MAX_OWN_STREAMS,
+    Payload, TestConfig, Transport,
 };
 use iperf_proto::Code;
 
@@ -122,9 +122,7 @@ impl ClientDraft {
                 let any = i64::MIN..=i64::MAX;
                 self.block = value.size(any, Code::BLOCK_SIZE)?;
             }
-            Client::Parallel => {
-                test.streams = value.integer(1..=MAX_STREAMS.into(), Code::STREAMS)?;
-            }
+            Client::Parallel => test.streams = streams(value)?,
             Client::Reverse | Client::Bidir => self.set_direction(option)?,
             Client::Window => {
                 let window = value.size(0..=MAX_WINDOW, Code::BUFFER_SIZE)?;
@@ -268,6 +266,9 @@ impl ClientDraft {
         if self.zerocopy.verify && self.test.payload == Payload::Repeating {
             return Err(ParameterError::Clash("--verify", "--repeating-payload"));
         }
+        if self.test.streams > self.test.transport.most_streams() {
+            return Err(ParameterError::Needs("-P above 128", "TCP, MPTCP or vsock"));
+        }
         self.test.zerocopy = self.zerocopy.settle(self.test.transport)?;
         self.test.verify = self.zerocopy.verify;
         Ok(())
@@ -351,6 +352,15 @@ fn exchange_block(exchange: &Exchange, transport: Transport) -> u32 {
         Transport::Udp => block.max(16),
         _ => block,
     }
+}
+
+/// Reads how many streams there are; below 1, the error is iperf3's.
+fn streams(value: &Value<'_>) -> Result<u16, ParameterError> {
+    let streams: i64 = value.integer(1..=i64::MAX, Code::STREAMS)?;
+    u16::try_from(streams)
+        .ok()
+        .filter(|streams| *streams <= MAX_OWN_STREAMS)
+        .ok_or_else(|| value.refuse("a number of streams from 1 to 10000"))
 }
 
 /// Reads the number of bytes or blocks that end a test; 0 sets no end.

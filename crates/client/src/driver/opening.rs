@@ -8,7 +8,7 @@ use iperf_control::spawn_blocking;
 use iperf_engine::net::udp::hello_patience;
 use iperf_engine::net::{Hello, Target};
 use iperf_engine::{CpuMeter, EngineError, Prepared, RunPlan, Stream};
-use iperf_model::{Event, Transport};
+use iperf_model::{Event, MAX_STREAMS, Transport};
 
 use super::{Driver, Next, out_of_place};
 use crate::phase::{Opening, Phase};
@@ -29,6 +29,9 @@ impl Driver<'_, '_> {
         }
         if self.test.exchange.is_some() && !self.granted.as_ref().is_some_and(|g| g.exchange) {
             return Err(ClientError::NotGranted("--rr"));
+        }
+        if self.test.streams > MAX_STREAMS && self.granted.is_none() {
+            return Err(ClientError::NotGranted("-P above 128"));
         }
         let mut target = self.target.clone();
         if let (Transport::VsockSeqpacket, Target::Vsock(address)) =
@@ -58,6 +61,10 @@ impl Driver<'_, '_> {
             hello,
             warnings: self.warnings.clone(),
             socket_buffers: self.socket_buffers.clone(),
+            numbered: self
+                .granted
+                .as_ref()
+                .is_some_and(|granted| granted.numbered),
         };
         Ok(spawn_blocking(move || opener.open()))
     }

@@ -1,9 +1,11 @@
 //! Which thread drives which stream: a thread for each, or with `--threads` a few that the streams of a direction share.
+//! More streams than iperf3 has share one per processor.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iperf_model::{SendMode, Transport};
+use iperf_model::{MAX_STREAMS, SendMode, Transport};
 
 use crate::error::EngineError;
 use crate::movers;
@@ -48,6 +50,9 @@ impl Threads {
             let streams = streams.count();
             let threads = match plan.local.threads {
                 Some(threads) if may_share(plan, sending) => streams.min(threads.get().into()),
+                None if streams > MAX_STREAMS.into() && may_share(plan, sending) => {
+                    std::thread::available_parallelism().map_or(1, NonZero::get)
+                }
                 _ => streams,
             };
             Direction {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::phase::Phase;
 use super::{Client, Failure};
-use crate::framing::{FrameReader, MAX_RESULTS, plausible_results};
+use crate::framing::{self, FrameReader, plausible_results};
 use crate::{Results, State};
 
 impl Client {
@@ -41,14 +41,14 @@ impl Client {
     /// The most bytes of results that the test can have. A test that ends by an amount or by a signal can have no more
     /// than the time that it took allows.
     fn longest_results(&self, now: Instant) -> usize {
+        let streams = self.params.most_streams();
         if !self.params.get_server_output {
-            return MAX_RESULTS;
+            return framing::longest_results(streams);
         }
-        let streams = self.params.parallel.and_then(|n| u64::try_from(n).ok());
         let took = self
             .began
             .map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
-        plausible_results(2 * streams.unwrap_or(1).min(256), took.as_secs())
+        plausible_results(streams, took.as_secs())
     }
 }
 

@@ -16,7 +16,7 @@ pub use self::action::{Action, Failure};
 use self::phase::{Answer, Phase};
 use crate::counts::Counts;
 use crate::extensions::{self, Granted};
-use crate::framing::{FrameReader, MAX_PARAMS, MAX_RESULTS};
+use crate::framing::{FrameReader, MAX_PARAMS, longest_results};
 use crate::machine::End;
 use crate::session::Session;
 use crate::{Code, Deadlines, Params, Results, State};
@@ -36,6 +36,8 @@ pub struct Server {
     session: Session<Action>,
     phase: Phase,
     deadlines: Deadlines,
+    /// How many the client asks for, in both directions.
+    streams: u64,
 }
 
 impl End for Server {
@@ -123,6 +125,7 @@ impl Server {
         Self {
             session,
             phase: Phase::Params(FrameReader::new(MAX_PARAMS)),
+            streams: 1,
             deadlines,
         }
     }
@@ -186,7 +189,7 @@ impl Server {
         if matches!(self.phase, Phase::Ended) {
             self.session.link.send_state(State::ExchangeResults);
             self.session.link.wait(now, self.deadlines.results);
-            self.phase = Phase::Results(FrameReader::new(MAX_RESULTS));
+            self.phase = Phase::Results(FrameReader::new(longest_results(self.streams)));
         }
     }
 
@@ -227,6 +230,7 @@ impl Server {
         match params {
             Ok(None) => {}
             Ok(Some(params)) => {
+                self.streams = params.most_streams();
                 self.session.link.wait_for_ever();
                 self.session.link.act(Action::Params(Box::new(params)));
                 self.phase = Phase::Deciding;

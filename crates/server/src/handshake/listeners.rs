@@ -44,7 +44,9 @@ impl Handshake {
                 }
                 Source::Aside(listener, None)
             }
-            Transport::Tcp | Transport::Mptcp | Transport::Vsock => Source::Shared,
+            Transport::Tcp | Transport::Mptcp | Transport::Vsock => Source::Shared {
+                numbered: granted.as_ref().is_some_and(|granted| granted.numbered),
+            },
         };
         Ok((source, granted))
     }

@@ -10,7 +10,9 @@ use iperf_control::Wire;
 use iperf_engine::Stream;
 use iperf_engine::net::{StreamPlan, StreamSpec, Warnings, sctp, tcp, vmm, vsock};
 use iperf_model::{Buffers, Listen, ServerConfig, TestConfig, Transport, stream_number};
-use iperf_proto::stream_id::stream_id;
+use iperf_proto::stream_id::{INDEX_LEN, index_from, stream_id};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
 use crate::data_listener::DataListener;
 use crate::error::TestError;
@@ -24,8 +26,8 @@ const STREAM_LIMIT: Duration = Duration::from_secs(4);
 
 /// Where the streams come from.
 pub(super) enum Source {
-    /// The server's listening socket, like the control connection.
-    Shared,
+    /// The server's listening socket, like the control connection. A numbered stream says which it is.
+    Shared { numbered: bool },
     /// A listening socket of their own.
     Aside(DataListener, Option<Contention>),
     /// Hellos.
@@ -94,7 +96,7 @@ impl Opening {
 
     /// Whether the streams come from the server's listening socket.
     pub(super) fn shares_listener(&self) -> bool {
-        matches!(self.source, Source::Shared)
+        matches!(self.source, Source::Shared { .. })
     }
 
     /// The buffers of the first stream.
@@ -105,7 +107,7 @@ impl Opening {
     /// Waits for a stream on a listening socket of its own.
     pub(super) async fn next(&mut self) -> Arrival {
         match &mut self.source {
-            Source::Shared | Source::Closed => pending().await,
+            Source::Shared { .. } | Source::Closed => pending().await,
             Source::Aside(listener, None) => Arrival::Aside(listener.next().await),
             Source::Aside(listener, Some(contention)) => tokio::select! {
                 stream = listener.next() => Arrival::Aside(stream),
@@ -120,7 +122,7 @@ impl Opening {
 
     fn contention(&mut self) -> Option<&mut Contention> {
         match &mut self.source {
-            Source::Shared | Source::Closed => None,
+            Source::Shared { .. } | Source::Closed => None,
             Source::Aside(_, contention) => contention.as_mut(),
             Source::Hellos(_, contention) => Some(contention),
         }
@@ -155,12 +157,20 @@ impl Opening {
         }
     }
 
-    /// Takes a data connection. When all have come, they become streams in the order in which they were made.
-    pub(super) fn take(&mut self, connection: Identified) -> Result<(), TestError> {
+    /// Takes a data connection. When all have come, they become streams in the order in which they were made, or in
+    /// that of their numbers.
+    pub(super) async fn take(&mut self, mut connection: Identified) -> Result<(), TestError> {
+        let numbered = matches!(self.source, Source::Shared { numbered: true });
+        if numbered {
+            connection.order = read_index(&mut connection.stream).await?;
+        }
         self.arrived.push(connection);
         self.deadline = Instant::now() + STREAM_LIMIT;
         if self.arrived.len() == self.test.total_streams() {
             self.arrived.sort_by_key(|connection| connection.order);
+            if numbered {
+                check_indices(&self.arrived)?;
+            }
             for connection in std::mem::take(&mut self.arrived) {
                 let stream = self.adopt(connection.stream)?;
                 self.attach(stream);
@@ -221,5 +231,27 @@ impl Opening {
     fn attach(&mut self, stream: Stream) {
         self.streams.push(stream);
         self.deadline = Instant::now() + STREAM_LIMIT;
+    }
+}
+
+/// Reads which stream a data connection is. The client sends it together with the cookie.
+async fn read_index(stream: &mut Wire) -> Result<u64, TestError> {
+    let mut bytes = [0; INDEX_LEN];
+    match timeout(STREAM_LIMIT, stream.read_exact(&mut bytes)).await {
+        Ok(Ok(_)) => Ok(index_from(bytes) as u64),
+        Ok(Err(error)) => Err(TestError::Control(error)),
+        Err(_) => Err(TestError::HandshakeTooLong(STREAM_LIMIT.as_secs())),
+    }
+}
+
+/// Whether the connections, in order, are each stream once.
+fn check_indices(arrived: &[Identified]) -> Result<(), TestError> {
+    let mut places = (0..).zip(arrived);
+    match places.find(|(place, connection)| connection.order != *place) {
+        None => Ok(()),
+        Some((_, connection)) => Err(TestError::StreamIndex {
+            index: connection.order,
+            wanted: arrived.len(),
+        }),
     }
 }

@@ -1,0 +1,119 @@
+//! More streams than iperf3 has: they are opened many at a time, share threads, and each still carries its own data.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use iperf_harness::json::{self, int, list};
+use iperf_harness::pair::start_client;
+use iperf_harness::process::wait_for;
+use iperf_harness::{Peer, Problems, Running, Server, procfs};
+use nix::sys::signal::Signal;
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Each stream of a test with `--verify` has a pattern of its own, so a stream in another's place would be noticed.
+fn carry_their_own_data(args: &str, streams: usize) {
+    let server = Server::start(Peer::Ours, &["-1", "-J"]);
+    let args = format!("-J -l 16K {args}");
+    let client = start_client(Peer::Ours, server.port(), &args).finish(LIMIT);
+    let server = server.finish(LIMIT);
+    let (mut f, mut sums) = (Problems::new(), Vec::new());
+    f.holds(
+        "both ends succeed",
+        client.succeeded() && server.succeeded(),
+    );
+    for (end, output) in [("client", &client.stdout), ("server", &server.stdout)] {
+        let document = json::parse(output).unwrap_or_default();
+        let rows = list(&document, "/end/streams");
+        f.equal(format!("{end}: streams"), rows.len(), streams);
+        let idle = rows.iter().filter(|row| {
+            let bytes = |side| int(row, &format!("/{side}/bytes"));
+            ["sender", "receiver"]
+                .iter()
+                .all(|side| bytes(side) == Some(0))
+        });
+        f.equal(
+            format!("{end}: streams that carried nothing"),
+            idle.count(),
+            0,
+        );
+        let ids: BTreeSet<_> = rows.iter().map(|row| int(row, "/sender/socket")).collect();
+        f.equal(format!("{end}: different streams"), ids.len(), streams);
+        let sum =
+            ["sum_sent", "sum_received"].map(|sum| int(&document, &format!("/end/{sum}/bytes")));
+        sums.push((end, sum));
+    }
+    // A server knows its own half.
+    let [client_sums, server_sums] = [sums[0].1, sums[1].1];
+    let own = usize::from(!args.contains("-R"));
+    f.equal("all that is sent arrives", client_sums[0], client_sums[1]);
+    f.equal("both ends agree", server_sums[own], client_sums[own]);
+    let errors = [&client, &server].map(|end| end.stderr.clone()).join("");
+    f.assert_none(format!("{args}\n{errors}"));
+}
+
+#[test]
+fn hundreds_of_streams_carry_their_own_data() {
+    carry_their_own_data("-P 200 --verify -k 12800", 200);
+    carry_their_own_data("-P 1000 -k 64000", 1000);
+}
+
+#[test]
+fn reverse_streams_carry_their_own_data() {
+    carry_their_own_data("-P 200 -R --verify -k 12800", 200);
+}
+
+#[test]
+fn iperf3s_servers_are_not_asked_for_more_than_they_have() {
+    for (peer, args) in [(Peer::New, "-P 129"), (Peer::Old, "-P 1000 -R")] {
+        let server = Server::start(peer, &[]);
+        let client = start_client(Peer::Ours, server.port(), &format!("-t 1 {args}")).finish(LIMIT);
+        assert_eq!(client.code(), Some(1), "{client}");
+        // The servers' own check, or ours.
+        let reasons = [
+            "invalid number of parallel streams (min = 1, max = 128)",
+            "-P above 128 needs iperf at both ends, and the server is another program",
+        ];
+        let is_told = reasons.iter().any(|reason| client.stderr.contains(reason));
+        assert!(is_told, "{client}");
+    }
+}
+
+#[test]
+fn a_limit_of_open_files_that_does_not_suffice_is_named() {
+    let server = Server::start(Peer::Ours, &[]);
+    let mut command = Command::new("prlimit");
+    command
+        .args(["--nofile=200:200", "--"])
+        .arg(Peer::Ours.path())
+        .args(["-c", "127.0.0.1", "-t", "1", "-P", "300", "-p"])
+        .arg(server.port().to_string());
+    let client = Running::start(command).finish(LIMIT);
+    assert_eq!(client.code(), Some(1), "{client}");
+    for words in ["RLIMIT_NOFILE", "300 streams need", "the hard limit is 200"] {
+        assert!(client.stderr.contains(words), "{client}");
+    }
+}
+
+#[test]
+fn a_thousand_streams_need_few_threads_and_little_memory() {
+    let server = Server::start(Peer::Ours, &["-1"]);
+    let client = start_client(Peer::Ours, server.port(), "-t 30 -P 1000 -i 0");
+    let id = server.id();
+    let connected = || (procfs::open_files(id) > 1000).then_some(());
+    let all = wait_for(LIMIT, connected);
+    assert!(all.is_some(), "the streams are not connected");
+    thread::sleep(Duration::from_secs(1));
+    let (threads, kib) = (procfs::threads(id), procfs::resident_kib(id));
+    client.signal(Signal::SIGINT);
+    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
+    assert!(
+        threads < 16 + processors,
+        "{threads} threads\n{client}{server}"
+    );
+    // At most 16 KiB per stream. Without streams it is about 12 MiB, in a debug build.
+    assert!(kib < 16 * 1024 + 16_000, "{kib} KiB\n{client}{server}");
+}
