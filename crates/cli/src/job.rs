@@ -1,6 +1,7 @@
 //! The result of reading a command line: a job and how to run it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use iperf_model::{ClientConfig, ServerConfig};
 
@@ -108,6 +109,8 @@ pub struct ProcessOptions {
     pub pidfile: Option<PathBuf>,
     /// Where a server serves its metrics (`--metrics`).
     pub metrics: Option<String>,
+    /// How long the running tests of a server may go on after SIGTERM (`--drain`).
+    pub drain: Option<Duration>,
     /// A server prints one line of JSON per test instead of its output (`--log-format json`).
     pub log_json: bool,
 }

@@ -5,6 +5,7 @@ mod command;
 mod daemon;
 mod exporter;
 mod logging;
+mod manager;
 mod pidfile;
 mod results;
 mod serve;

@@ -8,11 +8,12 @@ use iperf::embed::{Service, Stop, null_sink, raise_descriptor_limit, runtime};
 use iperf::{Server, ServerError};
 use iperf_model::{Concurrency, ServerConfig, ServerCounters, Sink, TestId, reason};
 use iperf_service::{LogSink, Observed, ServerPage, Stats, TestRecord, http};
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::app::{App, SHUTDOWN, detach};
 use crate::daemon::Ready;
-use crate::service;
+use crate::{manager, service};
 
 impl App<'_> {
     /// Runs a server until it is told to stop.
@@ -24,12 +25,21 @@ impl App<'_> {
         let outputs = |test: Option<TestId>| self.output_of(test, is_sequential, &stats);
         let mut config = config;
         let listener = service::passed_listener(&mut config)?;
-        let service = Service { counters, listener };
+        let (tell, drain) = watch::channel(false);
+        let service = Service {
+            counters,
+            listener,
+            drain: Some(drain),
+        };
         let server = Server::new(config);
         raise_descriptor_limit();
         let runtime = runtime()?;
         let served = runtime.block_on(async {
-            let mut stop = Stop::on_signals()?;
+            let mut stop = match self.launch.process.drain {
+                None => Stop::on_signals()?,
+                Some(limit) => manager::steer(tell, limit)?,
+            };
+            manager::watchdog();
             let ready = |_| {
                 detach(daemon);
                 service::ready();

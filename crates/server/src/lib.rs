@@ -26,6 +26,7 @@ mod slots;
 mod tasks;
 mod terms;
 mod test_thread;
+mod turn_away;
 mod udp_listener;
 mod unix_listener;
 mod waiting;
@@ -48,6 +49,8 @@ pub struct Service {
     pub counters: Arc<ServerCounters>,
     /// A TCP socket that listens already; it takes the place of one at the configured address.
     pub listener: Option<TcpListener>,
+    /// Once it holds true, the server begins no test, and ends when the running ones are over.
+    pub drain: Option<tokio::sync::watch::Receiver<bool>>,
 }
 
 /// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` is called with the internet

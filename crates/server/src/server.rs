@@ -17,7 +17,7 @@ use iperf_model::{
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, timeout};
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -32,6 +32,7 @@ use crate::registry::Tests;
 use crate::slots::Slots;
 use crate::tasks::{self, SharedSink};
 use crate::test_thread::{Job, TestThread};
+use crate::turn_away::{deny, turn_away};
 use crate::waiting::{Origin, Waiting};
 use crate::{ServerError, Service, listen};
 
@@ -70,6 +71,9 @@ pub(crate) struct Server<'a> {
     buffers: Option<Buffers>,
     outputs: &'a dyn Outputs,
     counters: Arc<ServerCounters>,
+    drain: Option<watch::Receiver<bool>>,
+    /// No test begins any more.
+    is_draining: bool,
     /// For what belongs to no test.
     sink: SharedSink,
     tests: Tests,
@@ -137,6 +141,8 @@ impl<'a> Server<'a> {
             buffers,
             outputs,
             counters: service.counters,
+            drain: service.drain,
+            is_draining: false,
             sink,
             accept_again: None,
             accept_warned: None,
@@ -164,6 +170,9 @@ impl<'a> Server<'a> {
         self.counters.set_ready(true);
         let mut beat = interval(BEAT);
         loop {
+            if self.is_draining && self.tests.are_over() {
+                return Ok(());
+            }
             let idle = self.config.idle_timeout.filter(|_| self.tests.are_over());
             let idle = idle.map(|limit| Instant::now() + limit);
             tokio::select! {
@@ -175,6 +184,7 @@ impl<'a> Server<'a> {
                         return Ok(());
                     }
                 }
+                () = told_to_drain(self.drain.as_mut()), if !self.is_draining => self.drain(),
                 accepted = self.listener.accept(), if self.accept_again.is_none() => {
                     self.accepted(accepted);
                 }
@@ -206,6 +216,14 @@ impl<'a> Server<'a> {
                 }
             }
         }
+    }
+
+    /// Begins no test any more. Clients learn that the server is busy.
+    fn drain(&mut self) {
+        self.is_draining = true;
+        self.counters.set_ready(false);
+        self.asked.clear();
+        self.opening.clear();
     }
 
     /// Whether one test runs after another, as iperf3's do.
@@ -304,7 +322,7 @@ impl<'a> Server<'a> {
         }
         let Identified { cookie, stream, .. } = identified;
         let origin = Origin::of(&peer);
-        if !self.slots.are_free_for(&origin) {
+        if self.is_draining || !self.slots.are_free_for(&origin) {
             self.refused();
             self.refusals.refuse(stream);
             return;
@@ -443,37 +461,21 @@ impl<'a> Server<'a> {
     }
 }
 
+/// Resolves when the server is told to drain.
+async fn told_to_drain(drain: Option<&mut watch::Receiver<bool>>) {
+    if let Some(drain) = drain
+        && drain.wait_for(|drain| *drain).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
 /// Hands an event to a sink. That output can't be written is no reason to stop serving.
 fn report(sink: &mut dyn Sink, event: &Event) {
     if let Err(error) = sink.event(event) {
         warn!(%error, "can't write output");
     }
-}
-
-/// Tells a client whose streams are open why its test fails.
-fn turn_away(mut ready: ReadyTest, error: TestError) -> Dropped {
-    error.tell(&mut ready.talk.machine);
-    part(ready);
-    Dropped {
-        error: Some(error),
-        began: None,
-        had_params: true,
-    }
-}
-
-/// Tells a client whose streams are open that the server is busy.
-fn deny(mut ready: ReadyTest) {
-    ready.talk.machine.deny();
-    part(ready);
-}
-
-fn part(ready: ReadyTest) {
-    tokio::spawn(async move {
-        let ReadyTest { talk, plan, .. } = ready;
-        talk.close(None).await;
-        // Its streams are closed after the message.
-        drop(plan);
-    });
 }
 
 fn authorizer(auth: &ServerAuth) -> Result<Authorizer, ServerError> {

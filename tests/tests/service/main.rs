@@ -2,6 +2,7 @@
 
 mod exporter;
 mod log;
+mod manager;
 mod metrics;
 mod prometheus;
 

@@ -151,6 +151,7 @@ impl Draft {
                 process.daemon = self.server.daemon;
                 process.metrics.clone_from(&self.server.metrics);
                 process.log_json = self.server.log_json;
+                process.drain = self.server.drain;
                 Job::Server(self.server.finish(self.local, auth)?)
             }
         };

@@ -28,6 +28,7 @@ pub(super) struct ServerDraft {
     pub(super) daemon: bool,
     pub(super) metrics: Option<String>,
     pub(super) log_json: bool,
+    pub(super) drain: Option<Duration>,
     one_off: bool,
     tests: Option<Concurrency>,
     tests_per_client: Option<NonZeroU32>,
@@ -69,6 +70,11 @@ impl ServerDraft {
                     return Err(value.refuse("an address and a port, such as 127.0.0.1:9580"));
                 }
                 self.metrics = Some(address);
+            }
+            Server::Drain => {
+                let must = "seconds from 0 to 86400";
+                let seconds = value.strict(&(0.0..=86_400.0), must)?;
+                self.drain = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds));
             }
             Server::LogFormat => {
                 self.log_json = match value.str()? {
