@@ -259,7 +259,9 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         args: &["-s --lo=file"],
         iperf3: Accepted("--logfile=file"),
-        here: Refused("option '--lo=file' is ambiguous; possibilities: '--loopback' '--logfile'"),
-        why: "--loopback is an option of this program only",
+        here: Refused(
+            "option '--lo=file' is ambiguous; possibilities: '--loopback' '--logfile' '--log-format'",
+        ),
+        why: "--loopback and --log-format are options of this program only",
     },
 ];

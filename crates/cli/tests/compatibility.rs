@@ -101,6 +101,8 @@ fn good_value(option: &str) -> String {
     match option {
         "--dscp" => "=ef",
         "--length" => "=1000",
+        "--log-format" => "=json",
+        "--metrics" => "=127.0.0.1:9579",
         "--zerocopy-rx" => "=mmap",
         _ => "=1",
     }

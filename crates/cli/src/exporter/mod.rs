@@ -22,8 +22,8 @@ const FAILED: u8 = 2;
 
 /// Run a test for each scrape of Prometheus: a drop-in for iperf3 exporters
 ///
-/// GET /probe?target=HOST runs a test with the server on HOST and answers with its result. More parameters: port [5201],
-/// period [5s], reverse_mode=true, udp_mode=true, bitrate (as -b), bind (as -B). The answer has the names of
+/// GET /probe?target=HOST runs a test with the server on HOST and answers with its result. More parameters: port=5201,
+/// period=5s, reverse_mode=true, udp_mode=true, bitrate (as -b), bind (as -B). The answer has the names of
 /// existing iperf3 exporters (iperf3_up, iperf3_sent_bytes, ...) and base-unit names (iperf_probe_success,
 /// iperf_received_bytes_per_second, ...). /metrics has those of the exporter itself; /health and /ready answer 200.
 #[derive(Debug, Args)]
