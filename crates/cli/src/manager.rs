@@ -8,7 +8,8 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
-use tracing::debug;
+
+use crate::service::{notify, stopping};
 
 /// Shows the manager twice in its period that this thread, which is the server's, reacts.
 pub(crate) fn watchdog() {
@@ -19,7 +20,7 @@ pub(crate) fn watchdog() {
         tokio::spawn(async move {
             loop {
                 beat.tick().await;
-                notify(NotifyState::Watchdog);
+                notify(&NotifyState::Watchdog);
             }
         });
     }
@@ -52,7 +53,7 @@ async fn watch_signals(
         _ = interrupt.recv() => 2,
         _ = hangup.recv() => 1,
         _ = terminate.recv() => {
-            notify(NotifyState::Stopping);
+            stopping();
             drain.send_replace(true);
             tokio::select! {
                 _ = interrupt.recv() => 2,
@@ -63,11 +64,4 @@ async fn watch_signals(
         }
     };
     stop.stop(StopReason::Signal(number));
-}
-
-fn notify(state: NotifyState<'_>) {
-    // Without a manager this does nothing.
-    if let Err(error) = sd_notify::notify(&[state]) {
-        debug!(%error, "can't notify the service manager");
-    }
 }
