@@ -54,6 +54,12 @@ const UDP: &[Figure] = &[Datagrams, Throughput, Loss, Cpu, ReceiverCpu, Memory];
 const SHORT: &[Figure] = &[Wall, Memory];
 
 const FASTER: &[(Figure, Goal)] = &[(Throughput, AtLeast(1.3)), (Cpu, AtMost(0.75))];
+const MANY: &[(Figure, Goal)] = &[
+    (Throughput, AtLeast(1.2)),
+    (Cpu, AtMost(0.8)),
+    (Memory, AtMost(1.0)),
+];
+const SMALL: &[(Figure, Goal)] = &[(Throughput, AtLeast(1.15)), (Cpu, AtMost(0.75))];
 const PACED: &[(Figure, Goal)] = &[(Throughput, Within(0.001)), (Cpu, AtMost(0.6))];
 
 const fn case(
@@ -93,13 +99,20 @@ const fn vsock(name: &'static str, args: &'static str) -> Case {
 }
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 23] = [
+pub const CASES: [Case; 31] = [
     case("tcp", "", STREAM, FASTER),
     case("tcp-reverse", "-R", STREAM, FASTER),
     case("tcp-2", "-P 2", STREAM, FASTER),
-    case("tcp-16", "-P 16", STREAM, &[(Memory, AtMost(1.0))]),
+    case("tcp-8", "-P 8", STREAM, MANY),
+    case("tcp-16", "-P 16", STREAM, MANY),
+    case("tcp-16-reverse", "-P 16 -R", STREAM, MANY),
+    case("tcp-16-bidir", "-P 16 --bidir", STREAM, MANY),
+    case("tcp-64", "-P 64", STREAM, MANY),
+    case("tcp-128", "-P 128", STREAM, MANY),
     case("tcp-bidir", "--bidir", STREAM, &[]),
-    case("tcp-4K", "-l 4K", STREAM, &[]),
+    case("tcp-64B", "-l 64", STREAM, SMALL),
+    case("tcp-1K", "-l 1K", STREAM, SMALL),
+    case("tcp-4K", "-l 4K", STREAM, SMALL),
     case("tcp-128K", "-l 128K", STREAM, FASTER),
     case("tcp-1M", "-l 1M", STREAM, &[(Throughput, AtLeast(1.2))]),
     case("zerocopy", "-Z", STREAM, &[(Throughput, AtLeast(1.4))]),
@@ -136,6 +149,12 @@ pub const CASES: [Case; 23] = [
         "",
         STREAM,
         &[(Throughput, AtLeast(1.0)), (Cpu, AtMost(1.0))],
+    ),
+    busy(
+        "tcp-16-busy",
+        "-P 16",
+        STREAM,
+        &[(Throughput, AtLeast(1.0))],
     ),
     busy(
         "udp-busy",
