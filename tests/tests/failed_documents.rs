@@ -1,7 +1,7 @@
 //! The document of a client whose test fails has the members of 3.22's, however far the test came.
 
 use std::fmt;
-use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use iperf_harness::pair::words;
@@ -10,6 +10,7 @@ use iperf_harness::wire::{
     ACCESS_DENIED, CREATE_STREAMS, RawServer, SERVER_ERROR, Stage, TEST_RUNNING, TEST_START,
 };
 use iperf_harness::{Peer, Problems, Running, json, parallel, shape};
+use nix::sys::socket::{Shutdown, shutdown};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(40);
@@ -51,8 +52,8 @@ impl Failing {
 /// Asks for the streams and refuses them.
 fn refuse_streams(stage: &mut Stage) {
     stage.take_params();
-    // The port is closed before the client learns that it may connect to it.
-    stage.listener = TcpListener::bind("127.0.0.1:0").expect("any port");
+    // Before the client learns that it may connect. The port is kept: another test could take it.
+    shutdown(stage.listener.as_raw_fd(), Shutdown::Both).expect("stop listening");
     stage.control.send(&[CREATE_STREAMS]);
     stage.stall();
 }
