@@ -225,13 +225,16 @@ impl Granted {
     }
 }
 
-/// Whether data connections can say which stream they are: those that begin with the cookie, if there are several.
+/// As many data connections are opened one after another in a moment.
+const FEW_STREAMS: usize = 16;
+
+/// Whether data connections say which stream they are: those that begin with the cookie, if there are many.
 fn carries_numbers(test: &TestConfig) -> bool {
     let begins_with_cookie = matches!(
         test.transport,
         Transport::Tcp | Transport::Mptcp | Transport::Vsock
     );
-    begins_with_cookie && test.total_streams() > 1
+    begins_with_cookie && test.total_streams() > FEW_STREAMS
 }
 
 /// The most characters of an explanation.
