@@ -216,6 +216,7 @@ impl App<'_> {
     }
 
     fn run_client(&self, client: &Client, sink: &mut dyn Sink) -> io::Result<bool> {
+        raise_descriptor_limit();
         let runtime = runtime()?;
         let result = runtime.block_on(async {
             let mut stop = Stop::on_signals()?;

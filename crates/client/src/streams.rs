@@ -43,7 +43,7 @@ impl Opener {
     /// Opens all streams; it blocks.
     pub(crate) fn open(self) -> Result<Vec<Stream>, EngineError> {
         let total = self.test.total_streams();
-        limits::allow_files(total)?;
+        limits::check_files(total)?;
         if self.numbered {
             return self.open_side_by_side(total);
         }

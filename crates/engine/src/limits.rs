@@ -1,48 +1,25 @@
-//! The process's limit of open files, raised as far as a test needs it.
+//! The process's limit of open files: whether it suffices for a test. Raising it is the program's affair.
 
 use std::{fs, io};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::error::EngineError;
 
-/// Descriptors that a stream may take: its socket, and another two while it is prepared or splices.
-const PER_STREAM: u64 = 3;
-
-/// Descriptors that come and go beside the streams.
-const BESIDE: u64 = 64;
-
-/// Raises the soft limit of open files to what so many streams may take beside what is open, if it is lower. The hard
-/// limit stays as it is: where it does not suffice, the error names it.
-pub fn allow_files(streams: usize) -> Result<(), EngineError> {
-    let failed = EngineError::system("raise the limit of open files (RLIMIT_NOFILE)");
-    let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
+/// Checks that the limit of open files suffices for so many streams beside what is open; the error names it.
+pub fn check_files(streams: usize) -> Result<(), EngineError> {
+    let failed = EngineError::system("open the streams (RLIMIT_NOFILE)");
+    let (limit, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok(limits) => limits,
         Err(errno) => return Err(failed(errno.into())),
     };
-    match wanted(soft, hard, open_files(), streams as u64) {
-        Ok(None) => Ok(()),
-        Ok(Some(limit)) => {
-            setrlimit(Resource::RLIMIT_NOFILE, limit, hard).map_err(|errno| failed(errno.into()))
-        }
-        Err(least) => Err(failed(io::Error::other(format!(
-            "{streams} streams need {least} open files, and the hard limit is {hard}"
-        )))),
+    let least = open_files() + streams as u64;
+    if limit < least {
+        return Err(failed(io::Error::other(format!(
+            "{streams} streams need {least} open files, the limit is {limit} and the hard limit is {hard}"
+        ))));
     }
-}
-
-/// What the soft limit has to become, if it does not suffice; or how many files are needed at least, if the hard limit
-/// does not allow for them.
-fn wanted(soft: u64, hard: u64, open: u64, streams: u64) -> Result<Option<u64>, u64> {
-    let least = open + streams;
-    let comfortable = open + PER_STREAM * streams + BESIDE;
-    if hard < least {
-        Err(least)
-    } else if soft < comfortable && soft < hard {
-        Ok(Some(comfortable.min(hard)))
-    } else {
-        Ok(None)
-    }
+    Ok(())
 }
 
 /// How many files this process has open.
@@ -55,18 +32,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_is_raised_as_far_as_needed_and_allowed() {
-        // soft, hard, open, streams
-        for (limits, want) in [
-            ((1024, 20_000, 10, 128), Ok(None)),
-            ((1024, 20_000, 10, 1000), Ok(Some(3074))),
-            ((1024, 20_000, 10, 10_000), Ok(Some(20_000))),
-            ((1024, 4096, 10, 10_000), Err(10_010)),
-            ((20, 20, 10, 2), Ok(None)),
-            ((11, 11, 10, 2), Err(12)),
-        ] {
-            let (soft, hard, open, streams) = limits;
-            assert_eq!(wanted(soft, hard, open, streams), want, "{limits:?}");
-        }
+    fn more_streams_than_files_are_refused() {
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX / 2);
+        assert!(check_files(1).is_ok());
+        let error = check_files(limit).unwrap_err().to_string();
+        assert!(error.contains("RLIMIT_NOFILE"), "{error}");
+        assert!(error.contains("the limit is"), "{error}");
     }
 }

@@ -174,7 +174,7 @@ impl Handshake {
             }
             None => None,
         };
-        limits::allow_files(test.total_streams()).map_err(TestError::Streams)?;
+        limits::check_files(test.total_streams()).map_err(TestError::Streams)?;
         let test = Arc::new(test);
         let (source, granted) = self.listen(&test, params.is_ours()).await?;
         self.talk.machine.accept(granted.as_ref(), Instant::now());
