@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use iperf_harness::json::{self, float, int, list, text};
 use iperf_harness::pair::start_client;
-use iperf_harness::relay::{Fate, Plan, Relay};
+use iperf_harness::proxy::{Fate, Plan, Proxy};
 use iperf_harness::{Finished, Pair, Peer, Server, parallel};
 use serde_json::Value;
 
@@ -134,9 +134,9 @@ fn lost_datagrams_are_timeouts_and_are_not_repeated() {
     let server = Server::start(Peer::Ours, &["-1", "-J"]);
     // Each tenth datagram is dropped.
     let lossy = Plan::new().every(10, Fate::Drop);
-    let relay = Relay::start(server.port(), lossy, Plan::new());
+    let proxy = Proxy::udp(server.port(), lossy, Plan::new());
     let args = "-J --rr -u -n 50 --rr-timeout 100";
-    let client = start_client(Peer::Ours, relay.port(), args).finish(LIMIT);
+    let client = start_client(Peer::Ours, proxy.port(), args).finish(LIMIT);
     assert!(client.succeeded(), "{client}");
     let document = json::parse(&client.stdout).expect("a document");
     let count = |key| rr(&document, key).as_u64().unwrap();

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use iperf_harness::pair::words;
-use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::{Finished, Peer, Problems, Running, Server, json, parallel};
 use regex::Regex;
 use serde_json::Value;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use iperf_harness::process::wait_for;
-use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::{Finished, Peer, Problems, Running, json, parallel};
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use iperf_harness::process::wait_for;
-use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::wire::{COOKIE, Raw, Reply, SERVER_ERROR};
 use iperf_harness::{Finished, Peer, Running, json};
 use serde_json::Value;

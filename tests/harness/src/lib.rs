@@ -4,10 +4,8 @@
 //! Peer ──► Server (a port, a process, listening)   ─┐
 //! Peer ──► Client (arguments, a deadline)           ├─► Outcome: both command lines, outputs, exit codes
 //! wire ──► a peer made by hand that breaks the rules ┘      │
-//! Relay ─► a bad way between the two (udp_faults)   │
-//! FaultyStream ► a way that damages one stream of bytes           │
-//! netns ─► a world in which both of them run                │
-//! Vmm ───► vsock connections over Unix sockets              │
+//! proxy ─► a network or a VMM with faults between the two  │
+//! netns ─► a network namespace in which both run            │
 //!                                                          ├─► checks: what both JSON documents must say
 //!                                                          └─► compare: how they differ from what iperf3 writes
 //!                                                                (shape: keys, types, order; text: lines)
@@ -35,14 +33,11 @@ pub mod port;
 pub mod problems;
 pub mod process;
 pub mod procfs;
-pub mod relay;
+pub mod proxy;
 pub mod server;
 pub mod service;
 pub mod shape;
-pub mod tcp_faults;
 pub mod text;
-pub mod udp_faults;
-pub mod vmm;
 pub mod wire;
 pub mod workspace;
 
@@ -51,5 +46,5 @@ pub use pair::{Outcome, Pair};
 pub use peer::Peer;
 pub use port::Port;
 pub use problems::Problems;
-pub use process::{Finished, Running};
+pub use process::{Finished, HANG, Running};
 pub use server::Server;

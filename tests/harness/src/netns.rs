@@ -46,7 +46,7 @@ impl Namespace {
         namespace
     }
 
-    /// Runs `work` on a thread inside: with the harness as it is, servers, clients and relays find themselves there.
+    /// Runs `work` on a thread inside: with the harness as it is, servers, clients and proxies find themselves there.
     /// A panic of it is one of the caller.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let link = format!("/proc/{}/ns/net", self.keeper.id());

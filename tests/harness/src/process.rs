@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+/// How long a test waits for what comes at once on a quiet machine: past this, it hangs.
+pub const HANG: Duration = Duration::from_secs(90);
+
 /// How often a wait looks again.
 pub const POLL: Duration = Duration::from_millis(4);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use iperf_harness::json::{self, int, text};
 use iperf_harness::pair::start_client;
-use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::wire::{PARAMS, Raw, RawClient};
 use iperf_harness::{Peer, Problems, Running, Server};
 use serde_json::Value;

@@ -1,11 +1,11 @@
-//! What a receiver must have counted, by what the relay passed on.
+//! What a receiver must have counted, by what the proxy passed on.
 
 use std::collections::HashSet;
 
 use iperf_harness::Problems;
 use iperf_harness::expectation::Mode;
 use iperf_harness::json::{int, list};
-use iperf_harness::relay::Record;
+use iperf_harness::proxy::Record;
 use serde_json::Value;
 
 use crate::run::Run;
@@ -40,7 +40,7 @@ pub(super) fn model(sequences: &[u64]) -> Counts {
     counts
 }
 
-/// How much of what the relay passed on a receiver must have counted.
+/// How much of what the proxy passed on a receiver must have counted.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Extent {
     /// Everything.

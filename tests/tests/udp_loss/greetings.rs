@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use iperf_harness::json::{self, int, list};
 use iperf_harness::pair::{start_client, words};
-use iperf_harness::relay::{Fate, Plan, Relay};
+use iperf_harness::proxy::{Fate, Plan, Proxy};
 use iperf_harness::{Expectation, Peer, Problems, Server, parallel, peer};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -63,19 +63,19 @@ impl fmt::Display for Lost {
 impl Lost {
     fn check(&self) -> Result<(), String> {
         let server = Server::start(Peer::Ours, &["-1", "-J"]);
-        let relay = Relay::start(
+        let proxy = Proxy::udp(
             server.port(),
             Plan::new().lose_greetings(self.hellos),
             Plan::new().lose_greetings(self.replies),
         );
         let args = format!("-J -u {}", self.args);
-        let client = start_client(Peer::Ours, relay.port(), &args).finish(LIMIT);
+        let client = start_client(Peer::Ours, proxy.port(), &args).finish(LIMIT);
         let server = server.finish(Duration::from_secs(if client.succeeded() { 10 } else { 2 }));
         let asked = Expectation::of(&words(&args));
         let mut f = Problems::new();
         f.equal(
             "streams on the way",
-            relay.finish().len(),
+            proxy.finish().len(),
             asked.connections(),
         );
         for (end, finished) in [("client", &client), ("server", &server)] {
@@ -101,10 +101,10 @@ impl Lost {
 fn slow(args: &str, server: Peer) -> Result<(), String> {
     let process = Server::start(server, &["-1", "-J"]);
     let to_client = Plan::new().hold_greetings(Duration::from_millis(700));
-    let relay = Relay::start(process.port(), Plan::new(), to_client);
-    let client = start_client(Peer::Ours, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
+    let proxy = Proxy::udp(process.port(), Plan::new(), to_client);
+    let client = start_client(Peer::Ours, proxy.port(), &format!("-J -u {args}")).finish(LIMIT);
     let process = process.finish(Duration::from_secs(30));
-    let passed = relay.finish();
+    let passed = proxy.finish();
     let mut f = Problems::new();
     f.equal("the client's exit code", client.code(), Some(0));
     let document = json::parse(&client.stdout).unwrap_or_default();
@@ -148,10 +148,10 @@ fn the_start_of_the_test_stands_for_a_lost_reply() {
     let cases = peer::REAL.map(|server| Slow("-t 1 -b 2M", server));
     parallel::each(&cases, cases.len(), |Slow(args, server)| {
         let process = Server::start(*server, &["-1"]);
-        let relay = Relay::start(process.port(), Plan::new(), Plan::new().lose_greetings(1));
-        let client = start_client(Peer::Ours, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
+        let proxy = Proxy::udp(process.port(), Plan::new(), Plan::new().lose_greetings(1));
+        let client = start_client(Peer::Ours, proxy.port(), &format!("-J -u {args}")).finish(LIMIT);
         let process = process.finish(Duration::from_secs(30));
-        let passed = relay.finish();
+        let passed = proxy.finish();
         let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(0));
         f.equal("hellos", passed[0].to_server.greetings, 1);
@@ -228,10 +228,10 @@ fn a_client_that_counts_what_it_gets_gets_enough() {
     parallel::each(&cases, cases.len(), |Slow(args, client)| {
         let server = Server::start(Peer::Ours, &["-1"]);
         let lossy = Plan::new().every(10, Fate::Drop);
-        let relay = Relay::start(server.port(), Plan::new(), lossy);
-        let client = start_client(*client, relay.port(), &format!("-J -u {args}")).finish(LIMIT);
+        let proxy = Proxy::udp(server.port(), Plan::new(), lossy);
+        let client = start_client(*client, proxy.port(), &format!("-J -u {args}")).finish(LIMIT);
         let server = server.finish(Duration::from_secs(30));
-        drop(relay);
+        drop(proxy);
         let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(0));
         f.equal("the server's exit code", server.code(), Some(0));

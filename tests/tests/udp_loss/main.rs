@@ -1,4 +1,4 @@
-//! UDP over a bad way: what a receiver counts must be, to the datagram, what the relay between the two passed on.
+//! UDP over a bad way: what a receiver counts must be, to the datagram, what the proxy between the two passed on.
 
 mod counts;
 mod greetings;
@@ -10,7 +10,7 @@ use counts::{Extent, all_is_counted, model, stream_counts};
 use iperf_harness::expectation::Mode;
 use iperf_harness::json::{int, text};
 use iperf_harness::pair::words;
-use iperf_harness::relay::Fate;
+use iperf_harness::proxy::Fate;
 use iperf_harness::{Expectation, Peer, Problems, parallel};
 use run::Case;
 use serde_json::Value;

@@ -1,11 +1,11 @@
-//! A client and a server with a relay between them.
+//! A client and a server with a proxy between them.
 
 use std::fmt;
 use std::time::Duration;
 
 use iperf_harness::json;
 use iperf_harness::pair::{start_client, words};
-use iperf_harness::relay::{Fate, Passed, Plan, Relay};
+use iperf_harness::proxy::{Fate, Passed, Plan, Proxy};
 use iperf_harness::{Expectation, Finished, Peer, Problems, Server};
 use serde_json::Value;
 
@@ -72,13 +72,13 @@ impl Case {
         let own = self.args.contains("--no-gso").then_some("--no-gso");
         let server_args: Vec<&str> = ["-1", "-J"].into_iter().chain(own).collect();
         let server = Server::start(self.server, &server_args);
-        let relay = Relay::start(server.port(), self.plan.clone(), self.plan.clone());
-        let client = start_client(self.client, relay.port(), &self.args).finish(LIMIT);
+        let proxy = Proxy::udp(server.port(), self.plan.clone(), self.plan.clone());
+        let client = start_client(self.client, proxy.port(), &self.args).finish(LIMIT);
         let patience = if client.succeeded() { 30 } else { 2 };
         let server = server.finish(Duration::from_secs(patience));
         let run = Run {
             asked: Expectation::of(&words(&self.args)),
-            passed: relay.finish(),
+            passed: proxy.finish(),
             client_json: json::parse(&client.stdout).unwrap_or_default(),
             server_json: json::parse(&server.stdout).unwrap_or_default(),
             client,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use iperf_harness::json::{at, int, text};
-use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::{Pair, Peer, Problems, parallel};
 use serde_json::Value;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use iperf_harness::json::{at, list, text};
 use iperf_harness::pair::start_client;
-use iperf_harness::relay::{Fate, Plan, Relay};
+use iperf_harness::proxy::{Damage, Place};
+use iperf_harness::proxy::{Fate, Plan, Proxy};
 use iperf_harness::service::serves;
-use iperf_harness::tcp_faults::{Damage, FaultyStream, Place};
 use iperf_harness::{Pair, Peer, Problems, Server, parallel, peer};
 use serde_json::Value;
 
@@ -85,10 +85,10 @@ impl Damaged {
 
     fn go(&self) -> Result<(), String> {
         let server = Server::start(Peer::Ours, &["-J"]);
-        let relay = FaultyStream::start(server.port(), self.place, self.damage);
-        let client = start_client(Peer::Ours, relay.port(), self.args).finish(ENDS_WITHIN);
+        let proxy = Proxy::tcp(server.port(), self.place, self.damage);
+        let client = start_client(Peer::Ours, proxy.port(), self.args).finish(ENDS_WITHIN);
         let mut f = Problems::new();
-        f.holds("the damage is done", relay.finish());
+        f.holds("the damage is done", proxy.finish());
         f.equal("the client's exit code", client.code(), Some(1));
         let document: Value = serde_json::from_str(&client.stdout).unwrap_or_default();
         let told = if self.args.contains("-J") {
@@ -213,10 +213,10 @@ fn a_difference_is_found_and_told_by_stream_and_offset() {
 fn without_verification_nobody_notices() {
     let server = Server::start(Peer::Ours, &["-J"]);
     let Damaged { place, damage, .. } = to_server("", 5000, Damage::Flip);
-    let relay = FaultyStream::start(server.port(), place, damage);
-    let client = start_client(Peer::Ours, relay.port(), "-J -n 4M -Z").finish(ENDS_WITHIN);
+    let proxy = Proxy::tcp(server.port(), place, damage);
+    let client = start_client(Peer::Ours, proxy.port(), "-J -n 4M -Z").finish(ENDS_WITHIN);
     let mut f = Problems::new();
-    f.holds("the damage is done", relay.finish());
+    f.holds("the damage is done", proxy.finish());
     f.holds("the client succeeds", client.succeeded());
     f.assert_none(client);
 }
@@ -311,9 +311,9 @@ fn datagrams_are_verified_each_by_itself() {
         ),
     ] {
         let server = Server::start(Peer::Ours, &[]);
-        let relay = Relay::start(server.port(), plan.clone(), plan);
-        let client = start_client(Peer::Ours, relay.port(), args).finish(ENDS_WITHIN);
-        relay.finish();
+        let proxy = Proxy::udp(server.port(), plan.clone(), plan);
+        let client = start_client(Peer::Ours, proxy.port(), args).finish(ENDS_WITHIN);
+        proxy.finish();
         let mut f = Problems::new();
         f.equal("exit code", client.code(), Some(i32::from(differs)));
         let told = client.stderr.contains("stream 1 differs at byte 999: 0x");

@@ -12,20 +12,18 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
 use tempfile::TempDir;
 
+use super::{Faults, Proxy, Way};
 use crate::pair::words;
 use crate::peer::Peer;
-use crate::process::{POLL, Running, wait_for};
-
-/// No connection of a test is silent for so long.
-const LIMIT: Duration = Duration::from_secs(30);
+use crate::process::{HANG, Running, wait_for};
 
 /// How a VMM carries the end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +38,18 @@ pub enum HalfClose {
 #[derive(Debug)]
 pub struct Vmm {
     dir: TempDir,
-    complaints: Complaints,
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    proxy: Proxy<VmmFaults>,
 }
 
-type Complaints = Arc<Mutex<Vec<String>>>;
+/// What a VMM does to its connections. The report is what went wrong on them.
+#[derive(Debug)]
+struct VmmFaults {
+    server: PathBuf,
+    half_close: HalfClose,
+    pause: Duration,
+    delay: Duration,
+    complaints: Mutex<Vec<String>>,
+}
 
 impl Vmm {
     /// Begins to carry connections. With a `pause` after each chunk it is slow, so that bytes are under way when a
@@ -63,24 +67,15 @@ impl Vmm {
     fn start_with(half_close: HalfClose, pause: Duration, delay: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let listener = UnixListener::bind(dir.path().join("vm.vsock")).expect("a socket file");
-        listener
-            .set_nonblocking(true)
-            .expect("a non-blocking listener");
-        let (complaints, ended) = (Complaints::default(), Arc::new(AtomicBool::new(false)));
-        let work = Work {
+        let faults = VmmFaults {
             server: dir.path().join("host.vsock"),
             half_close,
             pause,
             delay,
-            complaints: Arc::clone(&complaints),
+            complaints: Mutex::default(),
         };
-        let until = Arc::clone(&ended);
-        Self {
-            thread: Some(thread::spawn(move || work.run(&listener, &until))),
-            dir,
-            complaints,
-            ended,
-        }
+        let proxy = Proxy::start(listener.into(), faults);
+        Self { dir, proxy }
     }
 
     /// The socket that clients connect to.
@@ -107,7 +102,7 @@ impl Vmm {
             .args(words(args));
         let mut server = Running::start(command);
         let file = self.server_file(port);
-        let ready = wait_for(Duration::from_secs(30), || {
+        let ready = wait_for(HANG, || {
             (file.exists() || !server.is_alive()).then_some(file.exists())
         });
         if ready != Some(true) {
@@ -128,119 +123,64 @@ impl Vmm {
     }
 
     /// Waits until all connections have ended, and says what went wrong on them.
-    pub fn finish(mut self) -> Vec<String> {
-        self.ended.store(true, Ordering::Relaxed);
-        let thread = self.thread.take().expect("a VMM ends once");
-        thread.join().expect("the VMM does not fail");
-        let complaints = self.complaints.lock();
-        complaints.unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn finish(self) -> Vec<String> {
+        self.proxy.finish()
     }
 }
 
-impl Drop for Vmm {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-    }
-}
+impl Faults for VmmFaults {
+    type Report = Vec<String>;
 
-#[derive(Clone)]
-struct Work {
-    server: PathBuf,
-    half_close: HalfClose,
-    pause: Duration,
-    delay: Duration,
-    complaints: Complaints,
-}
-
-impl Work {
-    fn run(self, listener: &UnixListener, ended: &AtomicBool) {
-        let mut lanes = Vec::new();
-        loop {
-            match listener.accept() {
-                Ok((client, _)) => {
-                    let delay = if lanes.is_empty() {
-                        Duration::ZERO
-                    } else {
-                        self.delay
-                    };
-                    let work = Self {
-                        delay,
-                        ..self.clone()
-                    };
-                    lanes.extend(work.connect(client).unwrap_or_default());
-                }
-                Err(_) if ended.load(Ordering::Relaxed) => break,
-                Err(_) => thread::sleep(POLL),
-            }
-        }
-        for lane in lanes {
-            lane.join().expect("a lane does not fail");
-        }
-    }
-
-    /// Answers `CONNECT`, and carries bytes from then on. Where nobody listens the client sees its connection closed.
-    fn connect(&self, mut client: UnixStream) -> io::Result<Vec<JoinHandle<()>>> {
-        client.set_nonblocking(false)?;
-        client.set_read_timeout(Some(LIMIT))?;
-        let port = read_port(&mut client)?;
+    /// Answers `CONNECT`.
+    fn connect(&self, client: &mut Socket) -> io::Result<Socket> {
+        let port = read_port(client)?;
         let server = UnixStream::connect(format!("{}_{port}", self.server.display()))?;
-        server.set_read_timeout(Some(LIMIT))?;
         client.write_all(b"OK 1073741824\n")?;
-        Ok(vec![
-            self.lane("client", client.try_clone()?, server.try_clone()?),
-            self.lane("server", server, client),
-        ])
+        Ok(server.into())
     }
 
-    /// Carries bytes one way until their end.
-    fn lane(&self, from: &'static str, source: UnixStream, sink: UnixStream) -> JoinHandle<()> {
-        let work = self.clone();
-        thread::spawn(move || {
-            if let Err(error) = work.carry(&source, &sink) {
-                let text = format!("from the {from}: {error}");
-                let complaints = work.complaints.lock();
-                complaints
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(text);
-                let _ = source.shutdown(Shutdown::Both);
-                let _ = sink.shutdown(Shutdown::Both);
-            }
-        })
-    }
-
-    fn carry(&self, mut source: &UnixStream, mut sink: &UnixStream) -> io::Result<()> {
-        let mut chunk = vec![0; 32 * 1024];
-        loop {
-            let length = source.read(&mut chunk)?;
-            if length == 0 {
-                break;
-            }
+    fn pass(&self, way: &mut Way, chunk: &[u8]) -> io::Result<()> {
+        if way.connection > 0 {
             thread::sleep(self.delay);
-            sink.write_all(&chunk[..length])?;
-            // Single bytes and JSON are the control connection's, which is no slower than it has to be.
-            if length > 4096 {
-                thread::sleep(self.pause);
-            }
         }
+        way.to.write_all(chunk)?;
+        // Single bytes and JSON are the control connection's, which is no slower than it has to be.
+        if chunk.len() > 4096 {
+            thread::sleep(self.pause);
+        }
+        Ok(())
+    }
+
+    fn end(&self, way: &Way) -> io::Result<()> {
         if self.half_close == HalfClose::KeptBack {
-            wait_for_close(source);
+            wait_for_close(&way.from);
         }
-        match sink.shutdown(Shutdown::Write) {
+        match way.to.shutdown(Shutdown::Write) {
             // It has closed already, with nothing under way.
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             result => result,
         }
     }
+
+    fn failed(&self, way: &Way, error: &io::Error) {
+        let from = if way.from_client { "client" } else { "server" };
+        let mut complaints = self.complaints.lock().expect("no direction panics");
+        complaints.push(format!("from the {from}: {error}"));
+    }
+
+    fn report(&self) -> Vec<String> {
+        self.complaints.lock().expect("no direction panics").clone()
+    }
 }
 
 /// Waits until a peer that has half-closed its socket has closed it.
-fn wait_for_close(socket: &UnixStream) {
+fn wait_for_close(socket: &Socket) {
     let mut fds = [PollFd::new(socket.as_fd(), PollFlags::empty())];
-    let limit = PollTimeout::try_from(LIMIT).expect("a short time");
+    let limit = PollTimeout::try_from(HANG).expect("a short time");
     poll(&mut fds, limit).expect("a socket can be polled");
 }
 
-fn read_port(client: &mut UnixStream) -> io::Result<u32> {
+fn read_port(client: &mut Socket) -> io::Result<u32> {
     let mut line = Vec::new();
     let mut byte = [0];
     while client.read(&mut byte)? == 1 && byte != *b"\n" {

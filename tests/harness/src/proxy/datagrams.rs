@@ -1,5 +1,5 @@
-//! One direction of one stream of datagrams on its way through a [`Relay`](crate::relay::Relay): what is lost,
-//! repeated or late, and what really went on.
+//! One direction of one stream of datagrams on its way through a [`Proxy`](super::Proxy): what is lost, repeated or
+//! late, and what was passed on.
 //!
 //! A datagram's fate follows from its place in the stream alone, so a run can be repeated. Hellos and replies, which
 //! are told by their length, are no part of the stream.
@@ -51,7 +51,7 @@ pub struct Record {
 
 /// One direction of one stream.
 #[derive(Debug)]
-pub(crate) struct FaultyPath {
+pub(super) struct FaultyPath {
     plan: Plan,
     greetings: u32,
     /// Datagrams that are held back, and the place in the stream that each waits for.
@@ -126,7 +126,7 @@ impl Plan {
 }
 
 impl FaultyPath {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan) -> Self {
         Self {
             plan,
             greetings: 0,
@@ -136,7 +136,7 @@ impl FaultyPath {
     }
 
     /// Takes a datagram and says what goes on now.
-    pub(crate) fn offer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
+    pub(super) fn offer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
         if GREETINGS.contains(&datagram.len()) {
             self.greetings += 1;
             self.record.greetings += 1;
@@ -168,7 +168,7 @@ impl FaultyPath {
     }
 
     /// The client ends the test: what is still held back goes on now.
-    pub(crate) fn end(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn end(&mut self) -> Vec<Vec<u8>> {
         let late = self.late.drain(..).map(|(_, datagram)| datagram).collect();
         let out = self.note(late);
         self.record
@@ -177,7 +177,7 @@ impl FaultyPath {
         out
     }
 
-    pub(crate) fn into_record(self) -> Record {
+    pub(super) fn into_record(self) -> Record {
         self.record
     }
 
