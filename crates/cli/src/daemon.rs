@@ -14,6 +14,10 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 /// Set in the environment of the second process.
 const MARK: &str = "IPERF_DAEMON";
+/// What the second process runs.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+/// What replaces the terminal.
+const NULL: &str = "/dev/null";
 
 /// The part of this process.
 pub(crate) enum Part {
@@ -36,18 +40,18 @@ pub(crate) struct Ready {
 pub(crate) fn start() -> io::Result<Part> {
     if env::var_os(MARK).is_some() {
         setsid()?;
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        return Ok(Part::Serve(Ready { null }));
+        return Ok(Part::Serve(Ready { null: null()? }));
     }
     let mut words = env::args_os();
     let name = words.next().unwrap_or_else(|| OsString::from("iperf"));
-    let mut daemon = Command::new("/proc/self/exe")
+    let mut daemon = Command::new(OWN_PROGRAM)
         .arg0(name)
         .args(words)
         .env(MARK, "1")
-        .stdin(Stdio::null())
+        .stdin(null()?)
         .stdout(Stdio::piped())
-        .spawn()?;
+        .spawn()
+        .map_err(|error| named(OWN_PROGRAM, &error))?;
     // The daemon writes one byte when it listens, and none if it exits.
     let mut byte = [0];
     let started = match &mut daemon.stdout {
@@ -58,6 +62,16 @@ pub(crate) fn start() -> io::Result<Part> {
         daemon.wait()?;
     }
     Ok(Part::Done { started })
+}
+
+fn null() -> io::Result<File> {
+    let opened = File::options().read(true).write(true).open(NULL);
+    opened.map_err(|error| named(NULL, &error))
+}
+
+/// The error with the file that it is about.
+fn named(file: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{file}: {error}"))
 }
 
 impl Ready {

@@ -3,6 +3,7 @@
 mod ending;
 mod opening;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,7 +18,6 @@ use iperf_proto::cookie::Cookie;
 use iperf_proto::extensions::Granted;
 use iperf_proto::params::Params;
 use iperf_proto::results::Results;
-use rand::Rng;
 use tokio::sync::Notify;
 use tracing::debug;
 
@@ -107,9 +107,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         control
             .configure(&config.local)
             .map_err(ClientError::Control)?;
-        let mut random = [0; 36];
-        rand::rng().fill(&mut random);
-        let cookie = Cookie::from_random(random);
+        let cookie = random_cookie().map_err(ClientError::Random)?;
         let params = Params::from_test(&config.test);
         let machine = Client::new(cookie.clone(), params, Deadlines::client(), Instant::now());
         let mut talk = Conversation::new(control, machine, OnBroken::ReadOn);
@@ -305,6 +303,14 @@ impl<'a, 'o> Driver<'a, 'o> {
             Err(trouble) => Next::Over(Phase::Running(running), Err(trouble.into())),
         }
     }
+}
+
+/// From `getrandom(2)`: it needs no device, which a container may not have.
+fn random_cookie() -> io::Result<Cookie> {
+    let mut random = [0; 36];
+    // A request below 256 bytes is never cut short.
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(Cookie::from_random(random))
 }
 
 /// An action that makes no sense in a phase: the machine and its driver disagree.

@@ -20,6 +20,9 @@ pub enum ClientError {
     /// An option of the control connection was refused (`--cntl-ka`, `--snd-timeout`).
     #[error("unable to set up the control connection: {}", reason(.0))]
     Control(#[source] io::Error),
+    /// The system has no random bytes for the cookie.
+    #[error("unable to get random bytes from the system: {}", reason(.0))]
+    Random(#[source] io::Error),
     /// The server, or what the server said.
     #[error(transparent)]
     Protocol(#[from] client::Failure),

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
@@ -56,7 +57,24 @@ pub async fn lookup_host(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let host = host.to_owned();
-    spawn_blocking(move || Ok((host.as_str(), port).to_socket_addrs()?.collect())).await?
+    spawn_blocking(move || match (host.as_str(), port).to_socket_addrs() {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(error) => Err(with_cause(error, &["/etc/hosts", "/etc/resolv.conf"])),
+    })
+    .await?
+}
+
+/// Adds to the resolver's error that there is none of the files that names come from, as in an image from scratch.
+fn with_cause(error: io::Error, sources: &[&str]) -> io::Error {
+    if sources.iter().any(|file| Path::new(file).exists()) {
+        return error;
+    }
+    let sources = sources.join(" nor ");
+    let text = format!(
+        "{}; there is neither {sources}, so only addresses work",
+        reason(&error)
+    );
+    io::Error::new(error.kind(), text)
 }
 
 #[cfg(test)]
@@ -71,6 +89,17 @@ mod tests {
             error.await.unwrap_err().to_string(),
             "a thread has panicked"
         );
+    }
+
+    #[test]
+    fn a_root_without_sources_of_names_is_named() {
+        let error = || io::Error::other("Temporary failure in name resolution");
+        let kept = with_cause(error(), &["/no/such", "/proc"]).to_string();
+        assert_eq!(kept, "Temporary failure in name resolution");
+        let named = with_cause(error(), &["/no/hosts", "/no/resolv.conf"]).to_string();
+        let want = "Temporary failure in name resolution; there is neither /no/hosts nor /no/resolv.conf, so only \
+                    addresses work";
+        assert_eq!(named, want);
     }
 
     #[tokio::test]

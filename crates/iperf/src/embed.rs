@@ -3,8 +3,7 @@
 //! [`Client::run_in_place`](crate::Client::run_in_place) and [`Server::serve_in_place`](crate::Server::serve_in_place) run on
 //! the calling thread, report each event to a [`Sink`], and end when a [`Stop`] says so.
 
-use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
 
 use iperf_model::reason;
 use tokio::runtime::{Builder, Runtime};
@@ -16,8 +15,8 @@ pub use iperf_model::{Outputs, Sink, TestId};
 pub use iperf_report::null_sink;
 pub use iperf_server::{Service, raise_descriptor_limit};
 
-/// Descriptors that a runtime and the start of a test need.
-const RUNTIME_FILES: usize = 8;
+/// Pairs of descriptors that a runtime and the start of a test need.
+const RUNTIME_PAIRS: usize = 4;
 
 /// A runtime for one end of a test: it has one thread, the calling one. Data streams have threads of their own.
 ///
@@ -25,9 +24,8 @@ const RUNTIME_FILES: usize = 8;
 ///
 /// No descriptors are left. Tokio panics if it gets none for its signals, so opening as many is tried first.
 pub fn runtime() -> io::Result<Runtime> {
-    let spare: io::Result<Vec<File>> = (0..RUNTIME_FILES)
-        .map(|_| File::open("/dev/null"))
-        .collect();
+    let spare: io::Result<Vec<(PipeReader, PipeWriter)>> =
+        (0..RUNTIME_PAIRS).map(|_| io::pipe()).collect();
     drop(spare.map_err(|error| io::Error::other(format!("unable to start: {}", reason(&error))))?);
     Builder::new_current_thread().enable_all().build()
 }

@@ -86,7 +86,11 @@ impl Running {
             .stderr(Stdio::piped())
             // Ctrl-C is for this process, which ends the commands in order.
             .process_group(0)
-            .spawn()?;
+            .spawn()
+            .map_err(|error| {
+                let program = launcher.program.display();
+                io::Error::new(error.kind(), format!("{program}: {error}"))
+            })?;
         let (out, err) = (Capture::default(), Capture::default());
         let (open, outputs) = mpsc::channel();
         if let Some(pipe) = supervisor.stdout.take() {

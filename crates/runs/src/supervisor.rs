@@ -6,7 +6,7 @@
 //! outlives a bench that was killed, and a command that forks, daemonizes or changes its process group is still found.
 
 use std::ffi::OsStr;
-use std::io::Read as _;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
@@ -76,11 +76,18 @@ pub fn supervise(mode: Mode, command: &OsStr) -> ExitCode {
         // all of it when it is spawned the fast way (vfork). A user id, though it is our own, makes it a fork.
         .uid(getuid().as_raw())
         .spawn();
-    let Ok(shell) = shell
-        .map_err(|_| ())
-        .and_then(|s| adopted.map(|()| s).map_err(|_| ()))
-    else {
-        return ExitCode::FAILURE;
+    let shell = shell.map_err(|error| format!("/bin/sh: {error}"));
+    let adopting = |shell| match adopted {
+        Ok(()) => Ok(shell),
+        Err(error) => Err(format!("PR_SET_CHILD_SUBREAPER: {error}")),
+    };
+    let shell = match shell.and_then(adopting) {
+        Ok(shell) => shell,
+        Err(error) => {
+            // Standard error is that of the run. If it is closed, nobody reads it.
+            let _ = writeln!(io::stderr(), "{error}");
+            return ExitCode::FAILURE;
+        }
     };
     let events = watch();
     let mut status = None;

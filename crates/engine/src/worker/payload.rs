@@ -1,5 +1,7 @@
 //! What blocks are filled with.
 
+use std::hash::{BuildHasher, RandomState};
+
 use iperf_model::Payload;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
@@ -9,8 +11,9 @@ pub(crate) fn block(payload: Payload, length: usize) -> Vec<u8> {
     match payload {
         Payload::Random => {
             let mut bytes = vec![0; length];
-            // Only has to be incompressible, and a test must not wait for it.
-            SmallRng::from_os_rng().fill_bytes(&mut bytes);
+            // It only has to be incompressible, so the seed of hash tables is random enough.
+            let seed = RandomState::new().hash_one(length);
+            SmallRng::seed_from_u64(seed).fill_bytes(&mut bytes);
             bytes
         }
         Payload::Repeating => (b'0'..=b'9').cycle().take(length).collect(),

@@ -76,7 +76,8 @@ fn size(pipe: &OwnedFd) -> io::Result<usize> {
 
 /// `/dev/null`.
 pub(crate) fn null() -> io::Result<File> {
-    File::options().write(true).open("/dev/null")
+    let opened = File::options().write(true).open("/dev/null");
+    opened.map_err(|error| io::Error::new(error.kind(), format!("can't open /dev/null: {error}")))
 }
 
 #[cfg(test)]
