@@ -1,7 +1,6 @@
 //! A server and what surrounds it: the outputs of its tests, metrics, the log.
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use iperf::embed::{Service, Stop, null_sink, raise_descriptor_limit, runtime};
@@ -65,7 +64,7 @@ impl App<'_> {
             return Ok(());
         };
         let page = ServerPage::new(stats.clone(), counters.clone());
-        let served = TcpListener::bind(address).and_then(|listener| http::spawn(listener, page));
+        let served = http::listen(address).and_then(|listener| http::spawn(listener, page));
         served.map(drop).map_err(|error| {
             let reason = reason(&error);
             io::Error::other(format!("unable to serve metrics on {address}: {reason}"))

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -90,6 +90,16 @@ pub trait Handler: Send + Sync + 'static {
     /// The longest time that an answer takes.
     fn limit(&self) -> Duration {
         Duration::ZERO
+    }
+}
+
+/// Listens on `ADDR:PORT`; on all addresses if `ADDR` is empty.
+pub fn listen(address: &str) -> io::Result<TcpListener> {
+    match address.strip_prefix(':').map(str::parse::<u16>) {
+        // A machine without IPv6 has no ::.
+        Some(Ok(port)) => TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+            .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))),
+        _ => TcpListener::bind(address),
     }
 }
 
@@ -206,6 +216,16 @@ mod tests {
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer);
         answer
+    }
+
+    #[test]
+    fn a_port_alone_means_all_addresses() {
+        let listener = listen(":0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listener.local_addr().unwrap().ip().is_unspecified());
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let one = listen("127.0.0.1:0").unwrap();
+        assert!(one.local_addr().unwrap().ip().is_loopback());
     }
 
     #[test]

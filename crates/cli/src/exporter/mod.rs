@@ -4,7 +4,7 @@ mod allow;
 mod page;
 mod probe;
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ impl ExporterArgs {
             timeout,
         } = self;
         let failed = |error| format!("unable to listen on {listen}: {}", reason(&error));
-        let listener = TcpListener::bind(&listen).map_err(failed)?;
+        let listener = http::listen(&listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         if allow.is_empty() && !is_loopback(address) {
             return Err(format!(
