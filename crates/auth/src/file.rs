@@ -26,8 +26,8 @@ pub fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Reads a whole file.
-pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Reads a whole file of up to 64 MiB, and waits up to 4 seconds for a pipe.
+pub fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let deadline = Instant::now() + LIMIT;
     let mut file = open(path)?;
     let mut bytes = Zeroizing::new(Vec::new());

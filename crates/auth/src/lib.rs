@@ -28,7 +28,7 @@ mod users;
 
 pub use authorizer::{Authorizer, Denied};
 pub use error::{AuthError, KeyProblem};
-pub use file::open;
+pub use file::{open, read};
 pub use key::{Padding, PublicKey};
 pub use login::token;
 pub use password::Password;

@@ -86,6 +86,16 @@ pub(crate) enum ParameterError {
         /// Why it can't be read.
         source: io::Error,
     },
+    /// A file of options that can't be read, or a line of it.
+    #[error("{}{}: {problem}", .path.display(), at(*.line))]
+    OptionsFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1; 0 is the whole file.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
     /// Neither a CID nor the path of a socket.
     #[error("invalid vsock address '{0}': must be a CID, such as 3, or the path of a VMM's socket")]
     Vsock(String),
@@ -152,5 +162,12 @@ impl ParameterError {
             path: path.to_owned(),
             source,
         }
+    }
+}
+
+fn at(line: usize) -> String {
+    match line {
+        0 => String::new(),
+        line => format!(", line {line}"),
     }
 }

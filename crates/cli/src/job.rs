@@ -111,6 +111,8 @@ pub struct ProcessOptions {
     pub metrics: Option<String>,
     /// How long the running tests of a server may go on after SIGTERM (`--drain`).
     pub drain: Option<Duration>,
+    /// The server's options that SIGHUP reads again (`--options-file`).
+    pub options_file: Option<PathBuf>,
     /// A server prints one line of JSON per test instead of its output (`--log-format json`).
     pub log_json: bool,
 }

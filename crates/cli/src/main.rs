@@ -7,6 +7,7 @@ mod exporter;
 mod logging;
 mod manager;
 mod pidfile;
+mod reload;
 mod results;
 mod serve;
 mod service;

@@ -1,14 +1,17 @@
-//! The watchdog of a service manager, and SIGTERM as its request to drain.
+//! The watchdog of a service manager, and its signals: SIGTERM as a request to drain, SIGHUP as one to reload.
 
+use std::future::pending;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iperf::embed::{Stop, StopHandle, StopReason};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
-use tokio::time::{interval, sleep};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, interval, sleep_until};
 
+use crate::reload::Reloader;
 use crate::service::{notify, stopping};
 
 /// Shows the manager twice in its period that this thread, which is the server's, reacts.
@@ -26,42 +29,79 @@ pub(crate) fn watchdog() {
     }
 }
 
-/// SIGTERM drains the server first; it ends when the tests are over, after `limit`, or with a second signal. Other signals
-/// end it at once.
-pub(crate) fn steer(drain: watch::Sender<bool>, limit: Duration) -> io::Result<Stop> {
+/// What signals do beside ending the server.
+pub(crate) struct Steering {
+    /// How long SIGTERM lets running tests go on, and whom it tells.
+    pub(crate) drain: Option<(Duration, watch::Sender<bool>)>,
+    /// What SIGHUP reads again.
+    pub(crate) reload: Option<Reloader>,
+}
+
+/// SIGTERM drains the server first, if that is asked for; it ends when the tests are over, at the limit, or with a second
+/// signal. SIGHUP reloads, if there is anything to reload. All else ends the server at once.
+pub(crate) fn steer(steering: Steering) -> io::Result<Stop> {
+    let Steering { drain, reload } = steering;
     let (handle, stop) = Stop::new();
-    let interrupt = signal(SignalKind::interrupt())?;
-    let hangup = signal(SignalKind::hangup())?;
-    let terminate = signal(SignalKind::terminate())?;
+    let signals = Signals {
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
+        terminate: signal(SignalKind::terminate())?,
+    };
+    let told = reload.map(|reloader| {
+        let told = Arc::new(Notify::new());
+        tokio::spawn(reloader.run(told.clone()));
+        told
+    });
     tokio::spawn(async move {
-        watch_signals(interrupt, hangup, terminate, &drain, &handle, limit).await;
+        signals
+            .watch(drain.as_ref(), told.as_deref(), &handle)
+            .await;
         // Keeps the channels open: a closed one would look like another reason.
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     });
     Ok(stop)
 }
 
-async fn watch_signals(
-    mut interrupt: Signal,
-    mut hangup: Signal,
-    mut terminate: Signal,
-    drain: &watch::Sender<bool>,
-    stop: &StopHandle,
-    limit: Duration,
-) {
-    let number = tokio::select! {
-        _ = interrupt.recv() => 2,
-        _ = hangup.recv() => 1,
-        _ = terminate.recv() => {
-            stopping();
-            drain.send_replace(true);
+struct Signals {
+    interrupt: Signal,
+    hangup: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Reacts to signals until one ends the server.
+    async fn watch(
+        mut self,
+        drain: Option<&(Duration, watch::Sender<bool>)>,
+        reload: Option<&Notify>,
+        stop: &StopHandle,
+    ) {
+        let mut deadline = None;
+        let number = loop {
             tokio::select! {
-                _ = interrupt.recv() => 2,
-                _ = hangup.recv() => 1,
-                _ = terminate.recv() => 15,
-                () = sleep(limit) => 15,
+                _ = self.interrupt.recv() => break 2,
+                _ = self.hangup.recv() => match reload {
+                    Some(reload) => reload.notify_one(),
+                    None => break 1,
+                },
+                _ = self.terminate.recv() => match drain {
+                    Some((limit, drain)) if deadline.is_none() => {
+                        stopping();
+                        drain.send_replace(true);
+                        deadline = Some(Instant::now() + *limit);
+                    }
+                    _ => break 15,
+                },
+                () = until(deadline) => break 15,
             }
-        }
-    };
-    stop.stop(StopReason::Signal(number));
+        };
+        stop.stop(StopReason::Signal(number));
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
 }

@@ -152,6 +152,7 @@ options! {
         Metrics [] ["metrics"] Value("ADDR:PORT"), "serve metrics for Prometheus at http://ADDR:PORT/metrics, and /health and /ready";
         LogFormat [] ["log-format"] Value("FORMAT"), "text: the usual output; json: instead of it one line of JSON per test [text]", ["text" "json"];
         Drain [] ["drain"] Value("SECONDS"), "on SIGTERM, begin no test and let running ones go on for up to SECONDS, up to 86400 [0: end them at once]";
+        OptionsFile [] ["options-file"] Value("FILE"), "read limits and logins from FILE too, one option per line; SIGHUP reads it again";
         IdleTimeout [] ["idle-timeout"] Value("SECONDS"), "restart the listener (with -1: exit) after SECONDS without a test, 1 to 86400 [never]";
         MaxDuration [] ["server-max-duration"] Value("SECONDS"), "refuse tests longer than SECONDS, up to 86400; 0: no limit [0]";
         PrivateKey [] ["rsa-private-key-path"] Value("FILE"), "RSA private key (PEM) that decrypts logins; needs --authorized-users-path";

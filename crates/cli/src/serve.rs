@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use iperf::embed::{Service, Stop, null_sink, raise_descriptor_limit, runtime};
+use iperf::embed::{Service, null_sink, raise_descriptor_limit, runtime};
 use iperf::{Server, ServerError};
 use iperf_model::{Concurrency, ServerConfig, ServerCounters, Sink, TestId, reason};
 use iperf_service::{LogSink, Observed, ServerPage, Stats, TestRecord, http};
@@ -12,7 +13,9 @@ use tracing::warn;
 
 use crate::app::{App, SHUTDOWN, detach};
 use crate::daemon::Ready;
-use crate::{manager, service};
+use crate::manager::{self, Steering};
+use crate::reload::Reloader;
+use crate::service;
 
 impl App<'_> {
     /// Runs a server until it is told to stop.
@@ -20,24 +23,37 @@ impl App<'_> {
         let stats = Arc::new(Stats::default());
         let counters = Arc::new(ServerCounters::default());
         self.serve_metrics(&stats, &counters)?;
-        let is_sequential = config.tests == Concurrency::ONE;
-        let outputs = |test: Option<TestId>| self.output_of(test, is_sequential, &stats);
+        let numbered = Arc::new(AtomicBool::new(config.tests != Concurrency::ONE));
+        let outputs = |test: Option<TestId>| {
+            let test = test.map(|test| (test, numbered.load(Ordering::Relaxed)));
+            self.output_of(test, &stats)
+        };
         let mut config = config;
         let listener = service::passed_listener(&mut config)?;
         let (tell, drain) = watch::channel(false);
+        let (reload, changes) = match &self.launch.process.options_file {
+            Some(file) => {
+                let sink = self.output_of(None, &stats);
+                let (reload, changes) = Reloader::new(self, file, sink, numbered.clone());
+                (Some(reload), Some(changes))
+            }
+            None => (None, None),
+        };
+        let steering = Steering {
+            drain: self.launch.process.drain.map(|limit| (limit, tell)),
+            reload,
+        };
         let service = Service {
             counters,
             listener,
             drain: Some(drain),
+            changes,
         };
         let server = Server::new(config);
         raise_descriptor_limit();
         let runtime = runtime()?;
         let served = runtime.block_on(async {
-            let mut stop = match self.launch.process.drain {
-                None => Stop::on_signals()?,
-                Some(limit) => manager::steer(tell, limit)?,
-            };
+            let mut stop = manager::steer(steering)?;
             manager::watchdog();
             let ready = |_| {
                 detach(daemon);
@@ -71,22 +87,17 @@ impl App<'_> {
         })
     }
 
-    /// The output of a test, or of what belongs to no test.
-    fn output_of(
-        &self,
-        test: Option<TestId>,
-        is_sequential: bool,
-        stats: &Arc<Stats>,
-    ) -> Box<dyn Sink> {
+    /// The output of a test, whose lines may show its number, or of what belongs to no test.
+    fn output_of(&self, test: Option<(TestId, bool)>, stats: &Arc<Stats>) -> Box<dyn Sink> {
         let process = &self.launch.process;
         let is_observed = process.log_json || process.metrics.is_some();
         match test {
             None if process.log_json => Box::new(LogSink::new(self.output())),
-            Some(test) if is_observed => {
+            Some((test, numbered)) if is_observed => {
                 let inner = if process.log_json {
                     null_sink()
                 } else {
-                    self.sink(Some(test).filter(|_| !is_sequential))
+                    self.sink(numbered.then_some(test))
                 };
                 let mut log = process.log_json.then(|| LogSink::new(self.output()));
                 let done = move |test: &TestRecord| {
@@ -98,7 +109,8 @@ impl App<'_> {
                 let stats = stats.clone();
                 Box::new(Observed::new(inner, stats, test, Box::new(done)))
             }
-            test => self.sink(test.filter(|_| !is_sequential)),
+            Some((test, numbered)) => self.sink(numbered.then_some(test)),
+            None => self.sink(None),
         }
     }
 }

@@ -43,6 +43,15 @@ pub(crate) fn ready() {
     notify(&NotifyState::Ready);
 }
 
+/// Reports that options are read again, until the next [`ready`]. `Type=notify-reload` wants the time, as of the kernel's
+/// monotonic clock.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify_all(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "can't read the clock"),
+    }
+}
+
 /// Reports that the server ends.
 pub(crate) fn stopping() {
     notify(&NotifyState::Stopping);
@@ -50,11 +59,17 @@ pub(crate) fn stopping() {
 
 /// Sends the manager a message. A manager that reads none never holds up the server: the message is dropped.
 pub(crate) fn notify(state: &NotifyState<'_>) {
+    notify_all(std::slice::from_ref(state));
+}
+
+/// Sends several states as one message.
+fn notify_all(states: &[NotifyState<'_>]) {
     // Without a manager there is nothing to do.
     let Some(path) = env::var_os("NOTIFY_SOCKET") else {
         return;
     };
-    if let Err(error) = send(path.as_bytes(), &state.to_string()) {
+    let message: Vec<String> = states.iter().map(ToString::to_string).collect();
+    if let Err(error) = send(path.as_bytes(), &message.join("\n")) {
         tracing::warn!(%error, "can't notify the service manager");
     }
 }

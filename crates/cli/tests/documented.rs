@@ -159,7 +159,14 @@ fn the_command_lines_of_all_pages_are_valid() {
                 .split_whitespace()
                 .skip(1)
                 .map(std::ffi::OsString::from);
-            let words: Vec<_> = words.collect();
+            let mut words: Vec<_> = words.collect();
+            // The file that the package installs.
+            for word in words
+                .iter_mut()
+                .filter(|word| *word == "/etc/iperf-rs.conf")
+            {
+                *word = root.join("packaging/systemd/iperf-rs.conf").into();
+            }
             let first = words
                 .first()
                 .and_then(|word| word.to_str())

@@ -13,7 +13,7 @@ pub use iperf_client::Login;
 pub use iperf_control::{Stop, StopHandle, StopReason};
 pub use iperf_model::{Outputs, Sink, TestId};
 pub use iperf_report::null_sink;
-pub use iperf_server::{Service, raise_descriptor_limit};
+pub use iperf_server::{Change, Service, Terms, raise_descriptor_limit};
 
 /// Pairs of descriptors that a runtime and the start of a test need.
 const RUNTIME_PAIRS: usize = 4;

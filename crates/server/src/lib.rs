@@ -40,7 +40,7 @@ use iperf_model::{Event, Failure, FailureKind, Outputs, ServerConfig, ServerCoun
 use crate::tasks::SharedSink;
 
 pub use error::ServerError;
-pub use server::raise_descriptor_limit;
+pub use server::{Change, Terms, raise_descriptor_limit};
 
 /// What a server has to do with the service that it is part of.
 #[derive(Debug, Default)]
@@ -51,6 +51,8 @@ pub struct Service {
     pub listener: Option<TcpListener>,
     /// Once it holds true, the server begins no test, and ends when the running ones are over.
     pub drain: Option<tokio::sync::watch::Receiver<bool>>,
+    /// New limits and logins.
+    pub changes: Option<tokio::sync::mpsc::Receiver<Change>>,
 }
 
 /// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` is called with the internet

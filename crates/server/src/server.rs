@@ -2,17 +2,19 @@
 //!
 //! Everything else is a task or a thread that sends a [`TaskEvent`] when it is done.
 
+mod change;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use iperf_auth::{Authorizer, Padding};
+use iperf_auth::Authorizer;
 use iperf_control::{Stop, StopReason, Wire, wait_until};
 use iperf_engine::{Affinity, EngineError, pin};
 use iperf_model::{
-    Buffers, Concurrency, Event, Failure, FailureKind, Outputs, ServerAuth, ServerConfig,
-    ServerCounters, Sink, SocketName, TestId,
+    Buffers, Concurrency, Event, Failure, FailureKind, Outputs, ServerConfig, ServerCounters, Sink,
+    SocketName, TestId,
 };
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
@@ -35,6 +37,8 @@ use crate::test_thread::{Job, TestThread};
 use crate::turn_away::{deny, turn_away};
 use crate::waiting::{Origin, Waiting};
 use crate::{ServerError, Service, listen};
+
+pub use change::{Change, Terms};
 
 /// The most connections whose cookie is awaited, handshakes whose parameters are, and handshakes whose data connections
 /// are, of each.
@@ -72,6 +76,9 @@ pub(crate) struct Server<'a> {
     outputs: &'a dyn Outputs,
     counters: Arc<ServerCounters>,
     drain: Option<watch::Receiver<bool>>,
+    changes: Option<mpsc::Receiver<Change>>,
+    /// One test runs after another, as iperf3's do.
+    is_sequential: bool,
     /// No test begins any more.
     is_draining: bool,
     /// For what belongs to no test.
@@ -116,8 +123,8 @@ impl<'a> Server<'a> {
             .map(pin)
             .transpose()
             .map_err(ServerError::Affinity)?;
-        let authorizer = config.auth.as_ref().map(authorizer).transpose()?;
-        if let Some(weakness) = authorizer.as_ref().and_then(Authorizer::weakness) {
+        let terms = Terms::load(&config)?;
+        if let Some(weakness) = terms.weakness() {
             report(&mut sink, &Event::Warning(weakness.to_owned()));
         }
         let listener = match service.listener {
@@ -135,6 +142,7 @@ impl<'a> Server<'a> {
             rate,
             client_rates: ClientRates::new(config.client_rate_limit),
             slots: Slots::new(&config),
+            is_sequential: config.tests == Concurrency::ONE,
             tests: Tests::default(),
             config: Arc::new(config),
             listener,
@@ -142,6 +150,7 @@ impl<'a> Server<'a> {
             outputs,
             counters: service.counters,
             drain: service.drain,
+            changes: service.changes,
             is_draining: false,
             sink,
             accept_again: None,
@@ -152,7 +161,7 @@ impl<'a> Server<'a> {
             refusals: Refusals::new(),
             accepted: 0,
             port_permits: PortPermits::new(),
-            authorizer: authorizer.map(Arc::new),
+            authorizer: terms.authorizer,
             announced: 0,
             sender,
             events,
@@ -184,6 +193,7 @@ impl<'a> Server<'a> {
                         return Ok(());
                     }
                 }
+                change = change::next(self.changes.as_mut()) => self.change(change),
                 () = told_to_drain(self.drain.as_mut()), if !self.is_draining => self.drain(),
                 accepted = self.listener.accept(), if self.accept_again.is_none() => {
                     self.accepted(accepted);
@@ -226,16 +236,11 @@ impl<'a> Server<'a> {
         self.opening.clear();
     }
 
-    /// Whether one test runs after another, as iperf3's do.
-    fn is_sequential(&self) -> bool {
-        self.config.tests == Concurrency::ONE
-    }
-
     /// Reports that the server is ready: for its next test, or once for all tests that run at the same time.
     fn announce(&mut self) {
         self.announced += 1;
         let port = self.config.listen.port();
-        if self.is_sequential() {
+        if self.is_sequential {
             self.report(&Event::Listening {
                 port,
                 test_number: self.announced,
@@ -341,7 +346,7 @@ impl<'a> Server<'a> {
             port_permits: self.port_permits.clone(),
             refusals: self.refusals.clone(),
             authorizer: self.authorizer.clone(),
-            slots: (!self.is_sequential()).then(|| self.slots.clone()),
+            slots: (!self.is_sequential).then(|| self.slots.clone()),
             limit: handshake::HANDSHAKE_LIMIT,
             on_accepted: Box::new(move || {
                 let _ = accepted.send(TaskEvent::Accepted(accepted_cookie.clone()));
@@ -398,7 +403,7 @@ impl<'a> Server<'a> {
                 });
             }
         };
-        if self.is_sequential() {
+        if self.is_sequential {
             // The others learn that the server is busy when their channel closes.
             self.asked.clear();
             self.opening.clear();
@@ -423,7 +428,7 @@ impl<'a> Server<'a> {
         };
         ServerCounters::add(&self.counters.failed_handshakes);
         debug!(%error, "handshake failed");
-        if self.is_sequential() && !self.tests.are_over() {
+        if self.is_sequential && !self.tests.are_over() {
             return false;
         }
         if let Some(began) = dropped.began {
@@ -476,15 +481,6 @@ fn report(sink: &mut dyn Sink, event: &Event) {
     if let Err(error) = sink.event(event) {
         warn!(%error, "can't write output");
     }
-}
-
-fn authorizer(auth: &ServerAuth) -> Result<Authorizer, ServerError> {
-    let padding = if auth.pkcs1 {
-        Padding::Pkcs1
-    } else {
-        Padding::Oaep
-    };
-    Authorizer::load(&auth.private_key, &auth.users, auth.skew, padding).map_err(ServerError::Login)
 }
 
 /// Streams and strangers need descriptors; the soft limit is there for programs that use `select`.

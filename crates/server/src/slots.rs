@@ -51,6 +51,12 @@ impl Slots {
         })))
     }
 
+    /// Changes how many there are. Those that are taken stay taken.
+    pub(crate) fn limit(&self, config: &ServerConfig) {
+        let mut state = self.state();
+        (state.limit, state.per_client) = limits(config);
+    }
+
     /// Whether one is free for a test of this client, of one stream.
     pub(crate) fn are_free_for(&self, origin: &Origin) -> bool {
         let state = self.state();
@@ -141,6 +147,23 @@ mod tests {
         let _second = slots.take(two, 1).unwrap();
         drop(first);
         assert!(slots.are_free_for(&one));
+    }
+
+    #[test]
+    fn a_lower_limit_takes_no_place_away_and_gives_none() {
+        let slots = Slots::new(&config(3, 0));
+        let client = origin("10.0.0.1");
+        let mut held: Vec<_> = (0..3)
+            .map(|_| slots.take(client.clone(), 1).unwrap())
+            .collect();
+        slots.limit(&config(2, 0));
+        for left in [3, 2, 1] {
+            assert_eq!(slots.are_free_for(&client), left < 2, "{left} run");
+            held.pop();
+        }
+        slots.limit(&config(2, 1));
+        held.push(slots.take(client.clone(), 1).unwrap());
+        assert!(!slots.are_free_for(&client) && slots.are_free_for(&origin("10.0.0.2")));
     }
 
     #[test]

@@ -18,6 +18,8 @@ enum Line<'a> {
     Test(&'a TestRecord),
     /// Something is not as asked for.
     Warning { time: f64, message: &'a str },
+    /// The options of a file apply from now on.
+    Reloaded { time: f64, file: &'a str },
     /// A handshake or the server itself failed.
     Error {
         time: f64,
@@ -49,6 +51,12 @@ impl<W: Write + Send> LogSink<W> {
     /// Writes the line of a test that is over.
     pub fn test(&mut self, test: &TestRecord) -> io::Result<()> {
         write(&mut self.output, &Line::Test(test))
+    }
+
+    /// Writes that the options of `file` apply from now on.
+    pub fn reloaded(&mut self, file: &str) -> io::Result<()> {
+        let time = now();
+        write(&mut self.output, &Line::Reloaded { time, file })
     }
 
     fn listening(&mut self, port: u32, tests: Concurrency) -> io::Result<()> {

@@ -5,6 +5,7 @@ mod log;
 mod manager;
 mod metrics;
 mod prometheus;
+mod reload;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -10,6 +10,7 @@ mod client;
 mod endpoint;
 mod exchange;
 mod local;
+mod options_file;
 mod server;
 mod zerocopy;
 
@@ -55,6 +56,11 @@ pub(crate) fn resolve(args: Args) -> Result<Invocation, UsageError> {
     }
     if let Some(error) = args.error {
         return Err(error.into());
+    }
+    if draft.role == Some(Chosen::Server)
+        && let Some(path) = draft.server.options_file.clone()
+    {
+        options_file::read(&path, &mut draft.server, &notes)?;
     }
     Ok(draft.finish(notes.into_warnings())?)
 }
@@ -152,6 +158,7 @@ impl Draft {
                 process.metrics.clone_from(&self.server.metrics);
                 process.log_json = self.server.log_json;
                 process.drain = self.server.drain;
+                process.options_file.clone_from(&self.server.options_file);
                 Job::Server(self.server.finish(self.local, auth)?)
             }
         };

@@ -29,6 +29,7 @@ pub(super) struct ServerDraft {
     pub(super) metrics: Option<String>,
     pub(super) log_json: bool,
     pub(super) drain: Option<Duration>,
+    pub(super) options_file: Option<PathBuf>,
     one_off: bool,
     tests: Option<Concurrency>,
     tests_per_client: Option<NonZeroU32>,
@@ -76,6 +77,7 @@ impl ServerDraft {
                 let seconds = value.strict(&(0.0..=86_400.0), must)?;
                 self.drain = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds));
             }
+            Server::OptionsFile => self.options_file = Some(value.path()),
             Server::LogFormat => {
                 self.log_json = match value.str()? {
                     "text" => false,
@@ -109,8 +111,13 @@ impl ServerDraft {
                 if let Err(error) = iperf_auth::open(private_key) {
                     return Err(ParameterError::key(Code::SERVER_AUTH, private_key, error));
                 }
-                if iperf_auth::open(users).is_err() {
-                    return Err(Code::USERS_FILE.into());
+                if let Err(error) = iperf_auth::open(users) {
+                    // iperf3's message names no file, which may be one of several after a reload.
+                    return Err(if self.options_file.is_some() {
+                        ParameterError::key(Code::USERS_FILE, users, error)
+                    } else {
+                        Code::USERS_FILE.into()
+                    });
                 }
                 Ok(Some(ServerAuth {
                     private_key: private_key.clone(),

@@ -1,11 +1,12 @@
 //! Options one by one.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use iperf_model::{
-    Direction, Family, Keepalive, Limit, LocalOptions, Pacing, Payload, RateLimit, ReceiveMode,
-    SendMode, SocketOptions, TestConfig, Transport, ZeroCopy,
+    Concurrency, Direction, Family, Keepalive, Limit, LocalOptions, Pacing, Payload, RateLimit,
+    ReceiveMode, SendMode, SocketOptions, TestConfig, Transport, ZeroCopy,
 };
 
 use super::{client, invocation, refused, server, test};
@@ -337,5 +338,67 @@ fn output_options_are_kept_apart() {
     assert_eq!(
         invocation("-s --timestamps").output.timestamps.as_deref(),
         Some("%c ")
+    );
+}
+
+#[test]
+fn a_file_of_options_overrides_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("options");
+    let file = path.display();
+    std::fs::write(
+        &path,
+        " # limits\n\n--tests 7\n  --tests-per-client=2 \n--server-bitrate-limit\t1G/10\r\n",
+    )
+    .unwrap();
+    let config = server(&format!(
+        "--options-file {file} --tests 3 --server-max-duration 9"
+    ));
+    let tests = |number| Concurrency::Tests(NonZeroU32::new(number).unwrap());
+    assert_eq!((config.tests, config.max_duration), (tests(7), Some(9)));
+    assert_eq!(config.tests_per_client, NonZeroU32::new(2));
+    assert_eq!(
+        config.rate_limit.map(|limit| limit.rate),
+        Some(1_000_000_000)
+    );
+    for (text, problem) in [
+        (
+            "--daemon",
+            "line 1: '--daemon' is none of the options that a file may hold: --tests, ",
+        ),
+        ("--tests 1\ntests 2", "line 2: 'tests' is none of"),
+        (
+            "--server-bitrate-limit=",
+            "line 1: --server-bitrate-limit needs a value",
+        ),
+        (
+            "--tests x",
+            "line 1: invalid value 'x' for --tests: must be a whole number",
+        ),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let message = refused(&format!("-s --options-file {file}"));
+        assert!(
+            message.starts_with(&format!("{file}, {problem}")),
+            "{message}"
+        );
+    }
+    std::fs::write(&path, "--tests 2").unwrap();
+    assert_eq!(
+        refused(&format!("-s -1 --options-file {file}")),
+        "--tests and -1 can't be combined"
+    );
+    std::fs::write(&path, b"--tests \xff").unwrap();
+    assert_eq!(
+        refused(&format!("-s --options-file {file}")),
+        format!("{file}: it is not UTF-8")
+    );
+    assert_eq!(
+        refused("-s --options-file /nowhere"),
+        "/nowhere: No such file or directory"
+    );
+    assert_eq!(
+        refused(&format!("-c host --options-file {file}")),
+        "some option you are trying to set is server only"
     );
 }
