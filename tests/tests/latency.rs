@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use iperf_harness::json::{self, float, int, list, text};
+use iperf_harness::netns::Namespace;
 use iperf_harness::pair::start_client;
-use iperf_harness::proxy::{Fate, Plan, Proxy};
+use iperf_harness::proxy::{Fate, HalfClose, Plan, Proxy, Vmm};
 use iperf_harness::{Finished, Pair, Peer, Server, parallel};
 use serde_json::Value;
 
@@ -61,13 +62,18 @@ fn every_kind_of_exchange_is_counted_and_timed() {
         "--rr -t 1 --rate 200",
         "--rr -u -t 1 --rate 200 --pipeline 8 -P 2",
         "--rr -t 1 --rate 500 -R --busy-poll 50",
+        "--crr -t 1",
+        "--crr=100,70000 -t 1 -P 4 -O 1",
+        "--crr -t 1 --rate 200 --busy-poll 50",
     ]
     .map(str::to_owned)
     .into();
     parallel::each(&rows, 2, |args| {
         let (client, server) = run(args);
+        let crr = args.contains("--crr");
+        let mode = Value::from(if crr { "crr" } else { "rr" });
         let (own, peer) = (rr(&client, "mode"), rr(&server, "mode"));
-        assert_eq!((own, peer), (&Value::from("rr"), &Value::from("rr")));
+        assert_eq!((own, peer), (&mode, &mode), "{args}");
         let open = args.contains("--rate");
         let kind = rr(&client, "loop").as_str();
         assert_eq!(kind, Some(if open { "open" } else { "closed" }), "{args}");
@@ -80,6 +86,13 @@ fn every_kind_of_exchange_is_counted_and_timed() {
             let intervals = list(&client, "/intervals");
             let timed = |i: &Value| int(i, "/rr/transactions") > Some(0);
             assert!(intervals.iter().any(timed), "{args}");
+        }
+        let part = |part: &str| float(&client, &format!("/end/rr/{part}/min"));
+        if let (Some(connect), Some(close)) = (part("connect_us"), part("close_us")) {
+            let whole = part("latency_us").unwrap_or_default();
+            assert!(crr && connect > 0.0 && connect + close <= whole, "{args}");
+        } else {
+            assert!(!crr, "{args}: no times of connections");
         }
         is_sound(args, &client)
     });
@@ -96,6 +109,8 @@ fn n_is_a_number_of_transactions() {
         "--rr -n 3000 -O 1 -R",
         "--rr -n 3000 -O 1",
         "--rr -n 100 --rate 300",
+        "--crr -n 3000 -P 3",
+        "--crr -n 3000 -O 1",
     ]
     .map(str::to_owned)
     .into();
@@ -112,11 +127,15 @@ fn n_is_a_number_of_transactions() {
 #[test]
 fn iperf3_is_refused_before_a_data_connection_is_opened() {
     let server = Server::start(Peer::New, &["-J"]);
-    let client = start_client(Peer::Ours, server.port(), "--rr -t 1").finish(LIMIT);
-    assert!(!client.succeeded());
-    let message = "--rr needs iperf at both ends, and the server is another program";
-    assert!(client.stderr.contains(message), "{client}");
-    assert!(!client.stdout.contains("connected to"), "{client}");
+    for option in ["--rr", "--crr"] {
+        let args = format!("{option} -t 1");
+        let client = start_client(Peer::Ours, server.port(), &args).finish(LIMIT);
+        assert!(!client.succeeded());
+        let message =
+            format!("{option} needs iperf at both ends, and the server is another program");
+        assert!(client.stderr.contains(&message), "{client}");
+        assert!(!client.stdout.contains("connected to"), "{client}");
+    }
     server.stop();
 }
 
@@ -145,4 +164,29 @@ fn lost_datagrams_are_timeouts_and_are_not_repeated() {
     assert_eq!(answered + lost, 50, "{client}");
     let max = float(&document, "/end/rr/latency_us/max").unwrap();
     assert!(max < 100_000.0 * 20.0, "{max}");
+}
+
+/// Each port is free again as soon as its connection is closed: otherwise all would be used up after a few transactions.
+#[test]
+fn six_local_ports_are_enough_for_any_number_of_connections() {
+    let namespace = Namespace::new();
+    let client = namespace.inside(|| {
+        let server = Server::start(Peer::Ours, &[]);
+        let range = "net.ipv4.ip_local_port_range=40000 40005";
+        namespace.run("sysctl", &["-w", range, "net.ipv4.tcp_tw_reuse=0"]);
+        start_client(Peer::Ours, server.port(), "-J --crr -n 2000").finish(LIMIT)
+    });
+    assert!(client.succeeded(), "{client}");
+    let document = json::parse(&client.stdout).expect("a document");
+    assert_eq!(rr(&document, "transactions").as_u64(), Some(2000));
+}
+
+#[test]
+fn a_server_behind_a_vmm_declines_a_connection_for_each_transaction() {
+    let vmm = Vmm::start(HalfClose::Passed, Duration::ZERO);
+    let server = vmm.serve(5201, "-1");
+    let client = vmm.client(5201, "--crr -t 1").finish(LIMIT);
+    let message = "the server does not grant --crr for this test";
+    assert!(client.stderr.contains(message), "{client}");
+    server.finish(LIMIT);
 }

@@ -114,8 +114,12 @@ pub(crate) enum ParameterError {
         transport: &'static str,
     },
     /// A request or a response that the transport does not carry.
-    #[error("invalid size {bytes} for --rr: must be from {least} to {most} bytes over {transport}")]
+    #[error(
+        "invalid size {bytes} for {option}: must be from {least} to {most} bytes over {transport}"
+    )]
     ExchangeSize {
+        /// The option.
+        option: &'static str,
         /// The size.
         bytes: u32,
         /// The transport.

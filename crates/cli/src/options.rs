@@ -136,7 +136,7 @@ options! {
         NoEnvironment [] ["no-environment"] Nothing, "do not report this machine's environment in the JSON, and do not tell the peer";
         Html [] ["html"] Value("FILE"), "also write each result to FILE as a page with plots";
         MetricsFile [] ["metrics-file"] Value("FILE"), "also write each result to FILE for Prometheus, as node_exporter's textfile collector reads it";
-        Hlog [] ["hlog"] Value("FILE"), "where --rr measures: also write the distribution of latencies in each interval to FILE, as an HdrHistogram log";
+        Hlog [] ["hlog"] Value("FILE"), "where --rr or --crr measures: also write the distribution of latencies in each interval to FILE, as an HdrHistogram log";
         Influx [] ["influx"] Value("FILE"), "also append each result to FILE in InfluxDB's line protocol";
         Xbind ['X'] ["xbind"] Value("HOST"), "bind SCTP sockets to HOST as well; can be repeated";
     }
@@ -192,9 +192,10 @@ options! {
         ZeroCopyStrict [] ["zerocopy-strict"] Nothing, "fail the test if more than 5 % of the bytes were copied after all";
         Verify [] ["verify"] Nothing, "send a pattern and check every received byte; both ends must be this program";
         Rr [] ["rr"] Maybe("REQ[,RSP]", ""), "measure latency: send requests of REQ bytes and wait for responses of RSP bytes, up to 1M [1,1; UDP 8,8]; with -n: so many transactions; both ends must be this program";
+        Crr [] ["crr"] Maybe("REQ[,RSP]", ""), "the same with a connection for each transaction: connect, request, response, close; over TCP, MPTCP and vsock [1,1]";
         Pipeline [] ["pipeline"] Value("N"), "with --rr: requests in flight on each connection, 1 to 1024 [1]";
-        Rate [] ["rate"] Value("N"), "with --rr: send N requests per second on each connection by a schedule, up to 1000000, and measure from the time when each was due";
-        BusyPoll [] ["busy-poll"] Value("US"), "with --rr: spin on sockets for US microseconds, up to 1000000, before waiting, on both ends [0]";
+        Rate [] ["rate"] Value("N"), "with --rr or --crr: send N requests per second on each connection by a schedule, up to 1000000, and measure from the time when each was due";
+        BusyPoll [] ["busy-poll"] Value("US"), "with --rr or --crr: spin on sockets for US microseconds, up to 1000000, before waiting, on both ends [0]";
         RrTimeout [] ["rr-timeout"] Value("MS"), "with --rr over UDP: count a request as lost after MS milliseconds, 1 to 60000 [1000]";
         Omit ['O'] ["omit"] Value("SECONDS"), "exclude the first SECONDS from the results, up to 600 [0]";
         Title ['T'] ["title"] Value("TEXT"), "prefix each line with TEXT";

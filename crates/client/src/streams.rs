@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use iperf_engine::net::transactions::Transactions;
 use iperf_engine::net::{self, Hello, SocketBuffers, StreamPlan, StreamSpec, Target, Warnings};
 use iperf_engine::{EngineError, Stream, limits};
 use iperf_model::{LocalOptions, TestConfig, Transport, stream_number};
@@ -37,6 +38,8 @@ pub(crate) struct Opener {
     pub(crate) socket_buffers: SocketBuffers,
     /// Each stream says which it is.
     pub(crate) numbered: bool,
+    /// How to open a connection for each transaction.
+    pub(crate) transactions: Option<Transactions>,
 }
 
 impl Opener {
@@ -109,7 +112,9 @@ impl Opener {
         if self.numbered {
             greeting.extend(index_bytes(index));
         }
-        net::connect(&plan, &self.target, &greeting, role, deadline)
+        let mut stream = net::connect(&plan, &self.target, &greeting, role, deadline)?;
+        stream.transactions.clone_from(&self.transactions);
+        Ok(stream)
     }
 
     /// That the server has all streams says of the last one that it is among them.

@@ -21,6 +21,8 @@ pub struct Exchange {
     pub busy_poll: Duration,
     /// How long a datagram may take to be answered before it counts as lost (`--rr-timeout`).
     pub timeout: Duration,
+    /// Each transaction has a connection of its own (`--crr`).
+    pub reconnects: bool,
 }
 
 impl Exchange {
@@ -46,6 +48,7 @@ impl Exchange {
             rate: None,
             busy_poll: Duration::ZERO,
             timeout: Duration::from_secs(1),
+            reconnects: false,
         }
     }
 
@@ -62,12 +65,17 @@ pub struct ExchangeCounts {
     pub transactions: u64,
     /// Requester: datagrams that were not answered in time. They are no transactions.
     pub timeouts: u64,
-    /// Requester: from the sending of a request to the last byte of its response.
+    /// Requester: from the sending of a request to the last byte of its response; with a connection for each
+    /// transaction, from before it is opened until it is closed.
     pub service: Option<Arc<Latencies>>,
     /// Requester with a schedule: from the time at which a request was due to the last byte of its response.
     pub response: Option<Arc<Latencies>>,
     /// Requester with a schedule: how late requests were sent.
     pub late: Option<Arc<Latencies>>,
+    /// Requester with a connection for each transaction: how long it took to open. This is part of `service`.
+    pub connect: Option<Arc<Latencies>>,
+    /// The same requester: from the last byte of a response until the connection was closed. This is part of `service`.
+    pub close: Option<Arc<Latencies>>,
 }
 
 impl ExchangeCounts {
@@ -79,6 +87,8 @@ impl ExchangeCounts {
             (&mut self.service, &other.service),
             (&mut self.response, &other.response),
             (&mut self.late, &other.late),
+            (&mut self.connect, &other.connect),
+            (&mut self.close, &other.close),
         ] {
             match (sum.as_mut(), part) {
                 (_, None) => {}

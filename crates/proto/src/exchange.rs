@@ -7,6 +7,9 @@
 //! results     "rr":{"transactions":18231,"timeouts":0,"service":"HISTFAAA…"}
 //! ```
 //!
+//! With a connection for each transaction, what is asked for is `"crr":{…}`, and what is granted is the port for these
+//! connections, `"crr":40123`.
+//!
 //! On a byte stream requests and responses follow each other without a header. A datagram begins with the number of its
 //! request, from 0, as 8 bytes in network order; the response has the same.
 
@@ -28,6 +31,8 @@ pub struct Parameters {
     rate: i64,
     busy_poll_us: i64,
     timeout_ms: i64,
+    /// They are under `crr` instead of `rr`: a server that knows only `rr` must not take one for the other.
+    reconnects: bool,
 }
 
 impl Parameters {
@@ -39,10 +44,25 @@ impl Parameters {
             rate: exchange.rate.map_or(0, i64::from),
             busy_poll_us: i64::try_from(exchange.busy_poll.as_micros()).unwrap_or(i64::MAX),
             timeout_ms: i64::try_from(exchange.timeout.as_millis()).unwrap_or(i64::MAX),
+            reconnects: exchange.reconnects,
         }
     }
 
-    pub(crate) fn parse(fields: &Fields<'_>) -> Self {
+    /// The member of `extensions` that has them.
+    pub(crate) fn key(&self) -> &'static str {
+        if self.reconnects { "crr" } else { "rr" }
+    }
+
+    /// Reads them from `extensions`.
+    pub(crate) fn find(extensions: &Fields<'_>) -> Option<Self> {
+        let reconnecting = extensions.member("crr").map(|fields| Self {
+            reconnects: true,
+            ..Self::parse(&fields)
+        });
+        reconnecting.or_else(|| Some(Self::parse(&extensions.member("rr")?)))
+    }
+
+    fn parse(fields: &Fields<'_>) -> Self {
         let number = |key| fields.integer(key).unwrap_or(0);
         Self {
             request: number("request"),
@@ -51,6 +71,7 @@ impl Parameters {
             rate: number("rate"),
             busy_poll_us: number("busy_poll_us"),
             timeout_ms: number("timeout_ms"),
+            reconnects: false,
         }
     }
 
@@ -80,6 +101,9 @@ impl Parameters {
         };
         let (least, most) = sizes(transport);
         let size = |bytes| within(bytes, least.into(), most.into());
+        if self.reconnects && !(reconnects(transport) && self.in_flight == 1) {
+            return Err(Code::RECV_PARAMS);
+        }
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let rate = within(self.rate, 0, Exchange::MAX_RATE.into())?;
         Ok(Exchange {
@@ -98,12 +122,21 @@ impl Parameters {
                 1,
                 micros(Exchange::MAX_TIMEOUT) / 1000,
             )?),
+            reconnects: self.reconnects,
         })
     }
 }
 
 fn fit(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Whether each transaction can have a connection of its own.
+pub fn reconnects(transport: Transport) -> bool {
+    match transport {
+        Transport::Tcp | Transport::Mptcp | Transport::Vsock => true,
+        Transport::Udp | Transport::Sctp | Transport::VsockSeqpacket => false,
+    }
 }
 
 /// The least and the most bytes of a request or a response.
@@ -156,6 +189,7 @@ pub(crate) fn parse_counts(fields: &Fields<'_>) -> ExchangeCounts {
         service: latencies("service"),
         response: latencies("response"),
         late: latencies("late"),
+        ..ExchangeCounts::default()
     }
 }
 
@@ -229,6 +263,28 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_for_each_transaction_is_another_request() {
+        let exchange = Exchange {
+            reconnects: true,
+            ..Exchange::new(1, 1)
+        };
+        let request = Parameters::new(&exchange);
+        assert_eq!(request.key(), "crr");
+        let json = format!(r#"{{"crr":{}}}"#, request.to_json());
+        let read = Parameters::find(&Fields::parse(&json).unwrap()).unwrap();
+        assert_eq!(read.to_exchange(Transport::Vsock), Ok(exchange));
+        for transport in [Transport::Udp, Transport::Sctp, Transport::VsockSeqpacket] {
+            assert_eq!(read.to_exchange(transport), Err(Code::RECV_PARAMS));
+        }
+        let pipelined = Parameters {
+            in_flight: 2,
+            ..request
+        };
+        let refused = pipelined.to_exchange(Transport::Tcp);
+        assert_eq!(refused, Err(Code::RECV_PARAMS));
+    }
+
+    #[test]
     fn counts_are_read_as_they_were_written() {
         let mut latencies = Latencies::new();
         latencies.record(51_200, 100);
@@ -236,8 +292,7 @@ mod tests {
             transactions: 100,
             timeouts: 1,
             service: Some(Arc::new(latencies)),
-            response: None,
-            late: None,
+            ..ExchangeCounts::default()
         };
         let json = counts_to_json(&counts).to_string();
         assert_eq!(parse_counts(&Fields::parse(&json).unwrap()), counts);

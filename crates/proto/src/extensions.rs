@@ -66,9 +66,7 @@ impl Extensions {
             receive: zerocopy.string("receive"),
             verify: fields.truth("verify"),
             seqpacket: fields.truth("seqpacket"),
-            exchange: fields
-                .member("rr")
-                .map(|fields| exchange::Parameters::parse(&fields)),
+            exchange: exchange::Parameters::find(fields),
         }
     }
 
@@ -89,7 +87,7 @@ impl Extensions {
             }
         }
         if let Some(exchange) = &self.exchange {
-            members.insert("rr".to_owned(), exchange.to_json());
+            members.insert(exchange.key().to_owned(), exchange.to_json());
         }
         Value::Object(members)
     }
@@ -162,6 +160,8 @@ pub struct Granted {
     pub exact: bool,
     /// Its end sends requests, or answers them.
     pub exchange: bool,
+    /// The port on which it accepts a connection for each transaction.
+    pub crr: Option<u32>,
     /// Data connections say which of the test's streams they are ([`crate::stream_id::index_bytes`]), so that a client
     /// may open many at a time.
     pub numbered: bool,
@@ -169,7 +169,7 @@ pub struct Granted {
 
 impl Granted {
     /// This program grants everything that the test requests and that it supports; `file`: its end reads or writes one.
-    /// The caller fills in the port of `seqpacket`.
+    /// The caller fills in the ports of `seqpacket` and `crr`.
     pub fn for_test(test: &TestConfig, file: bool) -> Self {
         let looks = matches!(test.zerocopy.receive, ReceiveMode::Copy | ReceiveMode::Mmap);
         Self {
@@ -179,7 +179,8 @@ impl Granted {
             alive: true,
             hello: test.transport == Transport::Udp,
             exact: true,
-            exchange: test.exchange.is_some(),
+            exchange: test.exchange.is_some_and(|exchange| !exchange.reconnects),
+            crr: None,
             numbered: carries_numbers(test),
         }
     }
@@ -188,12 +189,12 @@ impl Granted {
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let text = text(bytes);
         let fields = Fields::parse(&text)?;
+        let port = |key| u32::try_from(fields.integer(key)?).ok();
         Ok(Self {
             version: fields.string("version").unwrap_or_default(),
             verify: fields.truth("verify"),
-            seqpacket: fields
-                .integer("seqpacket")
-                .and_then(|port| u32::try_from(port).ok()),
+            seqpacket: port("seqpacket"),
+            crr: port("crr"),
             alive: fields.truth("alive"),
             hello: fields.truth("hello"),
             exact: fields.truth("exact"),
@@ -208,8 +209,10 @@ impl Granted {
         if self.alive {
             members["alive"] = true.into();
         }
-        if let Some(port) = self.seqpacket {
-            members["seqpacket"] = Value::from(port);
+        for (key, port) in [("seqpacket", self.seqpacket), ("crr", self.crr)] {
+            if let Some(port) = port {
+                members[key] = Value::from(port);
+            }
         }
         for (key, granted) in [
             ("hello", self.hello),
@@ -328,6 +331,7 @@ mod tests {
         test.verify = true;
         let mut granted = Granted::for_test(&test, false);
         granted.seqpacket = Some(u32::MAX - 1);
+        granted.crr = Some(40_123);
         granted.exact = true;
         assert_eq!(Granted::parse(granted.to_json().as_bytes()), Ok(granted));
         assert_eq!(Granted::parse(b"[]"), Ok(Granted::default()));

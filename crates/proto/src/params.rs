@@ -402,9 +402,12 @@ fn extend(test: &mut TestConfig, extensions: &Extensions) -> Result<(), Code> {
     test.verify = extensions.verify;
     test.transport = extensions.transport(test.transport)?;
     test.exchange = extensions.exchange(test.transport)?;
-    if test.exchange.is_some() && test.direction == Direction::Bidirectional {
-        return Err(Code::RECV_PARAMS);
-    }
+    match (test.exchange, test.direction) {
+        (Some(_), Direction::Bidirectional) => Err(Code::RECV_PARAMS),
+        // The client may be where nothing can connect to it.
+        (Some(exchange), Direction::Reverse) if exchange.reconnects => Err(Code::RECV_PARAMS),
+        _ => Ok(()),
+    }?;
     Ok(())
 }
 

@@ -168,10 +168,13 @@ fn exchange_everything(events: &mut [Event]) {
         timeouts: 1,
         service: latencies.clone(),
         response: latencies.clone(),
-        late: latencies,
+        late: latencies.clone(),
+        connect: latencies.clone(),
+        close: latencies,
     };
     let exchange = Exchange {
         rate: Some(1000),
+        reconnects: true,
         ..Exchange::new(1, 1)
     };
     for event in events {

@@ -17,6 +17,7 @@ use iperf_auth::Authorizer;
 use iperf_control::{Control, Conversation, OnBroken, Step, Stop, Wire};
 use iperf_engine::limits;
 use iperf_engine::net::Warnings;
+use iperf_engine::net::transactions::Transactions;
 use iperf_model::{Buffers, Peer, ServerConfig, SocketName, TestBegan};
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
@@ -124,6 +125,7 @@ pub(crate) async fn run(
         client,
         talk: Conversation::new(control, machine, OnBroken::Fail),
         warnings: Warnings::default(),
+        transactions: None,
     };
     let asked = timeout_at(end, handshake.ask(&mut stop)).await;
     let too_long = || Err(TestError::HandshakeTooLong(limit.as_secs()).into());
@@ -143,6 +145,8 @@ struct Handshake {
     talk: Conversation<Server>,
     /// What is not as asked for.
     warnings: Warnings,
+    /// Accepts a connection for each transaction.
+    transactions: Option<Transactions>,
 }
 
 impl Handshake {
@@ -219,12 +223,17 @@ impl Handshake {
             client,
             talk,
             warnings,
+            transactions,
         } = self;
         let first = opening.buffers();
         let buffers = match opening.test.socket.window {
             Some(_) => first.or(client.listener),
             None => client.listener.or(first),
         };
+        let mut streams = opening.streams;
+        for stream in &mut streams {
+            stream.transactions.clone_from(&transactions);
+        }
         ReadyTest {
             slot: opening.slot,
             talk,
@@ -234,7 +243,7 @@ impl Handshake {
                 test: opening.test,
                 began: opening.began,
                 exact: opening.exact,
-                streams: opening.streams,
+                streams,
                 warnings: warnings.take(),
                 buffers: buffers.unwrap_or_default(),
             },

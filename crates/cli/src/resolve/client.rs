@@ -93,26 +93,13 @@ impl ClientDraft {
                 let ms: u32 = value.size(0..=i32::MAX.into(), outside)?;
                 self.connect_timeout = (ms > 0).then_some(Duration::from_millis(ms.into()));
             }
-            Client::Bitrate => {
-                let (rate, burst) = value.split('/')?;
-                self.rate = Some(rate.rate()?);
-                test.pacing.burst = burst
-                    .map(|burst| burst.integer(1..=1000, Code::BURST))
-                    .transpose()?;
+            Client::Bitrate | Client::PacingTimer | Client::FqRate | Client::NoFqPacing => {
+                self.set_pacing(option, value)?;
             }
             Client::Wait => {
                 let must = "seconds from 0 to 86400";
                 let seconds = value.strict(&(0.0..=86_400.0), must)?;
                 self.wait = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds));
-            }
-            Client::PacingTimer => {
-                let outside = value.refuse("from 0 to 2147483647 microseconds");
-                test.pacing.timer_us = value.size(0..=i32::MAX.into(), outside)?;
-            }
-            Client::FqRate => test.pacing.fq_rate = Some(value.rate()?).filter(|rate| *rate > 0),
-            Client::NoFqPacing => {
-                test.pacing.fq_rate = None;
-                self.no_fq_pacing = true;
             }
             Client::Time => self.time = Some(value.time_limit(MAX_TIME, Code::DURATION)?),
             Client::Bytes => self.bytes = count(value)?,
@@ -145,7 +132,12 @@ impl ClientDraft {
             Client::SkipRxCopy => self.zerocopy.skip_rx_copy(),
             Client::ZeroCopyStrict => self.zerocopy.strict = true,
             Client::Verify => self.zerocopy.verify = true,
-            Client::Rr | Client::Pipeline | Client::Rate | Client::BusyPoll | Client::RrTimeout => {
+            Client::Rr
+            | Client::Crr
+            | Client::Pipeline
+            | Client::Rate
+            | Client::BusyPoll
+            | Client::RrTimeout => {
                 self.exchange.apply(option, value)?;
             }
             Client::Omit => test.omit = value.integer(0..=MAX_OMIT, Code::OMIT)?,
@@ -158,6 +150,29 @@ impl ClientDraft {
             Client::DontFragment => test.socket.dont_fragment = true,
             Client::Username => self.username = Some(value.string()?),
             Client::PublicKey => self.public_key = Some(value.path()),
+        }
+        Ok(())
+    }
+
+    fn set_pacing(&mut self, option: Client, value: &Value<'_>) -> Result<(), ParameterError> {
+        let pacing = &mut self.test.pacing;
+        match option {
+            Client::PacingTimer => {
+                let outside = value.refuse("from 0 to 2147483647 microseconds");
+                pacing.timer_us = value.size(0..=i32::MAX.into(), outside)?;
+            }
+            Client::FqRate => pacing.fq_rate = Some(value.rate()?).filter(|rate| *rate > 0),
+            Client::NoFqPacing => {
+                pacing.fq_rate = None;
+                self.no_fq_pacing = true;
+            }
+            _ => {
+                let (rate, burst) = value.split('/')?;
+                self.rate = Some(rate.rate()?);
+                pacing.burst = burst
+                    .map(|burst| burst.integer(1..=1000, Code::BURST))
+                    .transpose()?;
+            }
         }
         Ok(())
     }
@@ -197,7 +212,7 @@ impl ClientDraft {
     pub(super) fn check_against(&self, local: &LocalDraft) -> Result<(), ParameterError> {
         let receives = self.test.direction.server_sends() || self.exchange.is_wanted();
         if local.output.files.hlog.is_some() && !self.exchange.is_wanted() {
-            return Err(ParameterError::Needs("--hlog", "--rr"));
+            return Err(ParameterError::Needs("--hlog", "--rr or --crr"));
         }
         if local.rcv_timeout && !receives {
             return Err(Code::RCV_TIMEOUT_SENDER.into());
@@ -247,7 +262,7 @@ impl ClientDraft {
             (self.test.udp.gsro, "--gsro"),
         ] {
             if given {
-                return Err(ParameterError::Clash("--rr", option));
+                return Err(ParameterError::Clash(self.exchange.name(), option));
             }
         }
         Ok(())

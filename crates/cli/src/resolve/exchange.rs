@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iperf_model::{Direction, Exchange, TestConfig};
-use iperf_proto::exchange::sizes;
+use iperf_proto::exchange::{reconnects, sizes};
 
 use crate::error::ParameterError;
 use crate::options::Client;
@@ -13,8 +13,10 @@ use crate::value::Value;
 /// What of them has been read.
 #[derive(Debug, Default)]
 pub(super) struct ExchangeDraft {
-    /// `--rr`, with its sizes.
+    /// `--rr` or `--crr`, with its sizes.
     sizes: Option<Sizes>,
+    /// It is `--crr`.
+    reconnects: bool,
     in_flight: Option<u16>,
     rate: Option<u32>,
     busy_poll: Option<Duration>,
@@ -38,8 +40,13 @@ impl ExchangeDraft {
         value: &Value<'_>,
     ) -> Result<(), ParameterError> {
         let needs = match option {
-            Client::Rr => {
+            Client::Rr | Client::Crr => {
+                let reconnects = option == Client::Crr;
+                if self.sizes.is_some() && self.reconnects != reconnects {
+                    return Err(ParameterError::Clash("--rr", "--crr"));
+                }
                 self.sizes = Some(read_sizes(value)?);
+                self.reconnects = reconnects;
                 return Ok(());
             }
             Client::Pipeline => {
@@ -76,6 +83,34 @@ impl ExchangeDraft {
         self.sizes.is_some()
     }
 
+    /// The option that asks for it.
+    pub(super) fn name(&self) -> &'static str {
+        if self.reconnects { "--crr" } else { "--rr" }
+    }
+
+    /// Rejects what makes no sense with a connection for each transaction.
+    fn check_reconnecting(
+        &self,
+        test: &TestConfig,
+        local: &LocalDraft,
+    ) -> Result<(), ParameterError> {
+        let option = "--crr";
+        if !reconnects(test.transport) {
+            return Err(ParameterError::Needs(option, "TCP, MPTCP or vsock streams"));
+        }
+        for (given, other) in [
+            // The client may be where nothing can connect to it.
+            (test.direction == Direction::Reverse, "-R/--reverse"),
+            (self.in_flight.is_some(), "--pipeline"),
+            (local.cport.is_some(), "--cport"),
+        ] {
+            if given {
+                return Err(ParameterError::Clash(option, other));
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the exchanges into the test, whose transport is known.
     pub(super) fn settle(
         &self,
@@ -83,11 +118,14 @@ impl ExchangeDraft {
         local: &LocalDraft,
     ) -> Result<(), ParameterError> {
         let Some(asked) = self.sizes else {
-            return self
-                .needs
-                .map_or(Ok(()), |option| Err(ParameterError::Needs(option, "--rr")));
+            return self.needs.map_or(Ok(()), |option| {
+                Err(ParameterError::Needs(option, "--rr or --crr"))
+            });
         };
-        let clash = |option| Err(ParameterError::Clash("--rr", option));
+        let clash = |option| Err(ParameterError::Clash(self.name(), option));
+        if self.reconnects {
+            self.check_reconnecting(test, local)?;
+        }
         if test.direction == Direction::Bidirectional {
             return clash("--bidir");
         }
@@ -99,6 +137,7 @@ impl ExchangeDraft {
             None => Ok(least),
             Some(size) if (least..=most).contains(&size) => Ok(size),
             Some(bytes) => Err(ParameterError::ExchangeSize {
+                option: self.name(),
                 bytes,
                 transport: test.transport.name(),
                 least,
@@ -111,6 +150,7 @@ impl ExchangeDraft {
             rate: self.rate,
             busy_poll: self.busy_poll.unwrap_or(exchange.busy_poll),
             timeout: self.timeout.unwrap_or(exchange.timeout),
+            reconnects: self.reconnects,
             ..exchange
         });
         // A request of several segments would wait for the acknowledgement of the first.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use iperf_control::spawn_blocking;
+use iperf_engine::net::transactions::{Connector, Transactions};
 use iperf_engine::net::udp::hello_patience;
 use iperf_engine::net::{Hello, Target};
 use iperf_engine::{CpuMeter, EngineError, Prepared, RunPlan, Stream};
@@ -27,9 +28,7 @@ impl Driver<'_, '_> {
                 None => return Err(ClientError::NotGranted("--verify")),
             }
         }
-        if self.test.exchange.is_some() && !self.granted.as_ref().is_some_and(|g| g.exchange) {
-            return Err(ClientError::NotGranted("--rr"));
-        }
+        let transactions = self.transactions_port()?;
         if self.test.streams > MAX_STREAMS && self.granted.is_none() {
             return Err(ClientError::NotGranted("-P above 128"));
         }
@@ -52,7 +51,16 @@ impl Driver<'_, '_> {
         } else {
             Hello::OnceUntil(self.accepted.clone())
         };
+        let transactions = transactions
+            .map(|port| {
+                let (test, options) = (self.test.clone(), self.config.local.clone());
+                Connector::new(test, options, &self.target, port, local)
+                    .map_err(EngineError::system("open connections for --crr"))
+                    .map_err(ClientError::Streams)
+            })
+            .transpose()?;
         let opener = Opener {
+            transactions: transactions.map(|connector| Transactions::Open(Arc::new(connector))),
             test: self.test.clone(),
             options: self.config.local.clone(),
             target,
@@ -67,6 +75,22 @@ impl Driver<'_, '_> {
                 .is_some_and(|granted| granted.numbered),
         };
         Ok(spawn_blocking(move || opener.open()))
+    }
+
+    /// Where the connections of `--crr` go, if there are any.
+    fn transactions_port(&self) -> Result<Option<u32>, ClientError> {
+        let Some(exchange) = &self.test.exchange else {
+            return Ok(None);
+        };
+        match &self.granted {
+            Some(granted) if exchange.reconnects => {
+                let port = granted.crr.ok_or(ClientError::Declined("--crr"))?;
+                Ok(Some(port))
+            }
+            Some(granted) if granted.exchange => Ok(None),
+            _ if exchange.reconnects => Err(ClientError::NotGranted("--crr")),
+            _ => Err(ClientError::NotGranted("--rr")),
+        }
     }
 
     pub(super) fn opened(

@@ -7,9 +7,13 @@
 //!     │ records into Timings (no lock, no allocation) ──► ExchangeStats, read at each tick
 //! ```
 //!
-//! A closed loop reads the clock once for a transaction: the end of one is the start of the next.
+//! A closed loop reads the clock once for a transaction: the end of one is the start of the next. With a connection for
+//! each transaction it reads it three times, and the workers are others: `Reconnecting` and `Accepting`.
 
+mod accepting;
+mod claim;
 mod peer;
+mod reconnecting;
 mod requester;
 mod responder;
 mod schedule;
@@ -23,18 +27,37 @@ use iperf_model::{Exchange, TestConfig, Transport, reason};
 use iperf_zc::sockopt;
 use tracing::debug;
 
+use crate::exchange::accepting::Accepting;
+use crate::exchange::reconnecting::Reconnecting;
 use crate::exchange::requester::Requester;
 use crate::exchange::responder::Responder;
 pub(crate) use crate::exchange::stats::ExchangeStats;
+use crate::net::transactions::Transactions;
 use crate::worker::{Task, Worker, payload};
 
-/// The worker of a stream: a requester if `stats` are one's.
+/// The worker of a stream: a requester if `stats` are one's. With a connection for each transaction, `transactions` opens
+/// or accepts them.
 pub(crate) fn worker(
     task: Task,
     exchange: Exchange,
     stats: &ExchangeStats,
     config: &TestConfig,
+    transactions: Option<Transactions>,
 ) -> Box<dyn Worker> {
+    let payload = |bytes: u32| payload::block(config.payload, bytes as usize);
+    match (transactions, stats.shared()) {
+        (Some(Transactions::Open(connector)), Some(shared)) => {
+            let request = payload(exchange.request);
+            return Box::new(Reconnecting::new(
+                task, exchange, &request, shared, connector,
+            ));
+        }
+        (Some(Transactions::Accept(listener)), None) => {
+            let response = payload(exchange.response);
+            return Box::new(Accepting::new(task, exchange, &response, listener));
+        }
+        _ => {}
+    }
     if !exchange.busy_poll.is_zero()
         && let Err(error) = sockopt::set_busy_poll(task.socket.as_fd(), exchange.busy_poll)
     {
@@ -43,7 +66,6 @@ pub(crate) fn worker(
     }
     let datagrams = config.transport == Transport::Udp;
     let messages = config.transport == Transport::VsockSeqpacket;
-    let payload = |bytes: u32| payload::block(config.payload, bytes as usize);
     let Some(shared) = stats.shared() else {
         let response = payload(exchange.response);
         let responder = Responder::new(task, exchange, &response, datagrams, messages);

@@ -43,6 +43,13 @@ impl Peer {
         Ok(send(self.socket.as_raw_fd(), bytes, flags)?)
     }
 
+    /// Waits until a connection that was begun is made, or has failed; a signal cuts that short.
+    pub(crate) fn is_writable(&self) -> bool {
+        let mut sockets = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+        let limit = Some(TimeSpec::from_duration(LONGEST_WAIT));
+        ppoll(&mut sockets, limit, None).is_ok_and(|ready| ready > 0)
+    }
+
     /// Receives what has come.
     pub(crate) fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(recv(

@@ -18,6 +18,7 @@ use iperf_zc::account::Report;
 use nix::sys::epoll::EpollFlags;
 use socket2::Socket;
 
+use crate::exchange::claim::Claim;
 use crate::exchange::peer::Peer;
 use crate::exchange::schedule::Schedule;
 use crate::exchange::stats::Shared;
@@ -47,10 +48,7 @@ pub(crate) struct Requester {
     partial: usize,
     /// The end of the last transaction.
     now: Instant,
-    /// Requests that the quota has granted and that are not sent.
-    granted: bool,
-    /// The omitted period was running then.
-    omits: bool,
+    claim: Claim,
 }
 
 impl Requester {
@@ -85,8 +83,7 @@ impl Requester {
             responses: vec![0; room + usize::from(datagrams)].into(),
             partial: 0,
             now: Instant::now(),
-            granted: false,
-            omits: false,
+            claim: Claim::default(),
             exchange,
         }
     }
@@ -95,19 +92,9 @@ impl Requester {
         self.exchange.request as usize
     }
 
-    /// Whether the quota allows another request. Those of the omitted period need none.
     fn claim(&mut self) -> bool {
-        // One that was granted in the omitted period has to be claimed behind it.
-        let omits = self.shared.is_omitting();
-        if self.granted && self.omits == omits {
-            return true;
-        }
-        self.omits = omits;
-        self.granted = match &self.task.quota {
-            Some(quota) if !omits => quota.claim(1, u64::from(self.exchange.request)) > 0,
-            _ => true,
-        };
-        self.granted
+        self.claim
+            .next(&self.task, &self.exchange, self.shared.is_omitting())
     }
 
     /// Puts requests into the window that are to be sent now. `false` if none may be.
@@ -129,11 +116,10 @@ impl Requester {
                     due
                 }
             };
-            self.granted = false;
+            let omitted = self.claim.take();
             if self.datagrams {
                 number(&mut self.requests, self.window.next());
             }
-            let omitted = self.omits;
             self.window.send(Waiting { due, sent, omitted });
             self.unsent += self.request_bytes();
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use iperf_model::{Exchange, ExchangeCounts};
 
@@ -25,6 +25,9 @@ struct Recorded {
     /// Only an open loop has these two.
     response: Option<Timings>,
     late: Option<Timings>,
+    /// Only with a connection for each transaction.
+    connect: Option<Timings>,
+    close: Option<Timings>,
     timeouts: AtomicU64,
 }
 
@@ -59,6 +62,16 @@ impl Shared {
         }
     }
 
+    /// How long the connection of a transaction took to open and to close.
+    pub(crate) fn record_connection(&self, waiting: &Waiting, connect: Duration, close: Duration) {
+        let recorded = self.period(waiting.omitted);
+        for (timings, time) in [(&recorded.connect, connect), (&recorded.close, close)] {
+            if let Some(timings) = timings {
+                timings.record(time);
+            }
+        }
+    }
+
     /// A request was not answered.
     pub(crate) fn add_timeout(&self, waiting: &Waiting) {
         let recorded = self.period(waiting.omitted);
@@ -68,11 +81,14 @@ impl Shared {
 
 impl Recorded {
     fn new(exchange: &Exchange) -> Self {
-        let timings = || exchange.is_open_loop().then(Timings::new);
+        let (open, reconnects) = (exchange.is_open_loop(), exchange.reconnects);
+        let timings = |wanted: bool| wanted.then(Timings::new);
         Self {
             service: Timings::new(),
-            response: timings(),
-            late: timings(),
+            response: timings(open),
+            late: timings(open),
+            connect: timings(reconnects),
+            close: timings(reconnects),
             timeouts: AtomicU64::new(0),
         }
     }
@@ -85,6 +101,8 @@ impl Recorded {
             service: Some(self.service.read()),
             response: read(&self.response),
             late: read(&self.late),
+            connect: read(&self.connect),
+            close: read(&self.close),
         }
     }
 }
@@ -97,6 +115,8 @@ struct Reading {
     service: Option<Snapshot>,
     response: Option<Snapshot>,
     late: Option<Snapshot>,
+    connect: Option<Snapshot>,
+    close: Option<Snapshot>,
 }
 
 impl Reading {
@@ -117,6 +137,8 @@ impl Reading {
             service,
             response: since(&self.response, &before.response),
             late: since(&self.late, &before.late),
+            connect: since(&self.connect, &before.connect),
+            close: since(&self.close, &before.close),
         }
     }
 }
@@ -185,7 +207,6 @@ impl ExchangeStats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn totals_count_from_the_restart() {

@@ -5,6 +5,7 @@ pub mod sctp;
 mod send_buffer;
 mod socket_buffers;
 pub mod tcp;
+pub mod transactions;
 pub mod udp;
 pub mod vmm;
 pub mod vsock;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use iperf_model::{Buffers, SocketName, StreamInfo, reason};
 use iperf_zc::sockopt;
+use nix::sys::socket::{setsockopt, sockopt as sockopt_of};
 use socket2::{SockAddr, Socket};
 
 use crate::error::EngineError;
@@ -30,6 +31,15 @@ pub(crate) fn bind(socket: &Socket, plan: &StreamPlan<'_>) -> Result<(), EngineE
     if let Some(address) = plan.bind {
         // With a fixed port a new test must not wait for the last one's TIME_WAIT.
         set("SO_REUSEADDR", &1, socket.set_reuse_address(true))?;
+        if plan
+            .test
+            .exchange
+            .is_some_and(|exchange| exchange.reconnects)
+        {
+            // A port that only this destination occupies: many connections need many.
+            let late = setsockopt(socket, sockopt_of::IpBindAddressNoPort, &true);
+            set("IP_BIND_ADDRESS_NO_PORT", &1, late.map_err(io::Error::from))?;
+        }
         socket
             .bind(&SockAddr::from(address))
             .map_err(|source| EngineError::Bind { address, source })?;

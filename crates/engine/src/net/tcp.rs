@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use iperf_model::{Buffers, Transport};
 use iperf_zc::tcp_info::TcpInfo;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::error::EngineError;
 use crate::net::options::{self, congestion, left, set, write_all};
@@ -31,19 +31,8 @@ pub(crate) fn connect(
     spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
-    let protocol = if plan.test.transport == Transport::Mptcp {
-        Protocol::MPTCP
-    } else {
-        Protocol::TCP
-    };
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(protocol))
-        .map_err(EngineError::system("open a socket"))?;
-    options::bind(&socket, plan)?;
-    let buffers = shape(&socket, plan, address.is_ipv4())?;
-    if let Some(mss) = plan.test.socket.mss {
-        set("TCP_MAXSEG", &mss, socket.set_tcp_mss(u32::from(mss)))?;
-    }
-    let target = options::labelled(&socket, plan, address)?;
+    let (socket, target) = unconnected(plan, address)?;
+    let buffers = options::kept(&socket, plan)?;
     let failed = |source| EngineError::Connect {
         address: address.to_string(),
         source,
@@ -52,14 +41,68 @@ pub(crate) fn connect(
         .connect_timeout(&target, left(deadline))
         .map_err(failed)?;
     write_all(&socket, greeting, deadline).map_err(failed)?;
-    if let Some(name) = &plan.test.socket.congestion {
-        set(
+    set_congestion(&socket, plan)?;
+    finish(socket, plan, buffers, spec)
+}
+
+/// A client's socket with all its options but the congestion control, and the address to connect it to.
+pub(super) fn unconnected(
+    plan: &StreamPlan<'_>,
+    address: SocketAddr,
+) -> Result<(Socket, SockAddr), EngineError> {
+    let socket = open(plan, Domain::for_address(address))?;
+    options::bind(&socket, plan)?;
+    shape(&socket, plan, address.is_ipv4())?;
+    if let Some(mss) = plan.test.socket.mss {
+        set("TCP_MAXSEG", &mss, socket.set_tcp_mss(u32::from(mss)))?;
+    }
+    let target = options::labelled(&socket, plan, address)?;
+    Ok((socket, target))
+}
+
+fn open(plan: &StreamPlan<'_>, domain: Domain) -> Result<Socket, EngineError> {
+    let protocol = if plan.test.transport == Transport::Mptcp {
+        Protocol::MPTCP
+    } else {
+        Protocol::TCP
+    };
+    Socket::new(domain, Type::STREAM, Some(protocol)).map_err(EngineError::system("open a socket"))
+}
+
+/// Chooses a client's congestion control, once it is connected.
+pub(super) fn set_congestion(socket: &Socket, plan: &StreamPlan<'_>) -> Result<(), EngineError> {
+    match &plan.test.socket.congestion {
+        None => Ok(()),
+        Some(name) => set(
             "TCP_CONGESTION",
             name,
             socket.set_tcp_congestion(name.as_bytes()),
+        ),
+    }
+}
+
+/// Opens the listening socket of the address for connections that inherit the options of the test.
+pub(super) fn listen(
+    plan: &StreamPlan<'_>,
+    address: SocketAddr,
+    backlog: i32,
+) -> Result<Socket, EngineError> {
+    let socket = open(plan, Domain::for_address(address))?;
+    if let Some(device) = plan.bind_dev {
+        set(
+            "SO_BINDTODEVICE",
+            device,
+            socket.bind_device(Some(device.as_bytes())),
         )?;
     }
-    finish(socket, plan, buffers, spec)
+    shape(&socket, plan, address.ip().to_canonical().is_ipv4())?;
+    socket
+        .bind(&SockAddr::from(address))
+        .map_err(|source| EngineError::Bind { address, source })?;
+    socket
+        .listen(backlog)
+        .map_err(EngineError::system("listen for connections"))?;
+    Ok(socket)
 }
 
 /// Makes a stream of a connection that a server accepted. Its greeting has been read.
@@ -72,7 +115,8 @@ pub fn adopt(
         .set_nonblocking(false)
         .map_err(EngineError::system("make the socket blocking"))?;
     let v4 = options::peer(&socket)?.ip().to_canonical().is_ipv4();
-    let buffers = shape(&socket, plan, v4)?;
+    shape(&socket, plan, v4)?;
+    let buffers = options::kept(&socket, plan)?;
     if let Some(name) = &plan.test.socket.congestion {
         match socket.set_tcp_congestion(name.as_bytes()) {
             // The client asks for what only its own kernel has: it will do the sending with it, or report the rest.
@@ -86,8 +130,8 @@ pub fn adopt(
     finish(socket, plan, buffers, spec)
 }
 
-/// Sets what may be set at any time, and checks what the kernel kept.
-fn shape(socket: &Socket, plan: &StreamPlan<'_>, v4: bool) -> Result<Buffers, EngineError> {
+/// Sets what may be set at any time.
+fn shape(socket: &Socket, plan: &StreamPlan<'_>, v4: bool) -> Result<(), EngineError> {
     if plan.test.socket.no_delay {
         set("TCP_NODELAY", &1, socket.set_tcp_nodelay(true))?;
     }
@@ -96,9 +140,7 @@ fn shape(socket: &Socket, plan: &StreamPlan<'_>, v4: bool) -> Result<Buffers, En
         let set_timeout = socket.set_tcp_user_timeout(Some(timeout));
         set("TCP_USER_TIMEOUT", &timeout.as_millis(), set_timeout)?;
     }
-    let kept = options::kept(socket, plan)?;
-    options::set_service(socket, plan, v4)?;
-    Ok(kept)
+    options::set_service(socket, plan, v4)
 }
 
 fn finish(

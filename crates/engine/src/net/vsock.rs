@@ -159,6 +159,23 @@ fn open_vsock(
     accepted(socket).map_err(failed)
 }
 
+/// Connects a stream, and nothing more. The kernel waits for two seconds.
+pub(super) fn connect_only(address: VsockAddress) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::VSOCK, Type::STREAM, None)?;
+    vsock::connect(socket.as_fd(), address.cid, address.port, address.sibling)
+        .map_err(|error| explain(address, error))?;
+    Ok(socket)
+}
+
+/// Listens for streams on a port that the kernel chooses.
+pub(super) fn listen(cid: u32, backlog: i32) -> io::Result<(Socket, u32)> {
+    let socket = Socket::new(Domain::VSOCK, Type::STREAM, None)?;
+    socket.bind(&SockAddr::vsock(cid, PORT_ANY))?;
+    socket.listen(backlog)?;
+    let (_, port) = vsock_address(&socket.local_addr()?)?;
+    Ok((socket, port))
+}
+
 /// What the kernel's answer means here.
 fn explain(address: VsockAddress, error: io::Error) -> io::Error {
     let VsockAddress { cid, port, .. } = address;

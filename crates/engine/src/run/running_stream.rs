@@ -106,6 +106,12 @@ impl Datagrams {
     }
 }
 
+fn exchange_stats(plan: &RunPlan<'_>, requests: bool) -> Option<ExchangeStats> {
+    let exchange = plan.config.exchange.as_ref()?;
+    let omitting = plan.config.omit > 0;
+    Some(ExchangeStats::new(exchange, requests, omitting))
+}
+
 /// Whether the omitted period of a stream ends at a position, which both ends know.
 fn cuts_omitted(plan: &RunPlan<'_>, sends: bool) -> bool {
     let by_amount = matches!(plan.config.limit, Limit::Bytes(_) | Limit::Blocks(_));
@@ -128,19 +134,18 @@ impl RunningStream {
             congestion,
             passage,
             closing,
+            transactions,
             ..
         } = stream;
         let socket = Arc::new(socket);
         let counters = Arc::new(Counters::default());
         let report = Arc::new(OnceLock::new());
         let path = plan.local.file.as_deref();
-        let file = path.map(|path| movers::open(path, info.role.sends()));
-        let file = file.transpose()?;
+        let file = path
+            .map(|path| movers::open(path, info.role.sends()))
+            .transpose()?;
         let transport = plan.config.transport;
-        let exchanges = plan
-            .config
-            .exchange
-            .map(|exchange| ExchangeStats::new(&exchange, info.role.sends(), plan.config.omit > 0));
+        let exchanges = exchange_stats(plan, info.role.sends());
         let is_udp = transport == Transport::Udp && exchanges.is_none();
         let received = Arc::new(DatagramCounters::default());
         let batching = Arc::new(BatchingInUse::new(passage.batching));
@@ -168,11 +173,12 @@ impl RunningStream {
             marks: cut.is_some() && plan.exact,
             cut: cut.clone(),
         };
-        let sender = info.role.sends().then_some(&socket);
+        // The stream of a test with a connection for each transaction is idle.
+        let sender = (info.role.sends() && transactions.is_none()).then_some(&socket);
         let tcp = sender.and_then(|socket| TcpStats::begin(transport, socket));
         let exchange = plan.config.exchange.zip(exchanges.as_ref());
         let (worker, modes) = if let Some((exchange, stats)) = exchange {
-            let worker = exchange::worker(task, exchange, stats, plan.config);
+            let worker = exchange::worker(task, exchange, stats, plan.config, transactions);
             (worker, Modes::new(SendMode::Copy, CopyMode::Copy))
         } else if info.role.sends() {
             workers::sender(plan, &context, task)?

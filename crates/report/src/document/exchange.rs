@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EndExchanges {
-    /// `rr`: requests and responses on connections that stay open.
+    /// `rr`: requests and responses on connections that stay open; `crr`: each on a connection of its own.
     pub mode: String,
     /// `closed`: a response is followed by the next request; `open`: requests have a schedule.
     #[serde(rename = "loop")]
@@ -17,7 +17,7 @@ pub struct EndExchanges {
     pub response_bytes: u64,
     /// Requests that may wait for their responses on a connection.
     pub in_flight: u64,
-    /// Connections.
+    /// Connections, or how many transactions are under way at a time.
     pub connections: u64,
     /// Exchanges that were completed, without the omitted period.
     pub transactions: u64,
@@ -25,12 +25,19 @@ pub struct EndExchanges {
     pub transactions_per_second: f64,
     /// UDP: requests that were not answered in time.
     pub timeouts: u64,
-    /// From the sending of a request to its whole response. Absent where nothing is known of the requester.
+    /// From the sending of a request to its whole response; with a connection for each, from before it is opened until it
+    /// is closed. Absent where nothing is known of the requester.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<Latency>,
     /// Open loop: from the time at which a request was due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_latency_us: Option<Latency>,
+    /// `crr`: how long a connection took to open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_us: Option<Latency>,
+    /// `crr`: from a whole response until the connection was closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_us: Option<Latency>,
     /// Open loop: how well the requester kept its schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,

@@ -74,6 +74,7 @@ pub(super) fn summary(config: &TestConfig, summary: &Summary) -> Vec<String> {
         lines.push(sum + &timeouts(end.timeouts));
     }
     lines.push(about(config, &end));
+    let reconnects = end.mode == "crr";
     if let Some(latency) = &end.response_latency_us {
         lines.push(figures("From when due", latency));
         lines.extend(
@@ -82,13 +83,24 @@ pub(super) fn summary(config: &TestConfig, summary: &Summary) -> Vec<String> {
                 .map(|latency| figures("From sending ", latency)),
         );
     } else if let Some(latency) = &end.latency_us {
-        lines.push(figures("Round trip", latency));
+        let whole = if reconnects {
+            "Transaction"
+        } else {
+            "Round trip"
+        };
+        lines.push(figures(whole, latency));
     } else if summary
         .streams
         .iter()
         .any(|stream| stream.own.role == Role::Responder)
     {
         lines.push("The other end measures the latency".to_owned());
+    }
+    for (part, latency) in [
+        ("Connect    ", &end.connect_us),
+        ("Close      ", &end.close_us),
+    ] {
+        lines.extend(latency.iter().map(|latency| figures(part, latency)));
     }
     if let Some(schedule) = &end.schedule
         && let Some(max) = schedule.late_max_us
@@ -112,11 +124,18 @@ fn about(config: &TestConfig, end: &EndExchanges) -> String {
         ),
         None => "Closed loop".to_owned(),
     };
-    let connections = count(end.connections, "connection");
+    let connections = if end.mode == "crr" {
+        format!(
+            "a connection for each transaction, {} at a time",
+            end.connections
+        )
+    } else {
+        let connections = count(end.connections, "connection");
+        format!("{connections}, {} in flight", end.in_flight)
+    };
     format!(
-        "{kind} over {}, {connections}, {} in flight, request {}, response {}",
+        "{kind} over {}, {connections}, request {}, response {}",
         config.transport.name(),
-        end.in_flight,
         count(end.request_bytes, "byte"),
         count(end.response_bytes, "byte"),
     )

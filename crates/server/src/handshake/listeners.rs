@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use iperf_control::spawn_blocking;
 use iperf_engine::EngineError;
+use iperf_engine::net::transactions::{self, Transactions};
 use iperf_engine::net::{StreamPlan, sctp, tcp};
 use iperf_model::{CID_ANY, Listen, TestConfig, Transport};
 use iperf_proto::code::Code;
@@ -48,7 +49,40 @@ impl Handshake {
                 numbered: granted.as_ref().is_some_and(|granted| granted.numbered),
             },
         };
+        let reconnects = test.exchange.is_some_and(|exchange| exchange.reconnects);
+        if let Some(granted) = granted.as_mut().filter(|_| reconnects)
+            && let Some((listener, port)) = self.transactions_listener(test)?
+        {
+            granted.crr = Some(port);
+            self.transactions = Some(Transactions::Accept(Arc::new(listener)));
+        }
         Ok((source, granted))
+    }
+
+    /// Listens for a connection for each transaction; `None` where a VMM would have to make them.
+    fn transactions_listener(
+        &self,
+        test: &TestConfig,
+    ) -> Result<Option<(transactions::Listener, u32)>, TestError> {
+        let plan = StreamPlan {
+            bind_dev: self.client.config.local.bind_dev.as_deref(),
+            ..StreamPlan::new(test, &self.client.config.local)
+        };
+        let listening = match self.client.config.listen {
+            Listen::Inet { .. } => {
+                let local = self.talk.control.local()?;
+                let peer = self.talk.control.peer()?;
+                transactions::Listener::inet(&plan, local, peer.ip())
+            }
+            Listen::Vsock { cid, .. } => {
+                let Ok(peer) = self.client.peer.host.parse() else {
+                    return Ok(None);
+                };
+                transactions::Listener::vsock(&plan, cid, peer)
+            }
+            Listen::Vmm(_) => return Ok(None),
+        };
+        listening.map(Some).map_err(TestError::Streams)
     }
 
     /// Waits until no other handshake listens for streams: two can't share a port, and a hello must not open a stream of

@@ -103,7 +103,7 @@ impl EndExchanges {
         let counts = summary.exchanges.clone().unwrap_or_default();
         let latency = |latencies: &Option<Arc<Latencies>>| latencies.as_deref().map(Latency::of);
         Some(Self {
-            mode: "rr".to_owned(),
+            mode: if exchange.reconnects { "crr" } else { "rr" }.to_owned(),
             kind: if exchange.is_open_loop() {
                 "open"
             } else {
@@ -119,6 +119,8 @@ impl EndExchanges {
             timeouts: counts.timeouts,
             latency_us: latency(&counts.service),
             response_latency_us: latency(&counts.response),
+            connect_us: latency(&counts.connect),
+            close_us: latency(&counts.close),
             schedule: schedule(exchange, config, counts.late.as_deref()),
             histogram: counts.service.as_deref().map(Histogram::of),
             response_histogram: counts.response.as_deref().map(Histogram::of),
