@@ -5,13 +5,10 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
+use iperf_harness::HANG;
 use iperf_harness::Peer;
 use tempfile::TempDir;
-
-/// Far beyond what a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a server that gets `socket` as its third descriptor, as systemd passes it.
 fn activated(socket: OwnedFd, notify: Option<&UnixDatagram>, options: &str) -> Child {
@@ -55,7 +52,7 @@ fn told(notify: &UnixDatagram) -> String {
 fn a_passed_socket_serves_tcp_and_udp_and_the_manager_learns_of_it() {
     let folder = TempDir::new().expect("a folder");
     let notify = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
-    notify.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    notify.set_read_timeout(Some(HANG)).expect("a limit");
     for options in [&["-n", "1M"][..], &["-u", "-b", "0", "-n", "100K"]] {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = socket.local_addr().expect("an address").port();

@@ -2,14 +2,11 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use iperf_harness::netns::{Namespace, wire};
 use iperf_harness::pair::words;
-use iperf_harness::{Finished, Peer, Running, Server};
+use iperf_harness::{Finished, HANG, Peer, Running, Server};
 use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A wire whose ends also have the link-local addresses fe80::9:1 and fe80::9:2.
 fn link_local() -> [Namespace; 2] {
@@ -26,7 +23,7 @@ fn link_local() -> [Namespace; 2] {
 fn client(end: &Namespace, port: u16, args: &str) -> Finished {
     let mut command = Peer::Ours.command();
     command.args(["-p", &port.to_string()]).args(words(args));
-    Running::start(end.enter(&command)).finish(LIMIT)
+    Running::start(end.enter(&command)).finish(HANG)
 }
 
 /// Each way in which streams are opened makes addresses of its own.
@@ -102,7 +99,7 @@ fn the_next_address_is_tried_while_the_first_is_silent() {
                 .args(["-p", &server.port().to_string()])
                 .args(words(&args));
             let command = with_hosts(&command, &directory, addresses);
-            let end = Running::start(ends[0].enter(&command)).finish(LIMIT);
+            let end = Running::start(ends[0].enter(&command)).finish(HANG);
             assert!(end.succeeded(), "{addresses:?} {mode}\n{end}");
             assert!(
                 end.stdout.contains(connected),
@@ -119,7 +116,7 @@ fn silent_addresses_share_one_time_limit() {
     let mut command = Peer::Ours.command();
     command.args(words("-c server.test --connect-timeout 700"));
     let command = with_hosts(&command, &directory, &["fd09::3", "10.9.0.3"]);
-    let end = Running::start(ends[0].enter(&command)).finish(LIMIT);
+    let end = Running::start(ends[0].enter(&command)).finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
     assert!(end.stderr.contains(": Connection timed out"), "{end}");
 }

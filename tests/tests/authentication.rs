@@ -3,13 +3,12 @@
 use std::fmt;
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use iperf_harness::wire::{CREATE_STREAMS, PARAMS, RawClient, Reply, SERVER_ERROR};
-use iperf_harness::{Finished, Peer, Problems, Running, Server, json, parallel};
+use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server, json, parallel};
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(20);
 const USER: &str = "mario";
 const PASSWORD: &str = "s3cret-rossi";
 const DENIED: &str = "test authorization failed";
@@ -56,7 +55,7 @@ impl Secrets {
     fn openssl(&self, args: &[&str]) -> String {
         let mut command = Command::new("openssl");
         command.args(args).current_dir(self.0.path());
-        let end = Running::start(command).finish(LIMIT);
+        let end = Running::start(command).finish(HANG);
         assert!(end.succeeded(), "{end}");
         end.stdout
     }
@@ -170,7 +169,7 @@ impl Case {
             Some(password) => command.env("IPERF3_PASSWORD", password),
             None => command.env_remove("IPERF3_PASSWORD"),
         };
-        Running::start(command).finish(LIMIT)
+        Running::start(command).finish(HANG)
     }
 }
 
@@ -267,7 +266,7 @@ fn logins_are_for_servers_that_ask() {
             "-p",
             &server.port().to_string(),
         ]);
-        let end = Running::start(command).finish(LIMIT);
+        let end = Running::start(command).finish(HANG);
         assert_eq!(end.code(), Some(1), "{end}");
         assert!(end.stderr.contains(DENIED), "{end}");
     }
@@ -331,7 +330,7 @@ fn a_login_that_cannot_be_sent_is_refused_before_connecting() {
                 &secrets.path("public.pem"),
             ])
             .env("IPERF3_PASSWORD", password);
-        let end = Running::start(command).finish(LIMIT);
+        let end = Running::start(command).finish(HANG);
         let expected = if password.len() < 300 {
             "the password must be neither empty nor contain white space"
         } else {
@@ -369,7 +368,7 @@ fn a_token_of_another_time_is_worth_nothing() {
         } else {
             SERVER_ERROR
         };
-        let reply = client.control.reply(LIMIT);
+        let reply = client.control.reply(HANG);
         assert_eq!(
             reply,
             Reply::State(want),

@@ -8,11 +8,10 @@ use std::time::Duration;
 use iperf_harness::json::{self, int};
 use iperf_harness::netns::Namespace;
 use iperf_harness::pair::words;
-use iperf_harness::{Finished, Peer, Problems, Running, Server};
+use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
 
-const LIMIT: Duration = Duration::from_secs(30);
 const DAMAGED: i64 = 50;
 /// The client's port.
 const CLIENT: u16 = 40_123;
@@ -79,8 +78,8 @@ impl Case {
             thread::sleep(Duration::from_millis(400));
             receiver.signal(Signal::SIGCONT);
         }
-        let client = client.finish(LIMIT);
-        (client, server.finish(LIMIT))
+        let client = client.finish(HANG);
+        (client, server.finish(HANG))
     }
 
     fn check(&self) {
@@ -173,8 +172,8 @@ fn the_text_names_the_damage() {
         let client = iperf_harness::pair::start_client(Peer::Ours, port, &args);
         thread::sleep(Duration::from_millis(700));
         send_damaged("127.0.0.1".parse().unwrap(), CLIENT, port, 1000);
-        let client = client.finish(LIMIT);
-        (client, server.finish(LIMIT))
+        let client = client.finish(HANG);
+        (client, server.finish(HANG))
     });
     for end in [&client, &server] {
         let line = format!(

@@ -5,22 +5,19 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{self, Command};
-use std::time::Duration;
 
 use iperf_harness::pair::{start_client, words};
 use iperf_harness::process::wait_for;
-use iperf_harness::{Finished, Peer, Port, Running, Server, json, procfs};
+use iperf_harness::{Finished, HANG, Peer, Port, Running, Server, json, procfs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
 use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs a server to its end, in a directory of its own.
 fn run(dir: &TempDir, args: &str) -> Finished {
     let mut command = Peer::Ours.command();
     command.arg("-s").args(words(args)).current_dir(dir.path());
-    Running::start(command).finish(LIMIT)
+    Running::start(command).finish(HANG)
 }
 
 fn directory() -> TempDir {
@@ -58,7 +55,7 @@ impl Daemon {
     }
 
     fn ends(&self) -> bool {
-        wait_for(LIMIT, || self.is_gone().then_some(())).is_some()
+        wait_for(HANG, || self.is_gone().then_some(())).is_some()
     }
 }
 
@@ -76,7 +73,7 @@ fn a_daemon_can_be_reached_as_soon_as_its_command_returns() {
         port.number()
     );
     let parent = run(&dir, &args);
-    let client = start_client(Peer::Ours, port.number(), "-n 256K").finish(LIMIT);
+    let client = start_client(Peer::Ours, port.number(), "-n 256K").finish(HANG);
     let pidfile = dir.path().join("server.pid");
     let daemon = Daemon::of(&pidfile);
 
@@ -123,7 +120,7 @@ fn a_daemon_of_one_test_ends_after_it() {
     assert!(parent.succeeded(), "{parent}");
     let pidfile = dir.path().join("server.pid");
     let daemon = Daemon::of(&pidfile);
-    let client = start_client(Peer::New, port.number(), "-t 1 -b 1M").finish(LIMIT);
+    let client = start_client(Peer::New, port.number(), "-t 1 -b 1M").finish(HANG);
     assert!(client.succeeded(), "{client}");
     assert!(daemon.ends() && !pidfile.exists());
 }
@@ -185,8 +182,8 @@ fn a_pid_file_lies_there_while_the_server_runs() {
         &format!("-p {} --pidfile {}", server.port(), pidfile.display()),
     );
     assert_eq!(second.code(), Some(1), "{second}");
-    let client = start_client(Peer::Ours, server.port(), "-n 256K").finish(LIMIT);
-    let server = server.finish(LIMIT);
+    let client = start_client(Peer::Ours, server.port(), "-n 256K").finish(HANG);
+    let server = server.finish(HANG);
     assert!(client.succeeded() && server.succeeded(), "{client}{server}");
     assert!(!pidfile.exists());
 
@@ -207,7 +204,7 @@ fn signals_end_an_idle_server_well() {
         let pidfile = dir.path().join("server.pid");
         let server = Server::start(Peer::Ours, &["--pidfile", &pidfile.to_string_lossy()]);
         server.process.signal(signal);
-        let end = server.finish(LIMIT);
+        let end = server.finish(HANG);
         assert_eq!(end.code(), Some(0), "{end}");
         let message = format!("interrupt - the server has terminated by signal {described}");
         assert_eq!(end.stderr, format!("{}: {message}\n", name()), "{end}");
@@ -236,8 +233,8 @@ fn a_log_file_takes_everything() {
         server.port(),
         &format!("-t 1 -b 1M --logfile {}/client", dir.path().display()),
     )
-    .finish(LIMIT);
-    let refused = start_client(Peer::Ours, server.port(), "-t 9").finish(LIMIT);
+    .finish(HANG);
+    let refused = start_client(Peer::Ours, server.port(), "-t 9").finish(HANG);
     let end = server.stop();
     assert!(
         client.succeeded() && !refused.succeeded(),
@@ -281,7 +278,7 @@ fn a_log_file_takes_everything() {
     );
     let mut command = Peer::Ours.command();
     command.args(words(&args));
-    let failed = Running::start(command).finish(LIMIT);
+    let failed = Running::start(command).finish(HANG);
     assert_eq!(
         (failed.code(), failed.stderr.as_str()),
         (Some(1), ""),
@@ -306,35 +303,35 @@ fn the_program_answers_to_the_name_it_is_called_by() {
         Running::start(command)
     };
     let port = Port::reserve();
-    let end = start(&format!("-c 127.0.0.1 -p {} -t 1", port.number())).finish(LIMIT);
+    let end = start(&format!("-c 127.0.0.1 -p {} -t 1", port.number())).finish(HANG);
     assert!(
         end.stderr
             .starts_with("iperf3: error - unable to connect to server"),
         "{end}"
     );
-    let end = start("-c host -s").finish(LIMIT);
+    let end = start("-c host -s").finish(HANG);
     assert!(
         end.stderr.starts_with("iperf3: parameter error - "),
         "{end}"
     );
 
     let server = Server::start(Peer::Ours, &["-1", "-J"]);
-    let end = start(&format!("-c 127.0.0.1 -p {} -J -n 256K", server.port())).finish(LIMIT);
+    let end = start(&format!("-c 127.0.0.1 -p {} -J -n 256K", server.port())).finish(HANG);
     let document = json::parse(&end.stdout).unwrap();
     let version = json::text(&document, "/start/version");
     assert!(
         version.is_some_and(|version| version.starts_with("iperf 3.")),
         "{end}"
     );
-    assert!(server.finish(LIMIT).succeeded());
+    assert!(server.finish(HANG).succeeded());
 }
 
 /// Logs go to standard error, and are plain text when that is no terminal.
 #[test]
 fn debugging_leaves_the_output_alone() {
     let server = Server::start(Peer::Ours, &["-1", "-d"]);
-    let client = start_client(Peer::Ours, server.port(), "-J -d -n 256K").finish(LIMIT);
-    let server = server.finish(LIMIT);
+    let client = start_client(Peer::Ours, server.port(), "-J -d -n 256K").finish(HANG);
+    let server = server.finish(HANG);
     for end in [&client, &server] {
         assert!(end.succeeded(), "{end}");
         assert!(!end.stderr.is_empty(), "-d says something\n{end}");

@@ -8,14 +8,11 @@ use std::time::Duration;
 
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
-use iperf_harness::{Peer, Port, Problems, Running, Server, netns, parallel};
+use iperf_harness::{HANG, Peer, Port, Problems, Running, Server, netns, parallel};
 use nix::sys::signal::Signal;
 
 /// A minute, and some for a busy machine.
 const DROPPED_WITHIN: Duration = Duration::from_secs(75);
-
-/// How a test begins at most.
-const START: Duration = Duration::from_secs(20);
 
 /// Whom the signal stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +54,7 @@ fn start(case: &Case) -> (Server, Running) {
     };
     let server = Server::start(server, &["-i", "0.5", "--forceflush"]);
     let client = Running::start(client(ours, "127.0.0.1", server.port(), case.args));
-    let begun = wait_for(START, || {
+    let begun = wait_for(HANG, || {
         (is_running(&server.process) || is_running(&client)).then_some(())
     });
     assert!(begun.is_some(), "the test does not begin");
@@ -75,7 +72,7 @@ fn stop_one(case: &Case) -> Result<(), String> {
                 errors.contains("iperf: ").then_some(())
             });
             f.holds("the server drops the client", dropped.is_some());
-            if let Err(error) = serves(server.port(), Peer::Ours, START) {
+            if let Err(error) = serves(server.port(), Peer::Ours, HANG) {
                 f.add(error);
             }
             f.holds("the server lives", server.process.is_alive());
@@ -161,13 +158,13 @@ fn cut_one(case: &Cut) -> Result<(), String> {
         &port.number().to_string(),
     ]);
     let mut server = Running::start(ends[1].enter(&command));
-    let up = wait_for(START, || {
+    let up = wait_for(HANG, || {
         server.stdout_so_far().contains("listening").then_some(())
     });
     assert!(up.is_some(), "the server does not listen");
     let command = client(case.client, "10.9.0.2", port.number(), case.args);
     let mut client = Running::start(ends[0].enter(&command));
-    let begun = wait_for(START, || {
+    let begun = wait_for(HANG, || {
         (is_running(&server) || is_running(&client)).then_some(())
     });
     assert!(begun.is_some(), "the test does not begin");

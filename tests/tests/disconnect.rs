@@ -1,17 +1,14 @@
 //! One end goes away in the middle of a test, politely or not; the other end says so, and a server serves on.
 
 use std::fmt;
-use std::time::Duration;
 
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
-use iperf_harness::{Finished, Peer, Problems, Server, json, parallel};
+use iperf_harness::{Finished, HANG, Peer, Problems, Server, json, parallel};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Less than a test takes that nobody ends.
-const LIMIT: Duration = Duration::from_secs(30);
 const SIGNALS: [Signal; 4] = [
     Signal::SIGKILL,
     Signal::SIGINT,
@@ -51,10 +48,10 @@ fn cases(pairs: &[(Peer, Peer)]) -> Vec<Case> {
     for &(client, server) in pairs {
         for signal in SIGNALS {
             for args in [
-                "-t 60 -b 10M",
-                "-t 60 -b 10M -J",
-                "-t 60 -b 10M -R",
-                "-t 60 --bidir -P 2 -b 5M",
+                "-t 600 -b 10M",
+                "-t 600 -b 10M -J",
+                "-t 600 -b 10M -R",
+                "-t 600 --bidir -P 2 -b 5M",
             ] {
                 cases.push(Case {
                     client,
@@ -70,7 +67,7 @@ fn cases(pairs: &[(Peer, Peer)]) -> Vec<Case> {
 
 /// Waits for the middle of a test: the first interval is in the output of an end that writes text and flushes it.
 fn wait_for_an_interval(output: impl Fn() -> String) {
-    let seen = wait_for(LIMIT, || output().contains("bits/sec").then_some(()));
+    let seen = wait_for(HANG, || output().contains("bits/sec").then_some(()));
     assert!(seen.is_some(), "no interval:\n{}", output());
 }
 
@@ -103,8 +100,8 @@ fn our_client_notices_that_its_server_is_gone() {
         let client = start_client(Peer::Ours, server.port(), case.args);
         wait_for_an_interval(|| server.process.stdout_so_far());
         server.process.signal(case.signal);
-        let server = server.finish(LIMIT);
-        let client = client.finish(LIMIT);
+        let server = server.finish(HANG);
+        let client = client.finish(HANG);
 
         let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(1));
@@ -147,11 +144,11 @@ fn our_server_notices_that_its_client_is_gone() {
         let client = start_client(case.client, server.port(), case.args);
         wait_for_an_interval(|| server.process.stdout_so_far());
         client.signal(case.signal);
-        let client = client.finish(LIMIT);
+        let client = client.finish(HANG);
 
         let message = format!("{}: {}\n", Peer::Ours.program_name(), leaving(case.signal));
         let mut f = Problems::new();
-        let said = wait_for(LIMIT, || {
+        let said = wait_for(HANG, || {
             (server.process.stderr_so_far() == message).then_some(())
         });
         f.holds(format!("the server reports: {message}"), said.is_some());
@@ -170,7 +167,7 @@ fn our_server_notices_that_its_client_is_gone() {
             );
         }
         for next in [Peer::Ours, Peer::New, Peer::Old] {
-            if let Err(report) = serves(server.port(), next, LIMIT) {
+            if let Err(report) = serves(server.port(), next, HANG) {
                 f.add(report);
             }
         }
@@ -226,12 +223,12 @@ fn a_client_that_leaves_is_reported_without_a_prefix_in_json_as_well() {
         .collect();
     parallel::each(&cases, 12, |case| {
         let server = Server::start(case.server, &["-1", case.args]);
-        let client = start_client(case.client, server.port(), "-t 60 -b 10M --forceflush");
+        let client = start_client(case.client, server.port(), "-t 600 -b 10M --forceflush");
         wait_for_an_interval(|| client.stdout_so_far());
         client.signal(case.signal);
-        let client = client.finish(LIMIT);
-        let error = wait_for(LIMIT, || reported_error(&server.process.stdout_so_far()));
-        let server = server.finish(LIMIT);
+        let client = client.finish(HANG);
+        let error = wait_for(HANG, || reported_error(&server.process.stdout_so_far()));
+        let server = server.finish(HANG);
         let mut f = Problems::new();
         // When an interval ends in the moment in which the client leaves, a real server asks a socket that it has closed.
         let late = case.server == Peer::New && error.as_deref() == Some(LATE_QUESTION);
@@ -247,11 +244,11 @@ fn a_client_that_leaves_is_reported_without_a_prefix_in_json_as_well() {
 #[test]
 fn our_json_server_reports_a_lost_client() {
     let server = Server::start(Peer::Ours, &["-J"]);
-    let client = start_client(Peer::Ours, server.port(), "-t 60 -b 10M --forceflush");
+    let client = start_client(Peer::Ours, server.port(), "-t 600 -b 10M --forceflush");
     wait_for_an_interval(|| client.stdout_so_far());
     drop(client);
-    serves(server.port(), Peer::Ours, LIMIT).unwrap();
-    let documents = wait_for(LIMIT, || {
+    serves(server.port(), Peer::Ours, HANG).unwrap();
+    let documents = wait_for(HANG, || {
         let documents = server.documents();
         (documents.len() >= 2).then_some(documents)
     });

@@ -1,16 +1,13 @@
 //! One server, many tests: nothing that a test used is left behind.
 
-use std::time::Duration;
-
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
 use iperf_harness::wire::{PARAMS, Raw, RawClient};
-use iperf_harness::{Peer, Server, procfs};
+use iperf_harness::{HANG, Peer, Server, procfs};
 
 const TESTS: usize = 200;
 const WARM_UP: usize = 24;
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Freed memory goes back to the system in its own time; a leak of a test's buffers (128 KiB a stream) would be
 /// far above this after 200 tests.
@@ -34,7 +31,7 @@ fn idle(server: &Server) -> Idle {
 fn visit(server: &Server, number: usize) {
     let port = server.port();
     let test = |peer, args| {
-        let end = start_client(peer, port, args).finish(LIMIT);
+        let end = start_client(peer, port, args).finish(HANG);
         assert!(end.succeeded(), "test {number}:\n{end}");
     };
     match number % 12 {
@@ -53,7 +50,7 @@ fn visit(server: &Server, number: usize) {
     }
     // The server may still be busy with a client that broke off; the next one starts when it is free.
     if number % 12 < 5 {
-        serves(port, Peer::Ours, LIMIT).unwrap_or_else(|e| panic!("after client {number}: {e}"));
+        serves(port, Peer::Ours, HANG).unwrap_or_else(|e| panic!("after client {number}: {e}"));
     }
 }
 
@@ -65,7 +62,7 @@ fn two_hundred_tests_leave_nothing_behind() {
     let warm = procfs::resident_kib(server.id());
     (WARM_UP..TESTS).for_each(|number| visit(&server, number));
 
-    let settled = wait_for(Duration::from_secs(30), || {
+    let settled = wait_for(HANG, || {
         let now = idle(&server);
         (now.files == fresh.files && now.threads <= fresh.threads).then_some(now)
     });

@@ -2,13 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::Duration;
-
 use iperf_harness::pair::{start_client, words};
-use iperf_harness::{Finished, Peer, Running, Server, json, netns};
+use iperf_harness::{Finished, HANG, Peer, Running, Server, json, netns};
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 fn document(end: &Finished) -> Value {
     assert_eq!(end.code(), Some(0), "{end}");
@@ -36,7 +32,7 @@ fn each_end_describes_itself_and_its_peer() {
     let port = server.port().to_string();
     let mut command = Peer::Ours.command();
     command.args(words("-c 10.9.0.2 -t 1 -J -p")).arg(&port);
-    let end = Running::start(ends[0].enter(&command)).finish(LIMIT);
+    let end = Running::start(ends[0].enter(&command)).finish(HANG);
     let client = document(&end);
     server.stop();
 
@@ -65,7 +61,7 @@ fn each_end_describes_itself_and_its_peer() {
 fn own_version() -> String {
     let mut command = Peer::Ours.command();
     command.arg("-v");
-    let end = Running::start(command).finish(LIMIT);
+    let end = Running::start(command).finish(HANG);
     let first = end.stdout.lines().next().unwrap();
     let version = first.strip_prefix("iperf ").unwrap();
     match version.split_once(", commit ") {
@@ -88,8 +84,8 @@ fn an_end_that_keeps_it_to_itself_tells_nobody() {
                 .map(String::as_str)
                 .collect::<Vec<_>>(),
         );
-        let end = start_client(Peer::Ours, server.port(), &format!("-t 1 -J {client_args}"))
-            .finish(LIMIT);
+        let end =
+            start_client(Peer::Ours, server.port(), &format!("-t 1 -J {client_args}")).finish(HANG);
         let document = document(&end);
         let has = |pointer| !json::at(&document, pointer).is_null();
         assert_eq!(has("/start/environment"), own, "{client_args}");
@@ -102,14 +98,14 @@ fn an_end_that_keeps_it_to_itself_tells_nobody() {
 fn iperf3_is_neither_told_nor_asked() {
     for peer in [Peer::Old, Peer::New] {
         let server = Server::start(peer, &[]);
-        let end = start_client(Peer::Ours, server.port(), "-t 1 -J").finish(LIMIT);
+        let end = start_client(Peer::Ours, server.port(), "-t 1 -J").finish(HANG);
         let document = document(&end);
         assert!(json::at(&document, "/start/environment").is_object());
         assert!(json::at(&document, "/end/environment/remote").is_null());
         server.stop();
 
         let server = Server::start(Peer::Ours, &["-J"]);
-        let end = start_client(peer, server.port(), "-t 1 -J --get-server-output").finish(LIMIT);
+        let end = start_client(peer, server.port(), "-t 1 -J --get-server-output").finish(HANG);
         assert!(!end.stdout.contains("environment"), "{end}");
         server.stop();
     }
@@ -119,7 +115,7 @@ fn iperf3_is_neither_told_nor_asked() {
 fn the_first_of_the_json_lines_has_the_facts() {
     let mut command = Peer::Ours.command();
     command.args(words("--loopback -t 1 --json-stream"));
-    let end = Running::start(command).finish(LIMIT);
+    let end = Running::start(command).finish(HANG);
     let lines: Vec<Value> = end
         .stdout
         .lines()

@@ -9,18 +9,19 @@ use iperf_cli::DIFFERENCES;
 use iperf_harness::pair::{start_client, words};
 use iperf_harness::service::serves;
 use iperf_harness::wire::{ACCESS_DENIED, PARAM_EXCHANGE, Raw, RawClient, Reply, SERVER_ERROR};
-use iperf_harness::{Finished, Peer, Port, Problems, Running, Server, json, parallel, peer, shape};
+use iperf_harness::{
+    Finished, HANG, Peer, Port, Problems, Running, Server, json, parallel, peer, shape,
+};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-const LIMIT: Duration = Duration::from_secs(20);
 const REFUSED: &str = "unable to connect to server - server may have stopped running or use a different port, firewall issue, etc.: Connection refused";
 const BUSY: &str = "the server is busy running a test. try again later";
 
 fn run(peer: Peer, args: &str) -> Finished {
     let mut command = peer.command();
     command.args(words(args));
-    Running::start(command).finish(LIMIT)
+    Running::start(command).finish(HANG)
 }
 
 /// In text mode: one line on standard error, exit code 1.
@@ -67,7 +68,7 @@ fn a_document_of_a_failed_handshake_has_what_is_known() {
         let client = RawClient::up_to_streams(server.port(), iperf_harness::wire::PARAMS);
         let cookie = String::from_utf8_lossy(&client.cookie()[..36]).into_owned();
         drop(client);
-        let end = server.finish(LIMIT);
+        let end = server.finish(HANG);
         let mut f = Problems::new();
         let document = json::parse(&end.stdout).unwrap_or_default();
         let start = json::at(&document, "/start");
@@ -170,7 +171,7 @@ fn a_local_address_device_or_family_that_cannot_be_used_is_named() {
 fn a_file_that_cannot_be_used_is_named() {
     const FULL: &str = "unable to write the file of -F: No space left on device";
     let server = Server::start(Peer::Ours, &["-F", "/dev/full"]);
-    let end = start_client(Peer::Ours, server.port(), "-t 1").finish(LIMIT);
+    let end = start_client(Peer::Ours, server.port(), "-t 1").finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
     let server = server.stop();
     for end in [&end, &server] {
@@ -184,7 +185,7 @@ fn a_file_that_cannot_be_used_is_named() {
             "unable to open the file of -F: /: is a directory",
         ),
     ] {
-        let end = start_client(Peer::Ours, server.port(), args).finish(LIMIT);
+        let end = start_client(Peer::Ours, server.port(), args).finish(HANG);
         assert_eq!(end.code(), Some(1), "{end}");
         assert!(end.stderr.contains(message), "{end}");
     }
@@ -251,11 +252,8 @@ fn the_connection_takes_too_long() {
         queued.push(stream);
         assert!(queued.len() < 100, "the queue does not fill");
     }
-    let end = start_client(Peer::Ours, port.number(), "--connect-timeout 500 -t 1").finish(LIMIT);
-    assert!(
-        !end.timed_out && end.took < Duration::from_secs(15),
-        "{end}"
-    );
+    let end = start_client(Peer::Ours, port.number(), "--connect-timeout 500 -t 1").finish(HANG);
+    assert!(!end.timed_out, "{end}");
     let mut f = Problems::new();
     fails_in_text(
         &mut f,
@@ -271,7 +269,7 @@ fn while_busy(server: Peer, first: Peer, look: impl Fn(u16)) {
     let client = start_client(first, server.port(), "-t 3 -b 10M");
     std::thread::sleep(Duration::from_millis(500));
     look(server.port());
-    let end = client.finish(LIMIT);
+    let end = client.finish(HANG);
     assert!(end.succeeded(), "the first client was disturbed:\n{end}");
 }
 
@@ -279,12 +277,12 @@ fn while_busy(server: Peer, first: Peer, look: impl Fn(u16)) {
 fn our_client_is_told_that_a_server_is_busy() {
     for server in peer::REAL {
         while_busy(server, server, |port| {
-            let end = start_client(Peer::Ours, port, "-t 1").finish(LIMIT);
+            let end = start_client(Peer::Ours, port, "-t 1").finish(HANG);
             let mut f = Problems::new();
             fails_in_text(&mut f, &end, BUSY);
             f.assert_none(end);
 
-            let end = start_client(Peer::Ours, port, "-J -t 1").finish(LIMIT);
+            let end = start_client(Peer::Ours, port, "-J -t 1").finish(HANG);
             let mut f = Problems::new();
             fails_in_json(
                 &mut f,
@@ -301,12 +299,12 @@ fn our_client_is_told_that_a_server_is_busy() {
 fn our_server_says_that_it_is_busy() {
     while_busy(Peer::Ours, Peer::Ours, |port| {
         for client in peer::REAL {
-            let end = start_client(client, port, "-t 1").finish(LIMIT);
+            let end = start_client(client, port, "-t 1").finish(HANG);
             assert!(end.stderr.contains(BUSY), "{end}");
         }
         let mut raw = RawClient::connect(port);
-        assert_eq!(raw.control.reply(LIMIT), Reply::State(ACCESS_DENIED));
-        assert_eq!(raw.control.reply(LIMIT), Reply::Closed);
+        assert_eq!(raw.control.reply(HANG), Reply::State(ACCESS_DENIED));
+        assert_eq!(raw.control.reply(HANG), Reply::Closed);
     });
 }
 
@@ -341,16 +339,16 @@ fn bad_parameters_are_refused_by_code() {
         let mut client = RawClient::up_to_params(server.port());
         client.control.send_json(&params);
         assert_eq!(
-            client.control.reply(LIMIT),
+            client.control.reply(HANG),
             Reply::State(SERVER_ERROR),
             "{name}: {params}"
         );
         let mut numbers = [0; 8];
-        client.control.read_exact(&mut numbers, LIMIT).unwrap();
+        client.control.read_exact(&mut numbers, HANG).unwrap();
         let got = i32::from_be_bytes(numbers[..4].try_into().unwrap());
         assert_eq!(got, code, "{name}: {params}");
         assert!(
-            client.control.drain(LIMIT),
+            client.control.drain(HANG),
             "{name}: the connection stays open"
         );
     }
@@ -364,12 +362,12 @@ fn bad_lengths_of_parameters_are_refused() {
         let mut client = RawClient::up_to_params(server.port());
         client.control.send(&length.to_be_bytes());
         assert_eq!(
-            client.control.reply(LIMIT),
+            client.control.reply(HANG),
             Reply::State(SERVER_ERROR),
             "length {length}"
         );
         assert!(
-            client.control.drain(LIMIT),
+            client.control.drain(HANG),
             "length {length}: the connection stays open"
         );
     }
@@ -378,7 +376,7 @@ fn bad_lengths_of_parameters_are_refused() {
 
 fn still_serves(server: &Server) {
     for client in [Peer::Ours, Peer::Old, Peer::New] {
-        serves(server.port(), client, LIMIT).unwrap_or_else(|e| {
+        serves(server.port(), client, HANG).unwrap_or_else(|e| {
             panic!(
                 "{e}\nthe server's stderr:\n{}",
                 server.process.stderr_so_far()
@@ -395,7 +393,7 @@ fn a_wrong_cookie_does_not_join_a_test() {
     let mut stranger = Raw::connect(server.port());
     stranger.send(&[b'z'; 37]);
     // A real server turns it away; ours takes it for another client that asks for a test.
-    let answer = stranger.reply(LIMIT);
+    let answer = stranger.reply(HANG);
     let turned_away = [Reply::State(ACCESS_DENIED), Reply::State(PARAM_EXCHANGE)];
     assert!(turned_away.contains(&answer), "{answer:?}");
     client.open_data();

@@ -12,11 +12,9 @@ use std::time::Duration;
 
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
-use iperf_harness::{Finished, Peer, Port, Problems, Running, Server, procfs};
+use iperf_harness::{Finished, HANG, Peer, Port, Problems, Running, Server, procfs};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// The program where anybody may run it.
 fn program() -> (TempDir, PathBuf) {
@@ -73,7 +71,7 @@ fn clients(limits: &[String]) {
                 words.extend(["-c", "127.0.0.1", "-p", &port]);
                 words.extend(args.split(' '));
             }
-            let end = Running::start(limited(&user(), &program, limit, &words)).finish(LIMIT);
+            let end = Running::start(limited(&user(), &program, limit, &words)).finish(HANG);
             refused += u32::from(!end.succeeded());
             ends_orderly(&mut f, &format!("{limit} {args}"), &end);
         }
@@ -103,12 +101,12 @@ fn starve(f: &mut Problems, program: &Path, limit: &str, plenty: Option<&str>) {
     let number = port.number().to_string();
     let command = limited(&user, program, limit, &["-s", "-p", &number]);
     let mut server = Running::start(command);
-    let up = wait_for(LIMIT, || {
+    let up = wait_for(HANG, || {
         let listens = procfs::listens(server.id(), port.number());
         (listens || !server.is_alive()).then_some(listens)
     });
     if up != Some(true) {
-        ends_orderly(f, &format!("a server with {limit}"), &server.finish(LIMIT));
+        ends_orderly(f, &format!("a server with {limit}"), &server.finish(HANG));
         return;
     }
     for _ in 0..20 {
@@ -135,7 +133,7 @@ fn starve(f: &mut Problems, program: &Path, limit: &str, plenty: Option<&str>) {
     );
     let Some(plenty) = plenty else {
         server.signal(Signal::SIGTERM);
-        let end = server.finish(LIMIT);
+        let end = server.finish(HANG);
         return f.holds(format!("it obeys:\n{end}"), end.succeeded());
     };
     let raise = [
@@ -149,7 +147,7 @@ fn starve(f: &mut Problems, program: &Path, limit: &str, plenty: Option<&str>) {
     ];
     let raised = Command::new("setpriv").args(raise).status().unwrap();
     f.holds("the limit is raised", raised.success());
-    if let Err(error) = serves(port.number(), Peer::Ours, LIMIT) {
+    if let Err(error) = serves(port.number(), Peer::Ours, HANG) {
         f.add(format!(
             "after {limit}: {error}\n{}",
             server.stderr_so_far()

@@ -9,11 +9,9 @@ use iperf_harness::port::Port;
 use iperf_harness::wire::{
     ACCESS_DENIED, CREATE_STREAMS, RawServer, SERVER_ERROR, Stage, TEST_RUNNING, TEST_START,
 };
-use iperf_harness::{Peer, Problems, Running, json, parallel, shape};
+use iperf_harness::{HANG, Peer, Problems, Running, json, parallel, shape};
 use nix::sys::socket::{Shutdown, shutdown};
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(40);
 
 /// A test that fails.
 struct Failing {
@@ -43,7 +41,7 @@ impl Failing {
         command
             .args(["-J", "-c", "127.0.0.1", "-p", &port.to_string()])
             .args(words(self.args));
-        let end = Running::start(command).finish(LIMIT);
+        let end = Running::start(command).finish(HANG);
         let document = json::parse(&end.stdout).unwrap_or_default();
         (document, end.to_string())
     }

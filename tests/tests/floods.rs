@@ -15,10 +15,7 @@ use iperf_harness::process::wait_for;
 use iperf_harness::wire::{
     ACCESS_DENIED, IPERF_DONE, PARAM_EXCHANGE, PARAMS, RawClient, Reply, framed, new_cookie,
 };
-use iperf_harness::{Peer, Problems, Server, json};
-
-/// What only a hang exceeds.
-const LIMIT: Duration = Duration::from_secs(40);
+use iperf_harness::{HANG, Peer, Problems, Server, json};
 
 /// Connections that a flood opens in one go.
 const RENEWED: usize = 8;
@@ -62,7 +59,7 @@ fn keep_pace(port: u16) {
     if let Some(mut probe) = open(port, Stall::Parameters) {
         let patient = probe
             .set_nonblocking(false)
-            .and_then(|()| probe.set_read_timeout(Some(LIMIT)));
+            .and_then(|()| probe.set_read_timeout(Some(HANG)));
         patient.expect("a socket with a time-out");
         // It may also be dropped.
         let _ = probe.read(&mut [0]);
@@ -97,11 +94,11 @@ impl Drop for Ends<'_> {
 
 /// Waits until the server is between two tests: then it asks for parameters.
 fn is_free(port: u16) -> bool {
-    wait_for(LIMIT, || {
+    wait_for(HANG, || {
         let mut probe = RawClient::connect(port);
         let cookie = *probe.cookie();
         probe.control.send(&cookie);
-        let free = probe.control.reply(LIMIT) == Reply::State(PARAM_EXCHANGE);
+        let free = probe.control.reply(HANG) == Reply::State(PARAM_EXCHANGE);
         if free {
             probe.control.send(&[IPERF_DONE]);
         }
@@ -118,14 +115,14 @@ fn good_clients_get_in_beside(stall: Stall, size: usize) {
     thread::scope(|scope| {
         let _ends = Ends(&over);
         scope.spawn(|| flood(port, stall, size, &over, &opened));
-        let flooded = wait_for(LIMIT, || {
+        let flooded = wait_for(HANG, || {
             (opened.load(Ordering::Relaxed) > size).then_some(())
         });
         f.holds("the flood is at work", flooded.is_some());
         for round in 1..=3 {
             for client in [Peer::Ours, Peer::New] {
                 f.holds(format!("round {round}: the server is free"), is_free(port));
-                let end = start_client(client, port, "-J -n 256K").finish(LIMIT);
+                let end = start_client(client, port, "-J -n 256K").finish(HANG);
                 let document = json::parse(&end.stdout).unwrap_or_default();
                 let sent = json::int(&document, "/end/sum_sent/bytes").unwrap_or(0);
                 if !end.succeeded() || sent < 256 * 1024 {
@@ -158,7 +155,7 @@ fn open_udp(port: u16) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     socket.connect(("127.0.0.1", port)).expect("an address");
     socket.send(b"9876").expect("a hello");
-    socket.set_read_timeout(Some(LIMIT)).expect("a time-out");
+    socket.set_read_timeout(Some(HANG)).expect("a time-out");
     socket.recv(&mut [0; 16]).expect("the reply to a hello");
     socket
 }
@@ -188,7 +185,7 @@ fn a_client_that_opens_its_udp_streams_slowly_blocks_no_other() {
                     let _ = hello.send_to(b"9876", ("127.0.0.1", port));
                 }
             });
-            let end = start_client(good, port, "-u -b 1M -l 1000 -n 50K -J").finish(LIMIT);
+            let end = start_client(good, port, "-u -b 1M -l 1000 -n 50K -J").finish(HANG);
             let document = json::parse(&end.stdout).unwrap_or_default();
             let mut f = Problems::new();
             f.holds(format!("{good} succeeds"), end.succeeded());

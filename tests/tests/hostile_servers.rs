@@ -9,14 +9,7 @@ use iperf_harness::wire::{
     DISPLAY_RESULTS, EXCHANGE_RESULTS, RESULTS, RawServer, SERVER_ERROR, Stage, TEST_END,
     TEST_RUNNING, TEST_START, framed,
 };
-use iperf_harness::{Peer, Problems, Running, parallel};
-
-/// A client that is left alone must give up within this time. The longest deadline of the protocol's own, for a
-/// JSON message that trickles in, is 30 s.
-const GIVES_UP_WITHIN: Duration = Duration::from_secs(40);
-
-/// A client that was lied to must end within this time.
-const ENDS_WITHIN: Duration = Duration::from_secs(25);
+use iperf_harness::{HANG, Peer, Problems, Running, parallel};
 
 /// A client gets no more address space than this: a length of 4 GiB that is believed is fatal.
 const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
@@ -41,7 +34,7 @@ fn lies(name: &'static str, act: fn(&mut Stage)) -> BrokenServer {
         name,
         act,
         args: "-t 1 -b 10M",
-        within: ENDS_WITHIN,
+        within: HANG,
     }
 }
 
@@ -51,7 +44,7 @@ fn stalls(name: &'static str, act: fn(&mut Stage)) -> BrokenServer {
         name,
         act,
         args: "-t 1 -b 10M",
-        within: GIVES_UP_WITHIN,
+        within: HANG,
     }
 }
 
@@ -191,7 +184,7 @@ fn stalling_servers() -> Vec<BrokenServer> {
                 stage.control.expect(TEST_END);
             },
             args: "-t 1",
-            within: ENDS_WITHIN,
+            within: HANG,
         },
         BrokenServer {
             name: "sends no data",
@@ -201,8 +194,8 @@ fn stalling_servers() -> Vec<BrokenServer> {
                 stage.control.send(&[TEST_START, TEST_RUNNING]);
                 stage.stall();
             },
-            args: "-t 20 -R --rcv-timeout 1000",
-            within: ENDS_WITHIN,
+            args: "-t 600 -R --rcv-timeout 1000",
+            within: HANG,
         },
     ]
 }
@@ -252,7 +245,7 @@ fn results_that_no_test_can_make_cost_no_memory() {
             .arg("--get-server-output")
             .args(words(args));
         let client = Running::start(limit_address_space(&command, ROOM_KIB));
-        let end = client.finish(ENDS_WITHIN);
+        let end = client.finish(HANG);
         let mut f = Problems::new();
         f.equal("exit code", end.code(), Some(1));
         let told = format!("{}{}", end.stdout, end.stderr);

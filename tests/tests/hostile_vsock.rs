@@ -12,12 +12,10 @@ use std::time::Duration;
 use iperf_harness::pair::words;
 use iperf_harness::process::wait_for;
 use iperf_harness::wire::Raw;
-use iperf_harness::{Peer, Problems, Running, json, parallel, procfs};
+use iperf_harness::{HANG, Peer, Problems, Running, json, parallel, procfs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A server may grow this much for a flood.
 const MEMORY_KIB: u64 = 64 * 1024;
@@ -123,7 +121,7 @@ fn a_bad_vmm_ends_its_client_with_an_error() {
         let listener = UnixListener::bind(&path).expect("a socket file");
         let act = vmm.act;
         let thread = thread::spawn(move || act(listener.accept().expect("a client").0));
-        let end = client(&path.to_string_lossy(), "--connect-timeout 1500").finish(LIMIT);
+        let end = client(&path.to_string_lossy(), "--connect-timeout 1500").finish(HANG);
         let mut f = Problems::new();
         f.equal("exit code", end.code(), Some(1));
         f.holds(vmm.says, end.stderr.contains(vmm.says));
@@ -141,16 +139,16 @@ fn a_vmm_that_refuses_the_data_connection_is_told() {
         let (control, _) = listener.accept().expect("the control connection");
         answer(&control, b"OK 1\n");
         let mut control = Raw(control);
-        control.read_exact(&mut [0; 37], LIMIT).expect("a cookie");
+        control.read_exact(&mut [0; 37], HANG).expect("a cookie");
         control.send(&[iperf_harness::wire::PARAM_EXCHANGE]);
         drop(control.expect_json());
         control.send(&[iperf_harness::wire::CREATE_STREAMS]);
         let (data, _) = listener.accept().expect("a data connection");
         answer(&data, b"");
         drop(data);
-        control.drain(LIMIT);
+        control.drain(HANG);
     });
-    let says = refused(&path.to_string_lossy(), "", LIMIT);
+    let says = refused(&path.to_string_lossy(), "", HANG);
     assert!(
         says.contains("nothing listens on port 5201 in the guest"),
         "{says}"
@@ -173,10 +171,10 @@ fn an_address_that_leads_nowhere_is_explained() {
             ("stale", "nobody listens on "),
             ("dgram", "dgram is not a stream socket"),
         ] {
-            let stderr = refused(&format!("{prefix}{}", file(name)), "", LIMIT);
+            let stderr = refused(&format!("{prefix}{}", file(name)), "", HANG);
             assert!(stderr.contains(says), "{prefix}{name}: {stderr}");
         }
-        let stderr = refused(&format!("{prefix}{long}"), "", LIMIT);
+        let stderr = refused(&format!("{prefix}{long}"), "", HANG);
         assert!(stderr.contains("unable to connect to server"), "{stderr}");
     }
     drop(datagrams);
@@ -185,7 +183,7 @@ fn an_address_that_leads_nowhere_is_explained() {
 #[test]
 fn a_cid_that_nobody_has_is_an_error_at_once_or_in_time() {
     for cid in ["4294967294", "77", "0", "vsock:4242:7"] {
-        let end = client(cid, "--connect-timeout 1000 -J").finish(LIMIT);
+        let end = client(cid, "--connect-timeout 1000 -J").finish(HANG);
         assert_eq!(end.code(), Some(1), "{end}");
         let document = serde_json::from_str(&end.stdout).expect("a document");
         let error = json::text(&document, "/error").unwrap_or_default();
@@ -205,7 +203,7 @@ impl Server {
         let dir = directory();
         let process = Running::start(command(&dir, args));
         let file = dir.path().join("vm.vsock_5201");
-        let up = wait_for(LIMIT, || UnixStream::connect(&file).ok());
+        let up = wait_for(HANG, || UnixStream::connect(&file).ok());
         assert!(up.is_some(), "nobody listens on {}", file.display());
         Self { dir, process }
     }
@@ -221,8 +219,8 @@ impl Server {
     /// Runs a good test, when the server has said goodbye to another client.
     fn serves(&self) -> Result<(), String> {
         let target = format!("unix:{}", self.file().display());
-        let result = wait_for(LIMIT, || {
-            let end = client(&target, "-J -n 256K").finish(LIMIT);
+        let result = wait_for(HANG, || {
+            let end = client(&target, "-J -n 256K").finish(HANG);
             let document = serde_json::from_str(&end.stdout).unwrap_or_default();
             let error = json::text(&document, "/error").unwrap_or_default();
             if error.contains("busy running a test") {
@@ -326,7 +324,7 @@ fn a_guest_that_floods_a_server_keeps_nobody_out() {
         }
         server.process.signal(Signal::SIGTERM);
         let file = server.file();
-        let end = server.process.finish(LIMIT);
+        let end = server.process.finish(HANG);
         f.equal("the server's exit code", end.code(), Some(0));
         f.holds("its socket file is gone", !file.exists());
         f.into_result(end)
@@ -354,7 +352,7 @@ fn a_client_that_reads_nothing_or_sends_nothing_loses_its_turn() {
         control.expect(iperf_harness::wire::CREATE_STREAMS);
         let mut data = Raw(server.connect());
         data.send(&cookie);
-        let told = wait_for(LIMIT, || {
+        let told = wait_for(HANG, || {
             server.process.stderr_so_far().contains(says).then_some(())
         });
         assert!(told.is_some(), "{says}: {}", server.process.stderr_so_far());
@@ -364,7 +362,7 @@ fn a_client_that_reads_nothing_or_sends_nothing_loses_its_turn() {
 
 /// Starts a server that must not listen, and gives its message.
 fn can_not_listen(dir: &TempDir, args: &str) -> String {
-    let end = Running::start(command(dir, args)).finish(LIMIT);
+    let end = Running::start(command(dir, args)).finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
     assert!(
         end.stderr
@@ -402,7 +400,7 @@ fn a_file_of_somebody_else_is_not_touched() {
         command.args(["-s", "--vsock", "-B"]).arg(nowhere);
         command
     })
-    .finish(LIMIT);
+    .finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
 }
 
@@ -418,14 +416,14 @@ impl Drop for Daemon {
 /// Starts a daemon and returns when its parent has ended.
 fn daemon(dir: &TempDir, args: &str) -> Daemon {
     let args = format!("-D --pidfile server.pid {args}");
-    let parent = Running::start(command(dir, &args)).finish(LIMIT);
+    let parent = Running::start(command(dir, &args)).finish(HANG);
     assert!(parent.succeeded(), "{parent}");
     let pid = fs::read_to_string(dir.path().join("server.pid")).expect("a pid file");
     Daemon(Pid::from_raw(pid.parse().expect("a number")))
 }
 
 fn is_gone(file: &Path) -> bool {
-    wait_for(LIMIT, || (!file.exists()).then_some(())).is_some()
+    wait_for(HANG, || (!file.exists()).then_some(())).is_some()
 }
 
 #[test]
@@ -446,7 +444,7 @@ fn the_socket_of_a_daemon_of_one_test_goes_with_it() {
     let dir = directory();
     let file = dir.path().join("vm.vsock_5201");
     let _daemon = daemon(&dir, "-1");
-    let end = client(&format!("unix:{}", file.display()), "-n 1M").finish(LIMIT);
+    let end = client(&format!("unix:{}", file.display()), "-n 1M").finish(HANG);
     assert!(end.succeeded(), "{end}");
     assert!(is_gone(&file));
 }
@@ -457,7 +455,7 @@ fn the_socket_of_a_killed_server_is_replaced() {
     let file = dir.path().join("vm.vsock_5201");
     let killed = daemon(&dir, "");
     kill(killed.0, Signal::SIGKILL).expect("it runs");
-    let dead = wait_for(LIMIT, || UnixStream::connect(&file).is_err().then_some(()));
+    let dead = wait_for(HANG, || UnixStream::connect(&file).is_err().then_some(()));
     assert!(dead.is_some() && file.exists(), "the file stays");
     // The dead process may still be there for the pid file: nobody has waited for it.
     fs::remove_file(dir.path().join("server.pid")).expect("a pid file");
@@ -475,9 +473,9 @@ fn a_socket_that_a_vmm_ties_to_a_port_needs_no_handshake() {
     let mut command = Peer::Ours.command();
     command.args(["-s", "--vsock", "-1", "-J", "-B", &name]);
     let server = Running::start(command);
-    assert!(wait_for(LIMIT, || file.exists().then_some(())).is_some());
-    let end = client(&name, "-t 1 --bidir -J").finish(LIMIT);
-    let server = server.finish(LIMIT);
+    assert!(wait_for(HANG, || file.exists().then_some(())).is_some());
+    let end = client(&name, "-t 1 --bidir -J").finish(HANG);
+    let server = server.finish(HANG);
     assert!(end.succeeded() && server.succeeded(), "{end}{server}");
     assert!(!file.exists());
     for end in [end, server] {

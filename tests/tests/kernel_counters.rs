@@ -2,10 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::process::Command;
-use std::time::Duration;
 
 use iperf_harness::json::{self, int};
-use iperf_harness::{Peer, Running};
+use iperf_harness::{HANG, Peer, Running};
 
 /// Bytes of a test.
 const AMOUNT: u64 = 64 << 20;
@@ -35,7 +34,7 @@ fn run(args: &str) -> Moved {
         .arg(Peer::Ours.path())
         .args(["-n", &AMOUNT.to_string()])
         .args(args.split_whitespace());
-    let end = Running::start(command).finish(Duration::from_secs(60));
+    let end = Running::start(command).finish(HANG);
     assert!(end.succeeded(), "{end}");
     let (document, kernel) = end.stdout.split_once("\n}\n").expect("a document");
     let document = json::parse(&format!("{document}\n}}")).expect("a document");

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use iperf_harness::netns::{Namespace, wire};
 use iperf_harness::pair::{start_client, words};
-use iperf_harness::{Peer, Running, Server, json, parallel};
+use iperf_harness::{HANG, Peer, Running, Server, json, parallel};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(40);
 
 /// The causes that a document names for what the client sends.
 fn causes(document: &Value) -> Vec<String> {
@@ -27,7 +25,7 @@ fn causes_of(server: &str, client: &str) -> Result<Vec<String>, String> {
     let mut args: Vec<&str> = words.iter().map(String::as_str).collect();
     args.push("-1");
     let server = Server::start(Peer::Ours, &args);
-    let end = start_client(Peer::Ours, server.port(), &format!("-J {client}")).finish(LIMIT);
+    let end = start_client(Peer::Ours, server.port(), &format!("-J {client}")).finish(HANG);
     let document = json::parse(&end.stdout).map_err(|error| format!("{error}: {end}"))?;
     if end.succeeded() {
         Ok(causes(&document))
@@ -66,8 +64,8 @@ fn over_a_wire(prepare: impl FnOnce(&Namespace, &Namespace), client: &str) -> Va
     end.args(["-c", "10.9.0.2", "-p", "5301", "-J"])
         .args(words(client));
     let client = Running::start(here.enter(&end));
-    let client = client.finish(LIMIT);
-    let server = server.finish(LIMIT);
+    let client = client.finish(HANG);
+    let server = server.finish(HANG);
     assert!(client.succeeded(), "{client}{server}");
     json::parse(&client.stdout).expect("a document")
 }

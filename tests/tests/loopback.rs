@@ -1,15 +1,13 @@
 //! `--loopback`: both ends in one process, one command, one output.
 
-use std::time::Duration;
-
 use iperf_harness::pair::words;
-use iperf_harness::{Expectation, Finished, Peer, Problems, Running, checks, parallel};
+use iperf_harness::{Expectation, Finished, HANG, Peer, Problems, Running, checks, parallel};
 use serde_json::Value;
 
 fn run(args: &str) -> Finished {
     let mut command = Peer::Ours.command();
     command.arg("--loopback").args(words(args));
-    Running::start(command).finish(Duration::from_secs(20))
+    Running::start(command).finish(HANG)
 }
 
 #[test]

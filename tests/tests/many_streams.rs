@@ -8,17 +8,15 @@ use std::time::Duration;
 use iperf_harness::json::{self, int, list};
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;
-use iperf_harness::{Peer, Problems, Running, Server, procfs};
+use iperf_harness::{HANG, Peer, Problems, Running, Server, procfs};
 use nix::sys::signal::Signal;
-
-const LIMIT: Duration = Duration::from_secs(90);
 
 /// Each stream of a test with `--verify` has a pattern of its own, so a stream in another's place would be noticed.
 fn carry_their_own_data(args: &str, streams: usize) {
     let server = Server::start(Peer::Ours, &["-1", "-J"]);
     let args = format!("-J -l 16K {args}");
-    let client = start_client(Peer::Ours, server.port(), &args).finish(LIMIT);
-    let server = server.finish(LIMIT);
+    let client = start_client(Peer::Ours, server.port(), &args).finish(HANG);
+    let server = server.finish(HANG);
     let (mut f, mut sums) = (Problems::new(), Vec::new());
     f.holds(
         "both ends succeed",
@@ -69,7 +67,7 @@ fn reverse_streams_carry_their_own_data() {
 fn iperf3s_servers_are_not_asked_for_more_than_they_have() {
     for (peer, args) in [(Peer::New, "-P 129"), (Peer::Old, "-P 1000 -R")] {
         let server = Server::start(peer, &[]);
-        let client = start_client(Peer::Ours, server.port(), &format!("-t 1 {args}")).finish(LIMIT);
+        let client = start_client(Peer::Ours, server.port(), &format!("-t 1 {args}")).finish(HANG);
         assert_eq!(client.code(), Some(1), "{client}");
         // The servers' own check, or ours.
         let reasons = [
@@ -90,7 +88,7 @@ fn a_limit_of_open_files_that_does_not_suffice_is_named() {
         .arg(Peer::Ours.path())
         .args(["-c", "127.0.0.1", "-t", "1", "-P", "300", "-p"])
         .arg(server.port().to_string());
-    let client = Running::start(command).finish(LIMIT);
+    let client = Running::start(command).finish(HANG);
     assert_eq!(client.code(), Some(1), "{client}");
     for words in ["RLIMIT_NOFILE", "300 streams need", "the hard limit is 200"] {
         assert!(client.stderr.contains(words), "{client}");
@@ -100,15 +98,15 @@ fn a_limit_of_open_files_that_does_not_suffice_is_named() {
 #[test]
 fn a_thousand_streams_need_few_threads_and_little_memory() {
     let server = Server::start(Peer::Ours, &["-1"]);
-    let client = start_client(Peer::Ours, server.port(), "-t 30 -P 1000 -i 0");
+    let client = start_client(Peer::Ours, server.port(), "-t 600 -P 1000 -i 0");
     let id = server.id();
     let connected = || (procfs::open_files(id) > 1000).then_some(());
-    let all = wait_for(LIMIT, connected);
+    let all = wait_for(HANG, connected);
     assert!(all.is_some(), "the streams are not connected");
     thread::sleep(Duration::from_secs(1));
     let (threads, kib) = (procfs::threads(id), procfs::resident_kib(id));
     client.signal(Signal::SIGINT);
-    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    let (client, server) = (client.finish(HANG), server.finish(HANG));
     let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
     assert!(
         threads < 16 + processors,

@@ -1,15 +1,11 @@
 //! What a peer says can't take over the terminal, forge a line of a log, or turn the direction of what is read.
 
-use std::time::Duration;
-
 use iperf_harness::pair::words;
 use iperf_harness::process::wait_for;
 use iperf_harness::wire::{
     DISPLAY_RESULTS, PARAM_EXCHANGE, PARAMS, RESULTS, Raw, RawServer, Reply, TEST_END, TEST_START,
 };
-use iperf_harness::{Finished, Peer, Problems, Running, Server, parallel};
-
-const LIMIT: Duration = Duration::from_secs(20);
+use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server, parallel};
 
 /// Escapes of a terminal, a forged line, a C1 control and directional overrides, as JSON writes them.
 const EVIL: &str = r"x\u001b[2J\u009b31m\r\n2026-01-01 WARN forged\u202eesrever\u2066\u200f\u2028";
@@ -53,7 +49,7 @@ fn client_of(server: &RawServer, args: &str) -> Finished {
     let port = server.port().to_string();
     command.args(["-c", "127.0.0.1", "-p", &port, "-t", "1", "-b", "10M"]);
     command.args(words(args));
-    Running::start(command).finish(LIMIT)
+    Running::start(command).finish(HANG)
 }
 
 #[test]
@@ -112,21 +108,21 @@ fn a_clients_text_does_nothing_but_be_read() {
         let members = ["title", "extra_data", "congestion", "client_version"]
             .map(|key| format!(r#""{key}":"{EVIL}","#));
         control.send_json(&PARAMS.replacen('{', &format!("{{{}", members.concat()), 1));
-        let _ = control.reply(LIMIT);
+        let _ = control.reply(HANG);
         let mut data = Raw::connect(server.port());
         data.send(cookie);
         // The congestion control does not exist: the test begins without it, or not at all.
-        if control.reply(LIMIT) == Reply::State(TEST_START) {
+        if control.reply(HANG) == Reply::State(TEST_START) {
             data.send(&[0; 1000]);
             control.send(&[TEST_END]);
-            let _ = control.reply(LIMIT);
+            let _ = control.reply(HANG);
         }
         drop((control, data));
-        let begun = wait_for(LIMIT, || {
+        let begun = wait_for(HANG, || {
             let output = server.process.stdout_so_far();
             (output.contains("cookie") || output.contains("Cookie")).then_some(())
         });
-        let end = server.finish(LIMIT);
+        let end = server.finish(HANG);
         let mut f = Problems::new();
         f.holds("the test was reported", begun.is_some());
         is_harmless(&mut f, &end, 0);

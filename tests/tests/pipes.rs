@@ -7,12 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iperf_harness::pair::start_client;
-use iperf_harness::{Peer, Server};
+use iperf_harness::{HANG, Peer, Server};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 fn pipe() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -26,10 +24,10 @@ fn a_server_whose_file_is_a_pipe_without_another_end_goes_on_and_obeys() {
     let (_folder, path) = pipe();
     let server = Server::start(Peer::Ours, &["-F", path.to_str().unwrap()]);
     for (args, code) in [("-t 1", 1), ("-t 1 -R", 0), ("-t 1", 1), ("-t 1 -R", 0)] {
-        let end = start_client(Peer::Ours, server.port(), args).finish(LIMIT);
+        let end = start_client(Peer::Ours, server.port(), args).finish(HANG);
         assert_eq!(end.code(), Some(code), "{args}: {end}");
     }
-    let running = start_client(Peer::Ours, server.port(), "-t 20 -R");
+    let running = start_client(Peer::Ours, server.port(), "-t 600 -R");
     std::thread::sleep(Duration::from_secs(1));
     let end = server.stop();
     assert!(!end.timed_out, "{end}");
@@ -46,11 +44,11 @@ fn a_reader_that_does_not_read_holds_nobody() {
         .unwrap();
     let server = Server::start(Peer::Ours, &["-F", path.to_str().unwrap()]);
     for _ in 0..2 {
-        let end = start_client(Peer::Ours, server.port(), "-t 1").finish(LIMIT);
+        let end = start_client(Peer::Ours, server.port(), "-t 1").finish(HANG);
         assert!(!end.timed_out, "{end}");
     }
     let end = server.stop();
-    assert!(!end.timed_out && end.took < LIMIT, "{end}");
+    assert!(!end.timed_out, "{end}");
     drop(reader);
 }
 
@@ -63,8 +61,8 @@ fn a_pipe_is_sent_to_its_end() {
     // The writer comes late.
     std::thread::sleep(Duration::from_millis(700));
     fs::write(&path, vec![7; 3_000_000]).unwrap();
-    let end = client.finish(LIMIT);
+    let end = client.finish(HANG);
     assert!(end.succeeded(), "{end}");
     assert!(end.stdout.contains("2.86 MBytes"), "{end}");
-    server.finish(LIMIT);
+    server.finish(HANG);
 }

@@ -1,10 +1,9 @@
 //! SCTP, where the kernel has it; where it has none, both ends say so at once.
 
 use std::path::Path;
-use std::time::Duration;
 
 use iperf_harness::pair::words;
-use iperf_harness::{Finished, Peer, Running, Server};
+use iperf_harness::{Finished, HANG, Peer, Running, Server};
 use serde_json::Value;
 
 fn kernel_has_sctp() -> bool {
@@ -14,7 +13,7 @@ fn kernel_has_sctp() -> bool {
 fn run(command_line: &str) -> Finished {
     let mut command = Peer::Ours.command();
     command.args(words(command_line));
-    Running::start(command).finish(Duration::from_secs(20))
+    Running::start(command).finish(HANG)
 }
 
 #[test]

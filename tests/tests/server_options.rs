@@ -6,9 +6,8 @@ use std::time::Duration;
 use iperf_harness::pair::start_client;
 use iperf_harness::service::serves;
 use iperf_harness::wire::{Raw, RawClient};
-use iperf_harness::{Finished, Peer, Problems, Server, json, parallel};
+use iperf_harness::{Finished, HANG, Peer, Problems, Server, json, parallel};
 
-const LIMIT: Duration = Duration::from_secs(20);
 const TOO_FAST: &str = "total required bandwidth is larger than server limit";
 
 /// What a client says it failed of, on either stream.
@@ -41,7 +40,7 @@ impl Case {
     fn check(&self) -> Result<(), String> {
         let args: Vec<&str> = self.server.split_whitespace().collect();
         let server = Server::start(Peer::Ours, &args);
-        let client = start_client(self.client, server.port(), self.args).finish(LIMIT);
+        let client = start_client(self.client, server.port(), self.args).finish(HANG);
         let end = server.stop();
         let mut f = Problems::new();
         if let Some(refused) = self.refused {
@@ -60,10 +59,7 @@ impl Case {
         } else {
             f.holds("the client succeeds", client.succeeded());
         }
-        f.holds(
-            "it does not take long",
-            client.took < Duration::from_secs(15),
-        );
+        f.holds("the client ends by itself", !client.timed_out);
         f.into_result(format!("{client}{end}"))
     }
 }
@@ -116,7 +112,7 @@ fn short_tests_add_up_to_the_limit_of_the_rate() {
         for (test, refused) in [(1, false), (2, false), (3, true)] {
             // A server that still says goodbye to the last client is busy.
             let end = loop {
-                let end = start_client(client, server.port(), "-n 30M -J").finish(LIMIT);
+                let end = start_client(client, server.port(), "-n 30M -J").finish(HANG);
                 if !complaint(&end).contains("busy") {
                     break end;
                 }
@@ -170,10 +166,10 @@ fn tests_above_the_longest_are_refused() {
 #[test]
 fn an_idle_server_of_one_test_ends() {
     let server = Server::start(Peer::Ours, &["-1", "--idle-timeout", "1"]);
-    let end = server.finish(LIMIT);
+    let end = server.finish(HANG);
     assert_eq!(end.code(), Some(0), "{end}");
     assert_eq!(end.stderr, "", "{end}");
-    assert!((1.0..15.0).contains(&end.took.as_secs_f64()), "{end}");
+    assert!(end.took.as_secs_f64() >= 1.0, "{end}");
 }
 
 /// Being idle is no reason to end for a server of many tests, and a running test is not idle.
@@ -181,13 +177,13 @@ fn an_idle_server_of_one_test_ends() {
 fn an_idle_server_of_many_tests_goes_on() {
     let server = Server::start(Peer::Ours, &["--idle-timeout", "1"]);
     std::thread::sleep(Duration::from_millis(2500));
-    serves(server.port(), Peer::Ours, LIMIT).unwrap();
+    serves(server.port(), Peer::Ours, HANG).unwrap();
     let end = server.stop();
     assert_eq!(end.code(), Some(0), "{end}");
 
     let server = Server::start(Peer::Ours, &["-1", "--idle-timeout", "1"]);
-    let client = start_client(Peer::Ours, server.port(), "-t 3 -b 1M").finish(LIMIT);
-    let end = server.finish(LIMIT);
+    let client = start_client(Peer::Ours, server.port(), "-t 3 -b 1M").finish(HANG);
+    let end = server.finish(HANG);
     assert!(client.succeeded() && end.succeeded(), "{client}{end}");
 }
 
@@ -196,8 +192,8 @@ fn an_idle_server_of_many_tests_goes_on() {
 #[test]
 fn what_counts_as_the_one_test() {
     let server = Server::start(Peer::Ours, &["-1", "--server-max-duration", "1"]);
-    let client = start_client(Peer::Ours, server.port(), "-t 5").finish(LIMIT);
-    let end = server.finish(LIMIT);
+    let client = start_client(Peer::Ours, server.port(), "-t 5").finish(HANG);
+    let end = server.finish(HANG);
     assert_eq!(client.code(), Some(1), "{client}");
     assert_eq!(end.code(), Some(0), "{end}");
 
@@ -211,8 +207,8 @@ fn what_counts_as_the_one_test() {
         "{}",
         server.process.stderr_so_far()
     );
-    serves(server.port(), Peer::New, LIMIT).unwrap();
-    let end = server.finish(LIMIT);
+    serves(server.port(), Peer::New, HANG).unwrap();
+    let end = server.finish(HANG);
     assert_eq!(end.code(), Some(0), "{end}");
 }
 
@@ -227,8 +223,8 @@ fn unreadable_parameters_count_as_the_one_test() {
         let server = Server::start(Peer::Ours, &["-1"]);
         let mut client = RawClient::up_to_params(server.port());
         client.control.send(unreadable);
-        assert!(client.control.drain(LIMIT), "{unreadable:?}");
-        let end = server.finish(LIMIT);
+        assert!(client.control.drain(HANG), "{unreadable:?}");
+        let end = server.finish(HANG);
         assert_eq!(end.code(), Some(0), "{unreadable:?}\n{end}");
         assert!(
             end.stderr.contains("unable to receive parameters"),
@@ -241,7 +237,7 @@ fn unreadable_parameters_count_as_the_one_test() {
 #[test]
 fn a_client_port_is_ignored() {
     let server = Server::start(Peer::Ours, &["-1", "--cport", "5555"]);
-    serves(server.port(), Peer::Ours, LIMIT).unwrap();
-    let end = server.finish(LIMIT);
+    serves(server.port(), Peer::Ours, HANG).unwrap();
+    let end = server.finish(HANG);
     assert_eq!((end.code(), end.stderr.as_str()), (Some(0), ""), "{end}");
 }

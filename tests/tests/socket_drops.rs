@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use iperf_harness::json::{self, int};
 use iperf_harness::pair::start_client;
-use iperf_harness::{Finished, Peer, Running, Server};
+use iperf_harness::{Finished, HANG, Peer, Running, Server};
 use nix::sys::signal::Signal;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A receiver that sleeps for a while, with a buffer that holds a few milliseconds.
 fn pause(receiver: &Running) {
@@ -36,7 +34,7 @@ fn a_server_that_sleeps_drops() {
         "-J -u -t 2 -b 20M -l 1000 -w 16K",
     );
     pause(&server.process);
-    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    let (client, server) = (client.finish(HANG), server.finish(HANG));
     assert!(client.succeeded() && server.succeeded(), "{client}{server}");
     // The client learns it with the results.
     for end in [&server, &client] {
@@ -54,7 +52,7 @@ fn a_client_that_sleeps_drops() {
         "-J -u -t 2 -b 20M -l 1000 -w 16K -R",
     );
     pause(&client);
-    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    let (client, server) = (client.finish(HANG), server.finish(HANG));
     assert!(client.succeeded() && server.succeeded(), "{client}{server}");
     let document = json::parse(&client.stdout).unwrap();
     all_losses_are_drops(&document, &[&client, &server]);
@@ -70,7 +68,7 @@ fn the_text_names_the_drops() {
         "-V -u -t 2 -b 20M -l 1000 -w 16K",
     );
     pause(&server.process);
-    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    let (client, server) = (client.finish(HANG), server.finish(HANG));
     for end in [&client, &server] {
         let (before, _) = end
             .stdout
@@ -83,7 +81,7 @@ fn the_text_names_the_drops() {
         assert!(drops > Some(100), "{drops:?} drops\n{end}");
     }
     let server = Server::start(Peer::Ours, &["-1"]);
-    let client = start_client(Peer::Ours, server.port(), "-u -t 1").finish(LIMIT);
+    let client = start_client(Peer::Ours, server.port(), "-u -t 1").finish(HANG);
     assert!(!client.stdout.contains(line), "not without -V\n{client}");
-    assert!(server.finish(LIMIT).succeeded());
+    assert!(server.finish(HANG).succeeded());
 }

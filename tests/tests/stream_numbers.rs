@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use iperf_harness::pair::words;
 use iperf_harness::proxy::{HalfClose, Vmm};
-use iperf_harness::{Finished, Peer, Problems, Running, Server, json, parallel};
+use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server, json, parallel};
 use regex::Regex;
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A way to run a test, and the numbers of its streams.
 struct Mode {
@@ -191,8 +189,8 @@ fn streams_have_the_numbers_of_iperf3() {
             &port,
         ]);
         command.args(words(&format!("{} {}", mode.client_args, case.format)));
-        let client = Running::start(closed(&command)).finish(LIMIT);
-        let server = server.finish(LIMIT);
+        let client = Running::start(closed(&command)).finish(HANG);
+        let server = server.finish(HANG);
 
         let mut f = Problems::new();
         let check = if case.format == "-J" {
@@ -213,14 +211,14 @@ fn streams_over_vsock_and_loopback_have_the_numbers_of_byte_streams() {
     let server = vmm.serve(1_910_445_940, "-1 -J");
     let client = vmm
         .client(1_910_445_940, "-t 1 -b 10M --bidir -P 2 -J")
-        .finish(LIMIT);
-    let server = server.finish(LIMIT);
+        .finish(HANG);
+    let server = server.finish(HANG);
     of_document(&mut f, &client, "vsock client", &[5, 7, 9, 11]);
     of_document(&mut f, &server, "vsock server", &[5, 8, 10, 12]);
 
     let mut command = Peer::Ours.command();
     command.args(words("--loopback -t 1 -b 10M -u -P 3"));
-    let loopback = Running::start(command).finish(LIMIT);
+    let loopback = Running::start(command).finish(HANG);
     of_text(&mut f, &loopback, "loopback", &[5, 7, 9]);
     f.assert_none(format!("{client}{server}{loopback}"));
 }

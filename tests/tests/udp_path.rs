@@ -5,10 +5,9 @@ use std::time::Duration;
 use iperf_harness::json::{self, int, text};
 use iperf_harness::netns::{Namespace, wire};
 use iperf_harness::pair::words;
-use iperf_harness::{Peer, Problems, Running, Server};
+use iperf_harness::{HANG, Peer, Problems, Running, Server};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(30);
 const MTU: u64 = 1500;
 
 /// One of the two families of addresses.
@@ -53,8 +52,8 @@ fn run(ends: &[Namespace; 2], host: &str, args: &str) -> (Value, Value, String) 
     command
         .args(["-J", "-c", host, "-p", &server.port().to_string()])
         .args(words(args));
-    let client = Running::start(ends[0].enter(&command)).finish(LIMIT);
-    let server = server.finish(Duration::from_secs(30));
+    let client = Running::start(ends[0].enter(&command)).finish(HANG);
+    let server = server.finish(HANG);
     let document = |text: &str| json::parse(text).unwrap_or_default();
     (
         document(&client.stdout),
@@ -154,7 +153,7 @@ fn a_path_that_shrinks_ends_offload_and_not_the_test() {
     let client = Running::start(ends[0].enter(&command));
     std::thread::sleep(Duration::from_millis(1200));
     ends[0].run("ip", &["link", "set", "left", "mtu", "1300"]);
-    let (client, server) = (client.finish(LIMIT), server.finish(LIMIT));
+    let (client, server) = (client.finish(HANG), server.finish(HANG));
     let story = format!("{client}{server}");
     let mut f = Problems::new();
     let document = json::parse(&client.stdout).unwrap_or_default();

@@ -12,15 +12,12 @@ use std::time::Duration;
 
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
-use iperf_harness::{Peer, Running, Server};
+use iperf_harness::{HANG, Peer, Running, Server};
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
-
-/// Only a hang takes as long.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A pipe with a name, held open at its reading end.
 struct Pipe {
@@ -91,11 +88,11 @@ fn a_server_serves_and_obeys_signals_while_nobody_reads_its_output() {
             let args: Vec<_> = args.split(' ').collect();
             let server = Server::start_with(Peer::Ours, &args, |command| redirected(&command, &to));
             for _ in 0..2 {
-                let end = client(server.port(), "-t 1", "").finish(LIMIT);
+                let end = client(server.port(), "-t 1", "").finish(HANG);
                 assert!(end.succeeded(), "{to}: {end}");
             }
             server.process.signal(signal);
-            let end = server.finish(LIMIT);
+            let end = server.finish(HANG);
             assert!(!end.timed_out, "{end}");
         }
     }
@@ -107,12 +104,12 @@ fn a_client_measures_while_nobody_reads_and_its_results_wait() {
     let server = Server::start(Peer::Ours, &["-1"]);
     let to = format!("> {}", pipe.path().display());
     let mut client = client(server.port(), "-t 1 -i 0.1", &to);
-    let end = server.finish(LIMIT);
+    let end = server.finish(HANG);
     assert!(end.stdout.contains("receiver"), "{end}");
     // The results have not reached anybody.
     assert!(client.is_alive());
     let mut seen = String::new();
-    wait_for(LIMIT, || {
+    wait_for(HANG, || {
         seen.push_str(&pipe.read());
         (!client.is_alive()).then_some(())
     });
@@ -124,12 +121,12 @@ fn a_client_measures_while_nobody_reads_and_its_results_wait() {
 
 #[test]
 fn a_client_obeys_signals_while_nobody_reads() {
-    for args in ["-t 30 -i 0.1", "-t 1"] {
+    for args in ["-t 600 -i 0.1", "-t 1"] {
         let pipe = Pipe::full();
         let server = Server::start(Peer::Ours, &[]);
         let to = format!("> {}", pipe.path().display());
         let client = client(server.port(), args, &to);
-        let began = wait_for(LIMIT, || {
+        let began = wait_for(HANG, || {
             server
                 .process
                 .stdout_so_far()
@@ -139,7 +136,7 @@ fn a_client_obeys_signals_while_nobody_reads() {
         assert!(began.is_some());
         std::thread::sleep(Duration::from_millis(1500));
         client.signal(Signal::SIGINT);
-        let end = client.finish(LIMIT);
+        let end = client.finish(HANG);
         assert!(!end.timed_out, "{end}");
     }
 }
@@ -158,12 +155,12 @@ fn output_that_cannot_be_written_is_an_error() {
         ("-h", "> /dev/full", "stdout"),
         ("-v", "> /dev/full", "stdout"),
     ] {
-        let end = client(server.port(), args, to).finish(LIMIT);
+        let end = client(server.port(), args, to).finish(HANG);
         assert_eq!(end.code(), Some(1), "{args}: {end}");
         assert_eq!(end.stderr, text(place), "{args}");
     }
     // With no place for the error either, the exit code remains.
-    let end = client(server.port(), "-n 1M -d4", "> /dev/full 2>&1").finish(LIMIT);
+    let end = client(server.port(), "-n 1M -d4", "> /dev/full 2>&1").finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
 }
 
@@ -182,7 +179,7 @@ fn half_a_document_is_an_error() {
         .args(["-c", "127.0.0.1", "-n", "1M", "-J", "-P", "8", "-p"])
         .arg(server.port().to_string())
         .env("LC_ALL", "C");
-    let end = Running::start(shell).finish(LIMIT);
+    let end = Running::start(shell).finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
     assert_eq!(
         end.stderr,
@@ -195,7 +192,7 @@ fn half_a_document_is_an_error() {
 fn a_reader_that_leaves_is_no_error() {
     let server = Server::start(Peer::Ours, &[]);
     for args in ["-n 1M", "-n 1M -J", "-h"] {
-        let end = client(server.port(), args, "| true").finish(LIMIT);
+        let end = client(server.port(), args, "| true").finish(HANG);
         assert_eq!(end.stderr, "", "{args}: {end}");
         assert!(end.succeeded(), "{args}: {end}");
     }
@@ -208,7 +205,7 @@ fn a_server_goes_on_without_a_place_for_its_output() {
             redirected(&command, "> /dev/full 2>&1")
         });
         for _ in 0..2 {
-            serves(server.port(), Peer::Ours, LIMIT).unwrap();
+            serves(server.port(), Peer::Ours, HANG).unwrap();
         }
         // Its reader leaves.
         let pipe = Pipe::new();
@@ -216,7 +213,7 @@ fn a_server_goes_on_without_a_place_for_its_output() {
         let server = Server::start_with(Peer::Ours, &[args], |command| redirected(&command, &to));
         drop(pipe);
         for _ in 0..2 {
-            serves(server.port(), Peer::Ours, LIMIT).unwrap();
+            serves(server.port(), Peer::Ours, HANG).unwrap();
         }
     }
 }
@@ -227,7 +224,7 @@ fn a_log_file_that_is_a_pipe_without_a_reader_is_an_error() {
     let path = folder.path().join("pipe");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
     let args = format!("-t 1 --logfile {}", path.display());
-    let end = client(9, &args, "").finish(LIMIT);
+    let end = client(9, &args, "").finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
     assert_eq!(
         end.stderr,

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use iperf_harness::process::wait_for;
 use iperf_harness::proxy::{HalfClose, Vmm};
-use iperf_harness::{Finished, Peer, Problems, Running, json, parallel};
+use iperf_harness::{Finished, HANG, Peer, Problems, Running, json, parallel};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(20);
 const PORT: u32 = 1_910_445_938;
 
 /// A way to run a test.
@@ -67,8 +66,8 @@ fn a_test_ends_without_a_reset() {
     parallel::each(&cases, 4, |case| {
         let vmm = Vmm::start(case.half_close, case.pause);
         let server = vmm.serve(PORT, "-1 -J");
-        let client = vmm.client(PORT, &format!("{} -J", case.args)).finish(LIMIT);
-        let server = server.finish(LIMIT);
+        let client = vmm.client(PORT, &format!("{} -J", case.args)).finish(HANG);
+        let server = server.finish(HANG);
         let file = vmm.server_file(PORT);
 
         let mut f = Problems::new();
@@ -120,8 +119,8 @@ fn what_has_an_end_arrives_before_the_test_is_over() {
     parallel::each(&ways, ways.len(), |late| {
         let vmm = Vmm::start_late(Duration::from_millis(200));
         let server = vmm.serve(PORT, "-1 -J");
-        let client = vmm.client(PORT, &format!("{} -J", late.args)).finish(LIMIT);
-        let server = server.finish(LIMIT);
+        let client = vmm.client(PORT, &format!("{} -J", late.args)).finish(HANG);
+        let server = server.finish(HANG);
         let mut f = Problems::new();
         let (theirs, ours) = (document(&server), document(&client));
         f.holds("both succeed", client.succeeded() && server.succeeded());
@@ -167,13 +166,13 @@ fn a_daemon_of_one_test_and_omitted_intervals_as_many_as_asked_for() {
             .args(["-sD", "-p", "5201", "-1", "--affinity", "0", "--vsock"])
             .args(["--idle-timeout", "30", "-B"])
             .arg(vmm.server_path());
-        let parent = Running::start(command).finish(LIMIT);
+        let parent = Running::start(command).finish(HANG);
         let mut f = Problems::new();
         f.holds("the daemon starts", parent.succeeded());
         let file = vmm.server_file(5201);
         f.holds("its socket is there", file.exists());
         let args = format!("--time 2 --json --omit 3 --affinity 0 {way}");
-        let client = vmm.client(5201, &args).finish(LIMIT);
+        let client = vmm.client(5201, &args).finish(HANG);
         f.holds("the client succeeds", client.succeeded());
         let document = document(&client);
         let omitted: Vec<_> = json::list(&document, "/intervals")
@@ -183,7 +182,7 @@ fn a_daemon_of_one_test_and_omitted_intervals_as_many_as_asked_for() {
         let (first, rest) = omitted.split_at(omitted.len().min(3));
         f.equal("the first intervals", first, &[Some(true); 3][..]);
         f.holds("two more", rest.len() >= 2 && !rest.contains(&Some(true)));
-        let gone = wait_for(LIMIT, || (!file.exists()).then_some(()));
+        let gone = wait_for(HANG, || (!file.exists()).then_some(()));
         f.holds("the socket goes with the daemon", gone.is_some());
         f.equal("complaints of the VMM", vmm.finish(), Vec::new());
         f.into_result(format!("{parent}{client}"))

@@ -12,10 +12,9 @@ use std::time::Duration;
 use iperf_harness::process::wait_for;
 use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::wire::{COOKIE, Raw, Reply, SERVER_ERROR};
-use iperf_harness::{Finished, Peer, Running, json};
+use iperf_harness::{Finished, HANG, Peer, Running, json};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(20);
 const PORT: u32 = 15_960;
 
 /// A block of the fork.
@@ -83,7 +82,7 @@ const GOOD: [&str; 3] = [
 
 /// Sends some blocks, as fast as they go.
 fn send_blocks(mut stream: &UnixStream) -> usize {
-    stream.set_write_timeout(Some(LIMIT)).expect("a deadline");
+    stream.set_write_timeout(Some(HANG)).expect("a deadline");
     let block = vec![b'v'; BLOCK];
     let blocks = 20;
     for _ in 0..blocks {
@@ -104,7 +103,7 @@ fn the_recorded_client_completes_its_test_with_our_server() {
         let server = vmm.serve(PORT, "-1 -J");
         let file = vmm.server_file(PORT);
         let (sent, received) = play_client(&recording, &file);
-        let end = server.finish(LIMIT);
+        let end = server.finish(HANG);
         assert!(end.succeeded(), "{name}: {end}");
         let document = document(&end);
         assert_eq!(json::text(&document, "/error"), None, "{name}: {end}");
@@ -175,7 +174,7 @@ fn play_client(recording: &Recording, file: &Path) -> (usize, usize) {
                         sent += send_blocks(&stream.0);
                     } else {
                         stream
-                            .read_exact(&mut vec![0; BLOCK], LIMIT)
+                            .read_exact(&mut vec![0; BLOCK], HANG)
                             .expect("a block");
                         received += BLOCK;
                     }
@@ -208,7 +207,7 @@ fn the_recorded_server_completes_a_test_of_our_client() {
         command.args(words).arg("-J");
         let client = Running::start(command);
         let received = play_server(&recording, &listener);
-        let end = client.finish(LIMIT);
+        let end = client.finish(HANG);
         assert!(end.succeeded(), "{name}: {end}");
         let document = document(&end);
         assert_eq!(json::text(&document, "/error"), None, "{name}: {end}");
@@ -244,16 +243,16 @@ impl Recording {
 
 /// Accepts a connection as a VMM does.
 fn accept(listener: &UnixListener) -> Raw<UnixStream> {
-    let stream = wait_for(LIMIT, || listener.accept().ok()).expect("a connection");
+    let stream = wait_for(HANG, || listener.accept().ok()).expect("a connection");
     stream.0.set_nonblocking(false).expect("a blocking socket");
     let mut connection = Raw(stream.0);
     let expected = format!("CONNECT {PORT}\n");
     let mut line = vec![0; expected.len()];
-    connection.read_exact(&mut line, LIMIT).expect("a line");
+    connection.read_exact(&mut line, HANG).expect("a line");
     assert_eq!(String::from_utf8_lossy(&line), expected);
     connection.send(b"OK 1073741824\n");
     connection
-        .read_exact(&mut [0; COOKIE], LIMIT)
+        .read_exact(&mut [0; COOKIE], HANG)
         .expect("a cookie");
     connection
 }
@@ -301,7 +300,7 @@ fn play_server(recording: &Recording, listener: &UnixListener) -> usize {
 }
 
 fn read_some(mut stream: &UnixStream) -> usize {
-    stream.set_read_timeout(Some(LIMIT)).expect("a deadline");
+    stream.set_read_timeout(Some(HANG)).expect("a deadline");
     let mut block = vec![0; BLOCK];
     stream.read_exact(&mut block).expect("a block");
     BLOCK
@@ -320,8 +319,8 @@ fn datagrams_over_vsock_are_refused_as_the_fork_asks_for_them() {
             control.expect(entry.bytes[0]);
         }
     }
-    assert_eq!(control.reply(LIMIT), Reply::State(SERVER_ERROR));
+    assert_eq!(control.reply(HANG), Reply::State(SERVER_ERROR));
     drop(control);
-    let end = server.finish(LIMIT);
+    let end = server.finish(HANG);
     assert!(end.stderr.contains("error - "), "{end}");
 }

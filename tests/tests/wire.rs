@@ -1,10 +1,8 @@
 //! The raw peers of the harness get through a whole test with the real programs.
 
-use std::time::Duration;
-
 use iperf_harness::pair::start_client;
 use iperf_harness::wire::{DISPLAY_RESULTS, IPERF_DONE, RESULTS, RawClient, RawServer};
-use iperf_harness::{Peer, Server, peer};
+use iperf_harness::{HANG, Peer, Server, peer};
 
 #[test]
 fn a_raw_client_completes_a_test_with_every_server() {
@@ -20,7 +18,7 @@ fn a_raw_client_completes_a_test_with_every_server() {
         client.control.expect(DISPLAY_RESULTS);
         client.control.send(&[IPERF_DONE]);
         drop(client);
-        let end = server.finish(Duration::from_secs(30));
+        let end = server.finish(HANG);
         assert!(end.succeeded(), "{end}");
     }
 }
@@ -36,7 +34,7 @@ fn a_raw_server_completes_a_test_with_every_client() {
             stage.control.expect(IPERF_DONE);
         });
         let client = start_client(peer, server.port(), "-t 1 -b 20M");
-        let end = client.finish(Duration::from_secs(20));
+        let end = client.finish(HANG);
         assert!(end.succeeded(), "{end}");
         server.finish();
     }

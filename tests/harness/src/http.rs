@@ -1,16 +1,13 @@
 //! GET requests, for what programs serve beside their tests.
 
+use crate::process::HANG;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
-
-/// How long an answer may take.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Status and body of an answer; `None` when nobody answers.
 pub fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    stream.set_read_timeout(Some(HANG)).ok()?;
     let headers: Vec<_> = headers
         .iter()
         .map(|(name, value)| format!("{name}: {value}\r\n"))

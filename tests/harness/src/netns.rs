@@ -8,11 +8,10 @@ use std::fs::File;
 use std::panic::resume_unwind;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 
-use crate::process::{Running, wait_for};
+use crate::process::{HANG, Running, wait_for};
 
 /// A network namespace; gone when dropped.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ impl Namespace {
         let namespace = Self { keeper };
         let own = std::fs::read_link("/proc/self/ns/net").expect("this process has a namespace");
         let link = format!("/proc/{}/ns/net", namespace.keeper.id());
-        wait_for(Duration::from_secs(30), || {
+        wait_for(HANG, || {
             let theirs = std::fs::read_link(&link).ok()?;
             (theirs != own).then_some(())
         })
@@ -85,7 +84,7 @@ impl Namespace {
     pub fn run<S: AsRef<OsStr>>(&self, program: &str, args: &[S]) -> String {
         let mut command = Command::new(program);
         command.args(args);
-        let end = Running::start(self.enter(&command)).finish(Duration::from_secs(30));
+        let end = Running::start(self.enter(&command)).finish(HANG);
         assert!(end.succeeded(), "{end}");
         end.stdout
     }

@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn output_and_exit_code_are_kept() {
-        let end = shell("echo out; echo err >&2; exit 3").finish(Duration::from_secs(10));
+        let end = shell("echo out; echo err >&2; exit 3").finish(HANG);
         assert_eq!(
             (end.stdout.as_str(), end.stderr.as_str()),
             ("out\n", "err\n")
@@ -293,8 +293,7 @@ mod tests {
     fn address_space_is_limited() {
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -v"]);
-        let end =
-            Running::start(limit_address_space(&command, 1 << 20)).finish(Duration::from_secs(10));
+        let end = Running::start(limit_address_space(&command, 1 << 20)).finish(HANG);
         assert_eq!(end.stdout, "1048576\n");
     }
 
@@ -311,11 +310,11 @@ mod tests {
     fn a_signal_reaches_the_process() {
         let running =
             shell("trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.05; done");
-        wait_for(Duration::from_secs(10), || {
+        wait_for(HANG, || {
             (running.stdout_so_far() == "ready\n").then_some(())
         })
         .expect("the shell gets ready");
         running.signal(Signal::SIGTERM);
-        assert_eq!(running.finish(Duration::from_secs(10)).code(), Some(7));
+        assert_eq!(running.finish(HANG).code(), Some(7));
     }
 }

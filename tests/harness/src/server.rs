@@ -8,10 +8,8 @@ use serde_json::Value;
 
 use crate::peer::Peer;
 use crate::port::Port;
-use crate::process::{Finished, Running, wait_for};
+use crate::process::{Finished, HANG, Running, wait_for};
 use crate::{json, procfs};
-
-const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A started server, its port reserved as long as it is used.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ impl Server {
             .args(["-s", "-p", &port.number().to_string()])
             .args(args);
         let mut process = Running::start(change(command));
-        let ready = wait_for(START_LIMIT, || {
+        let ready = wait_for(HANG, || {
             let up = procfs::listens(process.id(), port.number());
             (up || !process.is_alive()).then_some(up)
         });
@@ -77,7 +75,7 @@ impl Server {
     /// Ends the server with SIGTERM, so that it writes what it still holds.
     pub fn stop(self) -> Finished {
         self.process.signal(Signal::SIGTERM);
-        self.process.finish(Duration::from_secs(30))
+        self.process.finish(HANG)
     }
 
     /// The JSON documents written up to now, one a test.

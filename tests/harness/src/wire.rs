@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::port::Port;
-use crate::process::POLL;
+use crate::process::{HANG, POLL};
 
 /// Test may begin.
 pub const TEST_START: u8 = 1;
@@ -37,9 +37,6 @@ pub const SERVER_ERROR: u8 = 0xfe;
 
 /// The length of a cookie with its NUL.
 pub const COOKIE: usize = 37;
-
-/// How long a raw peer waits for what must come.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// Parameters of a one-second TCP test.
 pub const PARAMS: &str = r#"{"tcp":true,"omit":0,"time":1,"num":0,"blockcount":0,"parallel":1,"len":131072,"bandwidth":1000000,"pacing_timer":1000,"client_version":"3.22"}"#;
@@ -83,7 +80,7 @@ pub struct Raw<S = TcpStream>(pub S);
 impl Raw {
     /// Connects to a port on 127.0.0.1. Servers may listen anew between two tests, so a refusal is asked again.
     pub fn connect(port: u16) -> Self {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + HANG;
         loop {
             match TcpStream::connect(("127.0.0.1", port)) {
                 Ok(stream) => return Self(stream),
@@ -119,17 +116,17 @@ impl<S: Link> Raw<S> {
 
     /// Reads the state that must come now.
     pub fn expect(&mut self, state: u8) {
-        let got = self.reply(LIMIT);
+        let got = self.reply(HANG);
         assert_eq!(got, Reply::State(state), "the next state byte");
     }
 
     /// Reads a JSON message that must come now.
     pub fn expect_json(&mut self) -> String {
         let mut length = [0; 4];
-        self.read_exact(&mut length, LIMIT)
+        self.read_exact(&mut length, HANG)
             .expect("the length of a message");
         let mut text = vec![0; u32::from_be_bytes(length) as usize];
-        self.read_exact(&mut text, LIMIT).expect("a message");
+        self.read_exact(&mut text, HANG).expect("a message");
         String::from_utf8(text).expect("a message in UTF-8")
     }
 
@@ -199,12 +196,12 @@ impl RawClient {
     ///
     /// A server that still cleans up after another client says that it is busy; that is asked again.
     pub fn up_to_params(port: u16) -> Self {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + HANG;
         loop {
             let mut client = Self::connect(port);
             let cookie = client.cookie;
             client.control.send(&cookie);
-            match client.control.reply(LIMIT) {
+            match client.control.reply(HANG) {
                 Reply::State(PARAM_EXCHANGE) => return client,
                 Reply::State(ACCESS_DENIED) | Reply::Closed if Instant::now() < deadline => {
                     thread::sleep(POLL);
@@ -317,7 +314,7 @@ impl RawServer {
                 return;
             };
             let mut control = Raw(stream);
-            if control.read_exact(&mut [0; COOKIE], LIMIT).is_ok() {
+            if control.read_exact(&mut [0; COOKIE], HANG).is_ok() {
                 script(&mut Stage {
                     listener,
                     control,
@@ -359,8 +356,7 @@ impl Stage {
         self.control.send(&[CREATE_STREAMS]);
         let (stream, _) = self.listener.accept().expect("a data connection");
         let mut data = Raw(stream);
-        data.read_exact(&mut [0; COOKIE], LIMIT)
-            .expect("its cookie");
+        data.read_exact(&mut [0; COOKIE], HANG).expect("its cookie");
         self.data.push(data);
     }
 

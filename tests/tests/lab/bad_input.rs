@@ -3,15 +3,14 @@
 use std::time::{Duration, Instant};
 
 use iperf_harness::process::wait_for;
-use iperf_harness::{Finished, Peer};
+use iperf_harness::{Finished, HANG, Peer};
 use iperf_lab::{Backend, FLOOD, Kernel, Machine, Place};
 
-use super::encounter::LIMIT;
 use super::modes::to_host;
 
 /// The client fails, and its one line of error says this.
 fn fails(place: Place<'_>, args: &str, says: &[&str]) {
-    let end: Finished = place.start(Peer::Ours, args).finish(LIMIT);
+    let end: Finished = place.start(Peer::Ours, args).finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
     for text in says {
         assert!(end.stderr.contains(text), "{text:?} is not said:\n{end}");
@@ -67,7 +66,7 @@ fn a_guest_that_floods_the_listener_keeps_nobody_out() {
         let first = route.ask(Peer::Ours, 5201, "-n 256K");
         assert!(first.succeeded(), "{first}");
         let flood = vm.start(&format!("exec {FLOOD} {cid} 5201 40"));
-        wait_for(LIMIT, || {
+        wait_for(HANG, || {
             flood.stdout_so_far().contains("flooded").then_some(())
         })
         .expect("connections are made");

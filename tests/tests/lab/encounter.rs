@@ -5,15 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iperf_harness::process::wait_for;
-use iperf_harness::{Expectation, Finished, Peer, Problems, checks, pair};
+use iperf_harness::{Expectation, Finished, HANG, Peer, Problems, checks, pair};
 use iperf_lab::{Guest, Place, Program};
 use serde_json::Value;
-
-/// A guest that is emulated takes its time, and others run beside it.
-pub(super) const LIMIT: Duration = Duration::from_secs(40);
-
-/// How long a server may take until it listens.
-const LISTENS: Duration = Duration::from_secs(20);
 
 /// A way from a client to a server.
 #[derive(Clone, Debug)]
@@ -74,7 +68,7 @@ impl<'a> Route<'a> {
         if let Some(guest) = &self.from {
             // vhost-device-vsock does not tell a guest that there is no such file: it would wait.
             let file = guest.server_file(port);
-            wait_for(LISTENS, || file.exists().then_some(()));
+            wait_for(HANG, || file.exists().then_some(()));
         }
         server
     }
@@ -83,12 +77,12 @@ impl<'a> Route<'a> {
     pub(super) fn ask(&self, peer: Peer, port: u32, args: &str) -> Finished {
         let begun = Instant::now();
         loop {
-            let end = self.start_client(peer, port, args).finish(LIMIT);
+            let end = self.start_client(peer, port, args).finish(HANG);
             let said = format!("{}{}", end.stdout, end.stderr);
             let nobody = ["nothing listens", "Connection refused"]
                 .iter()
                 .any(|text| said.contains(text));
-            if end.succeeded() || !nobody || begun.elapsed() > LISTENS {
+            if end.succeeded() || !nobody || begun.elapsed() > HANG {
                 return end;
             }
             thread::sleep(Duration::from_millis(100));

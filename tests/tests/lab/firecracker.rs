@@ -1,15 +1,13 @@
 //! The command lines of Firecracker's own performance tests: a daemon on the host for each stream, one client each in
 //! the guest, and results read as `intervals[omit:]`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use iperf_harness::json::{at, float, list};
 use iperf_harness::process::wait_for;
-use iperf_harness::{Peer, Problems};
+use iperf_harness::{HANG, Peer, Problems};
 use iperf_lab::{Backend, Kernel, Machine, Place};
 use serde_json::Value;
-
-use super::encounter::LIMIT;
 
 const OMIT: usize = 3;
 const TIME: usize = 4;
@@ -28,7 +26,7 @@ fn firecrackers_commands() {
         for port in ports {
             let path = guest.path.display();
             let args = format!("-sD -p {port} -1 --affinity 0 --vsock -B {path}");
-            let parent = Place::Here.start(Peer::Ours, &args).finish(LIMIT);
+            let parent = Place::Here.start(Peer::Ours, &args).finish(HANG);
             assert!(parent.succeeded(), "{parent}");
             assert!(
                 guest.server_file(port).exists(),
@@ -42,14 +40,14 @@ fn firecrackers_commands() {
             Place::In(&vm).start(Peer::Ours, &args)
         });
         for (client, port) in clients.into_iter().zip(ports) {
-            let end = client.finish(LIMIT);
+            let end = client.finish(HANG);
             assert!(end.succeeded(), "{extra}:\n{end}");
             let document: Value = serde_json::from_str(&end.stdout).expect("one JSON document");
             let mut f = Problems::new();
             look(&mut f, &document);
             f.into_result(end)
                 .unwrap_or_else(|e| panic!("{extra}:\n{e}"));
-            let gone = wait_for(Duration::from_secs(30), || {
+            let gone = wait_for(HANG, || {
                 (!guest.server_file(port).exists()).then_some(Instant::now())
             });
             assert!(

@@ -3,12 +3,12 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use iperf_harness::HANG;
 use iperf_harness::process::wait_for;
 use iperf_lab::{Kernel, Machine, TC};
 use nix::sys::signal::Signal;
 
 const SHORT: Duration = Duration::from_millis(300);
-const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
 fn commands_run_side_by_side_and_their_output_and_ends_come_back() {
@@ -27,11 +27,11 @@ fn commands_run_side_by_side_and_their_output_and_ends_come_back() {
 
     let long =
         vm.start("trap 'echo caught; exit 7' TERM; echo ready; while :; do usleep 50000; done");
-    wait_for(LIMIT, || (long.stdout_so_far() == "ready\n").then_some(()))
+    wait_for(HANG, || (long.stdout_so_far() == "ready\n").then_some(()))
         .expect("the command gets ready");
     assert!(long.is_alive() && vm.run("true").succeeded());
     long.signal(Signal::SIGTERM);
-    let end = long.finish(LIMIT);
+    let end = long.finish(HANG);
     assert_eq!(
         (end.code(), end.stdout.as_str()),
         (Some(7), "ready\ncaught\n")
@@ -81,5 +81,5 @@ fn a_killed_machine_is_gone() {
     let vm = Machine::new(Kernel::Lts).bare().boot();
     let command = vm.start("sleep 60");
     vm.kill();
-    wait_for(LIMIT, || (!command.is_alive()).then_some(())).expect("the command is gone too");
+    wait_for(HANG, || (!command.is_alive()).then_some(())).expect("the command is gone too");
 }

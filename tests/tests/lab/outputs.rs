@@ -1,14 +1,12 @@
 //! Text, JSON lines and a daemon over vsock.
 
-use std::time::Duration;
-
-use iperf_harness::Peer;
 use iperf_harness::json::{at, float, text};
 use iperf_harness::process::wait_for;
+use iperf_harness::{HANG, Peer};
 use iperf_lab::{Kernel, Machine, Place};
 use serde_json::Value;
 
-use super::encounter::{LIMIT, Route};
+use super::encounter::Route;
 
 #[test]
 fn outputs_over_vsock() {
@@ -60,9 +58,9 @@ fn outputs_over_vsock() {
 
     let daemon = vm.run("iperf -s --vsock -p 83 -D -1 -I /tmp/pid --logfile /tmp/log");
     assert!(daemon.succeeded() && daemon.stdout.is_empty(), "{daemon}");
-    let client = route.start_client(Peer::Ours, 83, "-n 1M -R").finish(LIMIT);
+    let client = route.start_client(Peer::Ours, 83, "-n 1M -R").finish(HANG);
     assert!(client.succeeded(), "{client}");
-    let gone = wait_for(Duration::from_secs(20), || {
+    let gone = wait_for(HANG, || {
         (!vm.run("test -e /tmp/pid").succeeded()).then_some(())
     });
     let log = String::from_utf8_lossy(&vm.read("/tmp/log")).into_owned();

@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use iperf_harness::json::{at, int, list, text};
 use iperf_harness::process::wait_for;
-use iperf_harness::{Peer, Problems};
+use iperf_harness::{HANG, Peer, Problems};
 use iperf_lab::{Backend, DEAF, Guest, Kernel, Machine, Vm, ZerocopyModule, programs};
 use serde_json::Value;
 
-use super::encounter::LIMIT;
 use super::modes::{to_guest, to_host};
 
 const LEAST_MAPPED: f64 = 98.0;
@@ -184,7 +183,7 @@ fn unbind_in_the_middle(vm: &Vm, guest: &Guest, times: u32) {
     for round in 0..times {
         let port = 5430 + round;
         let server = route.serve(Peer::Ours, port, "-1");
-        let client = wait_for(LIMIT, || {
+        let client = wait_for(HANG, || {
             let mut client = route.start_client(Peer::Ours, port, "-t 60 --bidir");
             let met = wait_for(Duration::from_secs(5), || {
                 let met = server.stdout_so_far().contains("Accepted");

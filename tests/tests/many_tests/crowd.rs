@@ -7,10 +7,8 @@ use iperf_harness::json::{self, int, text};
 use iperf_harness::pair::start_client;
 use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::wire::{PARAMS, Raw, RawClient};
-use iperf_harness::{Peer, Problems, Running, Server};
+use iperf_harness::{HANG, Peer, Problems, Running, Server};
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(90);
 
 /// The last bytes of an iperf3 sender that its server no longer counts: what its socket can hold.
 const IN_FLIGHT: i64 = 16 << 20;
@@ -115,7 +113,7 @@ fn thirty_three_clients_of_three_kinds_run_all_modes_at_once() {
             args,
             process,
         } = client;
-        let end = process.finish(LIMIT);
+        let end = process.finish(HANG);
         let document = json::parse(&end.stdout).unwrap_or_default();
         let error = text(&document, "/error").map(str::to_owned);
         f.holds(
@@ -158,14 +156,14 @@ fn the_guests_of_a_vmm_share_a_server() {
     ]
     .map(|args| vmm.client(PORT, &format!("{args} -J --wait 20")))
     .into_iter()
-    .map(|client| client.finish(LIMIT))
+    .map(|client| client.finish(HANG))
     .collect();
     let mut f = Problems::new();
     for end in clients {
         f.holds(format!("{end}"), end.succeeded());
     }
     server.signal(nix::sys::signal::Signal::SIGTERM);
-    let end = server.finish(LIMIT);
+    let end = server.finish(HANG);
     // One more reports the signal.
     let documents = json::documents(&end.stdout);
     let tests = documents

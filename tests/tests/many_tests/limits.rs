@@ -1,12 +1,9 @@
 //! Limits of all tests together, and of those of one client.
 
-use std::time::Duration;
-
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;
-use iperf_harness::{Finished, Peer, Problems, Running, Server, json};
+use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server, json};
 
-const LIMIT: Duration = Duration::from_secs(60);
 const BUSY: &str = "the server is busy running a test. try again later";
 const TOO_FAST: &str = "total required bandwidth is larger than server limit";
 
@@ -22,7 +19,7 @@ fn start_in_turn(server: &Server, peers: &[Peer], args: &str) -> Vec<Running> {
     for (number, peer) in (1..).zip(peers) {
         clients.push(start_client(*peer, server.port(), args));
         let line = format!("#{number} [");
-        wait_for(LIMIT, || {
+        wait_for(HANG, || {
             server.process.stdout_so_far().contains(&line).then_some(())
         })
         .unwrap_or_else(|| panic!("test {number} begins:\n{}", server.process.stdout_so_far()));
@@ -37,7 +34,7 @@ fn one_too_many(options: &[&str]) {
     let mut f = Problems::new();
     for peer in [Peer::Old, Peer::New, Peer::Ours] {
         for args in ["-t 1", "-t 1 -u -R"] {
-            let end = start_client(peer, server.port(), args).finish(LIMIT);
+            let end = start_client(peer, server.port(), args).finish(HANG);
             f.holds(
                 format!("{peer} {args} is told: {}", complaint(&end)),
                 complaint(&end).contains(BUSY),
@@ -45,7 +42,7 @@ fn one_too_many(options: &[&str]) {
         }
     }
     for client in running {
-        let end = client.finish(LIMIT);
+        let end = client.finish(HANG);
         f.holds(format!("{end}"), end.succeeded());
     }
     f.assert_none(server.stop());
@@ -66,7 +63,7 @@ fn together(options: &[&str]) {
     let server = Server::start(Peer::Ours, options);
     let slow = start_client(Peer::New, server.port(), "-t 4 -b 2M");
     let fast = start_client(Peer::Ours, server.port(), "-t 20 -b 9M");
-    let (slow, fast) = (slow.finish(LIMIT), fast.finish(LIMIT));
+    let (slow, fast) = (slow.finish(HANG), fast.finish(HANG));
     let end = server.stop();
     let mut f = Problems::new();
     f.holds(format!("{slow}"), slow.succeeded());

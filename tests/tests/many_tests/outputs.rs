@@ -1,11 +1,7 @@
 //! What belongs to a test can be told from what belongs to the others.
 
-use std::time::Duration;
-
 use iperf_harness::pair::start_client;
-use iperf_harness::{Finished, Peer, Problems, Server, json};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use iperf_harness::{Finished, HANG, Peer, Problems, Server, json};
 
 /// Three tests at once; their ends.
 fn three(server: &Server, args: &str) -> Vec<Finished> {
@@ -13,7 +9,7 @@ fn three(server: &Server, args: &str) -> Vec<Finished> {
         [Peer::Ours, Peer::New, Peer::Old].map(|peer| start_client(peer, server.port(), args));
     let ends: Vec<_> = clients
         .into_iter()
-        .map(|client| client.finish(LIMIT))
+        .map(|client| client.finish(HANG))
         .collect();
     for end in &ends {
         assert!(end.succeeded(), "{end}");
@@ -86,7 +82,7 @@ fn lines_of_json_carry_the_number_of_their_test() {
 #[test]
 fn one_test_at_a_time_has_no_numbers() {
     let server = Server::start(Peer::Ours, &["--tests", "1"]);
-    let client = start_client(Peer::Ours, server.port(), "-n 64K").finish(LIMIT);
+    let client = start_client(Peer::Ours, server.port(), "-n 64K").finish(HANG);
     let end = server.stop();
     let mut f = Problems::new();
     f.holds("the client succeeds", client.succeeded());

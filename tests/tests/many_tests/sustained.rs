@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;
-use iperf_harness::{Peer, Server, parallel, procfs};
+use iperf_harness::{HANG, Peer, Server, parallel, procfs};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const AT_A_TIME: usize = 8;
@@ -49,7 +49,7 @@ fn leaves_nothing_behind(tests: usize) {
     run(&server, 0..warm_up);
     let warm = procfs::resident_kib(server.id());
     run(&server, warm_up..tests);
-    let settled = wait_for(Duration::from_secs(30), || {
+    let settled = wait_for(HANG, || {
         let now = held(&server);
         (now.0 == fresh.0 && now.1 <= fresh.1).then_some(())
     });

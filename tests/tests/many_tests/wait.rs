@@ -5,16 +5,14 @@ use std::time::Duration;
 use iperf_harness::pair::start_client;
 use iperf_harness::port::Port;
 use iperf_harness::process::wait_for;
-use iperf_harness::{Peer, Problems, Running, Server, json};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use iperf_harness::{HANG, Peer, Problems, Running, Server, json};
 
 #[test]
 fn a_client_waits_for_a_busy_iperf3_and_reports_why() {
     for peer in [Peer::Ours, Peer::New] {
         let server = Server::start(peer, &["--forceflush"]);
         let running = start_client(Peer::Old, server.port(), "-t 3 -b 1M");
-        wait_for(LIMIT, || {
+        wait_for(HANG, || {
             server
                 .process
                 .stdout_so_far()
@@ -22,8 +20,8 @@ fn a_client_waits_for_a_busy_iperf3_and_reports_why() {
                 .then_some(())
         })
         .expect("a test runs");
-        let waiting = start_client(Peer::Ours, server.port(), "-n 1M -J --wait 40").finish(LIMIT);
-        let running = running.finish(LIMIT);
+        let waiting = start_client(Peer::Ours, server.port(), "-n 1M -J --wait 40").finish(HANG);
+        let running = running.finish(HANG);
         let document = json::parse(&waiting.stdout).unwrap_or_default();
         let mut f = Problems::new();
         f.holds(format!("{running}"), running.succeeded());
@@ -50,15 +48,15 @@ fn a_client_waits_for_a_server_that_starts_later() {
     let port = Port::reserve();
     let client = start_client(Peer::Ours, port.number(), "-n 1M -V --wait 40");
     let reason = "warning: the server can't be reached: Connection refused; trying again";
-    wait_for(LIMIT, || {
+    wait_for(HANG, || {
         client.stderr_so_far().contains(reason).then_some(())
     })
     .expect("it says why it waits");
     let mut command = Peer::Ours.command();
     command.args(["-s", "-1", "-p", &port.number().to_string()]);
     let server = Running::start(command);
-    let client = client.finish(LIMIT);
-    let server = server.finish(LIMIT);
+    let client = client.finish(HANG);
+    let server = server.finish(HANG);
     let mut f = Problems::new();
     f.holds("both succeed", client.succeeded() && server.succeeded());
     f.equal(
@@ -72,7 +70,7 @@ fn a_client_waits_for_a_server_that_starts_later() {
 #[test]
 fn waiting_ends_with_the_last_reason() {
     let port = Port::reserve();
-    let end = start_client(Peer::Ours, port.number(), "-n 1M --wait 1.5").finish(LIMIT);
+    let end = start_client(Peer::Ours, port.number(), "-n 1M --wait 1.5").finish(HANG);
     let mut f = Problems::new();
     f.equal("exit code", end.code(), Some(1));
     f.holds("it waited", end.took >= Duration::from_millis(1500));

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 use iperf_harness::http::get;
 use iperf_harness::port::Port;
 use iperf_harness::process::wait_for;
-use iperf_harness::{Peer, Problems, Running, Server, parallel, procfs};
-
-use crate::LIMIT;
+use iperf_harness::{HANG, Peer, Problems, Running, Server, parallel, procfs};
 
 /// An exporter that listens.
 pub(crate) fn start(options: &[&str]) -> (Running, Port) {
@@ -20,7 +18,7 @@ pub(crate) fn start(options: &[&str]) -> (Running, Port) {
     ]);
     command.args(options);
     let exporter = Running::start(command);
-    wait_for(LIMIT, || {
+    wait_for(HANG, || {
         procfs::listens(exporter.id(), port.number()).then_some(())
     })
     .expect("the exporter listens");
@@ -127,7 +125,7 @@ fn a_probe_ends_before_prometheus_stops_waiting() {
         exporter.stderr_so_far().contains("the time limit is over"),
     );
     // The server is free again.
-    let free = iperf_harness::service::serves(server.port(), Peer::Ours, LIMIT);
+    let free = iperf_harness::service::serves(server.port(), Peer::Ours, HANG);
     f.holds(format!("{free:?}"), free.is_ok());
     f.assert_none(page);
 }
@@ -137,7 +135,7 @@ fn targets_must_be_allowed() {
     let mut f = Problems::new();
     let mut command = Peer::Ours.command();
     command.args(["exporter", "--listen", "0.0.0.0:0"]);
-    let end = Running::start(command).finish(LIMIT);
+    let end = Running::start(command).finish(HANG);
     f.equal("exit code without a list", end.code(), Some(2));
     f.holds("it names the option", end.stderr.contains("--allow"));
     let (_exporter, port) = start(&["--allow", "10.0.0.0/8", "--allow", "*.example"]);

@@ -2,9 +2,7 @@
 
 use iperf_harness::pair::start_client;
 use iperf_harness::wire::{PARAMS, RawClient};
-use iperf_harness::{Peer, Problems, Server, json};
-
-use crate::LIMIT;
+use iperf_harness::{HANG, Peer, Problems, Server, json};
 
 #[test]
 fn each_test_is_one_line() {
@@ -17,7 +15,7 @@ fn each_test_is_one_line() {
     let mut f = Problems::new();
     let mut cookies = Vec::new();
     for client in clients {
-        let end = client.finish(LIMIT);
+        let end = client.finish(HANG);
         f.holds(format!("{end}"), end.succeeded());
         let document = json::parse(&end.stdout).unwrap_or_default();
         cookies.extend(json::text(&document, "/start/cookie").map(str::to_owned));

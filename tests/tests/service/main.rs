@@ -8,9 +8,6 @@ mod prometheus;
 mod reload;
 
 use std::path::PathBuf;
-use std::time::Duration;
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// A file of `deploy/`.
 fn deployed(name: &str) -> PathBuf {

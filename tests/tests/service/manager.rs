@@ -8,16 +8,14 @@ use std::time::{Duration, Instant};
 
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;
-use iperf_harness::{Peer, Problems, Server};
+use iperf_harness::{HANG, Peer, Problems, Server};
 use nix::sys::signal::Signal;
-
-use crate::LIMIT;
 
 const BUSY: &str = "the server is busy running a test";
 
 /// Reads messages of sd_notify(3) until one is `wanted`.
 fn hears(socket: &UnixDatagram, wanted: &str) -> bool {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + HANG;
     let mut message = [0; 256];
     while Instant::now() < deadline {
         if let Ok(length) = socket.recv(&mut message)
@@ -54,7 +52,7 @@ fn the_manager_learns_of_readiness_liveness_and_the_end() {
     f.holds("WATCHDOG=1 again", hears(&socket, "WATCHDOG=1"));
     server.process.signal(Signal::SIGTERM);
     f.holds("STOPPING=1", hears(&socket, "STOPPING=1"));
-    let end = server.finish(LIMIT);
+    let end = server.finish(HANG);
     f.equal("exit code", end.code(), Some(0));
     f.assert_none(end);
 }
@@ -72,8 +70,8 @@ fn a_socket_of_the_manager_is_served() {
         .stdout(Stdio::null())
         .spawn()
         .expect("a server");
-    let client = start_client(Peer::New, port, "-u -t 1 -b 1M").finish(LIMIT);
-    let ended = wait_for(LIMIT, || server.try_wait().ok().flatten());
+    let client = start_client(Peer::New, port, "-u -t 1 -b 1M").finish(HANG);
+    let ended = wait_for(HANG, || server.try_wait().ok().flatten());
     let _ = server.kill();
     let _ = server.wait();
     assert!(client.succeeded(), "{client}");
@@ -84,7 +82,7 @@ fn a_socket_of_the_manager_is_served() {
 fn a_server_that_drains_ends_with_its_last_test_and_takes_no_other() {
     let server = Server::start(Peer::Ours, &["--tests", "4", "--drain", "60"]);
     let running = start_client(Peer::Old, server.port(), "-t 4 -b 10M");
-    wait_for(LIMIT, || {
+    wait_for(HANG, || {
         server
             .process
             .stdout_so_far()
@@ -94,14 +92,14 @@ fn a_server_that_drains_ends_with_its_last_test_and_takes_no_other() {
     .expect("a test");
     server.process.signal(Signal::SIGTERM);
     let mut f = Problems::new();
-    let refused = wait_for(LIMIT, || {
-        let end = start_client(Peer::New, server.port(), "-n 64K").finish(LIMIT);
+    let refused = wait_for(HANG, || {
+        let end = start_client(Peer::New, server.port(), "-n 64K").finish(HANG);
         end.stderr.contains(BUSY).then_some(())
     });
     f.holds("others are refused", refused.is_some());
-    let running = running.finish(LIMIT);
+    let running = running.finish(HANG);
     f.holds(format!("{running}"), running.succeeded());
-    let end = server.finish(LIMIT);
+    let end = server.finish(HANG);
     f.equal("exit code", end.code(), Some(0));
     f.assert_none(end);
 }
@@ -110,7 +108,7 @@ fn a_server_that_drains_ends_with_its_last_test_and_takes_no_other() {
 fn draining_has_a_bound_and_running_tests_are_told() {
     let server = Server::start(Peer::Ours, &["--tests", "4", "--drain", "1"]);
     let running = start_client(Peer::Ours, server.port(), "-t 60 -b 10M");
-    wait_for(LIMIT, || {
+    wait_for(HANG, || {
         server
             .process
             .stdout_so_far()
@@ -119,8 +117,8 @@ fn draining_has_a_bound_and_running_tests_are_told() {
     })
     .expect("a test");
     server.process.signal(Signal::SIGTERM);
-    let end = server.finish(LIMIT);
-    let running = running.finish(LIMIT);
+    let end = server.finish(HANG);
+    let running = running.finish(HANG);
     let mut f = Problems::new();
     f.holds(
         format!("{running}"),

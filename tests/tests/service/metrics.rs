@@ -7,9 +7,7 @@ use iperf_harness::http::get;
 use iperf_harness::pair::start_client;
 use iperf_harness::port::Port;
 use iperf_harness::process::wait_for;
-use iperf_harness::{Peer, Problems, Server, json};
-
-use crate::LIMIT;
+use iperf_harness::{HANG, Peer, Problems, Server, json};
 
 /// A server with metrics on a port of its own.
 pub(crate) fn start(options: &[&str]) -> (Server, Port) {
@@ -34,27 +32,27 @@ fn tests_are_counted_while_they_run_and_when_they_are_over() {
     let (server, port) = start(&["--tests", "2"]);
     let long = start_client(Peer::New, server.port(), "-t 4 -b 20M");
     let running = "iperf_server_tests_running";
-    wait_for(LIMIT, || {
+    wait_for(HANG, || {
         (sample(&page(&port), running) == Some(1.0)).then_some(())
     })
     .expect("a running test");
-    let counted = wait_for(LIMIT, || {
+    let counted = wait_for(HANG, || {
         (sample(&page(&port), "iperf_server_received_bytes_total") > Some(1e6)).then_some(())
     });
     counted.expect("bytes of a running test");
-    let small = start_client(Peer::Ours, server.port(), "-n 1M -R -J").finish(LIMIT);
+    let small = start_client(Peer::Ours, server.port(), "-n 1M -R -J").finish(HANG);
     let sent = json::int(
         &json::parse(&small.stdout).unwrap_or_default(),
         "/end/sum_sent/bytes",
     );
     let kept = start_client(Peer::Old, server.port(), "-t 2 -b 1M");
-    wait_for(LIMIT, || {
+    wait_for(HANG, || {
         (sample(&page(&port), running) == Some(2.0)).then_some(())
     })
     .expect("two tests");
-    let refused = start_client(Peer::Ours, server.port(), "-n 1M").finish(LIMIT);
-    let ends = [long.finish(LIMIT), kept.finish(LIMIT)];
-    wait_for(LIMIT, || {
+    let refused = start_client(Peer::Ours, server.port(), "-n 1M").finish(HANG);
+    let ends = [long.finish(HANG), kept.finish(HANG)];
+    wait_for(HANG, || {
         (sample(&page(&port), running) == Some(0.0)).then_some(())
     })
     .expect("no test");
@@ -88,7 +86,7 @@ fn tests_are_counted_while_they_run_and_when_they_are_over() {
 #[test]
 fn both_formats_are_valid_and_chosen_by_accept() {
     let (server, port) = start(&[]);
-    let client = start_client(Peer::Ours, server.port(), "-u -t 1 -b 1M").finish(LIMIT);
+    let client = start_client(Peer::Ours, server.port(), "-u -t 1 -b 1M").finish(HANG);
     let mut f = Problems::new();
     f.holds("the client succeeds", client.succeeded());
     let plain = page(&port);
@@ -145,6 +143,6 @@ fn an_address_that_is_taken_is_an_error() {
     let mut command = Peer::Ours.command();
     let address = format!("127.0.0.1:{}", port.number());
     command.args(["-s", "-p", "0", "--metrics", &address]);
-    let end = iperf_harness::Running::start(command).finish(LIMIT);
+    let end = iperf_harness::Running::start(command).finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
 }

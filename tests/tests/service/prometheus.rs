@@ -7,10 +7,10 @@ use std::time::Duration;
 use iperf_harness::http::{encoded, get};
 use iperf_harness::port::Port;
 use iperf_harness::process::wait_for;
-use iperf_harness::{Problems, Running, json};
+use iperf_harness::{HANG, Problems, Running, json};
 use serde_json::Value;
 
-use crate::{LIMIT, deployed, exporter, metrics};
+use crate::{deployed, exporter, metrics};
 
 /// Asks Prometheus.
 fn ask(port: u16, path: &str) -> Option<Value> {
@@ -92,7 +92,7 @@ scrape_configs:
 
     let mut f = Problems::new();
     let ready = |query: &str, least: usize| {
-        wait_for(LIMIT, || {
+        wait_for(HANG, || {
             std::thread::sleep(Duration::from_millis(100));
             (found(port, query).ok()? >= least).then_some(())
         })
@@ -130,12 +130,12 @@ fn the_alerts_fire_when_they_should() {
     command
         .args(["test", "rules", "iperf-alerts-test.yml"])
         .current_dir(deployed("prometheus"));
-    let end = Running::start(command).finish(LIMIT);
+    let end = Running::start(command).finish(HANG);
     assert!(end.succeeded(), "{end}");
     let mut command = Command::new("promtool");
     command
         .args(["check", "config", "prometheus.yml"])
         .current_dir(deployed("prometheus"));
-    let end = Running::start(command).finish(LIMIT);
+    let end = Running::start(command).finish(HANG);
     assert!(end.succeeded(), "{end}");
 }

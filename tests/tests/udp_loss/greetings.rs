@@ -11,9 +11,7 @@ use std::time::Duration;
 use iperf_harness::json::{self, int, list};
 use iperf_harness::pair::{start_client, words};
 use iperf_harness::proxy::{Fate, Plan, Proxy};
-use iperf_harness::{Expectation, Peer, Problems, Server, parallel, peer};
-
-const LIMIT: Duration = Duration::from_secs(30);
+use iperf_harness::{Expectation, HANG, Peer, Problems, Server, parallel, peer};
 
 #[test]
 fn a_lost_greeting_is_repeated() {
@@ -69,7 +67,7 @@ impl Lost {
             Plan::new().lose_greetings(self.replies),
         );
         let args = format!("-J -u {}", self.args);
-        let client = start_client(Peer::Ours, proxy.port(), &args).finish(LIMIT);
+        let client = start_client(Peer::Ours, proxy.port(), &args).finish(HANG);
         let server = server.finish(Duration::from_secs(if client.succeeded() { 10 } else { 2 }));
         let asked = Expectation::of(&words(&args));
         let mut f = Problems::new();
@@ -102,8 +100,8 @@ fn slow(args: &str, server: Peer) -> Result<(), String> {
     let process = Server::start(server, &["-1", "-J"]);
     let to_client = Plan::new().hold_greetings(Duration::from_millis(700));
     let proxy = Proxy::udp(process.port(), Plan::new(), to_client);
-    let client = start_client(Peer::Ours, proxy.port(), &format!("-J -u {args}")).finish(LIMIT);
-    let process = process.finish(Duration::from_secs(30));
+    let client = start_client(Peer::Ours, proxy.port(), &format!("-J -u {args}")).finish(HANG);
+    let process = process.finish(HANG);
     let passed = proxy.finish();
     let mut f = Problems::new();
     f.equal("the client's exit code", client.code(), Some(0));
@@ -149,8 +147,8 @@ fn the_start_of_the_test_stands_for_a_lost_reply() {
     parallel::each(&cases, cases.len(), |Slow(args, server)| {
         let process = Server::start(*server, &["-1"]);
         let proxy = Proxy::udp(process.port(), Plan::new(), Plan::new().lose_greetings(1));
-        let client = start_client(Peer::Ours, proxy.port(), &format!("-J -u {args}")).finish(LIMIT);
-        let process = process.finish(Duration::from_secs(30));
+        let client = start_client(Peer::Ours, proxy.port(), &format!("-J -u {args}")).finish(HANG);
+        let process = process.finish(HANG);
         let passed = proxy.finish();
         let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(0));
@@ -202,7 +200,7 @@ fn stray_datagrams_are_no_hellos() {
     let noise = Noise::start(server.port());
     for client in [Peer::Ours, Peer::New, Peer::Old] {
         for args in ["-J -u -t 1 -b 2M -P 8", "-J -u -t 1 -b 1M -P 4 --bidir"] {
-            let client = start_client(client, server.port(), args).finish(LIMIT);
+            let client = start_client(client, server.port(), args).finish(HANG);
             let document = json::parse(&client.stdout).unwrap_or_default();
             assert_eq!(client.code(), Some(0), "{client}");
             let lost = int(&document, "/end/sum_received/lost_packets");
@@ -229,8 +227,8 @@ fn a_client_that_counts_what_it_gets_gets_enough() {
         let server = Server::start(Peer::Ours, &["-1"]);
         let lossy = Plan::new().every(10, Fate::Drop);
         let proxy = Proxy::udp(server.port(), Plan::new(), lossy);
-        let client = start_client(*client, proxy.port(), &format!("-J -u {args}")).finish(LIMIT);
-        let server = server.finish(Duration::from_secs(30));
+        let client = start_client(*client, proxy.port(), &format!("-J -u {args}")).finish(HANG);
+        let server = server.finish(HANG);
         drop(proxy);
         let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(0));

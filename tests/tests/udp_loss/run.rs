@@ -6,10 +6,8 @@ use std::time::Duration;
 use iperf_harness::json;
 use iperf_harness::pair::{start_client, words};
 use iperf_harness::proxy::{Fate, Passed, Plan, Proxy};
-use iperf_harness::{Expectation, Finished, Peer, Problems, Server};
+use iperf_harness::{Expectation, Finished, HANG, Peer, Problems, Server};
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A test and the way it takes.
 pub(super) struct Case {
@@ -73,7 +71,7 @@ impl Case {
         let server_args: Vec<&str> = ["-1", "-J"].into_iter().chain(own).collect();
         let server = Server::start(self.server, &server_args);
         let proxy = Proxy::udp(server.port(), self.plan.clone(), self.plan.clone());
-        let client = start_client(self.client, proxy.port(), &self.args).finish(LIMIT);
+        let client = start_client(self.client, proxy.port(), &self.args).finish(HANG);
         let patience = if client.succeeded() { 30 } else { 2 };
         let server = server.finish(Duration::from_secs(patience));
         let run = Run {

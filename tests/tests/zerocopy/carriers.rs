@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use iperf_harness::json::{at, int, text};
 use iperf_harness::proxy::{HalfClose, Vmm};
-use iperf_harness::{Pair, Peer, Problems, parallel};
+use iperf_harness::{HANG, Pair, Peer, Problems, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Way};
@@ -141,13 +141,12 @@ impl fmt::Display for Hybrid {
 impl Hybrid {
     fn go(&self) -> Result<(), String> {
         const PORT: u32 = 5201;
-        const LIMIT: Duration = Duration::from_secs(20);
         let vmm = Vmm::start(HalfClose::Passed, Duration::ZERO);
         let server = vmm.serve(PORT, "-1 -J");
         let client = vmm
             .client(PORT, &format!("-J {}", self.0.args))
-            .finish(LIMIT);
-        let server = server.finish(LIMIT);
+            .finish(HANG);
+        let server = server.finish(HANG);
         let mut f = Problems::new();
         f.holds("the client succeeds", client.succeeded());
         f.holds("the server succeeds", server.succeeded());

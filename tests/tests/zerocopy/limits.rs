@@ -2,17 +2,14 @@
 
 use std::fmt;
 use std::process::Command;
-use std::time::Duration;
 
 use iperf_harness::json::text;
 use iperf_harness::pair::words;
-use iperf_harness::{Peer, Problems, Running, Server, parallel};
+use iperf_harness::{HANG, Peer, Problems, Running, Server, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Wanted, Way};
 use crate::modes::{RECEIVERS, SENDERS};
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// The same command with at most so many bytes pinned. Who has `CAP_IPC_LOCK` is not bounded, so it is taken away.
 fn pinning(command: &Command, bytes: u64) -> Command {
@@ -53,8 +50,8 @@ impl Case {
         let port = server.port().to_string();
         command.args(["-c", "127.0.0.1", "-p", &port, "-J"]);
         command.args(words(self.args));
-        let client = Running::start(pinning(&command, self.bytes)).finish(LIMIT);
-        let server = server.finish(LIMIT);
+        let client = Running::start(pinning(&command, self.bytes)).finish(HANG);
+        let server = server.finish(HANG);
         let mut f = Problems::new();
         f.equal(
             "exit code",

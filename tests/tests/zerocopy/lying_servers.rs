@@ -1,7 +1,6 @@
 //! Servers that grant nonsense, and servers whose report can't be true: a client ends with an error or ignores it.
 
 use std::fmt;
-use std::time::Duration;
 
 use iperf_harness::json::{self, text};
 use iperf_harness::pair::words;
@@ -9,13 +8,12 @@ use iperf_harness::process::limit_address_space;
 use iperf_harness::wire::{
     CREATE_STREAMS, DISPLAY_RESULTS, RESULTS, RawServer, SERVER_ERROR, Stage, framed,
 };
-use iperf_harness::{Peer, Problems, Running, parallel};
+use iperf_harness::{HANG, Peer, Problems, Running, parallel};
 use serde_json::Value;
 
 /// The byte with which a server tells what it grants.
 pub(super) const GRANTED: u8 = 64;
 
-const LIMIT: Duration = Duration::from_secs(30);
 const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
 
 /// A server that lies, and the arguments of the client that meets it.
@@ -231,7 +229,7 @@ fn a_server_that_lies_about_extensions_ends_its_client_with_an_error() {
             .args(["-c", "127.0.0.1", "-p", &server.port().to_string()])
             .args(words(liar.args));
         let client = limit_address_space(&command, ADDRESS_SPACE_KIB);
-        let end = Running::start(client).finish(Duration::from_secs(60));
+        let end = Running::start(client).finish(HANG);
         let mut f = Problems::new();
         f.holds("the client ends by itself", !end.timed_out);
         f.equal("exit code", end.code(), Some(1));
@@ -320,7 +318,7 @@ fn a_report_that_cannot_be_true_harms_nobody() {
             let port = server.port().to_string();
             command.args(["-c", "127.0.0.1", "-p", &port, "-t", "1", "-b", "10M", "-Z"]);
             command.args(words(format));
-            let end = Running::start(command).finish(LIMIT);
+            let end = Running::start(command).finish(HANG);
             let mut f = Problems::new();
             f.holds("the client succeeds", end.succeeded());
             let odd = |c: char| c.is_control() && c != '\n' && c != '\t';

@@ -1,12 +1,11 @@
 //! Clients that ask for nonsense: a server ignores or refuses it, and goes on.
 
 use std::fmt;
-use std::time::Duration;
 
 use iperf_harness::process::limit_address_space;
 use iperf_harness::service::serves;
 use iperf_harness::wire::{CREATE_STREAMS, PARAMS, RawClient, Reply, SERVER_ERROR};
-use iperf_harness::{Peer, Problems, Server, parallel, procfs};
+use iperf_harness::{HANG, Peer, Problems, Server, parallel, procfs};
 use serde_json::Value;
 
 use super::lying_servers::GRANTED;
@@ -14,8 +13,6 @@ use super::lying_servers::GRANTED;
 /// The error code of parameters that can't be used.
 const RECV_PARAMS: [u8; 8] = [0, 0, 0, 114, 0, 0, 0, 0];
 
-const LIMIT: Duration = Duration::from_secs(30);
-const SERVES_WITHIN: Duration = Duration::from_secs(20);
 const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
 const MEMORY_KIB: u64 = 64 * 1024;
 
@@ -51,7 +48,7 @@ impl Asked {
 
     /// The server's answer to the parameters.
     fn answer(client: &mut RawClient) -> Result<Answer, String> {
-        match client.control.reply(LIMIT) {
+        match client.control.reply(HANG) {
             Reply::State(CREATE_STREAMS) => Ok(Answer::Plain),
             Reply::State(GRANTED) => {
                 let granted: Value = serde_json::from_str(&client.control.expect_json())
@@ -62,7 +59,7 @@ impl Asked {
             }
             Reply::State(SERVER_ERROR) => {
                 let mut code = [0; 8];
-                let read = client.control.read_exact(&mut code, LIMIT);
+                let read = client.control.read_exact(&mut code, HANG);
                 read.map_err(|e| format!("the code of an error: {e}"))?;
                 if code == RECV_PARAMS {
                     Ok(Answer::Refusal)
@@ -193,7 +190,7 @@ fn nonsense_is_passed_over_or_refused_and_the_server_goes_on() {
         let mut f = Problems::new();
         f.equal("the answer", answer, Ok(asked.answer));
         // It is still there while the next one is served.
-        let served = serves(server.port(), Peer::Ours, SERVES_WITHIN);
+        let served = serves(server.port(), Peer::Ours, HANG);
         f.holds(format!("the server goes on: {served:?}"), served.is_ok());
         let grown = procfs::resident_kib(server.id()).saturating_sub(before);
         f.holds(format!("it grew by {grown} KiB"), grown < MEMORY_KIB);
@@ -223,5 +220,5 @@ fn modes_that_a_transport_lacks_are_copies() {
         assert_eq!(answer, Ok(Answer::Grants { verify: false }), "{send}");
         drop(client);
     }
-    serves(server.port(), Peer::Ours, SERVES_WITHIN).unwrap();
+    serves(server.port(), Peer::Ours, HANG).unwrap();
 }

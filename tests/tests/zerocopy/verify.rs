@@ -1,25 +1,18 @@
 //! `--verify`: what arrives is what was sent, in every mode; and who finds out when it is not.
 
 use std::fmt;
-use std::time::Duration;
 
 use iperf_harness::json::{at, list, text};
 use iperf_harness::pair::start_client;
 use iperf_harness::proxy::{Damage, Place};
 use iperf_harness::proxy::{Fate, Plan, Proxy};
 use iperf_harness::service::serves;
-use iperf_harness::{Pair, Peer, Problems, Server, parallel, peer};
+use iperf_harness::{HANG, Pair, Peer, Problems, Server, parallel, peer};
 use serde_json::Value;
 
 use crate::modes::{Case, RECEIVERS, SENDERS};
 
 const WORKERS: usize = 4;
-
-/// A client that was told of a difference, or found one, ends within this time.
-const ENDS_WITHIN: Duration = Duration::from_secs(40);
-
-/// And so soon the server serves the next one.
-const SERVES_WITHIN: Duration = Duration::from_secs(20);
 
 #[test]
 fn what_arrives_is_what_was_sent_in_every_mode() {
@@ -86,7 +79,7 @@ impl Damaged {
     fn go(&self) -> Result<(), String> {
         let server = Server::start(Peer::Ours, &["-J"]);
         let proxy = Proxy::tcp(server.port(), self.place, self.damage);
-        let client = start_client(Peer::Ours, proxy.port(), self.args).finish(ENDS_WITHIN);
+        let client = start_client(Peer::Ours, proxy.port(), self.args).finish(HANG);
         let mut f = Problems::new();
         f.holds("the damage is done", proxy.finish());
         f.equal("the client's exit code", client.code(), Some(1));
@@ -100,7 +93,7 @@ impl Damaged {
             format!("the client says where: {told}"),
             self.is_told_in(told),
         );
-        let served = serves(server.port(), Peer::Ours, SERVES_WITHIN);
+        let served = serves(server.port(), Peer::Ours, HANG);
         f.holds(format!("the server goes on: {served:?}"), served.is_ok());
         let end = server.stop();
         if self.place.from_client {
@@ -214,7 +207,7 @@ fn without_verification_nobody_notices() {
     let server = Server::start(Peer::Ours, &["-J"]);
     let Damaged { place, damage, .. } = to_server("", 5000, Damage::Flip);
     let proxy = Proxy::tcp(server.port(), place, damage);
-    let client = start_client(Peer::Ours, proxy.port(), "-J -n 4M -Z").finish(ENDS_WITHIN);
+    let client = start_client(Peer::Ours, proxy.port(), "-J -n 4M -Z").finish(HANG);
     let mut f = Problems::new();
     f.holds("the damage is done", proxy.finish());
     f.holds("the client succeeds", client.succeeded());
@@ -231,8 +224,8 @@ fn iperf3_does_not_verify() {
             "-J --verify -n 1M --bidir",
         ] {
             let server = Server::start(peer, &["-J"]);
-            let client = start_client(Peer::Ours, server.port(), args).finish(ENDS_WITHIN);
-            let served = serves(server.port(), Peer::Ours, SERVES_WITHIN);
+            let client = start_client(Peer::Ours, server.port(), args).finish(HANG);
+            let served = serves(server.port(), Peer::Ours, HANG);
             let mut f = Problems::new();
             f.equal("exit code", client.code(), Some(1));
             let document: Value = serde_json::from_str(&client.stdout).unwrap_or_default();
@@ -312,13 +305,13 @@ fn datagrams_are_verified_each_by_itself() {
     ] {
         let server = Server::start(Peer::Ours, &[]);
         let proxy = Proxy::udp(server.port(), plan.clone(), plan);
-        let client = start_client(Peer::Ours, proxy.port(), args).finish(ENDS_WITHIN);
+        let client = start_client(Peer::Ours, proxy.port(), args).finish(HANG);
         proxy.finish();
         let mut f = Problems::new();
         f.equal("exit code", client.code(), Some(i32::from(differs)));
         let told = client.stderr.contains("stream 1 differs at byte 999: 0x");
         f.equal("a difference is told", told, differs);
-        let served = serves(server.port(), Peer::Ours, SERVES_WITHIN);
+        let served = serves(server.port(), Peer::Ours, HANG);
         f.holds(format!("the server goes on: {served:?}"), served.is_ok());
         let server = server.stop();
         if differs && !args.contains("-R") {
