@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::SystemTime;
 
+use iperf_harness::pair::run_client;
 use iperf_harness::wire::{CREATE_STREAMS, PARAMS, RawClient, Reply, SERVER_ERROR};
 use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server, json, parallel};
 use tempfile::TempDir;
@@ -41,6 +42,14 @@ impl Secrets {
 
     fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_string_lossy().into_owned()
+    }
+
+    /// Starts a server that asks for a login.
+    fn serve(&self, peer: Peer, more: &[&str]) -> Server {
+        let [private, users] = ["private.pem", "users.csv"].map(|name| self.path(name));
+        let keys = ["--rsa-private-key-path", &private];
+        let users = ["--authorized-users-path", &users];
+        Server::start(peer, &[&keys, &users, more].concat())
     }
 
     /// What a client whose clock says `time` would send.
@@ -101,25 +110,17 @@ impl Case {
     }
 
     fn check(&self, secrets: &Secrets) -> Result<(), String> {
-        let (private, users) = (secrets.path("private.pem"), secrets.path("users.csv"));
-        let mut args = vec![
-            "-d",
-            "-V",
-            "--rsa-private-key-path",
-            &private,
-            "--authorized-users-path",
-            &users,
-        ];
+        let mut args = vec!["-d", "-V"];
         // 3.12 knows no other padding and not the option.
         if self.pkcs1 && self.server != Peer::Old {
             args.push("--use-pkcs1-padding");
         }
-        let server = Server::start(self.server, &args);
+        let server = secrets.serve(self.server, &args);
         let client = self.client(&secrets.path("public.pem"), server.port());
         let server = server.stop();
 
         let mut f = Problems::new();
-        let document = json::parse(&client.stdout).unwrap_or_default();
+        let document = client.document();
         let said = format!(
             "{}{}",
             json::text(&document, "/error").unwrap_or_default(),
@@ -211,12 +212,12 @@ fn good((client, server, pkcs1): (Peer, Peer, bool)) -> Case {
 }
 
 #[test]
-fn who_knows_the_password_is_served() {
+fn a_client_with_the_password_is_served() {
     check_all(&PAIRS.map(good));
 }
 
 #[test]
-fn who_does_not_know_it_is_not() {
+fn a_client_with_a_wrong_login_is_refused() {
     let mut cases = Vec::new();
     for pair in PAIRS {
         let text = if pair.1 == Peer::New { CLOSED } else { DENIED };
@@ -228,7 +229,7 @@ fn who_does_not_know_it_is_not() {
 }
 
 #[test]
-fn who_has_no_password_does_not_even_connect() {
+fn a_client_without_a_password_does_not_connect() {
     let text = "no password for mario: IPERF3_PASSWORD is not set and stdin is not a terminal";
     let servers = [Peer::Ours, Peer::New, Peer::Old];
     check_all(&servers.map(|server| Case::good(Peer::Ours, server, false).wrong(USER, None, text)));
@@ -248,25 +249,9 @@ fn the_wrong_padding_is_a_wrong_password() {
 #[test]
 fn logins_are_for_servers_that_ask() {
     let secrets = Secrets::new();
-    let (private, users) = (secrets.path("private.pem"), secrets.path("users.csv"));
-    let args = [
-        "--rsa-private-key-path",
-        &private,
-        "--authorized-users-path",
-        &users,
-    ];
-    let server = Server::start(Peer::Ours, &args);
+    let server = secrets.serve(Peer::Ours, &[]);
     for client in [Peer::Ours, Peer::New, Peer::Old] {
-        let mut command = client.command();
-        command.args([
-            "-c",
-            "127.0.0.1",
-            "-t",
-            "1",
-            "-p",
-            &server.port().to_string(),
-        ]);
-        let end = Running::start(command).finish(HANG);
+        let end = run_client(client, server.port(), "-t 1");
         assert_eq!(end.code(), Some(1), "{end}");
         assert!(end.stderr.contains(DENIED), "{end}");
     }
@@ -277,7 +262,6 @@ fn logins_are_for_servers_that_ask() {
     assert!(end.succeeded(), "{end}");
 }
 
-/// The token names the time of the client. So a token that somebody has seen is of no use for long.
 /// iperf3 takes small keys; here they come with a warning on either end.
 #[test]
 fn a_small_key_is_enough_and_both_ends_warn() {
@@ -296,14 +280,7 @@ fn a_small_key_is_enough_and_both_ends_warn() {
 
     let key = secrets.path("public.pem");
     let case = Case::good(Peer::Ours, Peer::Ours, false);
-    let users = ["private.pem", "users.csv"].map(|name| secrets.path(name));
-    let args = [
-        "--rsa-private-key-path",
-        &users[0],
-        "--authorized-users-path",
-        &users[1],
-    ];
-    let server = Server::start(Peer::Ours, &args);
+    let server = secrets.serve(Peer::Ours, &[]);
     let client = case.client(&key, server.port());
     let server = server.stop();
     for end in [&client, &server] {
@@ -341,19 +318,11 @@ fn a_login_that_cannot_be_sent_is_refused_before_connecting() {
     }
 }
 
+/// The token names the time of the client. So a token that somebody has seen is of no use for long.
 #[test]
 fn a_token_of_another_time_is_worth_nothing() {
     let secrets = Secrets::new();
-    let (private, users) = (secrets.path("private.pem"), secrets.path("users.csv"));
-    let args = [
-        "--rsa-private-key-path",
-        &private,
-        "--authorized-users-path",
-        &users,
-        "--time-skew-threshold",
-        "3",
-    ];
-    let server = Server::start(Peer::Ours, &args);
+    let server = secrets.serve(Peer::Ours, &["--time-skew-threshold", "3"]);
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .expect("a date");

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{self, Command};
 
-use iperf_harness::pair::{start_client, words};
+use iperf_harness::pair::{run_client, words};
 use iperf_harness::process::wait_for;
 use iperf_harness::{Finished, HANG, Peer, Port, Running, Server, json, procfs};
 use nix::sys::signal::{Signal, kill};
@@ -73,7 +73,7 @@ fn a_daemon_can_be_reached_as_soon_as_its_command_returns() {
         port.number()
     );
     let parent = run(&dir, &args);
-    let client = start_client(Peer::Ours, port.number(), "-n 256K").finish(HANG);
+    let client = run_client(Peer::Ours, port.number(), "-n 256K");
     let pidfile = dir.path().join("server.pid");
     let daemon = Daemon::of(&pidfile);
 
@@ -120,7 +120,7 @@ fn a_daemon_of_one_test_ends_after_it() {
     assert!(parent.succeeded(), "{parent}");
     let pidfile = dir.path().join("server.pid");
     let daemon = Daemon::of(&pidfile);
-    let client = start_client(Peer::New, port.number(), "-t 1 -b 1M").finish(HANG);
+    let client = run_client(Peer::New, port.number(), "-t 1 -b 1M");
     assert!(client.succeeded(), "{client}");
     assert!(daemon.ends() && !pidfile.exists());
 }
@@ -182,7 +182,7 @@ fn a_pid_file_lies_there_while_the_server_runs() {
         &format!("-p {} --pidfile {}", server.port(), pidfile.display()),
     );
     assert_eq!(second.code(), Some(1), "{second}");
-    let client = start_client(Peer::Ours, server.port(), "-n 256K").finish(HANG);
+    let client = run_client(Peer::Ours, server.port(), "-n 256K");
     let server = server.finish(HANG);
     assert!(client.succeeded() && server.succeeded(), "{client}{server}");
     assert!(!pidfile.exists());
@@ -228,13 +228,12 @@ fn a_log_file_takes_everything() {
         "5",
     ];
     let server = Server::start(Peer::Ours, &args);
-    let client = start_client(
+    let client = run_client(
         Peer::Ours,
         server.port(),
         &format!("-t 1 -b 1M --logfile {}/client", dir.path().display()),
-    )
-    .finish(HANG);
-    let refused = start_client(Peer::Ours, server.port(), "-t 9").finish(HANG);
+    );
+    let refused = run_client(Peer::Ours, server.port(), "-t 9");
     let end = server.stop();
     assert!(
         client.succeeded() && !refused.succeeded(),
@@ -330,7 +329,7 @@ fn the_program_answers_to_the_name_it_is_called_by() {
 #[test]
 fn debugging_leaves_the_output_alone() {
     let server = Server::start(Peer::Ours, &["-1", "-d"]);
-    let client = start_client(Peer::Ours, server.port(), "-J -d -n 256K").finish(HANG);
+    let client = run_client(Peer::Ours, server.port(), "-J -d -n 256K");
     let server = server.finish(HANG);
     for end in [&client, &server] {
         assert!(end.succeeded(), "{end}");

@@ -1,13 +1,10 @@
 //! One end goes away in the middle of a test, politely or not; the other end says so, and a server serves on.
 
-use std::fmt;
-
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
-use iperf_harness::{Finished, HANG, Peer, Problems, Server, json, parallel};
+use iperf_harness::{Case, Finished, HANG, Peer, Problems, Server, json, parallel};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 const SIGNALS: [Signal; 4] = [
     Signal::SIGKILL,
@@ -15,24 +12,6 @@ const SIGNALS: [Signal; 4] = [
     Signal::SIGTERM,
     Signal::SIGHUP,
 ];
-
-/// One way of going.
-struct Case {
-    client: Peer,
-    server: Peer,
-    signal: Signal,
-    args: &'static str,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} client, {} server, {}, {}",
-            self.client, self.server, self.signal, self.args
-        )
-    }
-}
 
 /// How a program names the signal that ended it.
 fn described(signal: Signal) -> &'static str {
@@ -43,7 +22,8 @@ fn described(signal: Signal) -> &'static str {
     }
 }
 
-fn cases(pairs: &[(Peer, Peer)]) -> Vec<Case> {
+/// Each way of going.
+fn cases(pairs: &[(Peer, Peer)]) -> Vec<Case<Signal>> {
     let mut cases = Vec::new();
     for &(client, server) in pairs {
         for signal in SIGNALS {
@@ -53,12 +33,7 @@ fn cases(pairs: &[(Peer, Peer)]) -> Vec<Case> {
                 "-t 600 -b 10M -R",
                 "-t 600 --bidir -P 2 -b 5M",
             ] {
-                cases.push(Case {
-                    client,
-                    server,
-                    signal,
-                    args,
-                });
+                cases.push(Case::new(client, server, args, signal));
             }
         }
     }
@@ -72,7 +47,7 @@ fn wait_for_an_interval(output: impl Fn() -> String) {
 }
 
 fn error_of(end: &Finished) -> String {
-    let document: Value = serde_json::from_str(&end.stdout).unwrap_or_default();
+    let document = end.document();
     json::text(&document, "/error").unwrap_or("").to_owned()
 }
 
@@ -97,16 +72,16 @@ fn our_client_notices_that_its_server_is_gone() {
     let pairs = [Peer::Ours, Peer::New, Peer::Old].map(|server| (Peer::Ours, server));
     parallel::each(&cases(&pairs), 12, |case| {
         let server = Server::start(case.server, &["--forceflush"]);
-        let client = start_client(Peer::Ours, server.port(), case.args);
+        let client = start_client(Peer::Ours, server.port(), &case.args);
         wait_for_an_interval(|| server.process.stdout_so_far());
-        server.process.signal(case.signal);
+        server.process.signal(case.expected);
         let server = server.finish(HANG);
         let client = client.finish(HANG);
 
         let mut f = Problems::new();
         f.equal("the client's exit code", client.code(), Some(1));
         f.holds("the client ends by itself", !client.timed_out);
-        let message = if case.signal == Signal::SIGKILL {
+        let message = if case.expected == Signal::SIGKILL {
             "control socket has closed unexpectedly"
         } else {
             "the server has terminated"
@@ -118,17 +93,17 @@ fn our_client_notices_that_its_server_is_gone() {
             "error - ",
             message,
         );
-        if case.signal != Signal::SIGKILL && !case.args.contains("-J") {
+        if case.expected != Signal::SIGKILL && !case.args.contains("-J") {
             f.holds(
                 "the client prints a summary",
                 client.stdout.contains("sender\n"),
             );
         }
-        if case.server == Peer::Ours && case.signal != Signal::SIGKILL {
+        if case.server == Peer::Ours && case.expected != Signal::SIGKILL {
             f.equal("the server's exit code", server.code(), Some(0));
             let why = format!(
                 "the server has terminated by signal {}",
-                described(case.signal)
+                described(case.expected)
             );
             message_is(&mut f, &server, false, "interrupt - ", &why);
         }
@@ -141,22 +116,26 @@ fn our_server_notices_that_its_client_is_gone() {
     let pairs = [Peer::Ours, Peer::New, Peer::Old].map(|client| (client, Peer::Ours));
     parallel::each(&cases(&pairs), 12, |case| {
         let mut server = Server::start(Peer::Ours, &["--forceflush"]);
-        let client = start_client(case.client, server.port(), case.args);
+        let client = start_client(case.client, server.port(), &case.args);
         wait_for_an_interval(|| server.process.stdout_so_far());
-        client.signal(case.signal);
+        client.signal(case.expected);
         let client = client.finish(HANG);
 
-        let message = format!("{}: {}\n", Peer::Ours.program_name(), leaving(case.signal));
+        let message = format!(
+            "{}: {}\n",
+            Peer::Ours.program_name(),
+            leaving(case.expected)
+        );
         let mut f = Problems::new();
         let said = wait_for(HANG, || {
             (server.process.stderr_so_far() == message).then_some(())
         });
         f.holds(format!("the server reports: {message}"), said.is_some());
-        if case.client == Peer::Ours && case.signal != Signal::SIGKILL {
+        if case.client == Peer::Ours && case.expected != Signal::SIGKILL {
             f.equal("the client's exit code", client.code(), Some(0));
             let why = format!(
                 "the client has terminated by signal {}",
-                described(case.signal)
+                described(case.expected)
             );
             message_is(
                 &mut f,
@@ -207,25 +186,16 @@ fn a_client_that_leaves_is_reported_without_a_prefix_in_json_as_well() {
         for client in [Peer::Ours, Peer::New, Peer::Old] {
             for format in ["-J", "--json-stream"] {
                 for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-                    cases.push((server, client, format, signal));
+                    cases.push(Case::new(client, server, format, signal));
                 }
             }
         }
     }
-    let cases: Vec<_> = cases
-        .into_iter()
-        .map(|(server, client, args, signal)| Case {
-            client,
-            server,
-            signal,
-            args,
-        })
-        .collect();
     parallel::each(&cases, 12, |case| {
-        let server = Server::start(case.server, &["-1", case.args]);
+        let server = Server::start(case.server, &["-1", &case.args]);
         let client = start_client(case.client, server.port(), "-t 600 -b 10M --forceflush");
         wait_for_an_interval(|| client.stdout_so_far());
-        client.signal(case.signal);
+        client.signal(case.expected);
         let client = client.finish(HANG);
         let error = wait_for(HANG, || reported_error(&server.process.stdout_so_far()));
         let server = server.finish(HANG);
@@ -233,7 +203,7 @@ fn a_client_that_leaves_is_reported_without_a_prefix_in_json_as_well() {
         // When an interval ends in the moment in which the client leaves, a real server asks a socket that it has closed.
         let late = case.server == Peer::New && error.as_deref() == Some(LATE_QUESTION);
         if !late {
-            f.equal("error", error.as_deref(), Some(leaving(case.signal)));
+            f.equal("error", error.as_deref(), Some(leaving(case.expected)));
         }
         f.equal("stderr", server.stderr.as_str(), "");
         f.into_result(format!("{client}{server}"))

@@ -1,6 +1,6 @@
 //! One server, many tests: nothing that a test used is left behind.
 
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::run_client;
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
 use iperf_harness::wire::{PARAMS, Raw, RawClient};
@@ -31,7 +31,7 @@ fn idle(server: &Server) -> Idle {
 fn visit(server: &Server, number: usize) {
     let port = server.port();
     let test = |peer, args| {
-        let end = start_client(peer, port, args).finish(HANG);
+        let end = run_client(peer, port, args);
         assert!(end.succeeded(), "test {number}:\n{end}");
     };
     match number % 12 {

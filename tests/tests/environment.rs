@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use iperf_harness::pair::{start_client, words};
+use iperf_harness::pair::{run_client, words};
 use iperf_harness::{Finished, HANG, Peer, Running, Server, json, netns};
 use serde_json::Value;
 
@@ -84,8 +84,7 @@ fn an_end_that_keeps_it_to_itself_tells_nobody() {
                 .map(String::as_str)
                 .collect::<Vec<_>>(),
         );
-        let end =
-            start_client(Peer::Ours, server.port(), &format!("-t 1 -J {client_args}")).finish(HANG);
+        let end = run_client(Peer::Ours, server.port(), &format!("-t 1 -J {client_args}"));
         let document = document(&end);
         let has = |pointer| !json::at(&document, pointer).is_null();
         assert_eq!(has("/start/environment"), own, "{client_args}");
@@ -98,14 +97,14 @@ fn an_end_that_keeps_it_to_itself_tells_nobody() {
 fn iperf3_is_neither_told_nor_asked() {
     for peer in [Peer::Old, Peer::New] {
         let server = Server::start(peer, &[]);
-        let end = start_client(Peer::Ours, server.port(), "-t 1 -J").finish(HANG);
+        let end = run_client(Peer::Ours, server.port(), "-t 1 -J");
         let document = document(&end);
         assert!(json::at(&document, "/start/environment").is_object());
         assert!(json::at(&document, "/end/environment/remote").is_null());
         server.stop();
 
         let server = Server::start(Peer::Ours, &["-J"]);
-        let end = start_client(peer, server.port(), "-t 1 -J --get-server-output").finish(HANG);
+        let end = run_client(peer, server.port(), "-t 1 -J --get-server-output");
         assert!(!end.stdout.contains("environment"), "{end}");
         server.stop();
     }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use iperf_cli::DIFFERENCES;
-use iperf_harness::pair::{start_client, words};
+use iperf_harness::pair::{run_client, start_client, words};
 use iperf_harness::service::serves;
 use iperf_harness::wire::{ACCESS_DENIED, PARAM_EXCHANGE, Raw, RawClient, Reply, SERVER_ERROR};
 use iperf_harness::{
@@ -70,7 +70,7 @@ fn a_document_of_a_failed_handshake_has_what_is_known() {
         drop(client);
         let end = server.finish(HANG);
         let mut f = Problems::new();
-        let document = json::parse(&end.stdout).unwrap_or_default();
+        let document = end.document();
         let start = json::at(&document, "/start");
         for key in KEYS {
             f.holds(key, start.get(key).is_some());
@@ -171,7 +171,7 @@ fn a_local_address_device_or_family_that_cannot_be_used_is_named() {
 fn a_file_that_cannot_be_used_is_named() {
     const FULL: &str = "unable to write the file of -F: No space left on device";
     let server = Server::start(Peer::Ours, &["-F", "/dev/full"]);
-    let end = start_client(Peer::Ours, server.port(), "-t 1").finish(HANG);
+    let end = run_client(Peer::Ours, server.port(), "-t 1");
     assert_eq!(end.code(), Some(1), "{end}");
     let server = server.stop();
     for end in [&end, &server] {
@@ -185,7 +185,7 @@ fn a_file_that_cannot_be_used_is_named() {
             "unable to open the file of -F: /: is a directory",
         ),
     ] {
-        let end = start_client(Peer::Ours, server.port(), args).finish(HANG);
+        let end = run_client(Peer::Ours, server.port(), args);
         assert_eq!(end.code(), Some(1), "{end}");
         assert!(end.stderr.contains(message), "{end}");
     }
@@ -252,7 +252,7 @@ fn the_connection_takes_too_long() {
         queued.push(stream);
         assert!(queued.len() < 100, "the queue does not fill");
     }
-    let end = start_client(Peer::Ours, port.number(), "--connect-timeout 500 -t 1").finish(HANG);
+    let end = run_client(Peer::Ours, port.number(), "--connect-timeout 500 -t 1");
     assert!(!end.timed_out, "{end}");
     let mut f = Problems::new();
     fails_in_text(
@@ -277,12 +277,12 @@ fn while_busy(server: Peer, first: Peer, look: impl Fn(u16)) {
 fn our_client_is_told_that_a_server_is_busy() {
     for server in peer::REAL {
         while_busy(server, server, |port| {
-            let end = start_client(Peer::Ours, port, "-t 1").finish(HANG);
+            let end = run_client(Peer::Ours, port, "-t 1");
             let mut f = Problems::new();
             fails_in_text(&mut f, &end, BUSY);
             f.assert_none(end);
 
-            let end = start_client(Peer::Ours, port, "-J -t 1").finish(HANG);
+            let end = run_client(Peer::Ours, port, "-J -t 1");
             let mut f = Problems::new();
             fails_in_json(
                 &mut f,
@@ -299,7 +299,7 @@ fn our_client_is_told_that_a_server_is_busy() {
 fn our_server_says_that_it_is_busy() {
     while_busy(Peer::Ours, Peer::Ours, |port| {
         for client in peer::REAL {
-            let end = start_client(client, port, "-t 1").finish(HANG);
+            let end = run_client(client, port, "-t 1");
             assert!(end.stderr.contains(BUSY), "{end}");
         }
         let mut raw = RawClient::connect(port);

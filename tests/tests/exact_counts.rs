@@ -2,26 +2,10 @@
 //! without an omitted period.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use std::fmt;
-
 use iperf_harness::json::int;
-use iperf_harness::pair::title;
-use iperf_harness::{Pair, Peer, Problems, parallel};
+use iperf_harness::pair::tcp_pair;
+use iperf_harness::{Case, Peer, Problems, parallel};
 use serde_json::Value;
-
-/// A test, and the bytes that it moves.
-struct Case {
-    client: Peer,
-    server: Peer,
-    args: String,
-    amount: i64,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&title(self.client, self.server, &self.args))
-    }
-}
 
 /// What a document says was moved: each sum of the end, and the sum of the counted intervals.
 fn moved(document: &Value, sum: &str, interval: &str) -> [Option<i64>; 2] {
@@ -55,12 +39,10 @@ fn directions(args: &str) -> &'static [[&'static str; 4]] {
     }
 }
 
-fn moves_exactly(case: &Case) -> Result<(), String> {
-    let (args, amount) = (case.args.as_str(), case.amount);
-    let run = Pair::new(Peer::Ours, Peer::Ours)
-        .client_args(&format!("-J {args}"))
-        .server_args("-J")
-        .run();
+/// The documents have the expected bytes.
+fn moves_exactly(case: &Case<i64>) -> Result<(), String> {
+    let (args, amount) = (case.args.as_str(), case.expected);
+    let run = tcp_pair(args).run();
     let mut problems = Problems::new();
     problems.holds("both succeed", run.client.succeeded());
     let (client, server) = (run.client_json()?, run.server_json()?);
@@ -100,12 +82,7 @@ fn both_ends_count_the_amount_exactly() {
                 ("-k 40 -l 10000 -P 4 --threads 2", 400_000),
                 ("-n 1M -Z", MIB),
             ] {
-                cases.push(Case {
-                    client: Peer::Ours,
-                    server: Peer::Ours,
-                    args: format!("{test} {omit} {mode}"),
-                    amount,
-                });
+                cases.push(Case::ours(&format!("{test} {omit} {mode}"), amount));
             }
         }
     }
@@ -127,32 +104,23 @@ fn a_test_with_iperf3_ends() {
             ("-u -k 50 -b 10M -l 1000 -O 1 -R", 50_000),
         ] {
             for (client, server) in [(Peer::Ours, real), (real, Peer::Ours)] {
-                let args = args.to_owned();
-                cases.push(Case {
-                    client,
-                    server,
-                    args,
-                    amount,
-                });
+                cases.push(Case::new(client, server, args, amount));
             }
         }
     }
     parallel::each(&cases, 6, |case| {
-        let run = Pair::new(case.client, case.server)
-            .client_args(&format!("-J {}", case.args))
-            .server_args("-J")
-            .run();
+        let run = case.pair().client_args("-J").server_args("-J").run();
         let mut problems = Problems::new();
         problems.holds("the client succeeds", run.client.succeeded());
         let client = run.client_json()?;
         if case.client == Peer::Ours && !case.args.contains("-R") {
             let sent = int(&client, "/end/sum_sent/bytes");
-            problems.equal("sent", sent, Some(case.amount));
+            problems.equal("sent", sent, Some(case.expected));
         }
         // As iperf3's senders do, in the omitted period, too: what arrives behind it is the amount.
         if case.client == Peer::Ours && case.args.contains("-n 1M -O 1 -R") {
             let received = int(&client, "/end/sum_received/bytes");
-            problems.holds("no more is received", received <= Some(case.amount));
+            problems.holds("no more is received", received <= Some(case.expected));
         }
         problems.into_result(&run)
     });

@@ -9,7 +9,7 @@ use iperf_harness::port::Port;
 use iperf_harness::wire::{
     ACCESS_DENIED, CREATE_STREAMS, RawServer, SERVER_ERROR, Stage, TEST_RUNNING, TEST_START,
 };
-use iperf_harness::{HANG, Peer, Problems, Running, json, parallel, shape};
+use iperf_harness::{HANG, Peer, Problems, Running, parallel, shape};
 use nix::sys::socket::{Shutdown, shutdown};
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ impl Failing {
             .args(["-J", "-c", "127.0.0.1", "-p", &port.to_string()])
             .args(words(self.args));
         let end = Running::start(command).finish(HANG);
-        let document = json::parse(&end.stdout).unwrap_or_default();
+        let document = end.document();
         (document, end.to_string())
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::run_client;
 use iperf_harness::process::wait_for;
 use iperf_harness::wire::{
     ACCESS_DENIED, IPERF_DONE, PARAM_EXCHANGE, PARAMS, RawClient, Reply, framed, new_cookie,
@@ -122,8 +122,8 @@ fn good_clients_get_in_beside(stall: Stall, size: usize) {
         for round in 1..=3 {
             for client in [Peer::Ours, Peer::New] {
                 f.holds(format!("round {round}: the server is free"), is_free(port));
-                let end = start_client(client, port, "-J -n 256K").finish(HANG);
-                let document = json::parse(&end.stdout).unwrap_or_default();
+                let end = run_client(client, port, "-J -n 256K");
+                let document = end.document();
                 let sent = json::int(&document, "/end/sum_sent/bytes").unwrap_or(0);
                 if !end.succeeded() || sent < 256 * 1024 {
                     f.add(format!("round {round}, {client}:\n{end}"));
@@ -185,8 +185,8 @@ fn a_client_that_opens_its_udp_streams_slowly_blocks_no_other() {
                     let _ = hello.send_to(b"9876", ("127.0.0.1", port));
                 }
             });
-            let end = start_client(good, port, "-u -b 1M -l 1000 -n 50K -J").finish(HANG);
-            let document = json::parse(&end.stdout).unwrap_or_default();
+            let end = run_client(good, port, "-u -b 1M -l 1000 -n 50K -J");
+            let document = end.document();
             let mut f = Problems::new();
             f.holds(format!("{good} succeeds"), end.succeeded());
             f.equal("its error", json::text(&document, "/error"), None);

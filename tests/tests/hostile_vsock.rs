@@ -221,7 +221,7 @@ impl Server {
         let target = format!("unix:{}", self.file().display());
         let result = wait_for(HANG, || {
             let end = client(&target, "-J -n 256K").finish(HANG);
-            let document = serde_json::from_str(&end.stdout).unwrap_or_default();
+            let document = end.document();
             let error = json::text(&document, "/error").unwrap_or_default();
             if error.contains("busy running a test") {
                 return None;

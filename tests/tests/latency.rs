@@ -4,23 +4,17 @@ use std::time::Duration;
 
 use iperf_harness::json::{self, float, int, list, text};
 use iperf_harness::netns::Namespace;
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::{run_client, tcp_pair};
 use iperf_harness::proxy::{Fate, HalfClose, Plan, Proxy, Vmm};
-use iperf_harness::{Finished, HANG, Pair, Peer, Server, parallel};
+use iperf_harness::{HANG, Pair, Peer, Server, parallel};
 use serde_json::Value;
-
 
 /// The documents of a client and its server.
 fn run(args: &str) -> (Value, Value) {
-    let server = Server::start(Peer::Ours, &["-1", "-J"]);
-    let client = start_client(Peer::Ours, server.port(), &format!("-J {args}"));
-    let (client, server) = (client.finish(HANG), server.finish(HANG));
-    assert!(
-        client.succeeded() && server.succeeded(),
-        "{args}: {client}{server}"
-    );
-    let parse = |end: &Finished| json::parse(&end.stdout).expect("a document");
-    (parse(&client), parse(&server))
+    let run = tcp_pair(args).run();
+    let succeeded = run.client.succeeded() && run.server.succeeded();
+    assert!(succeeded, "{args}: {run}");
+    run.documents()
 }
 
 fn rr<'a>(document: &'a Value, key: &str) -> &'a Value {
@@ -128,7 +122,7 @@ fn iperf3_is_refused_before_a_data_connection_is_opened() {
     let server = Server::start(Peer::New, &["-J"]);
     for option in ["--rr", "--crr"] {
         let args = format!("{option} -t 1");
-        let client = start_client(Peer::Ours, server.port(), &args).finish(HANG);
+        let client = run_client(Peer::Ours, server.port(), &args);
         assert!(!client.succeeded());
         let message =
             format!("{option} needs iperf at both ends, and the server is another program");
@@ -154,7 +148,7 @@ fn lost_datagrams_are_timeouts_and_are_not_repeated() {
     let lossy = Plan::new().every(10, Fate::Drop);
     let proxy = Proxy::udp(server.port(), lossy, Plan::new());
     let args = "-J --rr -u -n 50 --rr-timeout 100";
-    let client = start_client(Peer::Ours, proxy.port(), args).finish(HANG);
+    let client = run_client(Peer::Ours, proxy.port(), args);
     assert!(client.succeeded(), "{client}");
     let document = json::parse(&client.stdout).expect("a document");
     let count = |key| rr(&document, key).as_u64().unwrap();
@@ -173,7 +167,7 @@ fn six_local_ports_are_enough_for_any_number_of_connections() {
         let server = Server::start(Peer::Ours, &[]);
         let range = "net.ipv4.ip_local_port_range=40000 40005";
         namespace.run("sysctl", &["-w", range, "net.ipv4.tcp_tw_reuse=0"]);
-        start_client(Peer::Ours, server.port(), "-J --crr -n 2000").finish(HANG)
+        run_client(Peer::Ours, server.port(), "-J --crr -n 2000")
     });
     assert!(client.succeeded(), "{client}");
     let document = json::parse(&client.stdout).expect("a document");

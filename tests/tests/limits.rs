@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use iperf_harness::netns::{Namespace, wire};
-use iperf_harness::pair::{start_client, words};
+use iperf_harness::pair::{run_client, words};
 use iperf_harness::{HANG, Peer, Running, Server, json, parallel};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -25,7 +25,7 @@ fn causes_of(server: &str, client: &str) -> Result<Vec<String>, String> {
     let mut args: Vec<&str> = words.iter().map(String::as_str).collect();
     args.push("-1");
     let server = Server::start(Peer::Ours, &args);
-    let end = start_client(Peer::Ours, server.port(), &format!("-J {client}")).finish(HANG);
+    let end = run_client(Peer::Ours, server.port(), &format!("-J {client}"));
     let document = json::parse(&end.stdout).map_err(|error| format!("{error}: {end}"))?;
     if end.succeeded() {
         Ok(causes(&document))

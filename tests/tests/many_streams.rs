@@ -5,25 +5,19 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use iperf_harness::json::{self, int, list};
-use iperf_harness::pair::start_client;
+use iperf_harness::json::{int, list};
+use iperf_harness::pair::{run_client, start_client, tcp_pair};
 use iperf_harness::process::wait_for;
 use iperf_harness::{HANG, Peer, Problems, Running, Server, procfs};
 use nix::sys::signal::Signal;
 
 /// Each stream of a test with `--verify` has a pattern of its own, so a stream in another's place would be noticed.
 fn carry_their_own_data(args: &str, streams: usize) {
-    let server = Server::start(Peer::Ours, &["-1", "-J"]);
-    let args = format!("-J -l 16K {args}");
-    let client = start_client(Peer::Ours, server.port(), &args).finish(HANG);
-    let server = server.finish(HANG);
+    let run = tcp_pair("-l 16K").client_args(args).run();
     let (mut f, mut sums) = (Problems::new(), Vec::new());
-    f.holds(
-        "both ends succeed",
-        client.succeeded() && server.succeeded(),
-    );
-    for (end, output) in [("client", &client.stdout), ("server", &server.stdout)] {
-        let document = json::parse(output).unwrap_or_default();
+    run.check_success(&mut f);
+    for (end, finished) in [("client", &run.client), ("server", &run.server)] {
+        let document = finished.document();
         let rows = list(&document, "/end/streams");
         f.equal(format!("{end}: streams"), rows.len(), streams);
         let idle = rows.iter().filter(|row| {
@@ -48,7 +42,9 @@ fn carry_their_own_data(args: &str, streams: usize) {
     let own = usize::from(!args.contains("-R"));
     f.equal("all that is sent arrives", client_sums[0], client_sums[1]);
     f.equal("both ends agree", server_sums[own], client_sums[own]);
-    let errors = [&client, &server].map(|end| end.stderr.clone()).join("");
+    let errors = [&run.client, &run.server]
+        .map(|end| end.stderr.clone())
+        .join("");
     f.assert_none(format!("{args}\n{errors}"));
 }
 
@@ -67,7 +63,7 @@ fn reverse_streams_carry_their_own_data() {
 fn iperf3s_servers_are_not_asked_for_more_than_they_have() {
     for (peer, args) in [(Peer::New, "-P 129"), (Peer::Old, "-P 1000 -R")] {
         let server = Server::start(peer, &[]);
-        let client = start_client(Peer::Ours, server.port(), &format!("-t 1 {args}")).finish(HANG);
+        let client = run_client(Peer::Ours, server.port(), &format!("-t 1 {args}"));
         assert_eq!(client.code(), Some(1), "{client}");
         // The servers' own check, or ours.
         let reasons = [

@@ -1,9 +1,7 @@
 //! Rates: a sender keeps what it was asked for, on average, and sleeps in between.
 
-use std::fmt;
-
 use iperf_harness::json::{float, int};
-use iperf_harness::{Expectation, Pair, Peer, Problems, pair, parallel};
+use iperf_harness::{Case, Expectation, Peer, Problems, pair, parallel};
 
 /// Few at a time: a machine that is busy keeps no rate.
 const WORKERS: usize = 2;
@@ -16,60 +14,33 @@ const REAL: f64 = 0.1;
 /// How busy a sender of 1 Mbit/s may be, in percent of a processor.
 const BUSY: f64 = 20.0;
 
-struct Case {
-    client: Peer,
-    server: Peer,
-    args: String,
-    rate: f64,
+/// A test of two seconds at a rate.
+fn case(client: Peer, server: Peer, args: &str, rate: f64) -> Case<f64> {
+    Case::new(client, server, &format!("-t 2 {args}"), rate)
 }
 
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} client, {} server: {}",
-            self.client, self.server, self.args
-        )
+fn check(case: &Case<f64>) -> Result<(), String> {
+    let outcome = case.pair().client_args("-J").run();
+    let document = outcome.client_json()?;
+    let asked = Expectation::of(&pair::words(&case.args));
+    let bytes = int(&document, "/end/sum_sent/bytes").map(|n| n as f64);
+    let seconds = float(&document, "/end/sum_sent/seconds").unwrap_or(0.0);
+    let wanted = case.expected / 8.0 * seconds * asked.streams as f64;
+    let part = if case.client == case.server {
+        OURS
+    } else {
+        REAL
+    };
+    let burst = asked.block * u64::from(asked.burst) * asked.streams as u64;
+    let slack = wanted * part + burst as f64;
+    let mut f = Problems::new();
+    f.between("seconds", Some(seconds), 1.9, 2.5);
+    f.between("bytes sent", bytes, wanted - slack, wanted + slack);
+    if case.expected < 2e6 && case.client == Peer::Ours {
+        let busy = float(&document, "/end/cpu_utilization_percent/host_total");
+        f.between("the sender's processor", busy, 0.0, BUSY);
     }
-}
-
-impl Case {
-    fn new(client: Peer, server: Peer, args: &str, rate: f64) -> Self {
-        let args = format!("-t 2 {args}");
-        Self {
-            client,
-            server,
-            args,
-            rate,
-        }
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let outcome = Pair::new(self.client, self.server)
-            .client_args("-J")
-            .client_args(&self.args)
-            .run();
-        let document = outcome.client_json()?;
-        let asked = Expectation::of(&pair::words(&self.args));
-        let bytes = int(&document, "/end/sum_sent/bytes").map(|n| n as f64);
-        let seconds = float(&document, "/end/sum_sent/seconds").unwrap_or(0.0);
-        let wanted = self.rate / 8.0 * seconds * asked.streams as f64;
-        let part = if self.client == self.server {
-            OURS
-        } else {
-            REAL
-        };
-        let burst = asked.block * u64::from(asked.burst) * asked.streams as u64;
-        let slack = wanted * part + burst as f64;
-        let mut f = Problems::new();
-        f.between("seconds", Some(seconds), 1.9, 2.5);
-        f.between("bytes sent", bytes, wanted - slack, wanted + slack);
-        if self.rate < 2e6 && self.client == Peer::Ours {
-            let busy = float(&document, "/end/cpu_utilization_percent/host_total");
-            f.between("the sender's processor", busy, 0.0, BUSY);
-        }
-        f.into_result(outcome)
-    }
+    f.into_result(outcome)
 }
 
 #[test]
@@ -89,8 +60,8 @@ fn our_average_is_what_was_asked_for() {
         ("-u -l 1448 -b 10M/10", 10e6),
         ("-u -l 1448 -b 50M --gsro", 50e6),
     ];
-    let cases = rows.map(|(args, rate)| Case::new(Peer::Ours, Peer::Ours, args, rate));
-    parallel::each(&cases, WORKERS, Case::check);
+    let cases = rows.map(|(args, rate)| case(Peer::Ours, Peer::Ours, args, rate));
+    parallel::each(&cases, WORKERS, check);
 }
 
 #[test]
@@ -108,9 +79,9 @@ fn rates_are_kept_with_real_peers() {
     let mut cases = Vec::new();
     for real in [Peer::New, Peer::Old] {
         for (args, rate) in rows {
-            cases.push(Case::new(Peer::Ours, real, args, rate));
-            cases.push(Case::new(real, Peer::Ours, args, rate));
+            cases.push(case(Peer::Ours, real, args, rate));
+            cases.push(case(real, Peer::Ours, args, rate));
         }
     }
-    parallel::each(&cases, 2 * WORKERS, Case::check);
+    parallel::each(&cases, 2 * WORKERS, check);
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use iperf_harness::json::{self, float};
+use iperf_harness::json::float;
 use iperf_harness::netns::{Namespace, wire};
 use iperf_harness::pair::{start_client, words};
 use iperf_harness::process::Running;
@@ -98,7 +98,7 @@ fn sent_by(peer: Peer, args: &str, stops: bool) -> f64 {
     }
     let client = client.finish(LIMIT);
     server.finish(Duration::from_secs(60));
-    let document = json::parse(&client.stdout).unwrap_or_default();
+    let document = client.document();
     float(&document, "/end/sum_sent/bits_per_second").unwrap_or_else(|| panic!("{client}"))
 }
 
@@ -143,7 +143,7 @@ fn loss(ends: &[Namespace; 2], peer: Peer, args: &str) -> f64 {
         .args(words(args));
     let client = Running::start(ends[0].enter(&command)).finish(LIMIT);
     server.finish(Duration::from_secs(60));
-    let document = json::parse(&client.stdout).unwrap_or_default();
+    let document = client.document();
     float(&document, "/end/sum_received/lost_percent").unwrap_or_else(|| panic!("{client}"))
 }
 

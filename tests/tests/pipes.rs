@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::{run_client, start_client};
 use iperf_harness::{HANG, Peer, Server};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -24,7 +24,7 @@ fn a_server_whose_file_is_a_pipe_without_another_end_goes_on_and_obeys() {
     let (_folder, path) = pipe();
     let server = Server::start(Peer::Ours, &["-F", path.to_str().unwrap()]);
     for (args, code) in [("-t 1", 1), ("-t 1 -R", 0), ("-t 1", 1), ("-t 1 -R", 0)] {
-        let end = start_client(Peer::Ours, server.port(), args).finish(HANG);
+        let end = run_client(Peer::Ours, server.port(), args);
         assert_eq!(end.code(), Some(code), "{args}: {end}");
     }
     let running = start_client(Peer::Ours, server.port(), "-t 600 -R");
@@ -44,7 +44,7 @@ fn a_reader_that_does_not_read_holds_nobody() {
         .unwrap();
     let server = Server::start(Peer::Ours, &["-F", path.to_str().unwrap()]);
     for _ in 0..2 {
-        let end = start_client(Peer::Ours, server.port(), "-t 1").finish(HANG);
+        let end = run_client(Peer::Ours, server.port(), "-t 1");
         assert!(!end.timed_out, "{end}");
     }
     let end = server.stop();

@@ -3,19 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::run_client;
 use iperf_harness::service::serves;
 use iperf_harness::wire::{Raw, RawClient};
-use iperf_harness::{Finished, HANG, Peer, Problems, Server, json, parallel};
+use iperf_harness::{HANG, Peer, Problems, Server, parallel};
 
 const TOO_FAST: &str = "total required bandwidth is larger than server limit";
-
-/// What a client says it failed of, on either stream.
-fn complaint(end: &Finished) -> String {
-    let document = json::parse(&end.stdout).unwrap_or_default();
-    let error = json::text(&document, "/error").unwrap_or_default();
-    format!("{error}{}", end.stderr)
-}
 
 /// A client asks a server that is limited.
 struct Case {
@@ -40,14 +33,14 @@ impl Case {
     fn check(&self) -> Result<(), String> {
         let args: Vec<&str> = self.server.split_whitespace().collect();
         let server = Server::start(Peer::Ours, &args);
-        let client = start_client(self.client, server.port(), self.args).finish(HANG);
+        let client = run_client(self.client, server.port(), self.args);
         let end = server.stop();
         let mut f = Problems::new();
         if let Some(refused) = self.refused {
             // 3.12 ends well when it writes JSON, whatever happens.
             let forgiving = self.client == Peer::Old && self.args.contains("-J");
             f.equal("exit code", client.code(), Some(i32::from(!forgiving)));
-            let said = complaint(&client);
+            let said = client.complaint();
             // A real client that sends may see its data connection end before it reads why.
             let cut =
                 self.client != Peer::Ours && said.contains("unable to write to stream socket");
@@ -112,12 +105,12 @@ fn short_tests_add_up_to_the_limit_of_the_rate() {
         for (test, refused) in [(1, false), (2, false), (3, true)] {
             // A server that still says goodbye to the last client is busy.
             let end = loop {
-                let end = start_client(client, server.port(), "-n 30M -J").finish(HANG);
-                if !complaint(&end).contains("busy") {
+                let end = run_client(client, server.port(), "-n 30M -J");
+                if !end.complaint().contains("busy") {
                     break end;
                 }
             };
-            let said = complaint(&end);
+            let said = end.complaint();
             let cut = client != Peer::Ours && said.contains("unable to write to stream socket");
             let as_expected = if refused {
                 said.contains(TOO_FAST) || cut
@@ -182,7 +175,7 @@ fn an_idle_server_of_many_tests_goes_on() {
     assert_eq!(end.code(), Some(0), "{end}");
 
     let server = Server::start(Peer::Ours, &["-1", "--idle-timeout", "1"]);
-    let client = start_client(Peer::Ours, server.port(), "-t 3 -b 1M").finish(HANG);
+    let client = run_client(Peer::Ours, server.port(), "-t 3 -b 1M");
     let end = server.finish(HANG);
     assert!(client.succeeded() && end.succeeded(), "{client}{end}");
 }
@@ -192,7 +185,7 @@ fn an_idle_server_of_many_tests_goes_on() {
 #[test]
 fn what_counts_as_the_one_test() {
     let server = Server::start(Peer::Ours, &["-1", "--server-max-duration", "1"]);
-    let client = start_client(Peer::Ours, server.port(), "-t 5").finish(HANG);
+    let client = run_client(Peer::Ours, server.port(), "-t 5");
     let end = server.finish(HANG);
     assert_eq!(client.code(), Some(1), "{client}");
     assert_eq!(end.code(), Some(0), "{end}");

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use iperf_harness::json::{self, int};
-use iperf_harness::pair::start_client;
+use iperf_harness::json::int;
+use iperf_harness::pair::{run_client, start_client};
 use iperf_harness::{Finished, HANG, Peer, Running, Server};
 use nix::sys::signal::Signal;
 
@@ -25,50 +25,41 @@ fn all_losses_are_drops(document: &serde_json::Value, ends: &[&Finished]) {
     assert!(drops <= lost, "{drops:?} drops, {lost:?} lost\n{story}");
 }
 
-#[test]
-fn a_server_that_sleeps_drops() {
-    let server = Server::start(Peer::Ours, &["-1", "-J"]);
-    let client = start_client(
-        Peer::Ours,
-        server.port(),
-        "-J -u -t 2 -b 20M -l 1000 -w 16K",
-    );
-    pause(&server.process);
+/// Runs a test whose server, or client, sleeps.
+fn run(format: &str, server_sleeps: bool) -> (Finished, Finished) {
+    let server = Server::start(Peer::Ours, &["-1", format]);
+    let direction = if server_sleeps { "" } else { "-R" };
+    let args = format!("{format} -u -t 2 -b 20M -l 1000 -w 16K {direction}");
+    let client = start_client(Peer::Ours, server.port(), &args);
+    pause(if server_sleeps {
+        &server.process
+    } else {
+        &client
+    });
     let (client, server) = (client.finish(HANG), server.finish(HANG));
     assert!(client.succeeded() && server.succeeded(), "{client}{server}");
+    (client, server)
+}
+
+#[test]
+fn a_server_that_sleeps_drops() {
+    let (client, server) = run("-J", true);
     // The client learns it with the results.
     for end in [&server, &client] {
-        let document = json::parse(&end.stdout).unwrap();
-        all_losses_are_drops(&document, &[&client, &server]);
+        all_losses_are_drops(&end.document(), &[&client, &server]);
     }
 }
 
 #[test]
 fn a_client_that_sleeps_drops() {
-    let server = Server::start(Peer::Ours, &["-1", "-J"]);
-    let client = start_client(
-        Peer::Ours,
-        server.port(),
-        "-J -u -t 2 -b 20M -l 1000 -w 16K -R",
-    );
-    pause(&client);
-    let (client, server) = (client.finish(HANG), server.finish(HANG));
-    assert!(client.succeeded() && server.succeeded(), "{client}{server}");
-    let document = json::parse(&client.stdout).unwrap();
-    all_losses_are_drops(&document, &[&client, &server]);
+    let (client, server) = run("-J", false);
+    all_losses_are_drops(&client.document(), &[&client, &server]);
 }
 
 #[test]
 fn the_text_names_the_drops() {
     let line = " of them dropped in the receiver's socket\n";
-    let server = Server::start(Peer::Ours, &["-1", "-V"]);
-    let client = start_client(
-        Peer::Ours,
-        server.port(),
-        "-V -u -t 2 -b 20M -l 1000 -w 16K",
-    );
-    pause(&server.process);
-    let (client, server) = (client.finish(HANG), server.finish(HANG));
+    let (client, server) = run("-V", true);
     for end in [&client, &server] {
         let (before, _) = end
             .stdout
@@ -81,7 +72,7 @@ fn the_text_names_the_drops() {
         assert!(drops > Some(100), "{drops:?} drops\n{end}");
     }
     let server = Server::start(Peer::Ours, &["-1"]);
-    let client = start_client(Peer::Ours, server.port(), "-u -t 1").finish(HANG);
+    let client = run_client(Peer::Ours, server.port(), "-u -t 1");
     assert!(!client.stdout.contains(line), "not without -V\n{client}");
     assert!(server.finish(HANG).succeeded());
 }

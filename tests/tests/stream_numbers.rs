@@ -79,7 +79,7 @@ fn closed(command: &Command) -> Command {
 
 /// The numbers of a document, which are the same wherever it names streams.
 fn of_document(f: &mut Problems, end: &Finished, who: &str, want: &[i64]) {
-    let document = json::parse(&end.stdout).unwrap_or_default();
+    let document = end.document();
     let numbers = |streams: &[Value], pointer: &str| -> Vec<i64> {
         streams
             .iter()

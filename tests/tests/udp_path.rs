@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use iperf_harness::json::{self, int, text};
+use iperf_harness::json::{int, text};
 use iperf_harness::netns::{Namespace, wire};
-use iperf_harness::pair::words;
+use iperf_harness::pair::{udp_pair, words};
 use iperf_harness::{HANG, Peer, Problems, Running, Server};
 use serde_json::Value;
 
@@ -47,19 +47,13 @@ impl Family {
 
 /// Runs a test between the two ends; the documents of the client and of the server.
 fn run(ends: &[Namespace; 2], host: &str, args: &str) -> (Value, Value, String) {
-    let server = Server::start_with(Peer::Ours, &["-1", "-J"], |command| ends[1].enter(&command));
-    let mut command = Peer::Ours.command();
-    command
-        .args(["-J", "-c", host, "-p", &server.port().to_string()])
-        .args(words(args));
-    let client = Running::start(ends[0].enter(&command)).finish(HANG);
-    let server = server.finish(HANG);
-    let document = |text: &str| json::parse(text).unwrap_or_default();
-    (
-        document(&client.stdout),
-        document(&server.stdout),
-        format!("{client}{server}"),
-    )
+    let [client, server] = ends;
+    let run = udp_pair(args).host(host).run_as(
+        |command| client.enter(&command),
+        |command| server.enter(&command),
+    );
+    let (client, server) = run.documents();
+    (client, server, run.to_string())
 }
 
 #[test]
@@ -68,7 +62,7 @@ fn datagrams_of_every_length_arrive_and_are_cut_as_if_each_went_alone() {
     let ends = wire(1500);
     for family in [V4, V6] {
         for length in [16, 1000, 1452, 1453, 1472, 1473, 4000, 30_000] {
-            let args = format!("-u -k {COUNT} -b 100M/20 -l {length}");
+            let args = format!("-k {COUNT} -b 100M/20 -l {length}");
             let before = ends[0].counter(family.counter);
             let (client, server, story) = run(&ends, family.server, &args);
             let fragments = ends[0].counter(family.counter) - before;
@@ -99,7 +93,7 @@ fn the_default_length_fills_a_packet_and_goes_together_without_being_asked() {
     let ends = wire(1500);
     for family in [V4, V6] {
         let before = ends[0].counter(family.counter);
-        let (client, server, story) = run(&ends, family.server, "-u -n 4M -b 600M");
+        let (client, server, story) = run(&ends, family.server, "-n 4M -b 600M");
         let sent = |key: &str| int(&client, &format!("/end/sum_sent/{key}"));
         let received = |key: &str| int(&server, &format!("/end/sum_received/{key}"));
         let mut f = Problems::new();
@@ -127,7 +121,7 @@ fn receivers_nap_at_high_rates_unless_they_are_told_not_to() {
         ("-b 0 -l 1448 --rcv-lowat off", false),
         ("-b 20M -l 1448", false),
     ] {
-        let (client, _, story) = run(&ends, V4.server, &format!("-u -R -t 1 {args}"));
+        let (client, _, story) = run(&ends, V4.server, &format!("-R -t 1 {args}"));
         let stream = |key: &str| int(&client, &format!("/end/streams/0/udp/{key}"));
         let longest = stream("rcv_nap_us");
         let mut f = Problems::new();
@@ -156,7 +150,7 @@ fn a_path_that_shrinks_ends_offload_and_not_the_test() {
     let (client, server) = (client.finish(HANG), server.finish(HANG));
     let story = format!("{client}{server}");
     let mut f = Problems::new();
-    let document = json::parse(&client.stdout).unwrap_or_default();
+    let document = client.document();
     f.equal(
         "moved_by",
         text(&document, "/end/streams/0/udp/moved_by"),

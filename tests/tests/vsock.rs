@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use iperf_harness::process::wait_for;
 use iperf_harness::proxy::{HalfClose, Vmm};
-use iperf_harness::{Finished, HANG, Peer, Problems, Running, json, parallel};
+use iperf_harness::{Case, HANG, Peer, Problems, Running, json, parallel};
 use serde_json::Value;
 
 const PORT: u32 = 1_910_445_938;
 
 /// A way to run a test.
-struct Case {
+struct Carried {
     args: &'static str,
     half_close: HalfClose,
     pause: Duration,
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for Carried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             args,
@@ -41,10 +41,6 @@ const MODES: [&str; 10] = [
     "-t 1 --rr=10,2000 -R --pipeline 4",
 ];
 
-fn document(end: &Finished) -> Value {
-    serde_json::from_str(&end.stdout).unwrap_or_default()
-}
-
 fn bytes(document: &Value, sum: &str) -> Option<i64> {
     json::int(document, &format!("/end/{sum}/bytes"))
 }
@@ -55,7 +51,7 @@ fn a_test_ends_without_a_reset() {
     for args in MODES {
         for half_close in [HalfClose::Passed, HalfClose::KeptBack] {
             for pause in [Duration::ZERO, Duration::from_millis(3)] {
-                cases.push(Case {
+                cases.push(Carried {
                     args,
                     half_close,
                     pause,
@@ -65,9 +61,7 @@ fn a_test_ends_without_a_reset() {
     }
     parallel::each(&cases, 4, |case| {
         let vmm = Vmm::start(case.half_close, case.pause);
-        let server = vmm.serve(PORT, "-1 -J");
-        let client = vmm.client(PORT, &format!("{} -J", case.args)).finish(HANG);
-        let server = server.finish(HANG);
+        let (client, server) = vmm.run(PORT, case.args);
         let file = vmm.server_file(PORT);
 
         let mut f = Problems::new();
@@ -80,7 +74,7 @@ fn a_test_ends_without_a_reset() {
             "the end takes no longer than a peer that never closes may",
             client.took < Duration::from_secs(seconds) + Duration::from_secs(20),
         );
-        let (theirs, ours) = (document(&server), document(&client));
+        let (theirs, ours) = (server.document(), client.document());
         f.holds(
             "something was received",
             bytes(&ours, "sum_received") > Some(0),
@@ -102,8 +96,9 @@ fn what_has_an_end_arrives_before_the_test_is_over() {
     let file = dir.path().join("three");
     std::fs::write(&file, "abc").unwrap();
     let file = format!("-F {}", file.display());
+    // The least that is sent, in bytes.
     let ways = [
-        (file.clone(), 3),
+        (file.clone(), 3_i64),
         // As with iperf3, the first stream that has sent its file ends the test.
         (format!("{file} -P 2"), 3),
         ("-n 3 -l 3".to_owned(), 3),
@@ -112,19 +107,17 @@ fn what_has_an_end_arrives_before_the_test_is_over() {
         ("-k 2 -l 1000 --bidir".to_owned(), 2000),
         ("-k 2 -l 1000 -R".to_owned(), 2000),
     ];
-    let ways: Vec<Late> = ways
-        .into_iter()
-        .map(|(args, least)| Late { args, least })
-        .collect();
+    let ways = ways.map(|(args, least)| Case::ours(&args, least));
     parallel::each(&ways, ways.len(), |late| {
         let vmm = Vmm::start_late(Duration::from_millis(200));
-        let server = vmm.serve(PORT, "-1 -J");
-        let client = vmm.client(PORT, &format!("{} -J", late.args)).finish(HANG);
-        let server = server.finish(HANG);
+        let (client, server) = vmm.run(PORT, &late.args);
         let mut f = Problems::new();
-        let (theirs, ours) = (document(&server), document(&client));
+        let (theirs, ours) = (server.document(), client.document());
         f.holds("both succeed", client.succeeded() && server.succeeded());
-        f.holds("all is sent", bytes(&ours, "sum_sent") >= Some(late.least));
+        f.holds(
+            "all is sent",
+            bytes(&ours, "sum_sent") >= Some(late.expected),
+        );
         let mut ends = vec![&ours];
         if !late.args.contains("-R") && !late.args.contains("--bidir") {
             ends.push(&theirs);
@@ -138,19 +131,6 @@ fn what_has_an_end_arrives_before_the_test_is_over() {
         }
         f.into_result(format!("{client}{server}"))
     });
-}
-
-/// A test whose data is late.
-struct Late {
-    args: String,
-    /// Bytes that are sent.
-    least: i64,
-}
-
-impl fmt::Display for Late {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.args)
-    }
 }
 
 /// As Firecracker's performance tests do it: a daemon for one test whose socket must be there when its command returns,
@@ -174,7 +154,7 @@ fn a_daemon_of_one_test_and_omitted_intervals_as_many_as_asked_for() {
         let args = format!("--time 2 --json --omit 3 --affinity 0 {way}");
         let client = vmm.client(5201, &args).finish(HANG);
         f.holds("the client succeeds", client.succeeded());
-        let document = document(&client);
+        let document = client.document();
         let omitted: Vec<_> = json::list(&document, "/intervals")
             .iter()
             .map(|interval| json::at(interval, "/sum/omitted").as_bool())

@@ -42,7 +42,7 @@ pub mod wire;
 pub mod workspace;
 
 pub use expectation::Expectation;
-pub use pair::{Outcome, Pair};
+pub use pair::{Case, Outcome, Pair};
 pub use peer::Peer;
 pub use port::Port;
 pub use problems::Problems;

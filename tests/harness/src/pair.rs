@@ -1,16 +1,23 @@
 //! One client against one server, each any program, and all that came of it.
 
 use std::fmt;
+use std::mem;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::json;
 use crate::peer::Peer;
 use crate::port::Port;
-use crate::process::{Finished, Running};
+use crate::problems::Problems;
+use crate::process::{Finished, HANG, Running};
+use crate::proxy::{Faults, Proxy};
 use crate::server::Server;
+
+/// How long a server may take to notice that its client failed, or to be sure that there was none.
+const LOST: Duration = Duration::from_secs(10);
 
 /// A client and a server to be run against each other once.
 ///
@@ -23,8 +30,20 @@ pub struct Pair {
     client_args: Vec<String>,
     server_args: Vec<String>,
     host: String,
-    limit: Duration,
     prepared: Vec<(String, Vec<u8>)>,
+}
+
+/// One row of a table of tests between two programs, with what the test expects of it.
+#[derive(Clone, Debug)]
+pub struct Case<T = ()> {
+    /// The client's program.
+    pub client: Peer,
+    /// The server's program.
+    pub server: Peer,
+    /// The client's arguments.
+    pub args: String,
+    /// What is expected.
+    pub expected: T,
 }
 
 /// What a run came to.
@@ -53,9 +72,54 @@ pub fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// A test over TCP between two ends of this program, both of which write a document.
+pub fn tcp_pair(args: &str) -> Pair {
+    Pair::new(Peer::Ours, Peer::Ours)
+        .client_args("-J")
+        .client_args(args)
+        .server_args("-J")
+}
+
+/// The same over UDP.
+pub fn udp_pair(args: &str) -> Pair {
+    tcp_pair("-u").client_args(args)
+}
+
 /// What a test between two programs is called.
 pub fn title(client: Peer, server: Peer, args: &str) -> String {
     format!("{client} client, {server} server: {args}")
+}
+
+impl<T> Case<T> {
+    /// A test between two programs.
+    pub fn new(client: Peer, server: Peer, args: &str, expected: T) -> Self {
+        Self {
+            client,
+            server,
+            args: args.to_owned(),
+            expected,
+        }
+    }
+
+    /// A test between two ends of this program.
+    pub fn ours(args: &str, expected: T) -> Self {
+        Self::new(Peer::Ours, Peer::Ours, args, expected)
+    }
+
+    /// The two programs with the arguments of the client.
+    pub fn pair(&self) -> Pair {
+        Pair::new(self.client, self.server).client_args(&self.args)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Display for Case<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&title(self.client, self.server, &self.args))?;
+        if mem::size_of::<T>() > 0 {
+            write!(f, ", {:?}", self.expected)?;
+        }
+        Ok(())
+    }
 }
 
 impl Pair {
@@ -67,7 +131,6 @@ impl Pair {
             client_args: Vec::new(),
             server_args: vec!["-1".to_owned()],
             host: "127.0.0.1".to_owned(),
-            limit: Duration::from_secs(30),
             prepared: Vec::new(),
         }
     }
@@ -98,6 +161,38 @@ impl Pair {
 
     /// Runs both to their ends.
     pub fn run(&self) -> Outcome {
+        self.run_as(|command| command, |command| command)
+    }
+
+    /// Runs both to their ends, each command changed first, for example to run in a namespace.
+    pub fn run_as(
+        &self,
+        client: impl FnOnce(Command) -> Command,
+        server: impl FnOnce(Command) -> Command,
+    ) -> Outcome {
+        self.run_with(server, |port| (port, ()), client).0
+    }
+
+    /// Runs both to their ends with a proxy in between, and returns its report, too.
+    pub fn run_through<F: Faults>(
+        &self,
+        proxy: impl FnOnce(u16) -> Proxy<F>,
+    ) -> (Outcome, F::Report) {
+        let between = |port| {
+            let proxy = proxy(port);
+            (proxy.port(), proxy)
+        };
+        let (outcome, proxy) = self.run_with(|command| command, between, |command| command);
+        (outcome, proxy.finish())
+    }
+
+    /// `between` is called when the server listens, and says which port the client is to connect to.
+    fn run_with<T>(
+        &self,
+        server: impl FnOnce(Command) -> Command,
+        between: impl FnOnce(u16) -> (u16, T),
+        client: impl FnOnce(Command) -> Command,
+    ) -> (Outcome, T) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         for (name, content) in &self.prepared {
             std::fs::write(dir.path().join(name), content).expect("a file in it");
@@ -112,42 +207,55 @@ impl Pair {
                 })
                 .collect()
         };
-        let here = |mut command: Command| {
-            command.current_dir(dir.path());
-            command
-        };
         let server_args = fill(&self.server_args);
         let server_args: Vec<&str> = server_args.iter().map(String::as_str).collect();
-        let server = Server::start_with(self.server, &server_args, here);
+        let server = Server::start_with(self.server, &server_args, |mut command| {
+            command.current_dir(dir.path());
+            server(command)
+        });
 
+        let (port, kept) = between(server.port());
         let mut command = self.client.command();
         command
-            .args(["-c", &self.host, "-p", &server.port().to_string()])
-            .args(fill(&self.client_args));
-        let client = Running::start(here(command)).finish(self.limit);
+            .args(["-c", &self.host, "-p", &port.to_string()])
+            .args(fill(&self.client_args))
+            .current_dir(dir.path());
+        let client = Running::start(client(command)).finish(HANG);
         // A server that never saw its client would wait for ever.
-        let patience = if client.succeeded() { 10 } else { 2 };
-        let server = server.finish(Duration::from_secs(patience));
-        Outcome {
+        let patience = if client.succeeded() { HANG } else { LOST };
+        let outcome = Outcome {
             client,
-            server,
+            server: server.finish(patience),
             cport: cport.number(),
             dir,
-        }
+        };
+        (outcome, kept)
     }
 }
 
 impl Outcome {
     /// The client's document.
     pub fn client_json(&self) -> Result<Value, String> {
-        serde_json::from_str(&self.client.stdout)
+        json::parse(&self.client.stdout)
             .map_err(|e| format!("the client's output is no JSON document: {e}"))
     }
 
     /// The server's document.
     pub fn server_json(&self) -> Result<Value, String> {
-        serde_json::from_str(&self.server.stdout)
+        json::parse(&self.server.stdout)
             .map_err(|e| format!("the server's output is no JSON document: {e}"))
+    }
+
+    /// Both documents; null where there is none.
+    pub fn documents(&self) -> (Value, Value) {
+        (self.client.document(), self.server.document())
+    }
+
+    /// Both ends must have succeeded.
+    pub fn check_success(&self, problems: &mut Problems) {
+        for (name, end) in [("client", &self.client), ("server", &self.server)] {
+            problems.holds(format!("the {name} succeeds"), end.succeeded());
+        }
     }
 
     /// A file of the shared directory.
@@ -160,6 +268,11 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.client, self.server)
     }
+}
+
+/// Runs a client of `peer` to its end.
+pub fn run_client(peer: Peer, port: u16, args: &str) -> Finished {
+    start_client(peer, port, args).finish(HANG)
 }
 
 /// Starts a client of `peer` towards a port on 127.0.0.1.

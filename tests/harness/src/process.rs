@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::json;
 
 /// How long a test waits for what comes at once on a quiet machine: past this, it hangs.
 pub const HANG: Duration = Duration::from_secs(90);
@@ -141,6 +144,18 @@ impl Finished {
     /// The exit code, if the process was not ended by a signal.
     pub fn code(&self) -> Option<i32> {
         self.status.code()
+    }
+
+    /// The JSON document on standard output; null if there is none.
+    pub fn document(&self) -> Value {
+        json::parse(&self.stdout).unwrap_or_default()
+    }
+
+    /// What it failed of: the error of its document, and standard error.
+    pub fn complaint(&self) -> String {
+        let document = self.document();
+        let error = json::text(&document, "/error").unwrap_or_default();
+        format!("{error}{}", self.stderr)
     }
 
     /// Whether it ended by itself with exit code 0.

@@ -67,6 +67,18 @@ impl Server {
         self.process.id()
     }
 
+    /// Waits until a server of several tests at a time (`--tests`) reports a stream of this test.
+    pub fn wait_for_test(&self, number: u32) {
+        let line = format!("#{number} [");
+        let output = || self.process.stdout_so_far();
+        let begun = wait_for(HANG, || output().contains(&line).then_some(()));
+        assert!(
+            begun.is_some(),
+            "test {number} does not begin:\n{}",
+            output()
+        );
+    }
+
     /// Waits for a server that ends by itself (`-1`).
     pub fn finish(self, limit: Duration) -> Finished {
         self.process.finish(limit)

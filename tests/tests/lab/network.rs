@@ -1,32 +1,17 @@
 //! What this machine's kernel may not have: SCTP, and a network that loses datagrams.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use iperf_harness::json::{self, float, int, text};
-use iperf_harness::pair::title;
-use iperf_harness::{Peer, parallel, paths};
+use iperf_harness::{Case, Peer, parallel, paths};
 use iperf_lab::{Kernel, Machine, Place, TC, Vm};
 
 use super::encounter::Route;
 
 fn over_ip(vm: &Vm) -> Route<'_> {
     Route::new(Place::In(vm), "127.0.0.1", Place::In(vm), "")
-}
-
-/// A test between two programs.
-struct Case {
-    client: Peer,
-    server: Peer,
-    args: &'static str,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&title(self.client, self.server, self.args))
-    }
 }
 
 const SCTP: [&str; 5] = [
@@ -41,24 +26,18 @@ fn sctp(kernel: Kernel) {
     static PORT: AtomicU32 = AtomicU32::new(6000);
     let vm = Machine::new(kernel).load("sctp").boot();
     let route = over_ip(&vm);
-    let cases: Vec<Case> = [
+    let cases: Vec<_> = [
         (Peer::Ours, Peer::Ours),
         (Peer::Ours, Peer::New),
         (Peer::New, Peer::Ours),
     ]
     .into_iter()
-    .flat_map(|(client, server)| {
-        SCTP.map(|args| Case {
-            client,
-            server,
-            args,
-        })
-    })
+    .flat_map(|(client, server)| SCTP.map(|args| Case::new(client, server, args, ())))
     .collect();
     parallel::each(&cases, 3, |case| {
         let port = PORT.fetch_add(1, Ordering::Relaxed);
         route
-            .checked(case.client, case.server, port, case.args)
+            .checked(case.client, case.server, port, &case.args)
             .map(|_| ())
     });
 }

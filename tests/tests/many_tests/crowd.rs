@@ -114,7 +114,7 @@ fn thirty_three_clients_of_three_kinds_run_all_modes_at_once() {
             process,
         } = client;
         let end = process.finish(HANG);
-        let document = json::parse(&end.stdout).unwrap_or_default();
+        let document = end.document();
         let error = text(&document, "/error").map(str::to_owned);
         f.holds(
             format!("{peer} {args} succeeds: {error:?} {}", end.stderr),

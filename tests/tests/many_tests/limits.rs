@@ -1,28 +1,17 @@
 //! Limits of all tests together, and of those of one client.
 
-use iperf_harness::pair::start_client;
-use iperf_harness::process::wait_for;
-use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server, json};
+use iperf_harness::pair::{run_client, start_client};
+use iperf_harness::{HANG, Peer, Problems, Running, Server};
 
 const BUSY: &str = "the server is busy running a test. try again later";
 const TOO_FAST: &str = "total required bandwidth is larger than server limit";
-
-fn complaint(end: &Finished) -> String {
-    let document = json::parse(&end.stdout).unwrap_or_default();
-    let error = json::text(&document, "/error").unwrap_or_default();
-    format!("{error}{}", end.stderr)
-}
 
 /// Starts clients one after another, each once the server reports the one before.
 fn start_in_turn(server: &Server, peers: &[Peer], args: &str) -> Vec<Running> {
     let mut clients = Vec::new();
     for (number, peer) in (1..).zip(peers) {
         clients.push(start_client(*peer, server.port(), args));
-        let line = format!("#{number} [");
-        wait_for(HANG, || {
-            server.process.stdout_so_far().contains(&line).then_some(())
-        })
-        .unwrap_or_else(|| panic!("test {number} begins:\n{}", server.process.stdout_so_far()));
+        server.wait_for_test(number);
     }
     clients
 }
@@ -34,10 +23,10 @@ fn one_too_many(options: &[&str]) {
     let mut f = Problems::new();
     for peer in [Peer::Old, Peer::New, Peer::Ours] {
         for args in ["-t 1", "-t 1 -u -R"] {
-            let end = start_client(peer, server.port(), args).finish(HANG);
+            let end = run_client(peer, server.port(), args);
             f.holds(
-                format!("{peer} {args} is told: {}", complaint(&end)),
-                complaint(&end).contains(BUSY),
+                format!("{peer} {args} is told: {}", end.complaint()),
+                end.complaint().contains(BUSY),
             );
         }
     }
@@ -67,7 +56,7 @@ fn together(options: &[&str]) {
     let end = server.stop();
     let mut f = Problems::new();
     f.holds(format!("{slow}"), slow.succeeded());
-    f.holds(format!("{fast}"), complaint(&fast).contains(TOO_FAST));
+    f.holds(format!("{fast}"), fast.complaint().contains(TOO_FAST));
     f.holds("the server says why", end.stderr.contains(TOO_FAST));
     f.assert_none(end);
 }

@@ -1,6 +1,6 @@
 //! What belongs to a test can be told from what belongs to the others.
 
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::{run_client, start_client};
 use iperf_harness::{Finished, HANG, Peer, Problems, Server, json};
 
 /// Three tests at once; their ends.
@@ -82,7 +82,7 @@ fn lines_of_json_carry_the_number_of_their_test() {
 #[test]
 fn one_test_at_a_time_has_no_numbers() {
     let server = Server::start(Peer::Ours, &["--tests", "1"]);
-    let client = start_client(Peer::Ours, server.port(), "-n 64K").finish(HANG);
+    let client = run_client(Peer::Ours, server.port(), "-n 64K");
     let end = server.stop();
     let mut f = Problems::new();
     f.holds("the client succeeds", client.succeeded());

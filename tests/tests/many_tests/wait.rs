@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::{run_client, start_client};
 use iperf_harness::port::Port;
 use iperf_harness::process::wait_for;
 use iperf_harness::{HANG, Peer, Problems, Running, Server, json};
@@ -20,9 +20,9 @@ fn a_client_waits_for_a_busy_iperf3_and_reports_why() {
                 .then_some(())
         })
         .expect("a test runs");
-        let waiting = start_client(Peer::Ours, server.port(), "-n 1M -J --wait 40").finish(HANG);
+        let waiting = run_client(Peer::Ours, server.port(), "-n 1M -J --wait 40");
         let running = running.finish(HANG);
-        let document = json::parse(&waiting.stdout).unwrap_or_default();
+        let document = waiting.document();
         let mut f = Problems::new();
         f.holds(format!("{running}"), running.succeeded());
         f.holds("it succeeds in the end", waiting.succeeded());
@@ -70,7 +70,7 @@ fn a_client_waits_for_a_server_that_starts_later() {
 #[test]
 fn waiting_ends_with_the_last_reason() {
     let port = Port::reserve();
-    let end = start_client(Peer::Ours, port.number(), "-n 1M --wait 1.5").finish(HANG);
+    let end = run_client(Peer::Ours, port.number(), "-n 1M --wait 1.5");
     let mut f = Problems::new();
     f.equal("exit code", end.code(), Some(1));
     f.holds("it waited", end.took >= Duration::from_millis(1500));

@@ -17,7 +17,7 @@ fn each_test_is_one_line() {
     for client in clients {
         let end = client.finish(HANG);
         f.holds(format!("{end}"), end.succeeded());
-        let document = json::parse(&end.stdout).unwrap_or_default();
+        let document = end.document();
         cookies.extend(json::text(&document, "/start/cookie").map(str::to_owned));
     }
     drop(RawClient::up_to_running(server.port(), PARAMS, 1));

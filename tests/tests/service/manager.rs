@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::{run_client, start_client};
 use iperf_harness::process::wait_for;
 use iperf_harness::{HANG, Peer, Problems, Server};
 use nix::sys::signal::Signal;
@@ -70,7 +70,7 @@ fn a_socket_of_the_manager_is_served() {
         .stdout(Stdio::null())
         .spawn()
         .expect("a server");
-    let client = start_client(Peer::New, port, "-u -t 1 -b 1M").finish(HANG);
+    let client = run_client(Peer::New, port, "-u -t 1 -b 1M");
     let ended = wait_for(HANG, || server.try_wait().ok().flatten());
     let _ = server.kill();
     let _ = server.wait();
@@ -82,18 +82,11 @@ fn a_socket_of_the_manager_is_served() {
 fn a_server_that_drains_ends_with_its_last_test_and_takes_no_other() {
     let server = Server::start(Peer::Ours, &["--tests", "4", "--drain", "60"]);
     let running = start_client(Peer::Old, server.port(), "-t 4 -b 10M");
-    wait_for(HANG, || {
-        server
-            .process
-            .stdout_so_far()
-            .contains("#1 [")
-            .then_some(())
-    })
-    .expect("a test");
+    server.wait_for_test(1);
     server.process.signal(Signal::SIGTERM);
     let mut f = Problems::new();
     let refused = wait_for(HANG, || {
-        let end = start_client(Peer::New, server.port(), "-n 64K").finish(HANG);
+        let end = run_client(Peer::New, server.port(), "-n 64K");
         end.stderr.contains(BUSY).then_some(())
     });
     f.holds("others are refused", refused.is_some());
@@ -108,14 +101,7 @@ fn a_server_that_drains_ends_with_its_last_test_and_takes_no_other() {
 fn draining_has_a_bound_and_running_tests_are_told() {
     let server = Server::start(Peer::Ours, &["--tests", "4", "--drain", "1"]);
     let running = start_client(Peer::Ours, server.port(), "-t 60 -b 10M");
-    wait_for(HANG, || {
-        server
-            .process
-            .stdout_so_far()
-            .contains("#1 [")
-            .then_some(())
-    })
-    .expect("a test");
+    server.wait_for_test(1);
     server.process.signal(Signal::SIGTERM);
     let end = server.finish(HANG);
     let running = running.finish(HANG);

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use iperf_harness::http::get;
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::{run_client, start_client};
 use iperf_harness::port::Port;
 use iperf_harness::process::wait_for;
 use iperf_harness::{HANG, Peer, Problems, Server, json};
@@ -40,17 +40,14 @@ fn tests_are_counted_while_they_run_and_when_they_are_over() {
         (sample(&page(&port), "iperf_server_received_bytes_total") > Some(1e6)).then_some(())
     });
     counted.expect("bytes of a running test");
-    let small = start_client(Peer::Ours, server.port(), "-n 1M -R -J").finish(HANG);
-    let sent = json::int(
-        &json::parse(&small.stdout).unwrap_or_default(),
-        "/end/sum_sent/bytes",
-    );
+    let small = run_client(Peer::Ours, server.port(), "-n 1M -R -J");
+    let sent = json::int(&small.document(), "/end/sum_sent/bytes");
     let kept = start_client(Peer::Old, server.port(), "-t 2 -b 1M");
     wait_for(HANG, || {
         (sample(&page(&port), running) == Some(2.0)).then_some(())
     })
     .expect("two tests");
-    let refused = start_client(Peer::Ours, server.port(), "-n 1M").finish(HANG);
+    let refused = run_client(Peer::Ours, server.port(), "-n 1M");
     let ends = [long.finish(HANG), kept.finish(HANG)];
     wait_for(HANG, || {
         (sample(&page(&port), running) == Some(0.0)).then_some(())
@@ -86,7 +83,7 @@ fn tests_are_counted_while_they_run_and_when_they_are_over() {
 #[test]
 fn both_formats_are_valid_and_chosen_by_accept() {
     let (server, port) = start(&[]);
-    let client = start_client(Peer::Ours, server.port(), "-u -t 1 -b 1M").finish(HANG);
+    let client = run_client(Peer::Ours, server.port(), "-u -t 1 -b 1M");
     let mut f = Problems::new();
     f.holds("the client succeeds", client.succeeded());
     let plain = page(&port);

@@ -6,13 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::{run_client, start_client};
 use iperf_harness::process::wait_for;
-use iperf_harness::{Finished, Peer, Problems, Running, Server};
+use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-
-use crate::LIMIT;
 
 const BUSY: &str = "the server is busy running a test";
 const DENIED: &str = "test authorization failed";
@@ -65,7 +63,7 @@ impl Files {
         command.arg(server.port().to_string());
         command.arg("--rsa-public-key-path").arg(self.path(key));
         command.env("IPERF3_PASSWORD", "rossi");
-        Running::start(command).finish(LIMIT)
+        Running::start(command).finish(HANG)
     }
 }
 
@@ -74,12 +72,12 @@ fn reload(server: &Server, answer: &str) {
     let count = || server.process.stderr_so_far().matches(answer).count();
     let before = count();
     server.process.signal(Signal::SIGHUP);
-    wait_for(LIMIT, || (count() > before).then_some(()))
+    wait_for(HANG, || (count() > before).then_some(()))
         .unwrap_or_else(|| panic!("no \"{answer}\" in: {}", server.process.stderr_so_far()));
 }
 
 fn one_test(server: &Server) -> Finished {
-    start_client(Peer::New, server.port(), "-n 64K").finish(LIMIT)
+    run_client(Peer::New, server.port(), "-n 64K")
 }
 
 #[test]
@@ -94,7 +92,7 @@ fn limits_change_while_a_test_runs() {
             .stdout_so_far()
             .contains("Accepted connection")
     };
-    wait_for(LIMIT, || begun().then_some(())).expect("a test");
+    wait_for(HANG, || begun().then_some(())).expect("a test");
     let mut f = Problems::new();
     let refused = one_test(&server);
     f.holds(format!("{refused}"), refused.stderr.contains(BUSY));
@@ -109,7 +107,7 @@ fn limits_change_while_a_test_runs() {
     reload(&server, &applied);
     let second = one_test(&server);
     f.holds(format!("{second}"), second.succeeded());
-    let running = running.finish(LIMIT);
+    let running = running.finish(HANG);
     f.holds(format!("{running}"), running.succeeded());
     f.holds(
         "lines have numbers",
@@ -125,8 +123,7 @@ fn a_broken_file_changes_nothing_and_is_named() {
     let options = files.name("options");
     let stays = |problem: &str| format!("warning: options stay as they were: {problem}");
     let running = start_client(Peer::Old, server.port(), "-t 5 -b 10M");
-    let begun = || server.process.stdout_so_far().contains("#1 [");
-    wait_for(LIMIT, || begun().then_some(())).expect("a test");
+    server.wait_for_test(1);
     for (text, problem) in [
         (
             "--tests 1\n--tests few\n",
@@ -152,7 +149,7 @@ fn a_broken_file_changes_nothing_and_is_named() {
     let mut f = Problems::new();
     let second = one_test(&server);
     f.holds(format!("two tests at a time: {second}"), second.succeeded());
-    let running = running.finish(LIMIT);
+    let running = running.finish(HANG);
     f.holds(format!("{running}"), running.succeeded());
     f.assert_none(server.stop());
 }
@@ -207,7 +204,7 @@ fn the_manager_learns_of_a_reload_and_the_log_too() {
     let files = Files::new("--tests 4\n");
     let path = files.path("notify");
     let socket = UnixDatagram::bind(&path).expect("a socket");
-    socket.set_read_timeout(Some(LIMIT)).expect("a time limit");
+    socket.set_read_timeout(Some(HANG)).expect("a time limit");
     let receive = || {
         let mut message = [0; 256];
         let length = socket.recv(&mut message).expect("a message");

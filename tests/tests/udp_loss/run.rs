@@ -1,12 +1,10 @@
 //! A client and a server with a proxy between them.
 
 use std::fmt;
-use std::time::Duration;
 
-use iperf_harness::json;
-use iperf_harness::pair::{start_client, words};
+use iperf_harness::pair::words;
 use iperf_harness::proxy::{Fate, Passed, Plan, Proxy};
-use iperf_harness::{Expectation, Finished, HANG, Peer, Problems, Server};
+use iperf_harness::{Expectation, Finished, Pair, Peer, Problems};
 use serde_json::Value;
 
 /// A test and the way it takes.
@@ -68,19 +66,20 @@ impl Case {
     pub(super) fn run(&self) -> Result<Run, String> {
         // What an end must not do it has to be told itself.
         let own = self.args.contains("--no-gso").then_some("--no-gso");
-        let server_args: Vec<&str> = ["-1", "-J"].into_iter().chain(own).collect();
-        let server = Server::start(self.server, &server_args);
-        let proxy = Proxy::udp(server.port(), self.plan.clone(), self.plan.clone());
-        let client = start_client(self.client, proxy.port(), &self.args).finish(HANG);
-        let patience = if client.succeeded() { 30 } else { 2 };
-        let server = server.finish(Duration::from_secs(patience));
+        let pair = Pair::new(self.client, self.server)
+            .client_args(&self.args)
+            .server_args("-J")
+            .server_args(own.unwrap_or_default());
+        let (outcome, passed) =
+            pair.run_through(|server| Proxy::udp(server, self.plan.clone(), self.plan.clone()));
+        let (client_json, server_json) = outcome.documents();
         let run = Run {
             asked: Expectation::of(&words(&self.args)),
-            passed: proxy.finish(),
-            client_json: json::parse(&client.stdout).unwrap_or_default(),
-            server_json: json::parse(&server.stdout).unwrap_or_default(),
-            client,
-            server,
+            passed,
+            client_json,
+            server_json,
+            client: outcome.client,
+            server: outcome.server,
         };
         let mut f = Problems::new();
         for (end, finished) in [("client", &run.client), ("server", &run.server)] {

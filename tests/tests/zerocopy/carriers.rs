@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use iperf_harness::json::{at, int, text};
+use iperf_harness::pair::udp_pair;
 use iperf_harness::proxy::{HalfClose, Vmm};
-use iperf_harness::{HANG, Pair, Peer, Problems, parallel};
+use iperf_harness::{Problems, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Way};
@@ -66,15 +67,10 @@ impl fmt::Display for Datagrams {
 
 impl Datagrams {
     fn go(&self) -> Result<(), String> {
-        let outcome = Pair::new(Peer::Ours, Peer::Ours)
-            .client_args("-J -u -t 1 -b 20M -l 1400")
-            .client_args(self.args)
-            .server_args("-J")
-            .run();
+        let outcome = udp_pair("-t 1 -b 20M -l 1400").client_args(self.args).run();
         let (client, server) = (outcome.client_json()?, outcome.server_json()?);
         let mut f = Problems::new();
-        f.holds("the client succeeds", outcome.client.succeeded());
-        f.holds("the server succeeds", outcome.server.succeeded());
+        outcome.check_success(&mut f);
         let server_sends = self.args.contains("-R");
         let sides = [
             ("sender", self.send, "sum_sent", server_sends),
@@ -142,17 +138,12 @@ impl Hybrid {
     fn go(&self) -> Result<(), String> {
         const PORT: u32 = 5201;
         let vmm = Vmm::start(HalfClose::Passed, Duration::ZERO);
-        let server = vmm.serve(PORT, "-1 -J");
-        let client = vmm
-            .client(PORT, &format!("-J {}", self.0.args))
-            .finish(HANG);
-        let server = server.finish(HANG);
+        let (client, server) = vmm.run(PORT, &self.0.args);
         let mut f = Problems::new();
         f.holds("the client succeeds", client.succeeded());
         f.holds("the server succeeds", server.succeeded());
         f.equal("complaints of the VMM", vmm.finish(), Vec::new());
-        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
-        let (ours, theirs) = (read(&client.stdout), read(&server.stdout));
+        let (ours, theirs) = (client.document(), server.document());
         let wanted = self
             .0
             .wanted

@@ -4,9 +4,8 @@ use std::fmt;
 use std::process::Command;
 
 use iperf_harness::json::text;
-use iperf_harness::pair::words;
-use iperf_harness::{HANG, Peer, Problems, Running, Server, parallel};
-use serde_json::Value;
+use iperf_harness::pair::tcp_pair;
+use iperf_harness::{Problems, parallel};
 
 use crate::account::{self, Wanted, Way};
 use crate::modes::{RECEIVERS, SENDERS};
@@ -43,24 +42,17 @@ impl fmt::Display for Case {
 impl Case {
     /// Both ends are bounded.
     fn go(&self) -> Result<(), String> {
-        let server = Server::start_with(Peer::Ours, &["-1", "-J"], |command| {
-            pinning(&command, self.bytes)
-        });
-        let mut command = Peer::Ours.command();
-        let port = server.port().to_string();
-        command.args(["-c", "127.0.0.1", "-p", &port, "-J"]);
-        command.args(words(self.args));
-        let client = Running::start(pinning(&command, self.bytes)).finish(HANG);
-        let server = server.finish(HANG);
+        let pinning = |command| pinning(&command, self.bytes);
+        let outcome = tcp_pair(self.args).run_as(pinning, pinning);
+        let client = &outcome.client;
         let mut f = Problems::new();
         f.equal(
             "exit code",
             client.code(),
             Some(i32::from(self.strict.is_some())),
         );
-        f.holds("the server succeeds", server.succeeded());
-        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
-        let (ours, theirs) = (read(&client.stdout), read(&server.stdout));
+        f.holds("the server succeeds", outcome.server.succeeded());
+        let (ours, theirs) = outcome.documents();
         let error = text(&ours, "/error");
         f.holds(
             format!("error {error:?}"),
@@ -81,7 +73,7 @@ impl Case {
                 reason.contains("RLIMIT_MEMLOCK"),
             );
         }
-        f.into_result(format!("{client}{server}"))
+        f.into_result(&outcome)
     }
 }
 

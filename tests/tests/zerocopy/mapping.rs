@@ -7,7 +7,8 @@ use std::fmt;
 
 use iperf_harness::json::{int, text};
 use iperf_harness::netns::Namespace;
-use iperf_harness::{Pair, Peer, Problems, parallel};
+use iperf_harness::pair::tcp_pair;
+use iperf_harness::{Case, Problems, parallel};
 use serde_json::Value;
 
 use crate::account::{self, Wanted, Way};
@@ -25,56 +26,38 @@ fn mapped(document: &Value, suffix: &str) -> f64 {
     mapped / (mapped + copied).max(1.0)
 }
 
-struct Case {
-    args: &'static str,
-    host: &'static str,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.args)
-    }
-}
-
-impl Case {
-    /// At least 95 % of the bytes are mapped, and all of them are what was sent.
-    fn go(&self) -> Result<(), String> {
-        let outcome = Pair::new(Peer::Ours, Peer::Ours)
-            .host(self.host)
-            .client_args("-J --zerocopy=msg --verify")
-            .client_args(self.args)
-            .server_args("-J")
-            .run();
-        let (client, server) = (outcome.client_json()?, outcome.server_json()?);
-        let bidir = self.args.contains("--bidir");
-        let wanted = Wanted {
-            send: SENDERS[4].1,
-            receive: Way::plain("mmap", &["mmap"]),
-            bidir,
-            exact: !self.args.contains("-O"),
-        };
-        let mut f = Problems::new();
-        f.holds("the client succeeds", outcome.client.succeeded());
-        f.holds("the server succeeds", outcome.server.succeeded());
-        account::both(&mut f, &client, &server, &wanted);
-        for suffix in ["", "_bidir_reverse"]
-            .into_iter()
-            .take(1 + usize::from(bidir))
-        {
-            let share = mapped(&client, suffix);
-            f.between(format!("mapped{suffix}"), Some(share), 0.95, 1.0);
-        }
-        f.into_result(&outcome)
-    }
-}
-
-fn case(args: &'static str) -> Case {
-    let host = if args.contains("-6") {
+/// At least 95 % of the bytes are mapped, and all of them are what was sent.
+fn is_mapped(case: &Case) -> Result<(), String> {
+    let host = if case.args.contains("-6") {
         "::1"
     } else {
         "127.0.0.1"
     };
-    Case { args, host }
+    let pair = tcp_pair("--zerocopy=msg --verify").client_args(&case.args);
+    let outcome = pair.host(host).run();
+    let (client, server) = (outcome.client_json()?, outcome.server_json()?);
+    let bidir = case.args.contains("--bidir");
+    let wanted = Wanted {
+        send: SENDERS[4].1,
+        receive: Way::plain("mmap", &["mmap"]),
+        bidir,
+        exact: !case.args.contains("-O"),
+    };
+    let mut f = Problems::new();
+    outcome.check_success(&mut f);
+    account::both(&mut f, &client, &server, &wanted);
+    for suffix in ["", "_bidir_reverse"]
+        .into_iter()
+        .take(1 + usize::from(bidir))
+    {
+        let share = mapped(&client, suffix);
+        f.between(format!("mapped{suffix}"), Some(share), 0.95, 1.0);
+    }
+    f.into_result(&outcome)
+}
+
+fn case(args: &str) -> Case {
+    Case::ours(args, ())
 }
 
 #[test]
@@ -89,13 +72,13 @@ fn what_fills_pages_is_mapped() {
         case("-t 1"),
         case("-O 1 -t 1 -R"),
     ];
-    Namespace::with_mtu(MTU).inside(|| parallel::each(&cases, 2, Case::go));
+    Namespace::with_mtu(MTU).inside(|| parallel::each(&cases, 2, is_mapped));
 }
 
 #[test]
 fn over_ipv6_another_mtu_does_it() {
     let cases = [case("-6 -n 128M"), case("-6 -n 128M -R")];
-    Namespace::with_mtu(MTU_V6).inside(|| parallel::each(&cases, 2, Case::go));
+    Namespace::with_mtu(MTU_V6).inside(|| parallel::each(&cases, 2, is_mapped));
 }
 
 /// A test in which next to nothing can be mapped: not one byte is lost when mapping ends in the middle.
@@ -113,11 +96,9 @@ impl fmt::Display for Fallback {
 
 impl Fallback {
     fn go(&self) -> Result<(), String> {
-        let outcome = Pair::new(Peer::Ours, Peer::Ours)
-            .client_args("-J -n 32M --verify --zerocopy-rx=mmap")
+        let outcome = tcp_pair("-n 32M --verify --zerocopy-rx=mmap")
             .client_args(self.option)
             .client_args(self.direction)
-            .server_args("-J")
             .run();
         let (client, server) = (outcome.client_json()?, outcome.server_json()?);
         let wanted = Wanted {
@@ -127,8 +108,7 @@ impl Fallback {
             exact: true,
         };
         let mut f = Problems::new();
-        f.holds("the client succeeds", outcome.client.succeeded());
-        f.holds("the server succeeds", outcome.server.succeeded());
+        outcome.check_success(&mut f);
         account::both(&mut f, &client, &server, &wanted);
         let reason = text(&client, "/end/streams/0/receiver/zerocopy/reason").unwrap_or("none");
         f.holds(format!("reason: {reason}"), is_why_not(reason));
@@ -170,13 +150,10 @@ fn with_the_usual_mtu_not_everything_is_mapped() {
     let namespace = Namespace::with_mtu(65_536);
     namespace.inside(|| {
         for args in ["", "-R", "-P 2"] {
-            let outcome = Pair::new(Peer::Ours, Peer::Ours)
-                .client_args("-J -n 64M --verify --zerocopy=msg")
+            let outcome = tcp_pair("-n 64M --verify --zerocopy=msg")
                 .client_args(args)
-                .server_args("-J")
                 .run();
-            let client = outcome.client_json().unwrap_or_default();
-            let server = outcome.server_json().unwrap_or_default();
+            let (client, server) = outcome.documents();
             let wanted = Wanted {
                 send: SENDERS[4].1,
                 receive: PERHAPS_MAPPED,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use iperf_harness::pair::tcp_pair;
 use iperf_harness::{Pair, Peer, Problems, parallel};
 
 use crate::account::{self, Wanted, Way};
@@ -58,15 +59,10 @@ impl Case {
     }
 
     pub(super) fn go(&self) -> Result<(), String> {
-        let outcome = Pair::new(Peer::Ours, Peer::Ours)
-            .client_args("-J")
-            .client_args(&self.args)
-            .server_args("-J")
-            .run();
+        let outcome = tcp_pair(&self.args).run();
         let (client, server) = (outcome.client_json()?, outcome.server_json()?);
         let mut f = Problems::new();
-        f.holds("the client succeeds", outcome.client.succeeded());
-        f.holds("the server succeeds", outcome.server.succeeded());
+        outcome.check_success(&mut f);
         match &self.wanted {
             Some(wanted) => account::both(&mut f, &client, &server, wanted),
             None => account::nowhere(&mut f, &client, &server),

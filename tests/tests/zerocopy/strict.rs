@@ -3,89 +3,63 @@
 //! Over loopback nobody can satisfy it with `--zerocopy-rx=mmap`: the pages of senders that spare their copy belong to
 //! a file, those of senders that copy are compound, and what is sent with `MSG_ZEROCOPY` is copied on the way.
 
-use std::fmt;
-
 use iperf_harness::json::{at, int, text};
 use iperf_harness::netns::Namespace;
-use iperf_harness::{Outcome, Pair, Peer, Problems, json, parallel};
+use iperf_harness::{Case, Outcome, Peer, Problems, json, parallel};
 
 const WORKERS: usize = 4;
 
 /// A test, and the beginning of the error that it ends with.
-struct Case {
-    args: &'static str,
-    server: Peer,
-    error: Option<&'static str>,
+type Strict = Case<Option<&'static str>>;
+
+fn good(args: &str) -> Strict {
+    Case::ours(args, None)
 }
 
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} against {}", self.args, self.server)
-    }
+fn fails(args: &str, error: &'static str) -> Strict {
+    Case::ours(args, Some(error))
 }
 
-fn good(args: &'static str) -> Case {
-    Case {
-        args,
-        server: Peer::Ours,
-        error: None,
-    }
+fn against(server: Peer, case: Strict) -> Strict {
+    Case { server, ..case }
 }
 
-fn fails(args: &'static str, error: &'static str) -> Case {
-    Case {
-        error: Some(error),
-        ..good(args)
-    }
+fn run(case: &Strict, more: &str) -> Outcome {
+    let pair = case.pair().client_args("--zerocopy-strict");
+    pair.client_args(more).run()
 }
 
-impl Case {
-    fn against(self, server: Peer) -> Self {
-        Self { server, ..self }
+fn check(case: &Strict) -> Result<(), String> {
+    let mut f = Problems::new();
+    let outcome = run(case, "-J");
+    let document = outcome.client_json()?;
+    let code = i32::from(case.expected.is_some());
+    f.equal("exit code", outcome.client.code(), Some(code));
+    f.equal("the server's exit code", outcome.server.code(), Some(0));
+    let told = text(&document, "/error");
+    match case.expected {
+        None => f.equal("error", told, None),
+        Some(error) => f.holds(
+            format!("error {told:?}"),
+            told.is_some_and(|told| {
+                told.starts_with(error) && told.ends_with(" (--zerocopy-strict)")
+            }),
+        ),
     }
-
-    fn run(&self, more: &str) -> Outcome {
-        Pair::new(Peer::Ours, self.server)
-            .client_args("--zerocopy-strict")
-            .client_args(self.args)
-            .client_args(more)
-            .run()
-    }
-
-    fn go(&self) -> Result<(), String> {
-        let mut f = Problems::new();
-        let outcome = self.run("-J");
-        let document = outcome.client_json()?;
-        let code = i32::from(self.error.is_some());
-        f.equal("exit code", outcome.client.code(), Some(code));
-        f.equal("the server's exit code", outcome.server.code(), Some(0));
-        let told = text(&document, "/error");
-        match self.error {
-            None => f.equal("error", told, None),
-            Some(error) => f.holds(
-                format!("error {told:?}"),
-                told.is_some_and(|told| {
-                    told.starts_with(error) && told.ends_with(" (--zerocopy-strict)")
-                }),
-            ),
+    for sum in ["sum_sent", "sum_received"] {
+        f.positive(sum, int(&document, &format!("/end/{sum}/bytes")));
+        if case.server == Peer::Ours {
+            let calls = int(&document, &format!("/end/{sum}/zerocopy/calls"));
+            f.positive(format!("calls of {sum}"), calls);
         }
-        for sum in ["sum_sent", "sum_received"] {
-            f.positive(sum, int(&document, &format!("/end/{sum}/bytes")));
-        }
-        if self.server == Peer::Ours {
-            for sum in ["sum_sent", "sum_received"] {
-                let calls = int(&document, &format!("/end/{sum}/zerocopy/calls"));
-                f.positive(format!("calls of {sum}"), calls);
-            }
-        }
-        f.into_result(&outcome)
     }
+    f.into_result(&outcome)
 }
 
 const COPIED_MSG: &str = "the sender was asked for zero-copy (msg) and copied 100.0 % by msg: the kernel copied after all";
 const NOT_MAPPED: &str = "the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: only 0 % could be mapped: ";
 
-fn cases() -> Vec<Case> {
+fn cases() -> Vec<Strict> {
     vec![
         good("-n 16M --zerocopy=splice --zerocopy-rx=splice"),
         good("-n 16M --zerocopy=sendfile --zerocopy-rx=trunc -R"),
@@ -120,7 +94,7 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn copying_is_an_error_and_sparing_it_is_none() {
-    parallel::each(&cases(), WORKERS, Case::go);
+    parallel::each(&cases(), WORKERS, check);
 }
 
 /// What iperf3 does it does not tell.
@@ -130,22 +104,24 @@ fn an_end_that_says_nothing_has_not_spared_anything() {
     let mut cases = Vec::new();
     for peer in [Peer::Old, Peer::New] {
         cases.extend([
-            good("-n 16M --zerocopy=splice --zerocopy-rx=off").against(peer),
-            good("-n 16M --zerocopy-rx=splice -R").against(peer),
-            fails("-n 16M -Z --zerocopy-rx=trunc", silent).against(peer),
-            fails(
-                "-n 16M -Z -R --zerocopy-rx=trunc",
-                "the sender was asked for zero-copy (auto) and does not say what it did",
-            )
-            .against(peer),
+            against(peer, good("-n 16M --zerocopy=splice --zerocopy-rx=off")),
+            against(peer, good("-n 16M --zerocopy-rx=splice -R")),
+            against(peer, fails("-n 16M -Z --zerocopy-rx=trunc", silent)),
+            against(
+                peer,
+                fails(
+                    "-n 16M -Z -R --zerocopy-rx=trunc",
+                    "the sender was asked for zero-copy (auto) and does not say what it did",
+                ),
+            ),
         ]);
     }
-    parallel::each(&cases, WORKERS, Case::go);
+    parallel::each(&cases, WORKERS, check);
 }
 
 #[test]
 fn text_has_the_summary_and_then_the_error() {
-    let outcome = fails("-n 32M -Z", NOT_MAPPED).run("");
+    let outcome = run(&fails("-n 32M -Z", NOT_MAPPED), "");
     let mut f = Problems::new();
     f.equal("exit code", outcome.client.code(), Some(1));
     let name = Peer::Ours.program_name();
@@ -164,7 +140,7 @@ fn text_has_the_summary_and_then_the_error() {
 
 #[test]
 fn json_lines_have_the_end_and_the_error() {
-    let outcome = fails("-n 32M -Z", NOT_MAPPED).run("--json-stream");
+    let outcome = run(&fails("-n 32M -Z", NOT_MAPPED), "--json-stream");
     let mut f = Problems::new();
     f.equal("exit code", outcome.client.code(), Some(1));
     let lines = json::documents(&outcome.client.stdout);
@@ -185,8 +161,7 @@ fn json_lines_have_the_end_and_the_error() {
 fn where_everything_is_mapped_only_the_sender_copies() {
     let namespace = Namespace::with_mtu(61_492);
     namespace.inside(|| {
-        fails("-n 128M --zerocopy=msg", COPIED_MSG)
-            .go()
+        check(&fails("-n 128M --zerocopy=msg", COPIED_MSG))
             .unwrap_or_else(|report| panic!("{report}"));
     });
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use iperf_harness::json::{at, list, text};
-use iperf_harness::pair::start_client;
+use iperf_harness::pair::run_client;
 use iperf_harness::proxy::{Damage, Place};
 use iperf_harness::proxy::{Fate, Plan, Proxy};
 use iperf_harness::service::serves;
@@ -79,11 +79,11 @@ impl Damaged {
     fn go(&self) -> Result<(), String> {
         let server = Server::start(Peer::Ours, &["-J"]);
         let proxy = Proxy::tcp(server.port(), self.place, self.damage);
-        let client = start_client(Peer::Ours, proxy.port(), self.args).finish(HANG);
+        let client = run_client(Peer::Ours, proxy.port(), self.args);
         let mut f = Problems::new();
         f.holds("the damage is done", proxy.finish());
         f.equal("the client's exit code", client.code(), Some(1));
-        let document: Value = serde_json::from_str(&client.stdout).unwrap_or_default();
+        let document = client.document();
         let told = if self.args.contains("-J") {
             text(&document, "/error").unwrap_or("no error")
         } else {
@@ -207,7 +207,7 @@ fn without_verification_nobody_notices() {
     let server = Server::start(Peer::Ours, &["-J"]);
     let Damaged { place, damage, .. } = to_server("", 5000, Damage::Flip);
     let proxy = Proxy::tcp(server.port(), place, damage);
-    let client = start_client(Peer::Ours, proxy.port(), "-J -n 4M -Z").finish(HANG);
+    let client = run_client(Peer::Ours, proxy.port(), "-J -n 4M -Z");
     let mut f = Problems::new();
     f.holds("the damage is done", proxy.finish());
     f.holds("the client succeeds", client.succeeded());
@@ -224,11 +224,11 @@ fn iperf3_does_not_verify() {
             "-J --verify -n 1M --bidir",
         ] {
             let server = Server::start(peer, &["-J"]);
-            let client = start_client(Peer::Ours, server.port(), args).finish(HANG);
+            let client = run_client(Peer::Ours, server.port(), args);
             let served = serves(server.port(), Peer::Ours, HANG);
             let mut f = Problems::new();
             f.equal("exit code", client.code(), Some(1));
-            let document: Value = serde_json::from_str(&client.stdout).unwrap_or_default();
+            let document = client.document();
             f.equal(
                 "error",
                 text(&document, "/error"),
@@ -305,7 +305,7 @@ fn datagrams_are_verified_each_by_itself() {
     ] {
         let server = Server::start(Peer::Ours, &[]);
         let proxy = Proxy::udp(server.port(), plan.clone(), plan);
-        let client = start_client(Peer::Ours, proxy.port(), args).finish(HANG);
+        let client = run_client(Peer::Ours, proxy.port(), args);
         proxy.finish();
         let mut f = Problems::new();
         f.equal("exit code", client.code(), Some(i32::from(differs)));

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use super::{Faults, Proxy, Way};
 use crate::pair::words;
 use crate::peer::Peer;
-use crate::process::{HANG, Running, wait_for};
+use crate::process::{Finished, HANG, Running, wait_for};
 
 /// How a VMM carries the end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,13 @@ impl Vmm {
             .arg(self.socket())
             .args(words(args));
         Running::start(command)
+    }
+
+    /// Runs a test over `port` to its end. Returns the client's and the server's.
+    pub fn run(&self, port: u32, args: &str) -> (Finished, Finished) {
+        let server = self.serve(port, "-1 -J");
+        let client = self.client(port, &format!("-J {args}")).finish(HANG);
+        (client, server.finish(HANG))
     }
 
     /// Waits until all connections have ended, and says what went wrong on them.
