@@ -86,6 +86,16 @@ fn no_dependency_needs_a_later_rust() {
 }
 
 #[test]
+fn the_figures_of_the_readme_are_those_of_the_benchmarks() {
+    let output = Command::new(workspace().join("docs/readme/figures"))
+        .arg("--check")
+        .output()
+        .expect("python3 runs; tests/run installs it");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+}
+
+#[test]
 fn the_workflow_runs_every_part_of_the_tests() {
     let parts = found("tests/run", r"known_parts='([^']+)'");
     let jobs = found(".github/workflows/ci.yml", r"part: \[([^\]]+)\]");
