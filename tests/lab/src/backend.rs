@@ -1,5 +1,6 @@
 //! The host's side of guests' vsock devices: Debian's `vhost-device-vsock`, which offers each as Unix sockets.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -83,6 +84,19 @@ impl Backend {
     /// A guest, counted from 0.
     pub fn guest(&self, index: usize) -> &Guest {
         &self.guests[index]
+    }
+
+    /// Whether the thread that serves the rings still runs. vhost-device-vsock 0.3.0 ends it, and says nothing, when
+    /// something happens on the host while no driver in the guest has the device: no ring is ready then.
+    pub fn serves(&self) -> bool {
+        const WORKER: &str = "vring_worker";
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id()));
+        let mut names = threads
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+        names.any(|name| name.trim() == WORKER)
     }
 
     /// What it complained about up to now.

@@ -12,4 +12,5 @@ mod movers;
 mod network;
 mod outputs;
 mod pages;
+mod unbind;
 mod zerocopy;

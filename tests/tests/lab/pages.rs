@@ -4,7 +4,6 @@
 //! stock transport loaded    ours is refused, and says what to do
 //! ours                      every way, every byte compared: at least 98 % of what the host sends is mapped
 //! split=1                   a host that takes packets of one piece gets all that the guest sends
-//! unbound in the middle     the test ends with an error; bound again, the next one works
 //! a peer that nobody reads  costs no more memory than its credit allows
 //! ```
 
@@ -22,20 +21,20 @@ use super::modes::{to_guest, to_host};
 
 const LEAST_MAPPED: f64 = 98.0;
 const COUNTERS: &str = "/sys/bus/virtio/drivers/virtio_vsock_pages/virtio*/pages";
-const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_vsock_pages";
 
 /// What the host sends, and a guest maps.
-const FROM_HOST: [&str; 6] = [
+const FROM_HOST: [&str; 7] = [
     "-Z --verify -n 16M -l 4K",
     "-Z --verify -n 16M -l 64K",
     "-Z --verify -n 16M -l 1M",
+    "-Z --verify -n 32M -l 16M",
     "-Z --verify -n 16M -P 4",
     "-Z --verify -n 8M --bidir",
     "-Z --verify -t 1 -b 100M -l 64K",
 ];
 
 /// A guest with the stock transport, and our modules as files.
-fn machine(kernel: Kernel, backend: &Backend) -> Vm {
+pub(super) fn machine(kernel: Kernel, backend: &Backend) -> Vm {
     let built = ZerocopyModule::build(kernel);
     Machine::new(kernel)
         .vsock(backend.guest(0))
@@ -46,18 +45,18 @@ fn machine(kernel: Kernel, backend: &Backend) -> Vm {
 }
 
 /// As the module's page says: the stock one goes, then ours can come.
-fn change_transport(vm: &Vm, parameters: &str) {
+pub(super) fn change_transport(vm: &Vm, parameters: &str) {
     vm.must(&format!(
         "rmmod vmw_vsock_virtio_transport && insmod /virtio_vsock_pages.ko {parameters}"
     ));
 }
 
-fn counter(vm: &Vm, name: &str) -> i64 {
+pub(super) fn counter(vm: &Vm, name: &str) -> i64 {
     let text = vm.must(&format!("cat {COUNTERS}/{name}"));
     text.trim().parse().expect("a counter is a number")
 }
 
-fn check_log(vm: &Vm) {
+pub(super) fn check_log(vm: &Vm) {
     let log = vm.must("dmesg");
     for complaint in ["WARNING:", "BUG: ", "Oops", "Call Trace", "Bad page"] {
         assert!(!log.contains(complaint), "{complaint} in:\n{log}");
@@ -144,7 +143,6 @@ fn receives_into_pages(kernel: Kernel) {
     assert!(counter(&vm, "tx_splits") > 0);
     assert_eq!(counter(&vm, "rx_dropped"), 0);
 
-    unbind_in_the_middle(&vm, guest, 2);
     check_log(&vm);
     vm.must("rmmod virtio_vsock_pages");
     boots_with_the_recipe(&vm);
@@ -175,40 +173,6 @@ fn boots_with_the_recipe(vm: &Vm) {
     }
 }
 
-/// A test that loses its device ends, and with the device the next one works.
-fn unbind_in_the_middle(vm: &Vm, guest: &Guest, times: u32) {
-    let route = to_guest(vm, guest);
-    let device = vm.must(&format!("cd {DRIVER}; echo virtio*"));
-    let device = device.trim();
-    for round in 0..times {
-        let port = 5430 + round;
-        let server = route.serve(Peer::Ours, port, "-1");
-        let client = wait_for(HANG, || {
-            let mut client = route.start_client(Peer::Ours, port, "-t 60 --bidir");
-            let met = wait_for(Duration::from_secs(5), || {
-                let met = server.stdout_so_far().contains("Accepted");
-                (met || !client.is_alive()).then_some(met)
-            });
-            (met == Some(true)).then_some(client)
-        })
-        .expect("a test begins");
-        // In another moment of it each time.
-        std::thread::sleep(Duration::from_millis(200 + 37 * u64::from(round % 10)));
-        vm.must(&format!("echo {device} > {DRIVER}/unbind"));
-        let lost = server.finish(Duration::from_secs(20));
-        assert!(
-            !lost.timed_out,
-            "the server goes on without its device: {lost}"
-        );
-        vm.must(&format!("echo {device} > {DRIVER}/bind"));
-        client.signal(nix::sys::signal::Signal::SIGTERM);
-        client.finish(Duration::from_secs(20));
-        route
-            .checked(Peer::Ours, Peer::Ours, port + 100, "-Z --verify -n 1M")
-            .unwrap_or_else(|report| panic!("round {round}, bound again: {report}"));
-    }
-}
-
 #[test]
 fn pages_receive_what_a_host_sends_on_the_newest_kernel() {
     receives_into_pages(Kernel::New);
@@ -217,20 +181,6 @@ fn pages_receive_what_a_host_sends_on_the_newest_kernel() {
 #[test]
 fn pages_receive_what_a_host_sends_on_the_long_term_kernel() {
     receives_into_pages(Kernel::Lts);
-}
-
-/// By hand: fifty times on each kernel.
-#[test]
-#[ignore = "takes minutes"]
-fn pages_are_unbound_fifty_times() {
-    for kernel in [Kernel::New, Kernel::Lts] {
-        let backend = Backend::start_unlimited(1);
-        let vm = machine(kernel, &backend);
-        change_transport(&vm, "split=1");
-        vm.must("insmod /vsock_zerocopy.ko");
-        unbind_in_the_middle(&vm, backend.guest(0), 50);
-        check_log(&vm);
-    }
 }
 
 fn free_kib(vm: &Vm) -> i64 {
