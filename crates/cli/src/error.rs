@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use iperf_model::reason;
 use iperf_model::units::UnitError;
+use iperf_model::{MAX_BLOCK, MAX_OWN_BLOCKS, reason};
 use iperf_proto::Code;
 use thiserror::Error;
 
@@ -129,6 +129,14 @@ pub(crate) enum ParameterError {
         /// The most bytes.
         most: u32,
     },
+    /// A block that is larger than even this program at both ends allows.
+    #[error("block size too large (maximum = {0} bytes, or {MAX_BLOCK} if the server is iperf3)")]
+    Block(u32),
+    /// Large blocks of many streams.
+    #[error(
+        "-l {0} with -P {1}: blocks above {MAX_BLOCK} bytes may have {MAX_OWN_BLOCKS} bytes in all streams together"
+    )]
+    Blocks(u32, u16),
     /// Two options that contradict each other.
     #[error("{0} and {1} can't be combined")]
     Clash(&'static str, &'static str),

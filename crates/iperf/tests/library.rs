@@ -140,8 +140,12 @@ fn what_is_not_allowed_is_named() {
             "length is 8, and must be from 16 to 65507 over UDP",
         ),
         (
-            Client::vsock(3).length(2 << 20),
-            "length is 2097152, and must be from 1 to 1048576",
+            Client::vsock(3).length(17 << 20),
+            "length is 17825792, and must be from 1 to 16777216",
+        ),
+        (
+            Client::builder("host").length(16 << 20).streams(17),
+            "length is 16777216, and must be at most 268435456 divided by the number of streams",
         ),
     ] {
         let error = client.build().unwrap_err();

@@ -68,3 +68,12 @@ pub const MAX_STREAMS: u16 = 128;
 
 /// The most streams of a direction (`-P`) between two ends of this program.
 pub const MAX_OWN_STREAMS: u16 = 10_000;
+
+/// The largest block of a byte stream in bytes, in iperf3.
+pub const MAX_BLOCK: u32 = 1 << 20;
+
+/// The largest block between two ends of this program.
+pub const MAX_OWN_BLOCK: u32 = 16 << 20;
+
+/// The bytes of one block of each stream, all together, if blocks are larger than [`MAX_BLOCK`].
+pub const MAX_OWN_BLOCKS: u64 = 256 << 20;

@@ -1,6 +1,9 @@
 //! What both ends of a test agree on: the content of the parameter exchange, as types that hold only valid values.
 
-use crate::{Exchange, MAX_OWN_STREAMS, MAX_STREAMS, Role, ZeroCopy};
+use crate::{
+    Exchange, MAX_BLOCK, MAX_OWN_BLOCK, MAX_OWN_BLOCKS, MAX_OWN_STREAMS, MAX_STREAMS, Role,
+    ZeroCopy,
+};
 
 /// How data streams travel. The control connection is always TCP for these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +43,16 @@ impl Transport {
         match self {
             Self::Tcp | Self::Mptcp | Self::Vsock => MAX_OWN_STREAMS,
             Self::Udp | Self::Sctp | Self::VsockSeqpacket => MAX_STREAMS,
+        }
+    }
+
+    /// The largest block in bytes. One of more than [`MAX_BLOCK`] needs this program at both ends; messages are not
+    /// that long.
+    pub fn largest_block(self) -> u32 {
+        match self {
+            Self::Tcp | Self::Mptcp | Self::Vsock => MAX_OWN_BLOCK,
+            Self::Sctp | Self::VsockSeqpacket => MAX_BLOCK,
+            Self::Udp => 65_507,
         }
     }
 
@@ -243,6 +256,13 @@ impl TestConfig {
         } else {
             per_direction
         }
+    }
+
+    /// Whether the blocks of all streams fit into the memory that a sender may have for them. Up to iperf3's largest
+    /// block they do.
+    pub fn blocks_fit(&self) -> bool {
+        let together = u64::from(self.block) * u64::from(self.streams);
+        self.block <= MAX_BLOCK || together <= MAX_OWN_BLOCKS
     }
 
     /// What this end does on its `index`-th stream (from 0, in order of creation).

@@ -6,8 +6,8 @@
 use std::ops::RangeInclusive;
 
 use iperf_model::{
-    Direction, Limit, MAX_OWN_STREAMS, MAX_STREAMS, Payload, ReceiveMode, SendMode, TestConfig,
-    Transport, VERSION,
+    Direction, Limit, MAX_BLOCK, MAX_OWN_STREAMS, MAX_STREAMS, Payload, ReceiveMode, SendMode,
+    TestConfig, Transport, VERSION,
 };
 use serde_json::{Map, Value};
 
@@ -271,12 +271,8 @@ impl Params {
         let bytes = check(self.num, POSITIVE, Code::RECV_PARAMS);
         let blocks = check(self.blockcount, POSITIVE, Code::RECV_PARAMS);
         let mss = check(self.mss, 0..=32_767, Code::MSS);
-        let most = if self.is_ours() {
-            test.transport.most_streams()
-        } else {
-            MAX_STREAMS
-        };
-        let streams = check(self.parallel, 1..=most.into(), Code::STREAMS);
+        let (most_streams, largest_block) = self.largest(test.transport);
+        let streams = check(self.parallel, 1..=most_streams, Code::STREAMS);
         let window = check(self.window, 0..=536_870_912, Code::BUFFER_SIZE);
         let block = if udp {
             // Only the client chooses the datagram size; there is no default.
@@ -286,7 +282,7 @@ impl Params {
                 Code::UDP_BLOCK_SIZE,
             )
         } else {
-            check(self.len, 1..=1_048_576, Code::BLOCK_SIZE)
+            check(self.len, 1..=largest_block, Code::BLOCK_SIZE)
         };
         let rate = check(self.bandwidth, POSITIVE, Code::RECV_PARAMS);
         let fq_rate = check(self.fqrate, POSITIVE, Code::RECV_PARAMS);
@@ -333,9 +329,7 @@ impl Params {
             test.payload = Payload::Repeating;
         }
         test.zerocopy = plain;
-        if let Some(extensions) = &self.extensions {
-            extend(&mut test, extensions)?;
-        }
+        extend(&mut test, self.extensions.as_ref())?;
         test.udp.counters_64bit = self.udp_counters_64bit;
         test.udp.gsro = udp && [self.gso, self.gro].iter().flatten().any(|on| *on > 0);
         test.server_affinity = fit(affinity);
@@ -343,6 +337,18 @@ impl Params {
         test.extra_data.clone_from(&self.extra_data);
         test.get_server_output = self.get_server_output;
         Ok(test)
+    }
+
+    /// The most streams, and the largest block, that this client may ask for.
+    fn largest(&self, transport: Transport) -> (i64, i64) {
+        if self.is_ours() {
+            (
+                transport.most_streams().into(),
+                transport.largest_block().into(),
+            )
+        } else {
+            (MAX_STREAMS.into(), MAX_BLOCK.into())
+        }
     }
 
     /// Whether the client is this program, of any version: then it accepts a server's grants even if it requested no
@@ -397,10 +403,19 @@ fn transport_key(transport: Option<Transport>) -> &'static str {
 }
 
 /// What only clients of this program ask for. `test` has the modes of iperf3's own options.
-fn extend(test: &mut TestConfig, extensions: &Extensions) -> Result<(), Code> {
+fn extend(test: &mut TestConfig, extensions: Option<&Extensions>) -> Result<(), Code> {
+    if !test.blocks_fit() {
+        return Err(Code::BLOCK_SIZE);
+    }
+    let Some(extensions) = extensions else {
+        return Ok(());
+    };
     test.zerocopy = extensions.modes(test.zerocopy)?;
     test.verify = extensions.verify;
     test.transport = extensions.transport(test.transport)?;
+    if test.block > test.transport.largest_block() {
+        return Err(Code::BLOCK_SIZE);
+    }
     test.exchange = extensions.exchange(test.transport)?;
     match (test.exchange, test.direction) {
         (Some(_), Direction::Bidirectional) => Err(Code::RECV_PARAMS),

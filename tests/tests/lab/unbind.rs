@@ -8,12 +8,11 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use iperf_harness::Peer;
 use iperf_harness::process::wait_for;
+use iperf_harness::{HANG, Peer};
 use iperf_lab::{Backend, Kernel, Vm};
 use nix::sys::signal::Signal;
 
-use super::encounter::LIMIT;
 use super::modes::to_guest;
 use super::pages::{change_transport, check_log, machine};
 
@@ -47,7 +46,7 @@ impl Pair {
         let port = 5430 + round;
         let route = to_guest(vm, self.backend.guest(0));
         let server = route.serve(Peer::Ours, port, "-1");
-        let client = wait_for(LIMIT, || {
+        let client = wait_for(HANG, || {
             let mut client = route.start_client(Peer::Ours, port, "-t 60 --bidir");
             let met = wait_for(Duration::from_secs(5), || {
                 let met = server.stdout_so_far().contains("Accepted");
@@ -59,7 +58,7 @@ impl Pair {
         // In another moment of it each time.
         sleep(Duration::from_millis(200 + 37 * u64::from(round % 10)));
         vm.must(&format!("echo {device} > {DRIVER}/unbind"));
-        let lost = server.finish(Duration::from_secs(20));
+        let lost = server.finish(HANG);
         assert!(
             !lost.timed_out,
             "the server goes on without its device: {lost}"
@@ -68,7 +67,7 @@ impl Pair {
         assert!(lost.stderr.contains("iperf: error - "), "{lost}");
         vm.must(&format!("echo {device} > {DRIVER}/bind"));
         client.signal(Signal::SIGTERM);
-        client.finish(Duration::from_secs(20));
+        client.finish(HANG);
         route
             .checked(Peer::Ours, Peer::Ours, port + 100, "-Z --verify -n 1M")
             .map(drop)

@@ -111,11 +111,12 @@ const WITHOUT_MODULE: [Row; 2] = [
         .failing("the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: this"),
 ];
 
-const WITH_MODULE: [Row; 14] = [
+const WITH_MODULE: [Row; 15] = [
     row("-Z --verify -n 8M -l 32K", COPIED_TO_BE_MAPPED, MAPPED),
     row("-Z --verify -n 8M -l 64K", COPIED_TO_BE_MAPPED, MAPPED),
     row("-Z --verify -n 8M -l 128K", COPIED_TO_BE_MAPPED, MAPPED),
     row("-Z --verify -n 8M -l 1M", COPIED_TO_BE_MAPPED, MAPPED),
+    row("-Z --verify -n 8M -l 2M", COPIED_TO_BE_MAPPED, MAPPED),
     row("-Z --verify -n 8M -R", COPIED_TO_BE_MAPPED, MAPPED),
     row("-Z --verify -n 8M --bidir", COPIED_TO_BE_MAPPED, MAPPED),
     row("-Z --verify -n 16M -P 4", COPIED_TO_BE_MAPPED, MAPPED),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iperf_model::{
-    Carrier, ClientConfig, Credentials, Direction, Endpoint, Exchange, Limit, MAX_OWN_STREAMS,
-    Payload, TestConfig, Transport,
+    Carrier, ClientConfig, Credentials, Direction, Endpoint, Exchange, Limit, MAX_BLOCK,
+    MAX_OWN_STREAMS, Payload, TestConfig, Transport,
 };
 use iperf_proto::Code;
 
@@ -24,8 +24,6 @@ const MAX_TIME: i64 = 86_400;
 const MAX_OMIT: i64 = 600;
 /// The largest socket buffer in bytes.
 const MAX_WINDOW: i64 = 512 << 20;
-/// The largest block of a byte stream in bytes.
-const MAX_BLOCK: i64 = 1 << 20;
 /// The smallest datagram holds the header with a 64-bit counter; the largest is what IPv4 can carry.
 const DATAGRAM: std::ops::RangeInclusive<i64> = 16..=65_507;
 /// The default rate of a UDP test in bits per second.
@@ -291,9 +289,13 @@ impl ClientDraft {
 
     /// Checks the size of blocks.
     pub(super) fn set_block(&mut self) -> Result<(), ParameterError> {
+        let most = self.test.transport.largest_block();
         let (range, outside) = match self.test.transport {
-            Transport::Udp => (DATAGRAM, Code::UDP_BLOCK_SIZE),
-            _ => (1..=MAX_BLOCK, Code::BLOCK_SIZE),
+            Transport::Udp => (DATAGRAM, Code::UDP_BLOCK_SIZE.into()),
+            _ if most > MAX_BLOCK && self.block > most.into() => {
+                return Err(ParameterError::Block(most));
+            }
+            _ => (1..=most.into(), ParameterError::from(Code::BLOCK_SIZE)),
         };
         self.test.block = match u32::try_from(self.block) {
             Ok(0) => match self.test.exchange {
@@ -301,8 +303,11 @@ impl ClientDraft {
                 None => self.test.transport.default_block(),
             },
             Ok(block) if range.contains(&self.block) => block,
-            _ => return Err(outside.into()),
+            _ => return Err(outside),
         };
+        if !self.test.blocks_fit() {
+            return Err(ParameterError::Blocks(self.test.block, self.test.streams));
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use iperf_engine::net::transactions::{Connector, Transactions};
 use iperf_engine::net::udp::hello_patience;
 use iperf_engine::net::{Hello, Target};
 use iperf_engine::{CpuMeter, EngineError, Prepared, RunPlan, Stream};
-use iperf_model::{Event, MAX_STREAMS, Transport};
+use iperf_model::{Event, MAX_BLOCK, MAX_STREAMS, Transport};
 
 use super::{Driver, Next, out_of_place};
 use crate::phase::{Opening, Phase};
@@ -31,6 +31,9 @@ impl Driver<'_, '_> {
         let transactions = self.transactions_port()?;
         if self.test.streams > MAX_STREAMS && self.granted.is_none() {
             return Err(ClientError::NotGranted("-P above 128"));
+        }
+        if self.test.block > MAX_BLOCK && self.granted.is_none() {
+            return Err(ClientError::NotGranted("-l above 1M"));
         }
         let mut target = self.target.clone();
         if let (Transport::VsockSeqpacket, Target::Vsock(address)) =

@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use iperf_client::Login;
 use iperf_model::{
-    ClientConfig, Direction, Endpoint, Limit, LocalOptions, MAX_STREAMS, ReceiveMode, SendMode,
-    TestConfig, Transport, ZeroCopy,
+    ClientConfig, Direction, Endpoint, Limit, LocalOptions, MAX_BLOCK, MAX_STREAMS, ReceiveMode,
+    SendMode, TestConfig, Transport, ZeroCopy,
 };
 
 use crate::{BuildError, Client, Error};
 
 /// The default rate of a UDP test in bits per second, as in iperf3.
 const UDP_RATE: u64 = 1 << 20;
-/// The largest block of a byte stream in bytes.
-const MAX_BLOCK: u32 = 1 << 20;
 /// The smallest datagram holds the header with a 64-bit counter; the largest is what IPv4 can carry.
 const DATAGRAM: RangeInclusive<u32> = 16..=65_507;
 /// The largest socket buffer in bytes.
@@ -145,7 +143,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Bytes per block: from 1 to 1 MiB \[128 KiB over TCP\], and from 16 to 65 507 over UDP \[as fits the path\].
+    /// Bytes per block: from 1 to 1 MiB \[128 KiB over TCP\], to 16 MiB over TCP or vsock to a server of this program, and from 16 to 65 507 over UDP \[as fits the path\].
     pub fn length(mut self, bytes: u32) -> Self {
         self.block = Some(bytes);
         self
@@ -302,6 +300,9 @@ impl ClientBuilder {
         }
         let (range, allowed) = match self.test.transport {
             Transport::Udp => (DATAGRAM, "from 16 to 65507 over UDP"),
+            transport if transport.largest_block() > MAX_BLOCK => {
+                (1..=transport.largest_block(), "from 1 to 16777216")
+            }
             _ => (1..=MAX_BLOCK, "from 1 to 1048576"),
         };
         self.test.block = match self.block {
@@ -309,6 +310,10 @@ impl ClientBuilder {
             Some(block) if range.contains(&block) => block,
             Some(block) => return Err(refuse("length", &block, allowed)),
         };
+        if !self.test.blocks_fit() {
+            let allowed = "at most 268435456 divided by the number of streams";
+            return Err(refuse("length", &self.test.block, allowed));
+        }
         Ok(())
     }
 }

@@ -78,6 +78,26 @@ fn the_last_transport_counts() {
 }
 
 #[test]
+fn clients_of_this_program_have_larger_blocks() {
+    let ours = |rest: &str| {
+        let json = format!(r#"{{"client_version":"3.22 (iperf-rs 0.2.0)",{rest}}}"#);
+        test_of(&json).map(|test| test.block)
+    };
+    for transport in ["tcp", "vsock", "mptcp"] {
+        let with = |len: u32| ours(&format!(r#""{transport}":true,"len":{len}"#));
+        assert_eq!(with(16 << 20), Ok(16 << 20), "{transport}");
+        assert_eq!(with((16 << 20) + 1), Err(Code::BLOCK_SIZE), "{transport}");
+    }
+    assert_eq!(ours(r#""sctp":true,"len":1048577"#), Err(Code::BLOCK_SIZE));
+    let messages = r#""vsock":true,"len":1048577,"extensions":{"seqpacket":true}"#;
+    assert_eq!(ours(messages), Err(Code::BLOCK_SIZE));
+    // What all streams have in memory is bounded.
+    let many = |len: u32| ours(&format!(r#""tcp":true,"parallel":17,"len":{len}"#));
+    assert_eq!(many(16 << 20), Err(Code::BLOCK_SIZE));
+    assert_eq!(many(15 << 20), Ok(15 << 20));
+}
+
+#[test]
 fn default_block_sizes_follow_the_transport() {
     assert_eq!(test_of(r#"{"sctp":true}"#).unwrap().block, 65_536);
     assert_eq!(test_of(r#"{"vsock":true}"#).unwrap().block, 65_536);
