@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use iperf_harness::json::{at, int, list, text};
 use iperf_harness::process::wait_for;
-use iperf_harness::{HANG, Peer, Problems};
+use iperf_harness::{Peer, Problems};
 use iperf_lab::{Backend, DEAF, Guest, Kernel, Machine, Vm, ZerocopyModule, programs};
 use serde_json::Value;
 

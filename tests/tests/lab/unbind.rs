@@ -89,7 +89,6 @@ fn unbound_in_the_middle(kernel: Kernel, rounds: u32) {
             }
             Err(_) => {
                 dead_devices += 1;
-                eprintln!("round {round}: vhost-device-vsock serves no more: another is started");
                 assert!(dead_devices <= 2 + rounds / 10, "too many of them");
                 pair = Pair::start(kernel);
             }
