@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use iperf_harness::json::{self, int, list};
 use iperf_harness::pair::start_client;
-use iperf_harness::vmm::{HalfClose, Vmm};
+use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::{Finished, HANG, Peer, Problems, Server, procfs};
 
 const MIB: i64 = 1 << 20;
