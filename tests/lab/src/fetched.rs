@@ -21,11 +21,6 @@ impl Kernel {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::New, Self::Lts];
 
-    /// The kernel with this name: `new` or `6.12`.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kernel| kernel.name() == name)
-    }
-
     /// The name of its folder.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,4 @@
-//! `lab [--kernel new|6.12] [--memory MIB] [--load MODULE]… [--file FILE]… [--vsock] [--zerocopy] COMMAND…`: runs a command
-//! in a virtual machine of the lab, and ends as it ended.
+//! `lab [OPTIONS] COMMAND…` runs a command in a virtual machine of the lab, and ends as it ended.
 //!
 //! In a guest, called `lab-agent`, it is the agent that runs the lab's commands; called `lab-flood`, with a CID, a port
 //! and a number, it makes so many connections, sends nothing over them, and holds them until it is killed; called
@@ -14,25 +13,54 @@
 use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use iperf_lab::{Backend, Kernel, Machine, ZerocopyModule, agent};
 use socket2::{Domain, SockAddr, Socket, Type};
-
-const USAGE: &str = "usage: lab [--kernel new|6.12] [--memory MIB] [--load MODULE]... [--file FILE]... \
-    [--vsock] [--zerocopy] COMMAND...";
 
 /// A command may run for an hour.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-struct Job {
-    machine: Machine,
+/// Runs a command in a virtual machine of the lab, and ends as it ended. See docs/lab.md.
+#[derive(Parser)]
+#[command(name = "lab")]
+struct Args {
+    /// The kernel of the machine: the newest, or that of the long-term series
+    #[arg(long, default_value_t = Kernel::New, value_parser = kernels())]
+    kernel: Kernel,
+    /// The memory of the machine, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 512)]
+    memory: u32,
+    /// Load a kernel module: one of the kernel's own by name, vsock_zerocopy (built if need be), or a file (with a slash in
+    /// its path)
+    #[arg(long, value_name = "MODULE")]
+    load: Vec<String>,
+    /// Put a file into the root folder
+    #[arg(long, value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// Add a vsock device; the host's socket file is printed
+    #[arg(long)]
     vsock: bool,
+    /// Build this repository's kernel modules and load them, the transport in place of the stock one
+    #[arg(long)]
     zerocopy: bool,
-    command: String,
+    /// What busybox's shell runs in the machine
+    #[arg(required = true, trailing_var_arg = true)]
+    command: Vec<String>,
+}
+
+/// The names of kernels.
+fn kernels() -> impl TypedValueParser<Value = Kernel> {
+    let names = Kernel::ALL.map(Kernel::name);
+    PossibleValuesParser::new(names).map(|name| {
+        let named = Kernel::ALL.into_iter().find(|kernel| kernel.name() == name);
+        named.expect("one of their names")
+    })
 }
 
 fn main() -> ExitCode {
@@ -55,10 +83,11 @@ fn main() -> ExitCode {
         let port = args.next().and_then(|arg| arg.parse().ok());
         return port.map_or(ExitCode::from(2), deaf);
     }
-    match job(args) {
-        Ok(job) => run(job),
+    let args = Args::parse();
+    match machine(&args) {
+        Ok(machine) => run(machine, &args),
         Err(error) => {
-            eprintln!("lab: {error}\n{USAGE}");
+            eprintln!("lab: {error}");
             ExitCode::from(2)
         }
     }
@@ -111,83 +140,39 @@ fn deaf(port: u32) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn job(mut args: impl Iterator<Item = String>) -> Result<Job, String> {
-    let mut kernel = Kernel::New;
-    let (mut memory, mut vsock, mut zerocopy) = (None, false, false);
-    let (mut modules, mut files) = (Vec::new(), Vec::new());
-    let mut command = Vec::new();
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
-        match arg.as_str() {
-            "--kernel" => {
-                let name = value()?;
-                kernel = Kernel::named(&name).ok_or(format!("there is no kernel {name}"))?;
-            }
-            "--memory" => {
-                let text = value()?;
-                let number = text
-                    .parse()
-                    .map_err(|e| format!("{text} is no size in MiB: {e}"))?;
-                memory = Some(number);
-            }
-            "--load" => modules.push(value()?),
-            "--file" => files.push(value()?),
-            "--vsock" => vsock = true,
-            "--zerocopy" => zerocopy = true,
-            "--" => break,
-            _ if arg.starts_with('-') => return Err(format!("there is no option {arg}")),
-            _ => {
-                command.push(arg);
-                break;
-            }
-        }
-    }
-    command.extend(args);
-    if command.is_empty() {
-        return Err("there is no command".to_owned());
-    }
-    let mut machine = Machine::new(kernel);
-    if let Some(memory) = memory {
-        machine = machine.memory(memory);
-    }
-    for module in modules {
+fn machine(args: &Args) -> Result<Machine, String> {
+    let mut machine = Machine::new(args.kernel).memory(args.memory);
+    for module in &args.load {
         machine = match module.as_str() {
             "sch_netem" => machine.netem(),
             // Of this repository, and built for the kernel first.
-            "vsock_zerocopy" => machine.load_file(&ZerocopyModule::build(kernel).file),
+            "vsock_zerocopy" => machine.load_file(&ZerocopyModule::build(args.kernel).file),
             file if file.contains('/') => machine.load_file(Path::new(file)),
             name => machine.load(name),
         };
     }
-    for file in files {
-        let name = Path::new(&file)
-            .file_name()
-            .ok_or(format!("{file} names no file"))?;
-        let bytes = std::fs::read(&file).map_err(|e| format!("cannot read {file}: {e}"))?;
+    for file in &args.file {
+        let path = file.display();
+        let name = file.file_name().ok_or(format!("{path} names no file"))?;
+        let bytes = std::fs::read(file).map_err(|e| format!("cannot read {path}: {e}"))?;
         machine = machine.file(&format!("/{}", name.to_string_lossy()), bytes);
     }
-    Ok(Job {
-        machine,
-        vsock,
-        zerocopy,
-        command: command.join(" "),
-    })
+    Ok(machine)
 }
 
-fn run(job: Job) -> ExitCode {
-    let backend = job.vsock.then(|| Backend::start(1));
-    let mut machine = job.machine;
+fn run(mut machine: Machine, args: &Args) -> ExitCode {
+    let backend = args.vsock.then(|| Backend::start(1));
     if let Some(backend) = &backend {
         let guest = backend.guest(0);
         eprintln!("lab: guest {} is {}", guest.cid, guest.path.display());
         machine = machine.vsock(guest);
     }
-    if job.zerocopy {
+    if args.zerocopy {
         let built = ZerocopyModule::build(machine.kernel());
         machine = machine.zerocopy(&built);
     }
     let vm = machine.boot();
-    let end = vm.run_within(&job.command, LIMIT);
+    let end = vm.run_within(&args.command.join(" "), LIMIT);
     print!("{}", end.stdout);
     eprint!("{}", end.stderr);
     if let Some(complaints) = backend.map(|backend| backend.complaints())
@@ -202,4 +187,44 @@ fn run(job: Job) -> ExitCode {
     end.code()
         .and_then(|code| u8::try_from(code).ok())
         .map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+    use iperf_harness::pair::words;
+
+    use super::*;
+
+    #[test]
+    fn docs_lab_md_has_every_option_and_its_commands_are_understood() {
+        let page = include_str!("../../../docs/lab.md");
+        for option in Args::command().get_opts() {
+            let name = format!("--{}", option.get_long().expect("a long name"));
+            assert!(page.contains(&name), "{name}");
+        }
+        let commands = page.lines().filter_map(|line| {
+            let (_, words) = line.split_once("cargo run -p iperf-lab -- ")?;
+            Some(words.trim_end_matches('\\'))
+        });
+        let commands: Vec<_> = commands.filter(|words| !words.is_empty()).collect();
+        assert!(commands.len() > 6, "{commands:?}");
+        for command in commands {
+            let words = ["lab".to_owned()].into_iter().chain(words(command));
+            let error = Args::try_parse_from(words).err();
+            let error = error.filter(|error| error.kind() != ErrorKind::DisplayHelp);
+            assert!(error.is_none(), "{command}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_command_belongs_to_it() {
+        let args = Args::try_parse_from(["lab", "--vsock", "iperf", "-s", "--vsock", "--load"]);
+        let args = args.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(args.command.join(" "), "iperf -s --vsock --load");
+        assert!(args.vsock && args.load.is_empty());
+        assert!(Args::try_parse_from(["lab", "--vsock"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--vsok", "true"]).is_err());
+    }
 }
