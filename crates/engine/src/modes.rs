@@ -14,6 +14,8 @@ pub(crate) struct WorkerReport {
     pub(crate) cpu: CpuTime,
     /// How long its thread waited for a processor, if the system tells.
     pub(crate) waited: Option<Duration>,
+    /// The processor that it stopped counting on.
+    pub(crate) core: Option<usize>,
     /// How its mover moved the bytes.
     pub(crate) report: Report,
 }

@@ -58,6 +58,9 @@ pub struct Interface {
     /// Largest packet in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u64>,
+    /// NUMA node of its device; absent without a device, and on machines without nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numa_node: Option<u64>,
     /// Offloads that are on, by the names of `ethtool -k`; absent if the interface tells of none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offloads: Option<Vec<String>>,

@@ -15,6 +15,18 @@ pub enum Cause {
     ReceiverCpu,
     /// The rate that was asked for (`-b`).
     Bitrate,
+    /// The rate that the kernel was to keep to (`--fq-rate`).
+    PacingRate,
+    /// The sender, which had nothing to send.
+    Application,
+    /// The speed of an interface.
+    Link,
+    /// An interface that dropped packets.
+    InterfaceDrops,
+    /// The CPU time that a cgroup may use.
+    Quota,
+    /// The hypervisor, which gave processors to others.
+    Steal,
     /// The receiver's socket, which had no room for datagrams.
     SocketBuffer,
     /// The peer of a vsock, which takes no more.
@@ -24,13 +36,19 @@ pub enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 15] = [
         Self::ReceiveWindow,
         Self::SendBuffer,
         Self::Congestion,
         Self::SenderCpu,
         Self::ReceiverCpu,
         Self::Bitrate,
+        Self::PacingRate,
+        Self::Application,
+        Self::Link,
+        Self::InterfaceDrops,
+        Self::Quota,
+        Self::Steal,
         Self::SocketBuffer,
         Self::Credit,
         Self::Unknown,
@@ -45,6 +63,12 @@ impl Cause {
             Self::SenderCpu => "sender's CPU",
             Self::ReceiverCpu => "receiver's CPU",
             Self::Bitrate => "-b",
+            Self::PacingRate => "--fq-rate",
+            Self::Application => "application",
+            Self::Link => "link",
+            Self::InterfaceDrops => "interface drops",
+            Self::Quota => "CPU quota",
+            Self::Steal => "steal time",
             Self::SocketBuffer => "receiver's socket buffer",
             Self::Credit => "vsock credit",
             Self::Unknown => "unknown",

@@ -200,7 +200,7 @@ fn exchange_everything(events: &mut [Event]) {
 fn environment() -> Environment {
     let facts = r#"{"kernel": "Linux 6.12.0", "cpu": "CPU", "cpus": 8, "cpus_usable": 4, "governor": "performance",
         "virtualization": "kvm", "container": "docker", "clocksource": "tsc", "memory_bytes": 1024,
-        "interface": {"name": "eth0", "driver": "veth", "speed_mbps": 10000, "mtu": 1500, "offloads": ["scatter-gather"]},
+        "interface": {"name": "eth0", "driver": "veth", "speed_mbps": 10000, "mtu": 1500, "numa_node": 1, "offloads": ["scatter-gather"]},
         "sysctl": {"rmem_default": 1, "rmem_max": 2, "wmem_default": 3, "wmem_max": 4, "optmem_max": 5,
         "netdev_max_backlog": 6, "busy_poll": 7, "busy_read": 8, "default_qdisc": "fq", "tcp_rmem": [1, 2, 3],
         "tcp_wmem": [1, 2, 3], "tcp_congestion_control": "bbr"}}"#;

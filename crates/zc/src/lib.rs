@@ -11,6 +11,7 @@ pub mod check;
 mod file;
 mod guest;
 pub mod probe;
+pub mod proc_stat;
 pub mod receive;
 pub mod send;
 mod socket_kind;

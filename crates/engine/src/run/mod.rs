@@ -8,6 +8,7 @@ mod exchange;
 mod kernel_view;
 mod limits;
 pub(crate) mod linger;
+mod machine;
 pub(crate) mod measurement;
 mod running_stream;
 mod tcp_stats;
@@ -29,6 +30,7 @@ use crate::error::EngineError;
 use crate::run::cpu::{CpuMeter, CpuTime};
 use crate::run::drops::{Causes, UdpErrors};
 use crate::run::exchange::Exchange;
+use crate::run::limits::Gauge;
 use crate::run::linger::Lingering;
 use crate::run::running_stream::RunningStream;
 use crate::run::threads::Threads;
@@ -118,7 +120,7 @@ pub struct Run {
     /// When the workers began.
     started: Instant,
     /// What the limits of the test are measured by; `None` for exchanges.
-    limits: Option<(Transport, Option<u64>)>,
+    limits: Option<Gauge>,
     /// Why datagrams were dropped, if streams of them are received.
     udp_errors: Option<UdpErrors>,
 }
@@ -188,8 +190,7 @@ impl Run {
             },
             gate: Arc::new(Gate::default()),
             started: now,
-            limits: (plan.config.exchange.is_none())
-                .then_some((plan.config.transport, plan.config.pacing.rate)),
+            limits: None,
             udp_errors: None,
         };
         let block = OnceCell::new();
@@ -211,6 +212,8 @@ impl Run {
         }
         let family = run.streams.iter().find_map(RunningStream::receives_over_v6);
         run.udp_errors = family.and_then(UdpErrors::start);
+        let route = run.streams.first().and_then(RunningStream::route);
+        run.limits = Gauge::start(plan.config, route);
         // A failure drops the run, and that ends the workers that already wait.
         threads.start(&mut run.streams, &run.gate, &plan.wake)?;
         Ok(run)
@@ -245,6 +248,9 @@ impl Run {
     pub fn end_omit(&mut self, now: Instant) {
         for stream in &mut self.streams {
             stream.restart();
+        }
+        if let Some(limits) = &mut self.limits {
+            limits.restart();
         }
         self.base = now;
         self.last = now;
@@ -401,18 +407,12 @@ impl Run {
 
     /// What limited the test that ended at `end`.
     fn limits_until(&self, end: Instant) -> Vec<Limitation> {
-        let Some((transport, rate)) = self.limits else {
+        let Some(gauge) = &self.limits else {
             return Vec::new();
         };
         let seconds = |since| end.saturating_duration_since(since).as_secs_f64();
-        let frame = limits::Frame {
-            transport,
-            rate,
-            seconds: seconds(self.base),
-            running: seconds(self.started),
-        };
         let streams: Vec<_> = self.streams.iter().map(RunningStream::evidence).collect();
-        limits::find(&frame, &streams)
+        gauge.find(seconds(self.base), seconds(self.started), &streams)
     }
 
     /// What was counted until the last sample. `end` is when the test ended.

@@ -140,6 +140,7 @@ impl Task {
         self.report.get_or_init(|| WorkerReport {
             cpu: CpuTime::of_this_thread().divided(self.sharers),
             waited: cpu::waited_for_processor(),
+            core: nix::sched::sched_getcpu().ok(),
             report,
         });
     }

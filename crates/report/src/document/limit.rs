@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Limit {
     /// Whose data it is about: `client to server` or `server to client`.
     pub direction: String,
-    /// What it was: `receive window`, `send buffer`, `congestion`, `sender's CPU`, `receiver's CPU`, `-b`, `receiver's
-    /// socket buffer`, `vsock credit`, `unknown`.
+    /// What it was: `receive window`, `send buffer`, `congestion`, `sender's CPU`, `receiver's CPU`, `receiver's
+    /// socket buffer`, `vsock credit`, `-b`, `--fq-rate`, `application`, `link`, `interface drops`, `CPU quota`, `steal
+    /// time`, `unknown`.
     pub cause: String,
     /// For which part of the test, from 0 to 1; of losses, the part of the data.
     pub share: f64,

@@ -13,6 +13,7 @@ mod zerocopy_report;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use iperf_model::environment::Interface;
 use iperf_model::{
     self as model, Carrier, Concurrency, Direction, Event, Failure, Limit, Peer, ServerOutput,
     Sink, StreamInfo, Summary, TestBegan, TestConfig, TestStarted, Transport,
@@ -42,6 +43,8 @@ pub(crate) struct TextSink {
 #[derive(Default)]
 struct Test {
     config: Option<Arc<TestConfig>>,
+    /// The interface of this end.
+    interface: Option<Interface>,
     /// What carries a vsock test, until it is printed.
     carrier: Option<Carrier>,
     /// Verbose lines that a client has before it knows the title which they begin with.
@@ -326,7 +329,11 @@ impl TextSink {
         }
         if self.options.limits || self.options.verbose && self.options.is_client {
             let lines = summary::limits(config, self.options.is_client, summary);
-            lines.into_iter().try_for_each(|line| self.line(line))?;
+            let interface = self.test.interface.as_ref().map(summary::interface);
+            lines
+                .into_iter()
+                .chain(interface)
+                .try_for_each(|line| self.line(line))?;
         }
         Ok(())
     }
@@ -405,7 +412,11 @@ impl TextSink {
                 }
                 _ => Ok(()),
             },
-            Event::OmitFinished | Event::Environment(_) | Event::EnvironmentAfter(_) => Ok(()),
+            Event::Environment(facts) => {
+                self.test.interface.clone_from(&facts.interface);
+                Ok(())
+            }
+            Event::OmitFinished | Event::EnvironmentAfter(_) => Ok(()),
             Event::Summary(summary) => match self.test.config.clone() {
                 Some(config) => self.summary(&config, summary),
                 None => Ok(()),

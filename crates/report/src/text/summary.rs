@@ -3,6 +3,7 @@
 //! A client knows both ends of each stream and shows them in turn; a server shows its own side, since it prints
 //! before the client's results matter to it.
 
+use iperf_model::environment::Interface;
 use iperf_model::{CpuUsage, Direction, Summary, TestConfig};
 
 use super::line::{self, Lines};
@@ -77,6 +78,20 @@ pub(crate) fn limits(config: &TestConfig, is_client: bool, summary: &Summary) ->
         format!("limited{direction} by: {cause} ({evidence})")
     });
     limits.collect()
+}
+
+/// What the data went through at this end.
+pub(crate) fn interface(interface: &Interface) -> String {
+    let facts = [
+        interface.speed_mbps.map(|speed| format!("{speed} Mbit/s")),
+        interface.mtu.map(|mtu| format!("MTU {mtu}")),
+        interface.numa_node.map(|node| format!("NUMA node {node}")),
+    ];
+    let facts: Vec<_> = facts.into_iter().flatten().collect();
+    let name = &interface.name;
+    [&[format!("interface: {name}")], &facts[..]]
+        .concat()
+        .join(", ")
 }
 
 struct Page<'a> {

@@ -3,9 +3,13 @@
 
 use std::io;
 use std::mem::zeroed;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::os::raw::c_char;
 
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use nix::sys::socket::SockaddrStorage;
 use socket2::{Domain, Socket, Type};
 
 /// Commands of `include/uapi/linux/ethtool.h`.
@@ -29,6 +33,37 @@ const SWITCHES: [(u32, &str); 6] = [
 pub struct Interface {
     socket: Socket,
     name: [c_char; libc::IFNAMSIZ],
+}
+
+/// The interface that a connection between these addresses goes over: the one that has the local address. A connection
+/// to an own address goes over the loopback interface, whose address it need not have.
+pub fn of_route(local: IpAddr, remote: IpAddr) -> Option<String> {
+    let (local, remote) = (local.to_canonical(), remote.to_canonical());
+    let mut addresses = getifaddrs().ok()?;
+    let found = addresses.find(|interface| {
+        if local == remote {
+            return interface.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+        }
+        interface.address.as_ref().and_then(ip) == Some(local)
+    })?;
+    Some(found.interface_name)
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|inet| inet.ip().into());
+    v4.or_else(|| address.as_sockaddr_in6().map(|inet| inet.ip().into()))
+}
+
+/// The NUMA node that the interface's device belongs to; `None` without a device, and on machines without nodes.
+pub fn numa_node(name: &str) -> Option<u64> {
+    let read = |file: &str| std::fs::read_to_string(format!("/sys/class/net/{name}/{file}")).ok();
+    // The files may be those of another network namespace.
+    let index: u32 = read("ifindex")?.trim().parse().ok()?;
+    if name.contains('/') || if_nametoindex(name).ok()? != index {
+        return None;
+    }
+    // -1 stands for none.
+    read("device/numa_node")?.trim().parse().ok()
 }
 
 /// `struct ethtool_value`.
@@ -185,6 +220,16 @@ mod tests {
         assert!(lo.mtu().unwrap() >= 1280, "{:?}", lo.mtu());
         let offloads = lo.offloads().unwrap();
         assert!(offloads.contains(&"scatter-gather"), "{offloads:?}");
+    }
+
+    #[test]
+    fn a_connection_to_this_machine_goes_over_the_loopback_interface() {
+        let local = "127.0.0.1".parse().unwrap();
+        assert_eq!(of_route(local, local).as_deref(), Some("lo"));
+        let nobodys = "192.0.2.77".parse().unwrap();
+        assert_eq!(of_route(nobodys, local), None);
+        assert_eq!(numa_node("lo"), None, "it has no device");
+        assert_eq!(numa_node("../lo"), None);
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub struct TcpInfo {
     pub snd_cwnd: u32,
     /// Segments retransmitted since the socket was opened.
     pub total_retrans: u32,
+    /// Bytes per second at which the kernel paces what it sends, if it does (Linux 3.15).
+    pub pacing_rate: Option<u64>,
+    /// The most that they may be (`SO_MAX_PACING_RATE`), if there is a limit (Linux 3.15).
+    pub max_pacing_rate: Option<u64>,
     /// Bytes that the peer acknowledged (Linux 4.1).
     pub bytes_acked: Option<u64>,
     /// Bytes received in order (Linux 4.1).
@@ -42,6 +46,10 @@ pub struct TcpInfo {
     pub min_rtt: Option<u32>,
     /// Segments with data that were sent, again or not (Linux 4.6).
     pub data_segs_out: Option<u32>,
+    /// Bytes per second that the latest acknowledgements tell to be delivered (Linux 4.9).
+    pub delivery_rate: Option<u64>,
+    /// Whether the application, and not the network, limited that rate (Linux 4.9).
+    pub app_limited: bool,
     /// Microseconds with data that was not acknowledged (Linux 4.10).
     pub busy_us: Option<u64>,
     /// Of them, microseconds for which the receiver's window held back data (Linux 4.10).
@@ -81,12 +89,18 @@ impl TcpInfo {
             rttvar: u32_at(72).unwrap_or(0),
             snd_cwnd: u32_at(80).unwrap_or(0),
             total_retrans: u32_at(100).unwrap_or(0),
+            // `~0` stands for no pacing, and for no limit of it.
+            pacing_rate: u64_at(104).filter(|rate| *rate != u64::MAX),
+            max_pacing_rate: u64_at(112).filter(|rate| *rate != u64::MAX),
             bytes_acked: u64_at(120),
             bytes_received: u64_at(128),
             notsent_bytes: u32_at(144),
             // `~0` before the first measurement.
             min_rtt: u32_at(148).filter(|rtt| *rtt != u32::MAX),
             data_segs_out: u32_at(156),
+            delivery_rate: u64_at(160).filter(|rate| *rate > 0),
+            // `tcpi_delivery_rate_app_limited` is the first bit of its byte.
+            app_limited: bytes.get(7).is_some_and(|bits| bits & 1 == 1),
             busy_us: u64_at(168),
             rwnd_limited_us: u64_at(176),
             sndbuf_limited_us: u64_at(184),
@@ -114,6 +128,7 @@ mod tests {
         assert_eq!(info.bytes_received, Some(1000));
         assert!(info.snd_mss > 0 && info.pmtu > 0);
         assert!(info.min_rtt.is_some_and(|rtt| rtt < 10_000_000));
+        assert_eq!(info.max_pacing_rate, None, "nothing limits it");
     }
 
     #[test]
@@ -126,5 +141,32 @@ mod tests {
         assert_eq!(info.min_rtt, None);
         assert_eq!(TcpInfo::parse(&[0xff; 248]).min_rtt, None);
         assert_eq!(TcpInfo::parse(&[]), TcpInfo::default());
+    }
+
+    #[test]
+    fn a_sender_that_sends_little_is_limited_by_itself_and_by_its_pacing_rate() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let rate: u64 = 1_250_000;
+        sockopt::set(
+            client.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MAX_PACING_RATE,
+            &rate,
+        )
+        .unwrap();
+        client.write_all(&[7; 100]).unwrap();
+        server.read_exact(&mut [0; 100]).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        loop {
+            let info = TcpInfo::read(client.as_fd()).unwrap();
+            assert_eq!(info.max_pacing_rate, Some(rate));
+            if info.delivery_rate.is_some() && info.app_limited {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{info:?}");
+            std::thread::yield_now();
+        }
     }
 }

@@ -1,11 +1,19 @@
 //! What a stream shows of what limits it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::run::limits::Evidence;
 use crate::run::running_stream::RunningStream;
 
 impl RunningStream {
+    /// The addresses of this end and of the peer, over IP.
+    pub(crate) fn route(&self) -> Option<(IpAddr, IpAddr)> {
+        let local = self.socket.local_addr().ok()?.as_socket()?;
+        let peer = self.socket.peer_addr().ok()?.as_socket()?;
+        Some((local.ip(), peer.ip()))
+    }
+
     /// What the stream shows of its limits.
     pub(crate) fn evidence(&self) -> Evidence {
         let report = self.report.get();
@@ -16,6 +24,8 @@ impl RunningStream {
             bytes: self.last_bytes - self.base_bytes,
             cpu: report.map_or(Duration::ZERO, |report| report.cpu.total()),
             waited: report.and_then(|report| report.waited),
+            core: report.and_then(|report| report.core),
+            congestion: self.congestion.clone(),
             tcp: self.tcp.as_ref().map(|stats| {
                 let (first, last) = stats.range();
                 (first, last, stats.totals())

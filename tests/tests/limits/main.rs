@@ -1,5 +1,8 @@
 //! What limits a test is named: each situation is made for real.
 
+mod cgroup;
+mod situations;
+
 use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -71,6 +74,29 @@ fn over_a_wire(prepare: impl FnOnce(&Namespace, &Namespace), client: &str) -> Va
 }
 
 #[test]
+fn a_pacing_rate_is_named() {
+    let document = over_a_wire(|_, _| {}, "-t 2 --fq-rate 20M");
+    let found = causes(&document);
+    assert!(found.iter().any(|name| name == "--fq-rate"), "{document:#}");
+}
+
+#[test]
+fn an_interface_that_drops_packets_is_named() {
+    let document = over_a_wire(
+        |_, there| {
+            // Larger packets than it takes; what it sends itself is small.
+            there.run("ip", &["link", "set", "right", "mtu", "1000"]);
+        },
+        "-u -l 1400 -b 5M -t 2",
+    );
+    let found = causes(&document);
+    assert!(
+        found.iter().any(|name| name == "interface drops"),
+        "{document:#}"
+    );
+}
+
+#[test]
 fn a_small_receive_window_is_named() {
     let document = over_a_wire(
         |_, there| {
@@ -102,6 +128,8 @@ fn a_narrow_link_is_congestion() {
         found.iter().any(|name| name == "congestion"),
         "{document:#}"
     );
+    // A pair of virtual interfaces says that it has 10 Gbit/s, and has what the machine has.
+    assert!(!found.iter().any(|name| name == "link"), "{document:#}");
 }
 
 /// A program that does nothing but work, on processor 0.

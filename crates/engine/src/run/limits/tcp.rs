@@ -1,0 +1,143 @@
+//! What the kernel knows of a TCP sender, by `tcp_info`.
+
+use iperf_model::{Cause, Limitation};
+use iperf_zc::tcp_info::TcpInfo;
+
+use super::{Direction, Evidence, LOSS, NOTEWORTHY, bits};
+
+/// A pacing rate counts the headers of packets, which the data does not.
+const AT_PACE: f64 = 0.9;
+
+impl Direction<'_> {
+    /// The mean part of the time that a clock of tcp_info ran.
+    fn tcp_share(&self, clock: impl Fn(&TcpInfo) -> Option<u64>) -> Option<f64> {
+        let micros = self.mean(|stream| {
+            let (first, last, _) = stream.tcp.as_ref()?;
+            Some(clock(last)?.saturating_sub(clock(first)?) as f64)
+        })?;
+        Some(micros / 1e6 / self.frame.seconds)
+    }
+
+    /// The mean of a figure at the end of the test.
+    fn tcp_last(&self, figure: impl Fn(&TcpInfo) -> Option<f64>) -> Option<f64> {
+        self.mean(|stream| figure(&stream.tcp.as_ref()?.1))
+    }
+
+    /// By how much a counter went up, over all streams.
+    fn tcp_sum(&self, counter: impl Fn(&TcpInfo) -> u32) -> f64 {
+        let streams = self.streams.iter();
+        let counts = streams.filter_map(|stream| {
+            let (first, last, _) = stream.tcp.as_ref()?;
+            Some(f64::from(counter(last).wrapping_sub(counter(first))))
+        });
+        counts.sum()
+    }
+
+    /// Microseconds.
+    fn mean_rtt(&self) -> Option<f64> {
+        self.mean(|stream| Some(f64::from(stream.tcp.as_ref()?.2.mean_rtt)))
+    }
+
+    pub(super) fn pacing_rate(&self) -> Option<Limitation> {
+        let most = self.tcp_last(|info| Some(info.max_pacing_rate? as f64 * 8.0))?;
+        let share = self.rate()? / most;
+        (share >= AT_PACE).then(|| {
+            let evidence = format!("the kernel keeps to {}", bits(most));
+            self.limit(Cause::PacingRate, share, evidence)
+        })
+    }
+
+    pub(super) fn window(&self) -> Option<Limitation> {
+        let share = self.tcp_share(|info| info.rwnd_limited_us)?;
+        (share >= NOTEWORTHY).then(|| {
+            let window = self.tcp_last(|info| info.snd_wnd.map(f64::from));
+            let rtt = self.mean_rtt().filter(|rtt| *rtt > 0.0);
+            let allowed = window.zip(rtt).map(|(window, rtt)| {
+                let rate = bits(window * 8.0 / (rtt / 1e6));
+                format!(", for {rate} at {:.2} ms", rtt / 1e3)
+            });
+            let window = window.map(|bytes| format!("; the last one was {bytes:.0} bytes"));
+            let (window, allowed) = (window.unwrap_or_default(), allowed.unwrap_or_default());
+            let percent = 100.0 * share.min(1.0);
+            let evidence = format!(
+                "{percent:.0} % of the time{window}{allowed}: the receiver reads slowly, or try -w or its \
+                 net.ipv4.tcp_rmem"
+            );
+            self.limit(Cause::ReceiveWindow, share, evidence)
+        })
+    }
+
+    pub(super) fn send_buffer(&self) -> Option<Limitation> {
+        let share = self.tcp_share(|info| info.sndbuf_limited_us)?;
+        (share >= NOTEWORTHY).then(|| {
+            let percent = 100.0 * share.min(1.0);
+            let evidence = format!("{percent:.0} % of the time: try -w or net.ipv4.tcp_wmem");
+            self.limit(Cause::SendBuffer, share, evidence)
+        })
+    }
+
+    /// Data was there to be sent, and neither end's buffers were in the way: the congestion window was.
+    pub(super) fn congestion(&self) -> Option<Limitation> {
+        let busy = self.tcp_share(|info| info.busy_us)?;
+        let window = self.tcp_share(|info| info.rwnd_limited_us)?;
+        let buffer = self.tcp_share(|info| info.sndbuf_limited_us)?;
+        let share = busy - window - buffer;
+        let again = self.tcp_sum(|info| info.total_retrans);
+        let segments = self.tcp_sum(|info| info.data_segs_out.unwrap_or(0));
+        let lost = again / segments.max(1.0);
+        let least = self.tcp_last(|info| info.min_rtt.map(f64::from))?;
+        let mean = self.mean_rtt()?;
+        // A receiver that does not read acknowledges late, and probes of its closed window count as retransmitted.
+        let reads_slowly = window >= NOTEWORTHY;
+        let lost_some = lost >= LOSS && !(reads_slowly && window >= share);
+        // Round trips within a machine are so short that scheduling doubles them. A little data now and then is
+        // acknowledged late.
+        let waits = reads_slowly || self.is_left_without_data();
+        let queues = mean > 2.0 * least && mean - least > 2000.0 && !waits;
+        (share >= NOTEWORTHY && (lost_some || queues)).then(|| {
+            let names = self.streams.iter().find_map(|stream| stream.congestion.as_deref());
+            let name = names.map(|name| format!("{name}, ")).unwrap_or_default();
+            let delivered = self.tcp_last(|info| {
+                let rate = info.delivery_rate.filter(|_| !info.app_limited);
+                Some(rate? as f64 * 8.0)
+            });
+            let delivered = delivered.map(|rate| format!(", lately {} delivered", bits(rate)));
+            let evidence = format!(
+                "{:.2} % retransmitted, {name}round trip {:.2} ms at least and {:.2} ms in the mean{}",
+                100.0 * lost,
+                least / 1e3,
+                mean / 1e3,
+                delivered.unwrap_or_default()
+            );
+            self.limit(Cause::Congestion, share, evidence)
+        })
+    }
+
+    /// Whether the sender left the kernel without data, when it was last looked at.
+    fn is_left_without_data(&self) -> bool {
+        let mut streams = self.streams.iter();
+        streams.all(|stream| {
+            stream
+                .tcp
+                .as_ref()
+                .is_some_and(|(_, last, _)| last.app_limited)
+        })
+    }
+
+    /// The kernel had nothing to send, although neither a rate nor work kept the sender from giving it some.
+    pub(super) fn application(&self) -> Option<Limitation> {
+        let running = self.frame.running;
+        let waited = |stream: &Evidence| stream.waited.unwrap_or_default();
+        let busy =
+            self.mean(|stream| Some((stream.cpu + waited(stream)).as_secs_f64() / running))?;
+        let may_send = self.frame.rate.is_none() && self.is_left_without_data();
+        (may_send && busy < 0.5).then(|| {
+            let evidence = format!(
+                "the kernel had nothing to send, while the sender's thread worked {:.0} % of the time: what it reads \
+                 comes slowly",
+                100.0 * busy
+            );
+            self.limit(Cause::Application, 1.0 - busy, evidence)
+        })
+    }
+}

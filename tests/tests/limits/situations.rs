@@ -1,0 +1,109 @@
+//! Programs that do not keep up: a receiver or a sender that is stopped, and files that are written and read slowly.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use iperf_harness::pair::start_client;
+use iperf_harness::{Finished, HANG, Peer, Server, json};
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use super::causes;
+
+/// The causes that the client's document names, for what it sends.
+fn named(end: &Finished) -> Vec<String> {
+    assert!(end.succeeded(), "{end}");
+    causes(&json::parse(&end.stdout).expect("a document"))
+}
+
+/// A test whose server is stopped for most of it.
+fn with_a_stopped_server(args: &str) -> Finished {
+    let server = Server::start(Peer::Ours, &["-1"]);
+    let client = start_client(Peer::Ours, server.port(), &format!("-J {args}"));
+    thread::sleep(Duration::from_millis(500));
+    for _ in 0..4 {
+        server.process.signal(Signal::SIGSTOP);
+        thread::sleep(Duration::from_millis(500));
+        server.process.signal(Signal::SIGCONT);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let end = client.finish(HANG);
+    server.finish(HANG);
+    end
+}
+
+#[test]
+fn a_receiver_that_is_stopped_again_and_again_closes_its_window_and_congests_nothing() {
+    let end = with_a_stopped_server("-t 3 -w 256K");
+    let found = named(&end);
+    assert_eq!(
+        found.first().map(String::as_str),
+        Some("receive window"),
+        "{end}"
+    );
+    assert!(!found.iter().any(|name| name == "congestion"), "{end}");
+}
+
+#[test]
+fn a_receiver_that_writes_slowly_closes_its_window() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pipe");
+    mkfifo(&path, Mode::S_IRWXU).expect("a pipe");
+    // For both ways, so that it is open at once; a read of an empty one returns.
+    let mut pipe = OpenOptions::new();
+    pipe.read(true).write(true);
+    pipe.custom_flags(OFlag::O_NONBLOCK.bits());
+    let mut pipe = pipe.open(&path).expect("the pipe");
+    let server = Server::start(Peer::Ours, &["-1", "-F", path.to_str().expect("a path")]);
+    let client = start_client(Peer::Ours, server.port(), "-J -t 2");
+    let reader = thread::spawn(move || {
+        let begun = Instant::now();
+        let mut bytes = vec![0; 64 << 10];
+        while begun.elapsed() < Duration::from_secs(3) {
+            let _ = pipe.read(&mut bytes);
+            thread::sleep(Duration::from_millis(20));
+        }
+        // The rest is dropped with the pipe.
+    });
+    let end = client.finish(HANG);
+    let found = named(&end);
+    assert_eq!(
+        found.first().map(String::as_str),
+        Some("receive window"),
+        "{end}"
+    );
+    assert!(!found.iter().any(|name| name == "congestion"), "{end}");
+    server.process.signal(Signal::SIGKILL);
+    reader.join().expect("a reader");
+}
+
+#[test]
+fn a_sender_that_reads_slowly_is_the_limit_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pipe");
+    mkfifo(&path, Mode::S_IRWXU).expect("a pipe");
+    let server = Server::start(Peer::Ours, &["-1"]);
+    let args = format!("-J -t 10 -F {}", path.display());
+    let client = start_client(Peer::Ours, server.port(), &args);
+    let writer = thread::spawn(move || {
+        let mut pipe = OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .expect("the pipe");
+        for _ in 0..40 {
+            if pipe.write_all(&[7; 16 << 10]).is_err() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(40));
+        }
+    });
+    let end = client.finish(HANG);
+    writer.join().expect("a writer");
+    assert_eq!(named(&end), ["application"], "{end}");
+    server.finish(HANG);
+}
