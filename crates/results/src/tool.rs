@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::readers::{iperf2, netperf, ntttcp, nuttcp, qperf, table, uperf};
+use crate::readers::{bench, iperf2, netperf, ntttcp, nuttcp, qperf, table, uperf};
 
 /// A tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -86,6 +86,8 @@ impl FromStr for Tool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     IperfJson,
+    /// Saved runs of `iperf bench`, whatever they ran.
+    Bench,
     Iperf3Text,
     Iperf2Text,
     Iperf2Csv,
@@ -113,6 +115,9 @@ pub(crate) fn recognise(head: &[u8]) -> Result<Format, &'static str> {
     }
     let text = String::from_utf8_lossy(head);
     let trimmed = text.trim_start_matches('\u{feff}').trim_start();
+    if trimmed.lines().next().is_some_and(bench::is_header) {
+        return Ok(Format::Bench);
+    }
     if let Some(object) = trimmed.strip_prefix('{') {
         let ntttcp = object.trim_start().starts_with("\"ntttcp");
         return Ok(if ntttcp {
@@ -203,6 +208,10 @@ fn by_head(lines: &[&str]) -> Option<Format> {
 /// The format of an input that is said to be of `tool`.
 pub(crate) fn format_of(tool: Tool, head: &[u8]) -> Format {
     let recognised = recognise(head).ok();
+    if recognised == Some(Format::Bench) {
+        // The tool is that of the outputs in it.
+        return Format::Bench;
+    }
     let trimmed = head.trim_ascii_start();
     match tool {
         Tool::Iperf | Tool::Iperf3 | Tool::Riperf3 | Tool::IperfVsock => {

@@ -67,6 +67,10 @@ pub(super) enum ReportFormat {
     GithubActionBenchmarkSmaller,
     /// Bencher's metric format
     Bencher,
+    /// netperf's names: TRANSACTION_RATE, P99_LATENCY…
+    Netperf,
+    /// neper's names: throughput, latency_p99…
+    Neper,
 }
 
 impl From<ReportFormat> for Format {
@@ -84,6 +88,8 @@ impl From<ReportFormat> for Format {
             ReportFormat::GithubActionBenchmark => Self::GithubActionBenchmark,
             ReportFormat::GithubActionBenchmarkSmaller => Self::GithubActionBenchmarkSmaller,
             ReportFormat::Bencher => Self::Bencher,
+            ReportFormat::Netperf => Self::Netperf,
+            ReportFormat::Neper => Self::Neper,
         }
     }
 }
@@ -99,7 +105,7 @@ pub(super) enum CompareFormat {
 impl ValueEnum for CompareFormat {
     fn value_variants<'a>() -> &'a [Self] {
         use ReportFormat as R;
-        const ALL: [CompareFormat; 14] = [
+        const ALL: [CompareFormat; 16] = [
             CompareFormat::Report(R::Text),
             CompareFormat::Report(R::Markdown),
             CompareFormat::Report(R::Csv),
@@ -112,6 +118,8 @@ impl ValueEnum for CompareFormat {
             CompareFormat::Report(R::GithubActionBenchmark),
             CompareFormat::Report(R::GithubActionBenchmarkSmaller),
             CompareFormat::Report(R::Bencher),
+            CompareFormat::Report(R::Netperf),
+            CompareFormat::Report(R::Neper),
             CompareFormat::Junit,
             CompareFormat::Github,
         ];

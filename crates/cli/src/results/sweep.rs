@@ -28,9 +28,9 @@ pub(crate) struct SweepArgs {
     /// Options of the client, the same for all
     #[arg(last = true, value_name = "CLIENT OPTION")]
     options: Vec<String>,
-    /// What the table shows, of all metrics of `report`
-    #[arg(long, value_name = "METRIC", default_value = "throughput", value_parser = metric, help_heading = "Output")]
-    metric: String,
+    /// What the table shows, of all metrics of `report` [throughput; of --rr, transactions]
+    #[arg(long, value_name = "METRIC", value_parser = metric, help_heading = "Output")]
+    metric: Option<String>,
     /// Show the seconds that SIZE would take at the measured throughput; K, M, G and T are 1024-based
     #[arg(long, value_name = "SIZE", value_parser = bytes, conflicts_with = "metric", help_heading = "Output")]
     seconds_for: Option<u64>,
@@ -105,20 +105,38 @@ fn show(
     args.printed.finish(&text, ExitCode::SUCCESS)
 }
 
+/// What the runs were for: an exchange moves no data worth counting.
+fn usual(rounds: &Rounds, sides: usize) -> &'static str {
+    let mut records = (0..sides).flat_map(|side| rounds.records(side)).peekable();
+    let exchanges = records.peek().is_some()
+        && records.all(|record| {
+            record.get("throughput").is_none() && record.get("transactions").is_some()
+        });
+    if exchanges {
+        "transactions"
+    } else {
+        "throughput"
+    }
+}
+
 /// The values of each combination's runs.
 fn measured(args: &SweepArgs, axes: &[Axis], all: &[Combination], rounds: &Rounds) -> Sweep {
+    let metric = args
+        .metric
+        .as_deref()
+        .unwrap_or_else(|| usual(rounds, all.len()));
     let value = |record: &&Record| match args.seconds_for {
         Some(bytes) => {
             let throughput = record.get("throughput").filter(|rate| *rate > 0.0)?;
             Some(bytes as f64 * 8.0 / throughput)
         }
-        None => record.get(&args.metric),
+        None => record.get(metric),
     };
     let (what, unit) = match args.seconds_for {
         Some(bytes) => (format!("seconds for {bytes} bytes"), Unit::Seconds),
         None => (
-            args.metric.clone(),
-            definition(&args.metric).map_or(Unit::Count, |(unit, _)| unit),
+            metric.to_owned(),
+            definition(metric).map_or(Unit::Count, |(unit, _)| unit),
         ),
     };
     let cell = |(side, one): (usize, &Combination)| {

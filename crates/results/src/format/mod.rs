@@ -10,6 +10,7 @@ mod influx;
 mod json;
 mod junit;
 mod metrics;
+mod netperf;
 mod sweep;
 mod text;
 mod value;
@@ -48,6 +49,10 @@ pub enum Format {
     GithubActionBenchmarkSmaller,
     /// Bencher's metric format.
     Bencher,
+    /// netperf's names, as its `-k` prints them.
+    Netperf,
+    /// neper's names.
+    Neper,
     /// JUnit XML; comparisons only.
     Junit,
     /// A step summary of GitHub; comparisons only.
@@ -76,6 +81,8 @@ pub fn report(format: Format, records: &[Record], failed: &[FailedRun]) -> Optio
         Format::GithubActionBenchmark => benchmark::github_action(records, false),
         Format::GithubActionBenchmarkSmaller => benchmark::github_action(records, true),
         Format::Bencher => benchmark::bencher(records),
+        Format::Netperf => netperf::netperf(records),
+        Format::Neper => netperf::neper(records),
         Format::Junit | Format::Github => return None,
     })
 }
@@ -85,7 +92,8 @@ pub fn failure_page(failed: &FailedRun) -> String {
     html::failure(failed)
 }
 
-/// A comparison. The formats of benchmark services have no verdicts: they get the figures of the other sides' runs.
+/// A comparison. The formats of benchmark services and of other tools have no verdicts: they get the
+/// figures of the other sides' runs.
 pub fn comparison(format: Format, sides: &[Side], comparison: &Comparison) -> String {
     let new: Vec<Record> = sides
         .iter()
@@ -117,6 +125,8 @@ pub fn comparison(format: Format, sides: &[Side], comparison: &Comparison) -> St
         Format::GithubActionBenchmark => benchmark::github_action(&new, false),
         Format::GithubActionBenchmarkSmaller => benchmark::github_action(&new, true),
         Format::Bencher => benchmark::bencher(&new),
+        Format::Netperf => netperf::netperf(&new),
+        Format::Neper => netperf::neper(&new),
         Format::Junit => junit::comparison(comparison),
         Format::Github => github::summary(comparison),
     }

@@ -1,5 +1,6 @@
 //! One reader a format. Each takes the lines (or the bytes) of an input and appends its runs.
 
+pub(crate) mod bench;
 pub(crate) mod iperf2;
 pub(crate) mod iperf3_text;
 pub(crate) mod iperf_json;
@@ -37,6 +38,7 @@ pub(crate) fn read(
     let mut out = Vec::new();
     match format {
         Format::IperfJson => iperf_json::read(input, &mut out)?,
+        Format::Bench => bench::read(input, options, &mut out)?,
         Format::Ntttcp(form) => ntttcp::read(form, input, &mut out)?,
         Format::Table(form) => table::read(form, input, options, &mut out)?,
         _ => {
@@ -55,7 +57,7 @@ pub(crate) fn read(
                 Format::Qperf => qperf::read,
                 Format::Nuttcp => nuttcp::read,
                 Format::VsockPerf => vsock_perf::read,
-                Format::IperfJson | Format::Ntttcp(_) | Format::Table(_) => {
+                Format::IperfJson | Format::Bench | Format::Ntttcp(_) | Format::Table(_) => {
                     unreachable!("read above")
                 }
             };
