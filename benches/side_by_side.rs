@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 #[derive(Parser)]
 #[command(name = "side_by_side")]
 struct Args {
-    /// What ours is compared with: iperf3 (the newest), iperf3-old, iperf2, nuttcp, sockperf, qperf, or the path of a
-    /// program with iperf3's command line; may be given more than once
+    /// What ours is compared with: iperf3 (the newest), iperf3-old, iperf2, nuttcp, sockperf, qperf, or the path of
+    /// netperf, of neper's tcp_rr, or of a program with iperf3's command line; may be given more than once
     #[arg(long = "peer", value_name = "NAME|PATH", default_value = "iperf3")]
     peers: Vec<String>,
     /// Pairs of runs per case

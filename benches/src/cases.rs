@@ -46,11 +46,14 @@ pub struct Case {
     pub goals: &'static [(Figure, Goal)],
 }
 
-use Figure::{Cpu, Datagrams, Loss, Memory, ReceiverCpu, Throughput, Wall};
+use Figure::{
+    Cpu, Datagrams, Latency, Loss, Memory, ReceiverCpu, Tail, Throughput, Transactions, Wall,
+};
 use Goal::{AtLeast, AtMost, OursAtMost, Within};
 
 const STREAM: &[Figure] = &[Throughput, Cpu, ReceiverCpu, Memory];
 const UDP: &[Figure] = &[Datagrams, Throughput, Loss, Cpu, ReceiverCpu, Memory];
+const EXCHANGE: &[Figure] = &[Transactions, Latency, Tail, Memory];
 const SHORT: &[Figure] = &[Wall, Memory];
 
 const FASTER: &[(Figure, Goal)] = &[(Throughput, AtLeast(1.3)), (Cpu, AtMost(0.75))];
@@ -61,6 +64,9 @@ const MANY: &[(Figure, Goal)] = &[
 ];
 const SMALL: &[(Figure, Goal)] = &[(Throughput, AtLeast(1.15)), (Cpu, AtMost(0.75))];
 const PACED: &[(Figure, Goal)] = &[(Throughput, Within(0.001)), (Cpu, AtMost(0.6))];
+
+/// As good as the best of other tools.
+const PROMPT: &[(Figure, Goal)] = &[(Transactions, AtLeast(1.0)), (Latency, AtMost(1.0))];
 
 const fn case(
     name: &'static str,
@@ -99,7 +105,7 @@ const fn vsock(name: &'static str, args: &'static str) -> Case {
 }
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 31] = [
+pub const CASES: [Case; 34] = [
     case("tcp", "", STREAM, FASTER),
     case("tcp-reverse", "-R", STREAM, FASTER),
     case("tcp-2", "-P 2", STREAM, FASTER),
@@ -162,6 +168,10 @@ pub const CASES: [Case; 31] = [
         UDP,
         &[(Throughput, Within(0.01)), (Loss, AtMost(0.0))],
     ),
+    // 14 bytes are the least that sockperf sends.
+    case("tcp-rr", "--rr=14", EXCHANGE, PROMPT),
+    case("tcp-rr-4", "--rr=14 -P 4", EXCHANGE, PROMPT),
+    case("udp-rr", "--rr=14 -u", EXCHANGE, PROMPT),
     vsock("vsock-64K", "-l 64K"),
     vsock("vsock-128K", "-l 128K"),
     vsock("vsock-1M", "-l 1M"),

@@ -19,10 +19,16 @@ pub enum Figure {
     Loss,
     /// Seconds from the start of the client to its end.
     Wall,
+    /// Transactions per second.
+    Transactions,
+    /// The median of the round trips, in seconds; the mean where a tool has no median.
+    Latency,
+    /// The 99th percentile of the round trips, in seconds.
+    Tail,
 }
 
 /// Every figure, in the order of the table.
-pub const FIGURES: [Figure; 7] = [
+pub const FIGURES: [Figure; 10] = [
     Figure::Throughput,
     Figure::Datagrams,
     Figure::Cpu,
@@ -30,6 +36,9 @@ pub const FIGURES: [Figure; 7] = [
     Figure::Memory,
     Figure::Loss,
     Figure::Wall,
+    Figure::Transactions,
+    Figure::Latency,
+    Figure::Tail,
 ];
 
 /// What the median of a figure should be.
@@ -59,6 +68,9 @@ impl Figure {
             }
             Self::Loss => run.loss_percent,
             Self::Wall => Some(run.wall),
+            Self::Transactions => run.exchanges.map(|exchanges| exchanges.per_second),
+            Self::Latency => run.exchanges.map(|exchanges| exchanges.median),
+            Self::Tail => run.exchanges.and_then(|exchanges| exchanges.tail),
         }
     }
 
@@ -72,6 +84,9 @@ impl Figure {
             Self::Memory => "memory",
             Self::Loss => "loss",
             Self::Wall => "wall time",
+            Self::Transactions => "transactions",
+            Self::Latency => "p50",
+            Self::Tail => "p99",
         }
     }
 
@@ -79,11 +94,12 @@ impl Figure {
     pub fn unit(self) -> (&'static str, f64) {
         match self {
             Self::Throughput => ("Gbit/s", 1e-9),
-            Self::Datagrams => ("k/s", 1e-3),
+            Self::Datagrams | Self::Transactions => ("k/s", 1e-3),
             Self::Cpu | Self::ReceiverCpu => ("s/GB", 1.0),
             Self::Memory => ("MB", 1e-6),
             Self::Loss => ("%", 1.0),
             Self::Wall => ("ms", 1e3),
+            Self::Latency | Self::Tail => ("µs", 1e6),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod busy;
 pub mod cases;
 pub mod comparison;
 pub mod engine;
+mod exchange;
 pub mod figure;
 pub mod guest;
 pub mod machine;

@@ -10,6 +10,7 @@ use std::{env, fs};
 use iperf_harness::peer::Peer;
 
 use crate::cases::{Case, Ground};
+use crate::exchange::{Exchange, Tool};
 
 /// One of the programs.
 #[derive(Clone, Debug)]
@@ -30,6 +31,9 @@ enum Speaks {
     Nuttcp,
     Sockperf,
     Qperf,
+    Netperf,
+    /// A program for each test, beside each other.
+    Neper,
 }
 
 /// Tools of other kinds: how they are called here, their program, and the Debian package that has it.
@@ -39,6 +43,9 @@ const TOOLS: [(&str, Speaks, &str, &str); 4] = [
     ("sockperf", Speaks::Sockperf, "sockperf", "sockperf"),
     ("qperf", Speaks::Qperf, "qperf", "qperf"),
 ];
+
+/// Programs that Debian does not have, by their files' names.
+const BUILT: [(&str, Speaks); 2] = [("netperf", Speaks::Netperf), ("tcp_rr", Speaks::Neper)];
 
 /// A case's client and server, as a shell takes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +57,8 @@ pub struct Commands {
 }
 
 impl Program {
-    /// `ours`, `iperf3` (the newest), `iperf3-old`, `iperf2`, `nuttcp`, `sockperf`, `qperf`, or the path of a program
-    /// with iperf3's command line.
+    /// `ours`, `iperf3` (the newest), `iperf3-old`, `iperf2`, `nuttcp`, `sockperf`, `qperf`, or a path: of `netperf` beside
+    /// its `netserver`, of neper's `tcp_rr` beside its `udp_rr`, or of a program with iperf3's command line.
     pub fn named(name: &str) -> Result<Self, String> {
         let known = match name {
             "ours" => Some(Peer::Ours),
@@ -67,7 +74,12 @@ impl Program {
                 let missing = || format!("{name} is not installed: apt-get install {package}");
                 (found.ok_or_else(missing)?, *speaks)
             }
-            (None, None) => (PathBuf::from(name), Speaks::Iperf3),
+            (None, None) => {
+                let path = PathBuf::from(name);
+                let file = path.file_name().and_then(|file| file.to_str());
+                let built = BUILT.iter().find(|(built, _)| file == Some(built));
+                (path, built.map_or(Speaks::Iperf3, |(_, speaks)| *speaks))
+            }
         };
         if !path.is_file() {
             let tools: Vec<&str> = TOOLS.iter().map(|(tool, ..)| *tool).collect();
@@ -106,7 +118,9 @@ impl Program {
     /// What its version option prints first.
     pub fn version(&self) -> String {
         let option = match self.speaks {
-            Speaks::Nuttcp => "-V",
+            Speaks::Nuttcp | Speaks::Netperf => "-V",
+            // It has none, and tells it among its results.
+            Speaks::Neper => "--help",
             _ => "--version",
         };
         let mut words = self.start.iter().chain([&self.path]);
@@ -133,14 +147,39 @@ impl Program {
         here && (case.ground != Ground::Vsock || self.start.is_empty() && self.speaks_vsock())
     }
 
+    /// Whether its tests are those of another tool, and how it is told of them.
+    pub(crate) fn exchange_tool(&self) -> Option<Tool> {
+        match self.speaks {
+            Speaks::Sockperf => Some(Tool::Sockperf),
+            Speaks::Qperf => Some(Tool::Qperf),
+            Speaks::Netperf => Some(Tool::Netperf),
+            Speaks::Neper => Some(Tool::Neper),
+            Speaks::Iperf3 | Speaks::Iperf2 | Speaks::Nuttcp => None,
+        }
+    }
+
+    /// A program as a shell takes it: without a shell that stays, which would be counted.
+    fn word(&self, path: &Path) -> String {
+        let mut words = "exec".to_owned();
+        for word in self.start.iter().map(PathBuf::as_path).chain([path]) {
+            let _ = write!(words, " '{}'", word.display());
+        }
+        words
+    }
+
+    /// A program beside this one.
+    pub(crate) fn beside(&self, name: &str) -> String {
+        self.word(&self.path.with_file_name(name))
+    }
+
     /// How it runs a case on the first of two free ports, or `None` if it has no such test.
     pub fn commands(&self, case: &Case, seconds: u32, ports: (u16, u16)) -> Option<Commands> {
-        // Without a shell that stays: it would be counted.
-        let mut program = "exec".to_owned();
-        for word in self.start.iter().chain([&self.path]) {
-            let _ = write!(program, " '{}'", word.display());
-        }
+        let program = self.word(&self.path);
         let (port, second) = ports;
+        let words: Vec<&str> = case.args.split_whitespace().collect();
+        if let Some(exchange) = Exchange::of(&words).filter(|_| self.speaks != Speaks::Iperf3) {
+            return exchange.commands(self, ports, seconds);
+        }
         if self.speaks == Speaks::Iperf3 {
             let words = case.client_args(seconds).join(" ");
             let (client, server) = (
@@ -157,7 +196,7 @@ impl Program {
         }
         let test = Test::of(case)?;
         let (client, server) = match self.speaks {
-            Speaks::Iperf3 => return None,
+            Speaks::Iperf3 | Speaks::Netperf | Speaks::Neper => return None,
             Speaks::Iperf2 => test.iperf2(port, seconds),
             Speaks::Nuttcp => test.nuttcp(port, second, seconds),
             Speaks::Sockperf => test.sockperf(port, seconds)?,
@@ -355,6 +394,41 @@ mod tests {
             let commands = program(speaks).commands(&case(name), 3, (1, 2)).unwrap();
             assert_eq!((&*commands.client, &*commands.server), (client, server));
         }
+    }
+
+    #[test]
+    fn exchanges_are_translated_for_each_tool() {
+        for (speaks, name, client, server) in [
+            (
+                Speaks::Sockperf,
+                "tcp-rr",
+                "exec '/t/sockperf' ping-pong --tcp -i 127.0.0.1 -p 1 -t 3 -m 14 --full-rtt",
+                "exec '/t/sockperf' server --tcp --uc-reuseaddr -i 127.0.0.1 -p 1",
+            ),
+            (
+                Speaks::Qperf,
+                "udp-rr",
+                "exec '/t/qperf' -lp 1 -t 3 -m 14 127.0.0.1 udp_lat",
+                "exec '/t/qperf' -lp 1",
+            ),
+            (
+                Speaks::Neper,
+                "tcp-rr-4",
+                "exec '/t/tcp_rr' -c -H 127.0.0.1 -C 1 -P 2 -F 4 -T 4 -l 3 -Q 14 -R 14 -p 50,99",
+                "exec '/t/tcp_rr' -C 1 -P 2 -F 4 -T 4 -l 3 -Q 14 -R 14",
+            ),
+        ] {
+            let program = Program {
+                path: "/t/x".into(),
+                ..program(speaks)
+            };
+            let commands = program.commands(&case(name), 3, (1, 2)).unwrap();
+            assert_eq!((&*commands.client, &*commands.server), (client, server));
+        }
+        let netperf = program(Speaks::Netperf);
+        assert!(netperf.commands(&case("udp-rr"), 3, (1, 2)).is_some());
+        assert_eq!(netperf.commands(&case("tcp-rr-4"), 3, (1, 2)), None);
+        assert_eq!(netperf.commands(&case("tcp"), 3, (1, 2)), None);
     }
 
     #[test]

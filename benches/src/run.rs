@@ -19,6 +19,17 @@ enum Receiver {
     Both,
 }
 
+/// Whole round trips, times in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exchanges {
+    /// Transactions per second.
+    pub per_second: f64,
+    /// The median; qperf has the mean alone.
+    pub median: f64,
+    /// The 99th percentile.
+    pub tail: Option<f64>,
+}
+
 /// What a run came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
@@ -30,6 +41,8 @@ pub struct Run {
     pub datagrams_per_second: Option<f64>,
     /// Lost datagrams in percent of the sent ones.
     pub loss_percent: Option<f64>,
+    /// What a request/response test came to.
+    pub exchanges: Option<Exchanges>,
     /// What the client used.
     pub client: Usage,
     /// What the server used.
@@ -74,6 +87,17 @@ struct SavedMetric {
 }
 
 impl SavedRecord {
+    fn exchanges(&self) -> Option<Exchanges> {
+        let median = self.get("latency.p50").or(self.get("latency.mean"))?;
+        // Tools with one request in flight that do not say how many there were.
+        let mean = self.get("latency.mean").filter(|mean| *mean > 0.0);
+        Some(Exchanges {
+            per_second: self.get("transactions").or(mean.map(|mean| 1.0 / mean))?,
+            median,
+            tail: self.get("latency.p99"),
+        })
+    }
+
     fn get(&self, name: &str) -> Option<f64> {
         let metric = self.metrics.iter().find(|metric| metric.name == name);
         metric.map(|metric| metric.value)
@@ -92,10 +116,13 @@ impl Saved {
                 self.records.len()
             ));
         };
+        let exchanges = record.exchanges();
         let rate = record
             .get("throughput")
             .or_else(|| record.get("throughput.sent"))
             .filter(|rate| *rate > 0.0)
+            // The bytes of exchanges say nothing.
+            .or(exchanges.map(|_| 0.0))
             .ok_or("nothing was received")?;
         let bits_per_second = rate + record.get("throughput.reverse").unwrap_or(0.0);
         let is_udp = record.parameters.transport.as_deref() == Some("udp");
@@ -109,6 +136,7 @@ impl Saved {
             bytes: bits_per_second / 8.0 * record.get("seconds").unwrap_or(self.seconds),
             datagrams_per_second: block.map(|block| bits_per_second / 8.0 / block as f64),
             loss_percent: record.get("loss").map(|loss| loss * 100.0),
+            exchanges,
             client: usage(self.cpu_seconds, self.peak_memory),
             server: usage(self.server_cpu_seconds, self.server_peak_memory),
             wall: self.seconds,
@@ -175,6 +203,19 @@ mod tests {
         assert_eq!(run.datagrams_per_second, Some(40.0));
         assert_eq!(run.loss_percent, Some(20.0));
         assert!((run.receiver().unwrap().cpu - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn exchanges_have_a_rate_and_a_median_or_what_can_stand_for_them() {
+        let of = |metrics| run(&json!({}), &metrics).unwrap().exchanges.unwrap();
+        let all = of(
+            json!([{"name": "transactions", "value": 5e4}, {"name": "latency.mean", "value": 19e-6},
+            {"name": "latency.p50", "value": 18e-6}, {"name": "latency.p99", "value": 40e-6}]),
+        );
+        assert_eq!((all.median, all.tail), (18e-6, Some(40e-6)));
+        let mean = of(json!([{"name": "latency.mean", "value": 20e-6}]));
+        assert!((mean.per_second - 5e4).abs() < 1.0);
+        assert_eq!((mean.median, mean.tail), (20e-6, None));
     }
 
     #[test]
