@@ -76,8 +76,8 @@ impl Authorizer {
         let text = self.key.decrypt(&block);
         let login = text.as_deref().and_then(|text| Login::parse(text));
 
-        // A block that opens to nothing is looked up like one that holds a wrong password. Who could tell the two apart
-        // by time could decrypt recorded logins by trying changed ones (Bleichenbacher's attack on PKCS#1 v1.5).
+        // A block that cannot be decrypted takes as long as one with a wrong password. An attacker that could distinguish the
+        // two by time could decrypt recorded logins by trying modified ones (Bleichenbacher's attack on PKCS#1 v1.5).
         let (user, password) = login
             .as_ref()
             .map_or((&b""[..], &b""[..]), |login| (login.user, login.password));

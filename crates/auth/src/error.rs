@@ -13,7 +13,7 @@ pub enum AuthError {
     /// There is no terminal to ask for the password.
     #[error("{}: no password for {user}: IPERF3_PASSWORD is not set and stdin is not a terminal", self.code())]
     NoPassword {
-        /// The user that wants to log in.
+        /// The user of the login.
         user: String,
     },
     /// The terminal does not work.

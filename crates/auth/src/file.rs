@@ -1,5 +1,5 @@
-//! Reading small files that an option names. A name may also be that of a pipe (`<(pass show key)`), which nobody may
-//! ever fill, or of a device without an end.
+//! Reading small files that an option names. The name may also be that of a pipe (`<(pass show key)`) that is never
+//! written to, or of a device without an end.
 
 use std::fs::File;
 use std::io::{self, Read};

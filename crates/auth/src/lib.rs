@@ -10,8 +10,8 @@
 //! time ─────┘      token(PublicKey)                                  Authorizer::check
 //! ```
 //!
-//! What this protects: the password on the wire, and the server from those who know none. What it does not: there is
-//! no challenge, so whoever records a login can use it until the clocks are too far apart, and the test itself is
+//! What this protects: the password on the wire, and the server from clients without a password. What it does not protect:
+//! there is no challenge, so a recorded login can be replayed until the clocks are too far apart, and the test itself is
 //! neither encrypted nor authenticated. The protocol leaves no choice in either.
 //!
 //! Passwords are wiped from memory when they are no longer needed and appear in no message.

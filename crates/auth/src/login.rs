@@ -84,7 +84,7 @@ impl<'a> Login<'a> {
     }
 
     /// Reads a text as servers read it: labels in this order, each value up to white space, and any white space or
-    /// none between them. A NUL ends the text, and whatever follows the digits of the time is not looked at.
+    /// none between them. A NUL ends the text, and what follows the digits of the time is ignored.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         let text = text.split(|&byte| byte == 0).next()?;
         let (user, text) = word(text.strip_prefix(b"user:")?)?;
@@ -101,7 +101,7 @@ impl<'a> Login<'a> {
     }
 }
 
-/// The first word of a text, and what comes behind it.
+/// The first word of a text, and the rest.
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = skip_space(text);
     let end = text.iter().position(|&byte| is_space(byte));

@@ -50,7 +50,7 @@ impl Password {
         if let Err(error) = &password
             && error.kind() == ErrorKind::Interrupted
         {
-            // Where something else waits for the signal, the error says the same once more.
+            // Where something else waits for the signal, the error repeats it.
             let _ = raise(Signal::SIGINT);
         }
         password.map_err(AuthError::Prompt)
@@ -181,7 +181,7 @@ mod tests {
             flags.contains(LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::ICANON)
         }
 
-        /// Waits for the question, which comes with the echo off.
+        /// Waits for the prompt, which appears with the echo off.
         fn type_unseen(&mut self, text: &[u8]) {
             let deadline = Instant::now() + Duration::from_secs(20);
             while self.has_echo() {
@@ -199,7 +199,7 @@ mod tests {
             })
         }
 
-        /// All that the program wrote. Reading fails when nobody has the terminal open any more.
+        /// All that the program wrote. Reading fails once no process has the terminal open.
         fn shown(self) -> String {
             drop(self.program);
             let user = BufReader::new(self.user);
@@ -209,11 +209,11 @@ mod tests {
     }
 
     #[test]
-    fn the_terminal_is_asked_without_echo() {
+    fn the_prompt_has_no_echo() {
         let mut terminal = Terminal::new();
-        let asked = terminal.ask();
+        let answer = terminal.ask();
         terminal.type_unseen("ros\u{7f}ss\u{ec}\n".as_bytes());
-        let password = asked.join().unwrap().unwrap();
+        let password = answer.join().unwrap().unwrap();
         assert_eq!(password.as_bytes(), "ross\u{ec}".as_bytes());
         assert!(terminal.has_echo());
         assert_eq!(terminal.shown(), "Password: \r\n");
@@ -222,14 +222,14 @@ mod tests {
     #[test]
     fn a_line_may_end_without_line_feed() {
         let mut terminal = Terminal::new();
-        let asked = terminal.ask();
+        let answer = terminal.ask();
         terminal.type_unseen(b"ross\x04i\x04\x04");
-        assert_eq!(asked.join().unwrap().unwrap().as_bytes(), b"rossi");
+        assert_eq!(answer.join().unwrap().unwrap().as_bytes(), b"rossi");
 
-        let asked = terminal.ask();
+        let answer = terminal.ask();
         terminal.type_unseen(b"\x04");
-        let told = asked.join().unwrap().unwrap_err();
-        assert_eq!(told.kind(), ErrorKind::UnexpectedEof);
+        let error = answer.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         assert!(terminal.has_echo());
     }
 
@@ -238,7 +238,7 @@ mod tests {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child
             .args(["--exact", "--nocapture"])
-            .arg("password::tests::the_environment_is_asked_first")
+            .arg("password::tests::the_environment_comes_before_the_prompt")
             .env(CHILD, "1")
             .env_remove(VARIABLE)
             .envs(password.map(|password| (VARIABLE, password)))
@@ -248,7 +248,7 @@ mod tests {
         child
     }
 
-    fn told_by_process(password: Option<&str>) -> String {
+    fn error_of_process(password: Option<&str>) -> String {
         let output = process(password, Stdio::null()).output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
@@ -257,7 +257,7 @@ mod tests {
     /// Tells the process that it is the child.
     const CHILD: &str = "IPERF_AUTH_TEST_CHILD";
 
-    /// What the child does: it says what it got.
+    /// What the child does: it reports what it got.
     fn ask() {
         match Password::from_env_or_prompt("mario") {
             Ok(password) => println!("<{}>", str::from_utf8(password.as_bytes()).unwrap()),
@@ -266,21 +266,21 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_asked_first() {
+    fn the_environment_comes_before_the_prompt() {
         if std::env::var_os(CHILD).is_some() {
             return ask();
         }
-        assert!(told_by_process(Some("rossi")).contains("<rossi>"));
+        assert!(error_of_process(Some("rossi")).contains("<rossi>"));
     }
 
     #[test]
     fn without_environment_and_terminal_there_is_no_password() {
-        let told = told_by_process(None);
+        let error = error_of_process(None);
         assert!(
-            told.contains(
+            error.contains(
                 "<22 you must specify a username, password, and path to a valid RSA public key: no password for mario"
             ),
-            "{told}"
+            "{error}"
         );
     }
 
@@ -291,12 +291,12 @@ mod tests {
         let child = process(None, stdin).spawn().unwrap();
         terminal.type_unseen(b"rossi\n");
         let output = child.wait_with_output().unwrap();
-        let [told, asked] = [output.stdout, output.stderr].map(|o| String::from_utf8(o).unwrap());
+        let [error, answer] = [output.stdout, output.stderr].map(|o| String::from_utf8(o).unwrap());
         assert!(
-            told.contains("<rossi>") && !told.contains("Password"),
-            "{told}"
+            error.contains("<rossi>") && !error.contains("Password"),
+            "{error}"
         );
-        assert_eq!(asked, "Password: \n");
+        assert_eq!(answer, "Password: \n");
     }
 
     #[test]

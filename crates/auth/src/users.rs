@@ -33,8 +33,8 @@ impl Users {
     pub(crate) fn know(&self, user: &[u8], password: &[u8]) -> io::Result<bool> {
         let file = self.read()?;
         let hash = hash(user, password);
-        // Every line is looked at in the same way, whether or not its name fits: how long it takes tells nothing about
-        // which names exist.
+        // Every line is processed in the same way, whether or not its name matches, so that the time does not reveal which
+        // names exist.
         Ok(entries(&file).fold(false, |known, (name, wanted)| {
             known | (is_same(name, user) & is_same(wanted, &hash[..]))
         }))

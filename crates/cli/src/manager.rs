@@ -47,14 +47,14 @@ pub(crate) fn steer(steering: Steering) -> io::Result<Stop> {
         hangup: signal(SignalKind::hangup())?,
         terminate: signal(SignalKind::terminate())?,
     };
-    let told = reload.map(|reloader| {
-        let told = Arc::new(Notify::new());
-        tokio::spawn(reloader.run(told.clone()));
-        told
+    let reload_signal = reload.map(|reloader| {
+        let reload_signal = Arc::new(Notify::new());
+        tokio::spawn(reloader.run(reload_signal.clone()));
+        reload_signal
     });
     tokio::spawn(async move {
         signals
-            .watch(drain.as_ref(), told.as_deref(), &handle)
+            .watch(drain.as_ref(), reload_signal.as_deref(), &handle)
             .await;
         // Keeps the channels open: a closed one would look like another reason.
         pending::<()>().await;

@@ -22,7 +22,7 @@ use crate::service;
 /// Whether lines of output show the number of their test: several tests may run at the same time. It never goes back.
 pub(crate) type Numbered = Arc<AtomicBool>;
 
-/// Reads options again when it is told to.
+/// Reads options again on request.
 pub(crate) struct Reloader {
     file: PathBuf,
     changes: mpsc::Sender<Change>,
@@ -71,10 +71,10 @@ impl Reloader {
         (reloader, receiver)
     }
 
-    /// Reloads whenever it is told to, once for signals that arrive meanwhile.
-    pub(crate) async fn run(mut self, told: Arc<Notify>) {
+    /// Reloads at each signal, once for signals that arrive meanwhile.
+    pub(crate) async fn run(mut self, signal: Arc<Notify>) {
         loop {
-            told.notified().await;
+            signal.notified().await;
             service::reloading();
             let outcome = self.reload().await;
             if let Err(error) = self.report.outcome(&self.file, outcome) {

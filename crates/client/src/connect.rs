@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::race;
 
-/// How long a connection may take when nobody says otherwise; the kernel would try a little longer.
+/// How long a connection may take by default; the kernel would try a little longer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(120);
 
 /// Why there is no connection. Only what may be about the server or the way there has iperf3's text, which suspects
@@ -51,7 +51,7 @@ pub enum ConnectError {
     BindName {
         /// The name.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         source: io::Error,
     },
     /// The address of `-B` is none of this machine's, or its port is taken.
@@ -59,7 +59,7 @@ pub enum ConnectError {
     Bind {
         /// The local address.
         address: IpAddr,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The device can't be used.
@@ -67,18 +67,18 @@ pub enum ConnectError {
     Device {
         /// Its name.
         device: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }
 
 impl ConnectError {
-    /// Whether nobody listens where the server should.
+    /// Whether nothing listens on the server's port.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Server(error) if error.kind() == io::ErrorKind::ConnectionRefused)
     }
 
-    /// What the kernel would have said, had it been asked to wait as long.
+    /// The error that the kernel would have returned after the same wait.
     pub(crate) fn timed_out() -> Self {
         Self::Server(io::Error::from_raw_os_error(TIMED_OUT))
     }

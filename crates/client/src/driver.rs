@@ -59,13 +59,13 @@ pub(crate) async fn run(
 
 /// What a step leads to.
 enum Next {
-    /// The test goes on in this phase.
+    /// The test continues in this phase.
     Phase(Phase),
     /// It ends, in this phase.
     Over(Phase, Result<(), ClientError>),
 }
 
-/// What a client waits for besides its control connection.
+/// What a client waits for in addition to its control connection.
 enum Woken {
     /// All streams are connected, or one was not.
     Opened(Result<Vec<Stream>, EngineError>),
@@ -74,9 +74,9 @@ enum Woken {
 }
 
 struct Driver<'a, 'o> {
-    /// As the user asked.
+    /// As the user requested.
     config: &'a ClientConfig,
-    /// As the server was asked: what depends on the connection is settled.
+    /// As requested from the server: what depends on the connection is decided.
     test: Arc<TestConfig>,
     talk: Conversation<Client>,
     control_mss: u32,
@@ -84,11 +84,11 @@ struct Driver<'a, 'o> {
     cookie: Cookie,
     output: &'a mut Output<'o>,
     wake: Arc<Notify>,
-    /// The server has all streams, which it says even when its reply to a UDP hello is lost.
+    /// The server has all streams. It confirms that even if its reply to a UDP hello is lost.
     accepted: Arc<AtomicBool>,
     /// What the server grants, if it is this program.
     granted: Option<Granted>,
-    /// What is not as asked for.
+    /// What differs from the request.
     warnings: Warnings,
     /// What data sockets have, even if they can't be connected.
     socket_buffers: SocketBuffers,
@@ -258,7 +258,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             (Action::CollectResults, Phase::Ended(ended)) => {
                 self.surroundings.end().await;
                 let mut results = Results::from_totals(&ended.totals, &self.test, None);
-                results.environment = self.granted.as_ref().and(self.surroundings.told());
+                results.environment = self.granted.as_ref().and(self.surroundings.report());
                 if self.granted.is_some() {
                     results.limits.clone_from(&ended.totals.limits);
                 }

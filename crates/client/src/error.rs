@@ -23,7 +23,7 @@ pub enum ClientError {
     /// The system has no random bytes for the cookie.
     #[error("unable to get random bytes from the system: {}", reason(.0))]
     Random(#[source] io::Error),
-    /// The server, or what the server said.
+    /// The server failed, or reported an error.
     #[error(transparent)]
     Protocol(#[from] client::Failure),
     /// A data stream was not opened or not run.
@@ -34,7 +34,7 @@ pub enum ClientError {
     StreamLost {
         /// Whether this end was sending on it.
         sending: bool,
-        /// What the kernel said; `None` when the server closed the stream.
+        /// The kernel's error; `None` when the server closed the stream.
         source: Option<io::Error>,
     },
     /// Nothing arrived for as long as `--rcv-timeout` allows.
@@ -52,17 +52,17 @@ pub enum ClientError {
     /// With `--zerocopy-strict`, an end copied what it should not have.
     #[error("{}", copied_message(side, *.requested, .report.as_deref()))]
     Copied {
-        /// Who copied.
+        /// The end that copied.
         side: &'static str,
-        /// What it was asked to do instead.
+        /// The requested mode.
         requested: CopyMode,
-        /// What it did; `None` when a server did not say.
+        /// What it did; `None` if a server did not report it.
         report: Option<Box<CopyReport>>,
     },
-    /// The machine asks for what makes no sense in this phase: a defect of this program.
+    /// The state machine requested an action that is invalid in this phase: a defect of this program.
     #[error("internal error: asked to {action} {phase}")]
     OutOfPlace {
-        /// What was asked for.
+        /// The requested action.
         action: &'static str,
         /// What this end was doing.
         phase: &'static str,
@@ -79,7 +79,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The event that tells it.
+    /// The event that reports it.
     pub(crate) fn failure(&self) -> Failure {
         let kind = match self {
             Self::Interrupted(_) => FailureKind::Interrupt,

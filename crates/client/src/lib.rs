@@ -26,8 +26,8 @@ pub use connect::ConnectError;
 pub use error::ClientError;
 pub use login::Login;
 
-/// Runs one test, as the user of `login` if there is one. Everything that is to be said about it goes to `sink`, the failure included; the error is
-/// returned besides for the exit code.
+/// Runs one test, as the user of `login` if there is one. Everything about it is reported to `sink`, the failure included;
+/// the error is returned as well, for the exit code.
 ///
 /// It must run on a current-thread tokio runtime, or at least stay on one thread: the CPU time of the calling
 /// thread is measured.

@@ -1,4 +1,4 @@
-//! Who the client says it is, for servers that ask.
+//! The client's login, for servers that require one.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use iperf_auth::{AuthError, Padding, Password, PublicKey, token};
 use iperf_model::Credentials;
 
-/// All that a login needs, read and asked for before the test begins.
+/// All that a login needs: read, or entered by the user, before the test begins.
 #[derive(Debug)]
 pub struct Login {
     user: String,

@@ -133,7 +133,7 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
-    /// Takes the last sample: the last interval, if it is worth a report, and what all came to.
+    /// Takes the last sample: the last interval, if it is worth a report, and the totals.
     pub(crate) fn finish(mut self) -> (Option<Interval>, Ended) {
         self.measurement.run().discard_received();
         let (last, totals) = self.measurement.finish(self.end);

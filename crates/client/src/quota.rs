@@ -8,10 +8,10 @@ use iperf_model::{Limit, TestConfig, Transport};
 /// How often to look whether the last bytes have arrived.
 const FLUSH_PAUSE: Duration = Duration::from_micros(500);
 
-/// The longest time without any acknowledgement before the last bytes are given up.
+/// The longest time without an acknowledgement before the client stops waiting for the last bytes.
 const FLUSH_STALL: Duration = Duration::from_secs(5);
 
-/// When the last datagrams of a quota are lost, the server has been silent for so long, or longer at low rates.
+/// A server that has been silent for this long (longer at low rates) has lost the last datagrams of a quota.
 const LOST_TAIL: Duration = Duration::from_secs(2);
 
 /// Waits until the server's kernel has everything that was sent: what is still on its way belongs to the test.
@@ -21,7 +21,7 @@ pub(crate) struct Flush {
     waiting: Option<Waiting>,
 }
 
-/// What is not acknowledged, and since when it is so much.
+/// The amount of unacknowledged data, and since when it has not changed.
 #[derive(Debug)]
 struct Waiting {
     left: usize,
@@ -73,14 +73,14 @@ impl Flush {
     }
 }
 
-/// Whether a server that said what it sent has sent all, and all has come.
+/// Whether a server that announced its total has sent all of it, and all has arrived.
 pub(crate) fn all_has_come(run: &Run, test: &TestConfig) -> bool {
     let by_amount = !matches!(test.limit, Limit::Seconds(_) | Limit::Endless);
     let has_sent = !test.direction.client_sends() || run.has_sent_quota();
     by_amount && has_sent && !run.is_omitting() && run.has_received_all() == Some(true)
 }
 
-/// Whether a server that sends datagrams is done although its last ones never came: nothing has come for a while.
+/// Whether a server that sends datagrams is done although the last ones are lost: nothing has arrived for a while.
 pub(crate) fn tail_is_lost(run: &mut Run, test: &TestConfig, now: Instant) -> bool {
     let by_amount = !matches!(test.limit, Limit::Seconds(_) | Limit::Endless);
     let datagrams = test.transport == Transport::Udp && test.direction.server_sends();

@@ -20,8 +20,8 @@ use crate::connect::ConnectError;
 /// How long the next address waits while the earlier ones have not answered (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// iperf3's server opens its listening socket anew between two tests. A refused connection is tried again for as
-/// long as that takes.
+/// iperf3's server reopens its listening socket between two tests. A refused connection is retried for as long as that
+/// takes.
 const REFUSED_RETRIES: u32 = 3;
 const REFUSED_PAUSE: Duration = Duration::from_millis(40);
 
@@ -77,7 +77,7 @@ where
     }
 }
 
-/// Tries again for a while when nobody listens, and lets the next address begin meanwhile.
+/// Retries for a while if nothing listens, and lets the next address begin meanwhile.
 async fn patiently<T, F>(
     attempt: impl Fn() -> F,
     refused: &UnboundedSender<ConnectError>,
@@ -95,7 +95,7 @@ where
                     && Instant::now() + REFUSED_PAUSE < deadline =>
             {
                 retries += 1;
-                // Nobody listens to it any more when another address has answered.
+                // The receiver is gone once another address has answered.
                 let _ = refused.send(error);
                 sleep(REFUSED_PAUSE).await;
             }
@@ -104,8 +104,8 @@ where
     }
 }
 
-/// Of two failures the one that tells more: a server's machine refused, before the way there failed, before an
-/// address was not even tried.
+/// Of two failures the more informative one: first a refusal by the server's machine, then a failure on the path, then an
+/// address that was not tried.
 fn plainer(known: Option<ConnectError>, new: ConnectError) -> ConnectError {
     let rank = |error: &ConnectError| match error {
         _ if error.is_refusal() => 2,
@@ -176,7 +176,7 @@ mod tests {
 
     type Attempt = std::pin::Pin<Box<dyn Future<Output = Result<SocketAddr, ConnectError>> + Send>>;
 
-    /// What came of it, after how many milliseconds, and which ports were tried.
+    /// The outcome, after how many milliseconds, and which ports were tried.
     async fn race(texts: &[&str], limit: u64) -> (Result<u16, String>, u128, Vec<u16>) {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! Opening the data streams: one after another, because a server tells them apart by their order alone, or many at a time
-//! if the server lets each say which it is.
+//! Opening the data streams: one after another, because a server identifies them by their order alone, or many at a time
+//! if the server accepts numbered connections.
 
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -36,7 +36,7 @@ pub(crate) struct Opener {
     pub(crate) hello: Hello,
     pub(crate) warnings: Warnings,
     pub(crate) socket_buffers: SocketBuffers,
-    /// Each stream says which it is.
+    /// Each connection carries the number of its stream.
     pub(crate) numbered: bool,
     /// How to open a connection for each transaction.
     pub(crate) transactions: Option<Transactions>,
@@ -66,7 +66,7 @@ impl Opener {
                 match self.open_one(index) {
                     Ok(stream) => opened.push((index, stream)),
                     Err(error) => {
-                        // The others need not go on.
+                        // The others need not continue.
                         next.store(total, Ordering::Relaxed);
                         return Err(error);
                     }
@@ -117,7 +117,7 @@ impl Opener {
         Ok(stream)
     }
 
-    /// That the server has all streams says of the last one that it is among them.
+    /// If the server has all streams, it has the last one too.
     fn hello_of(&self, test: &TestConfig, index: usize) -> Hello {
         match &self.hello {
             Hello::OnceUntil(_) if index + 1 < test.total_streams() => Hello::Once,

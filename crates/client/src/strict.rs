@@ -1,13 +1,13 @@
-//! `--zerocopy-strict`: a test in which an end copied, although it was asked not to, fails.
+//! `--zerocopy-strict`: a test fails if an end copied although zero-copy was requested.
 
 use iperf_model::{CopyMode, CopyReport, StreamOutcome, Summary, ZeroCopy};
 
 use crate::ClientError;
 
 /// What an end copied that should not have copied, if any did.
-pub(crate) fn shortfall(asked: ZeroCopy, summary: &Summary) -> Option<ClientError> {
-    let sender = CopyMode::from(asked.send);
-    let receiver = CopyMode::from(asked.receive);
+pub(crate) fn shortfall(requested: ZeroCopy, summary: &Summary) -> Option<ClientError> {
+    let sender = CopyMode::from(requested.send);
+    let receiver = CopyMode::from(requested.receive);
     let sides = summary.streams.iter().flat_map(|stream| {
         let copies = |side: Option<&StreamOutcome>| side?.copies.clone();
         let (sent, received) = (copies(stream.sent()), copies(stream.received()));
@@ -22,8 +22,8 @@ pub(crate) fn shortfall(asked: ZeroCopy, summary: &Summary) -> Option<ClientErro
         // A sender may have copied only because the receiver was to map.
         [("receiver", receiver, received), ("sender", sender, sent)]
     });
-    let mut short = sides.filter(|(_, asked, report)| {
-        *asked != CopyMode::Copy && report.as_ref().is_none_or(CopyReport::falls_short)
+    let mut short = sides.filter(|(_, requested, report)| {
+        *requested != CopyMode::Copy && report.as_ref().is_none_or(CopyReport::falls_short)
     });
     let (side, requested, report) = short.next()?;
     Some(ClientError::Copied {

@@ -32,7 +32,7 @@ pub(crate) async fn run(
 ) -> Result<(), ClientError> {
     let deadline = Instant::now() + limit;
     let mut pause = FIRST_PAUSE;
-    let mut told = String::new();
+    let mut reported = String::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut attempt = config.clone();
@@ -49,12 +49,12 @@ pub(crate) async fn run(
             return result;
         };
         drop(held);
-        if told != reason {
+        if reported != reason {
             let seconds = limit.as_secs_f64();
             output.event(&Event::Warning(format!(
                 "{reason}; trying again for up to {seconds} s"
             )));
-            told = reason;
+            reported = reason;
         }
         let left = deadline.saturating_duration_since(Instant::now());
         tokio::select! {

@@ -36,7 +36,7 @@ pub struct Control {
     buffer: Box<[u8]>,
 }
 
-/// What came of a read.
+/// The outcome of a read.
 #[derive(Debug)]
 pub enum Input {
     /// This many bytes: [`Control::feed`] hands them to the machine.
@@ -67,7 +67,7 @@ impl Control {
         inet(&self.socket().peer_addr()?)
     }
 
-    /// This end's internet address, to listen on beside the connection: an IPv4 address mapped into IPv6 is plain IPv4.
+    /// This end's internet address, to listen on in addition to the connection: an IPv4 address mapped into IPv6 is plain IPv4.
     pub fn local(&self) -> io::Result<SocketAddr> {
         let local = inet(&self.socket().local_addr()?)?;
         let mut address = SocketAddr::new(local.ip().to_canonical(), local.port());
@@ -88,7 +88,7 @@ impl Control {
         self.set_keepalive(options.keepalive.unwrap_or(KEEPALIVE))
     }
 
-    /// Gives the connection up when sent data stay unacknowledged for so long (`TCP_USER_TIMEOUT`).
+    /// Drops the connection when sent data stay unacknowledged for this long (`TCP_USER_TIMEOUT`).
     fn set_user_timeout(&self, limit: Duration) -> io::Result<()> {
         self.socket().set_tcp_user_timeout(Some(limit))
     }
@@ -147,8 +147,8 @@ impl Control {
         self.stream
     }
 
-    /// Ends the connection in order: nothing more to say, and whatever the peer still sends is read, so that it
-    /// sees an end of stream and not a reset. A peer that keeps its side open is not waited for.
+    /// Shuts the connection down gracefully: sends no more, and reads what the peer still sends, so that the peer
+    /// sees an end of stream and not a reset. It does not wait for a peer that keeps its side open.
     pub async fn close(mut self) {
         if self.stream.shutdown().await.is_err() {
             return;

@@ -4,7 +4,7 @@
 //!  ┌─► flush ─► is there an action? ── yes ──► Step::Act
 //!  │                  │ no
 //!  │                  ▼
-//!  │     wait for input, a deadline, a stop, or whatever else the driver waits for ──► Step::Look, Stopped, Other
+//!  │     wait for input, a deadline, a stop, or an event of the driver ──► Step::Look, Stopped, Other
 //!  └──────────────────────────── the driver reacts, and calls again ◄──────────────────────┘
 //! ```
 
@@ -43,7 +43,7 @@ pub enum OnBroken {
 pub enum Step<A, O> {
     /// The machine asks for this.
     Act(A),
-    /// What the driver waited for besides.
+    /// The driver's own event.
     Other(O),
     /// Time passed, or the peer sent something: time to look at the clock.
     Look,
@@ -258,9 +258,9 @@ mod tests {
             assert!(matches!(next(&mut talk).await, Step::Look));
             assert_eq!(talk.machine.deadline, None);
             let (handle, mut stop) = Stop::new();
-            handle.stop(StopReason::Asked);
+            handle.stop(StopReason::Requested);
             let step = talk.next(&mut stop, None, pending::<()>()).await.unwrap();
-            assert!(matches!(step, Step::Stopped(StopReason::Asked)));
+            assert!(matches!(step, Step::Stopped(StopReason::Requested)));
         });
     }
 }

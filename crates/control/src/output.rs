@@ -1,4 +1,4 @@
-//! A sink whose errors are told once: a full disk must not end a test that runs well.
+//! A sink that reports an error once: a full disk must not end a test that runs well.
 
 use iperf_model::{Event, ServerOutput, Sink};
 use tracing::warn;

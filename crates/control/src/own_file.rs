@@ -1,7 +1,7 @@
 //! A file that this process has put into a directory, and removes at the end.
 //!
-//! By then the name may belong to another process: somebody removed the file, and a successor made its own. So a file is
-//! removed only while the name leads to the one that was made, which its device and inode tell.
+//! By then another process may own the name: the file was removed, and a successor created its own. So a file is removed
+//! only if device and inode show that the name still leads to the one that was created.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::debug;
 
-/// Which file it is, whatever its name.
+/// The identity of a file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     device: u64,

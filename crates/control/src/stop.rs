@@ -12,7 +12,7 @@ pub enum StopReason {
     /// A signal, by number.
     Signal(i32),
     /// The program is done with this end.
-    Asked,
+    Requested,
 }
 
 impl fmt::Display for StopReason {
@@ -23,12 +23,12 @@ impl fmt::Display for StopReason {
             Self::Signal(2) => f.write_str(" by signal Interrupt(2)"),
             Self::Signal(15) => f.write_str(" by signal Terminated(15)"),
             Self::Signal(other) => write!(f, " by signal {other}"),
-            Self::Asked => Ok(()),
+            Self::Requested => Ok(()),
         }
     }
 }
 
-/// Learns that it is time to stop. Clones all learn it.
+/// Receives the request to stop. All clones receive it.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<Option<StopReason>>);
 
@@ -50,7 +50,7 @@ impl StopHandle {
 }
 
 impl Stop {
-    /// A pair of the one who says it and the one who learns it.
+    /// A handle that requests the stop, and its receiver.
     pub fn new() -> (StopHandle, Self) {
         let (sender, receiver) = watch::channel(None);
         (StopHandle(sender), Self(receiver))
@@ -84,7 +84,7 @@ impl Stop {
                 return reason;
             }
             if self.0.changed().await.is_err() {
-                // Nobody is left who could ask.
+                // No handle is left that could request a stop.
                 std::future::pending::<()>().await;
             }
         }
@@ -113,7 +113,7 @@ mod tests {
         let (handle, mut stop) = Stop::new();
         let mut other = stop.clone();
         handle.stop(StopReason::Signal(2));
-        handle.stop(StopReason::Asked);
+        handle.stop(StopReason::Requested);
         assert_eq!(stop.wait().await, StopReason::Signal(2));
         assert_eq!(other.wait().await, StopReason::Signal(2));
     }

@@ -1,5 +1,5 @@
-//! The environment of one test, read beside the control connection. Files and interfaces of the system are read on a
-//! thread of their own, and nobody waits for it longer than [`LIMIT`]: a test does without.
+//! The environment of one test, read in parallel with the control connection. Files and interfaces of the system are read
+//! on a separate thread. A test waits at most [`LIMIT`] for it, and then runs without.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ const LIMIT: Duration = Duration::from_secs(1);
 pub enum Surroundings {
     /// Nobody asks, or the system did not answer in time.
     Unknown,
-    /// The system is being asked.
+    /// The thread is reading.
     Asking(Blocking<Observation>),
     /// It has answered.
     Known(Box<Observation>),
 }
 
 impl Surroundings {
-    /// Begins to ask, if this end wants to know (`--no-environment`).
+    /// Starts reading, unless it is disabled (`--no-environment`).
     pub fn ask(control: &Control, wanted: bool) -> Self {
         if !wanted {
             return Self::Unknown;
@@ -33,7 +33,7 @@ impl Surroundings {
         Self::Asking(spawn_blocking(move || Observation::begin(local, remote)))
     }
 
-    /// The event that tells the facts, if there are any by now.
+    /// The event that reports the facts, if there are any by now.
     pub async fn event(&mut self) -> Option<Event> {
         if let Self::Asking(answer) = self {
             *self = match timeout(LIMIT, answer).await {
@@ -59,15 +59,15 @@ impl Surroundings {
         }
     }
 
-    /// What a peer of this program is told.
-    pub fn told(&self) -> Option<RemoteEnvironment> {
+    /// What is sent to a peer of this program.
+    pub fn report(&self) -> Option<RemoteEnvironment> {
         match self {
-            Self::Known(observation) => Some(observation.told()),
+            Self::Known(observation) => Some(observation.report()),
             _ => None,
         }
     }
 
-    /// The event at the end, with what the peer told of its machine.
+    /// The event at the end, with the peer's report of its machine.
     pub fn after(&self, remote: Option<RemoteEnvironment>) -> Option<Event> {
         match self {
             Self::Known(observation) => {

@@ -88,7 +88,7 @@ impl DetachedWire {
     }
 }
 
-/// Calls the same method of whatever stream it is.
+/// Calls the same method of the stream, of any kind.
 macro_rules! forward {
     ($self:ident, $method:ident, $($argument:expr),*) => {
         match $self.get_mut() {

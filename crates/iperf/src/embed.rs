@@ -1,7 +1,7 @@
 //! For programs that bring their own output, signals or runtime, as the `iperf` program does.
 //!
 //! [`Client::run_in_place`](crate::Client::run_in_place) and [`Server::serve_in_place`](crate::Server::serve_in_place) run on
-//! the calling thread, report each event to a [`Sink`], and end when a [`Stop`] says so.
+//! the calling thread, report each event to a [`Sink`], and end when a [`Stop`] requests it.
 
 use std::io::{self, PipeReader, PipeWriter};
 

@@ -94,7 +94,7 @@ impl Recorder {
 impl Sink for Recorder {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.collector.event(event)?;
-        // Whoever has dropped the stream wants no events.
+        // A program that has dropped the stream needs no events.
         let _ = self.events.send(event.clone());
         Ok(())
     }

@@ -36,12 +36,12 @@
 //!
 //! - **Any executor.** Each test and each server has threads of its own, with a runtime of its own, since the CPU time of a
 //!   test is that of its threads. The futures of this crate only wait for them.
-//! - **Cancellation.** Dropping the future of [`Client::run`], a [`Test`] or a [`RunningServer`] ends it: the peer is told,
+//! - **Cancellation.** Dropping the future of [`Client::run`], a [`Test`] or a [`RunningServer`] ends it: the peer is notified,
 //!   and the threads end.
 //! - **Nothing global.** No output, no logging other than `tracing` events, no handlers of SIGINT and the like, no limits of
 //!   the process are changed. The one exception is a handler of SIGURG that does nothing, by which threads are woken that
 //!   are blocked in a system call.
-//! - **Units** are bytes, bits per second and seconds unless a name says otherwise. 1 Mbit/s is 1 000 000 bits per second.
+//! - **Units** are bytes, bits per second and seconds unless a name states another. 1 Mbit/s is 1 000 000 bits per second.
 //!
 //! Programs with an output or a runtime of their own use [`embed`]. Linux only.
 

@@ -141,7 +141,7 @@ impl Server {
     }
 }
 
-/// The sink of a test: its document goes to whoever waits for tests.
+/// The sink of a test: its document goes to the caller that waits for tests.
 fn output(test: Option<TestId>, documents: &mpsc::Sender<Document>) -> Box<dyn Sink> {
     if test.is_none() {
         return null_sink();
@@ -259,15 +259,15 @@ impl RunningServer {
         self.address
     }
 
-    /// Waits for the end of a test, and gives it as the server saw it; `None` when the server has ended. Of the tests that
-    /// nobody fetches the first 64 are kept.
+    /// Waits for the end of a test, and gives it as the server saw it; `None` when the server has ended. At most 64
+    /// tests are kept until they are fetched; later ones are dropped.
     pub async fn next_test(&mut self) -> Option<Document> {
         self.tests.recv().await
     }
 
     /// Ends the server, and the test that runs. [`stopped`](Self::stopped) waits until that is done.
     pub fn stop(&self) {
-        self.stop.stop(StopReason::Asked);
+        self.stop.stop(StopReason::Requested);
     }
 
     /// Waits until the server has ended: after [`stop`](Self::stop), or after the one test of
@@ -275,7 +275,7 @@ impl RunningServer {
     ///
     /// # Errors
     ///
-    /// [`Error::Server`] if it did not end by itself or because it was asked to.
+    /// [`Error::Server`] if it ended for any reason other than its own end or a stop.
     pub async fn stopped(mut self) -> Result<(), Error> {
         match self.ended.take() {
             Some(ended) => ended.await.unwrap_or_else(|_| Err(Error::lost())),

@@ -20,7 +20,7 @@ pub fn system_info() -> String {
     }
 }
 
-/// What the documents of this crate have besides the test.
+/// What the documents of this crate contain in addition to the test.
 pub(crate) fn report_options(is_client: bool) -> ReportOptions {
     ReportOptions {
         program: "iperf".to_owned(),

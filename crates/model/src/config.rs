@@ -91,7 +91,7 @@ pub struct LocalOptions {
     pub keepalive: Option<Keepalive>,
     /// No UDP GSO and GRO, unless the test requests them (`--no-gso`).
     pub no_gso: bool,
-    /// The JSON describes the machine of this end, and a peer of this program is told (`--no-environment`).
+    /// The JSON describes the machine of this end, and a peer of this program gets the description (`--no-environment`).
     pub environment: bool,
     /// Options of SCTP tests.
     pub sctp: SctpOptions,

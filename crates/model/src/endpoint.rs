@@ -30,11 +30,11 @@ pub struct VmmSocket {
     pub path: PathBuf,
     /// The guest's port, or for a server the port that guests connect to.
     pub port: u32,
-    /// Whether the file stands for all ports.
+    /// Whether the file serves all ports.
     pub kind: VmmSocketKind,
 }
 
-/// What a VMM's socket file stands for.
+/// Which ports a VMM's socket file serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VmmSocketKind {
     /// All ports: a client names one in `CONNECT`, and a server listens on `<path>_<port>`.

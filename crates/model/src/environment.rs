@@ -1,6 +1,6 @@
 //! The machine that an end of a test runs on: what makes two results comparable, or not.
 //!
-//! Nothing here names a user or a host. Whatever the system does not tell is absent.
+//! Nothing here names a user or a host. What the system does not report is absent.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub struct Environment {
     /// The hypervisor: `kvm`, `microsoft`, `vmware`, `xen`…, `vm` for one without a name, or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub virtualization: Option<String>,
-    /// What the program is contained in, as `docker` or `lxc`; absent if nothing says so.
+    /// What the program is contained in, as `docker` or `lxc`; absent outside of containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// The kernel's clock, as `tsc`.
@@ -61,7 +61,7 @@ pub struct Interface {
     /// NUMA node of its device; absent without a device, and on machines without nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numa_node: Option<u64>,
-    /// Offloads that are on, by the names of `ethtool -k`; absent if the interface tells of none.
+    /// Offloads that are on, by the names of `ethtool -k`; absent if the interface reports none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offloads: Option<Vec<String>>,
 }
@@ -103,7 +103,7 @@ pub struct Sysctl {
     /// `net.ipv4.tcp_wmem`: least, initial and most bytes of a send buffer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_wmem: Option<Vec<u64>>,
-    /// `net.ipv4.tcp_congestion_control`: what connections use that ask for nothing.
+    /// `net.ipv4.tcp_congestion_control`: the default of new connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_congestion_control: Option<String>,
 }
@@ -113,11 +113,11 @@ pub struct Sysctl {
 pub struct EnvironmentAfter {
     /// Time of this machine's processors, in percent, that the hypervisor gave to others during the test.
     pub steal_percent: Option<f64>,
-    /// What the peer says of its own, if it is this program.
+    /// The peer's report of its own machine, if the peer is this program.
     pub remote: Option<RemoteEnvironment>,
 }
 
-/// What the peer says of its machine.
+/// The peer's report of its machine.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoteEnvironment {
     /// The peer's version.

@@ -23,13 +23,13 @@ pub const PERCENTILES: [(f64, &str); 6] = [
     (99.99, "p99.99"),
 ];
 
-/// A percentile is known when so many values are above it.
+/// A percentile needs this many values above it.
 const SAMPLES_ABOVE: f64 = 10.0;
 
 /// The longest histogram that is read, before and after decompression.
 const MAX_ENCODED: usize = 1 << 20;
 
-/// Cookies of V2, bare and compressed, without the bits that say how counts are written.
+/// Cookies of V2, bare and compressed, without the bits for the encoding of counts.
 const V2: [u8; 4] = [0x1c, 0x84, 0x93, 0x13];
 const V2_COMPRESSED: [u8; 4] = [0x1c, 0x84, 0x93, 0x14];
 
@@ -48,7 +48,7 @@ impl Latencies {
         Self(Histogram::new_with_bounds(1, Self::HIGHEST, Self::DIGITS).expect("valid bounds"))
     }
 
-    /// Adds so many values of `nanos`.
+    /// Adds `nanos` `count` times.
     pub fn record(&mut self, nanos: u64, count: u64) {
         self.0
             .saturating_record_n(nanos.clamp(1, Self::HIGHEST), count);
@@ -85,7 +85,7 @@ impl Latencies {
         (!self.0.is_empty()).then(|| self.0.stdev())
     }
 
-    /// The value that `percent` of all values do not exceed; `None` if fewer than ten values lie above it.
+    /// The value that `percent` of all values do not exceed; `None` if fewer than ten values are above it.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let above = (100.0 - percent) / 100.0 * self.count() as f64;
         // Half a sample is what a rounded percent can make wrong.
@@ -108,7 +108,7 @@ impl Latencies {
         STANDARD.encode(bytes)
     }
 
-    /// Reads that format, from whatever peer: memory and time are bounded. `None` for anything but a histogram with the
+    /// Reads that format from an untrusted peer: memory and time are bounded. `None` for anything but a histogram with the
     /// bounds of this type.
     pub fn from_base64(text: &str) -> Option<Self> {
         if text.len() > MAX_ENCODED {

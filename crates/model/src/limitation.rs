@@ -1,4 +1,4 @@
-//! What limited a throughput test, and how one can tell.
+//! What limited a throughput test, and the evidence.
 
 /// What kept data from going faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,7 +13,7 @@ pub enum Cause {
     SenderCpu,
     /// The receiver's thread, or its processor.
     ReceiverCpu,
-    /// The rate that was asked for (`-b`).
+    /// The requested rate (`-b`).
     Bitrate,
     /// The rate that the kernel was to keep to (`--fq-rate`).
     PacingRate,
@@ -31,7 +31,7 @@ pub enum Cause {
     SocketBuffer,
     /// The peer of a vsock, which takes no more.
     Credit,
-    /// Nothing tells.
+    /// There is no evidence.
     Unknown,
 }
 
@@ -90,7 +90,7 @@ pub struct Limitation {
     pub cause: Cause,
     /// For which part of the test it held, from 0 to 1; of losses, the part of the data that was lost.
     pub share: f64,
-    /// What tells so, in words.
+    /// The evidence, in words.
     pub evidence: String,
 }
 

@@ -33,7 +33,7 @@ impl Role {
         matches!(self, Self::Sender | Self::Requester)
     }
 
-    /// Whether data comes in from the peer: blocks, requests or responses.
+    /// Whether this end receives data: blocks, requests or responses.
     pub fn awaits_data(self) -> bool {
         self != Self::Sender
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-/// A server that has not turned its loop for so long does not react.
+/// A server whose loop has not run for this long counts as hung.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// Counters of a server, which others may read at any time.
@@ -13,13 +13,13 @@ pub struct ServerCounters {
     pub connections: AtomicU64,
     /// Clients that began a handshake.
     pub handshakes: AtomicU64,
-    /// Handshakes that came to no test, other than refused ones.
+    /// Handshakes that ended without a test, other than refused ones.
     pub failed_handshakes: AtomicU64,
-    /// Clients that were told that the server is busy.
+    /// Clients that were refused because the server is busy.
     pub refused: AtomicU64,
     /// Whether clients can connect and begin tests.
     ready: AtomicBool,
-    /// When the loop of the server last turned, in seconds since 1970.
+    /// When the server's loop last ran, in seconds since 1970.
     beat: AtomicU64,
 }
 
@@ -29,7 +29,7 @@ impl ServerCounters {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// The server takes tests from now on, or takes none any more.
+    /// Records whether the server accepts tests from now on.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Relaxed);
     }
@@ -39,12 +39,12 @@ impl ServerCounters {
         self.ready.load(Relaxed)
     }
 
-    /// The loop of the server turns.
+    /// Records that the server's loop runs.
     pub fn beat(&self, now: SystemTime) {
         self.beat.store(seconds(now), Relaxed);
     }
 
-    /// Whether the loop of the server has turned lately.
+    /// Whether the server's loop has run recently.
     pub fn is_alive(&self, now: SystemTime) -> bool {
         let age = seconds(now).saturating_sub(self.beat.load(Relaxed));
         age <= SILENCE.as_secs()

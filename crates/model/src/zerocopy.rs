@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn less_than_asked_for_is_another_mode_or_many_copies() {
+    fn falling_short_is_another_mode_or_many_copies() {
         assert!(!report(CopyMode::Mmap, 95, 5).falls_short());
         assert!(report(CopyMode::Mmap, 94, 6).falls_short());
         assert!(report(CopyMode::Copy, 0, 0).falls_short());

@@ -25,15 +25,15 @@ const VERSION: &str = "version";
 const STEAL: &str = "steal_percent";
 
 /// The member for the peer.
-pub(crate) fn to_json(told: &RemoteEnvironment) -> Value {
+pub(crate) fn to_json(report: &RemoteEnvironment) -> Value {
     let mut members = Map::new();
-    if let Some(version) = &told.version {
+    if let Some(version) = &report.version {
         members.insert(VERSION.to_owned(), Value::from(version.as_str()));
     }
-    if let Some(percent) = told.steal_percent {
+    if let Some(percent) = report.steal_percent {
         members.insert(STEAL.to_owned(), Value::from(percent));
     }
-    if let Ok(Value::Object(facts)) = serde_json::to_value(&told.environment) {
+    if let Ok(Value::Object(facts)) = serde_json::to_value(&report.environment) {
         members.extend(facts);
     }
     Value::Object(members)
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    fn told() -> RemoteEnvironment {
+    fn report() -> RemoteEnvironment {
         RemoteEnvironment {
             version: Some("3.22 (iperf-rs 1.2.3)".to_owned()),
             steal_percent: Some(0.5),
@@ -105,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_read_as_it_was_written() {
-        assert_eq!(read(&to_json(&told()).to_string()), Some(told()));
+    fn a_report_is_read_as_it_was_written() {
+        assert_eq!(read(&to_json(&report()).to_string()), Some(report()));
         let nothing = RemoteEnvironment::default();
         assert_eq!(to_json(&nothing).to_string(), "{}");
         assert_eq!(read("{}"), Some(nothing));
@@ -141,7 +141,7 @@ mod tests {
             let read = read(nonsense);
             let empty = read
                 .clone()
-                .is_none_or(|told| told == RemoteEnvironment::default());
+                .is_none_or(|report| report == RemoteEnvironment::default());
             assert!(empty, "{nonsense:.40}: {read:?}");
         }
         let steal = read(r#"{"steal_percent":1e300,"version":{}}"#);

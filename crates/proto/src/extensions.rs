@@ -81,8 +81,8 @@ impl Extensions {
         if !modes.is_empty() {
             members.insert("zerocopy".to_owned(), Value::Object(modes));
         }
-        for (key, asked) in [("verify", self.verify), ("seqpacket", self.seqpacket)] {
-            if asked {
+        for (key, request) in [("verify", self.verify), ("seqpacket", self.seqpacket)] {
+            if request {
                 members.insert(key.to_owned(), Value::Bool(true));
             }
         }
@@ -261,16 +261,16 @@ pub(crate) fn explanation(bytes: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn asked(test: &TestConfig) -> Option<String> {
+    fn request(test: &TestConfig) -> Option<String> {
         Extensions::from_test(test).map(|extensions| extensions.to_json().to_string())
     }
 
     #[test]
-    fn what_iperf3_can_say_needs_no_extension() {
+    fn what_iperf3_can_express_needs_no_extension() {
         let mut test = TestConfig::new(Transport::Tcp);
-        assert_eq!(asked(&test), None);
+        assert_eq!(request(&test), None);
         test.zerocopy = iperf3_modes(true, true);
-        assert_eq!(asked(&test), None);
+        assert_eq!(request(&test), None);
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
             receive: ReceiveMode::Mmap,
         };
         test.verify = true;
-        let json = asked(&test).unwrap();
+        let json = request(&test).unwrap();
         assert_eq!(
             json,
             r#"{"zerocopy":{"send":"msg","receive":"mmap"},"verify":true}"#
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn messages_are_for_vsock_alone() {
         let test = TestConfig::new(Transport::VsockSeqpacket);
-        let json = asked(&test).unwrap();
+        let json = request(&test).unwrap();
         assert_eq!(json, r#"{"seqpacket":true}"#);
         let read = Extensions::parse(&Fields::parse(&json).unwrap());
         assert_eq!(
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_see_the_bytes_does_not_verify_them() {
+    fn a_receiver_that_does_not_see_the_bytes_does_not_verify_them() {
         let mut test = TestConfig::new(Transport::Tcp);
         test.verify = true;
         assert!(Granted::for_test(&test, false).verify);

@@ -26,7 +26,7 @@ impl Interrupt {
         Ok(Self(signal))
     }
 
-    /// The signal that came.
+    /// The received signal.
     pub fn requested(&self) -> Option<u8> {
         u8::try_from(self.0.load(Ordering::Relaxed))
             .ok()

@@ -25,7 +25,7 @@ pub enum JournalError {
     /// Another bench writes it.
     #[error("{}: another bench writes to it", .0.display())]
     Busy(PathBuf),
-    /// It has runs, and resuming was not asked for.
+    /// It has runs, and `--resume` was not given.
     #[error("{}: has runs already; --resume continues them", .0.display())]
     Exists(PathBuf),
     /// A line is not this program's.

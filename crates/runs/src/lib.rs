@@ -5,8 +5,8 @@
 //!                             │ each command: supervisor ──► sh -c              └──► sides ──► compare
 //! ```
 //!
-//! A command runs below a supervisor of its own ([`supervise`]), a process that adopts whatever the command leaves
-//! behind, counts the CPU time of all of it, and ends all of it when this process asks for it or is gone.
+//! A command runs below a supervisor of its own ([`supervise`]), a process that adopts all processes that the command leaves
+//! behind, counts their CPU time, and ends them when this process requests it or is gone.
 
 mod failure;
 mod interrupt;

@@ -11,10 +11,10 @@ use crate::ready::DEADLINE;
 use crate::running::{Launcher, MAX_OUTPUT, Running, Waited};
 use crate::supervisor::{Mode, Report};
 
-/// How long a cleanup may take after the user wants to stop.
+/// How long a cleanup may take after an interrupt.
 const LAST_CLEANUP: Duration = Duration::from_secs(10);
 
-/// A run and what came of it.
+/// A run and its outcome.
 #[derive(Debug, Clone)]
 pub struct Run {
     /// The round, from 1; runs of the same round are a pair.
@@ -39,7 +39,7 @@ pub struct Run {
     pub result: Result<Vec<Record>, Failure>,
     /// The output.
     pub out: String,
-    /// What came on stderr.
+    /// The output on stderr.
     pub err: String,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn ending(report: Report) -> String {
 }
 
 impl Runner<'_> {
-    /// Runs side `index` once; `None` if the user wants to stop.
+    /// Runs side `index` once; `None` after an interrupt.
     pub(crate) fn once(&self, index: usize, round: u64) -> Option<Run> {
         let side = &self.plan.sides[index];
         let mut run = Run {

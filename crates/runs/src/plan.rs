@@ -60,8 +60,8 @@ pub enum Order {
 }
 
 impl Plan {
-    /// The sides in the order of a round, counted from 1. It depends on nothing else, so that a bench that is resumed
-    /// goes on in the same order.
+    /// The sides in the order of a round, counted from 1. It depends on nothing else, so that a resumed bench
+    /// continues in the same order.
     pub fn order_of(&self, round: u64) -> Vec<usize> {
         let mut sides: Vec<usize> = (0..self.sides.len()).collect();
         match self.order {
@@ -75,8 +75,8 @@ impl Plan {
         sides
     }
 
-    /// The seconds that the commands ask for in one round by `-t`, or by default as iperf's programs do; `None` if a
-    /// command does not say.
+    /// The seconds that the commands take in one round, by `-t` or by the default of iperf's programs; `None` if a
+    /// command does not show it.
     pub fn seconds_of_round(&self) -> Option<f64> {
         self.sides.iter().map(|side| seconds(&side.command)).sum()
     }
@@ -85,7 +85,7 @@ impl Plan {
 /// The seconds that a command line asks for.
 fn seconds(command: &str) -> Option<f64> {
     let words: Vec<&str> = command.split_ascii_whitespace().collect();
-    let asked = words.iter().enumerate().find_map(|(at, word)| {
+    let given = words.iter().enumerate().find_map(|(at, word)| {
         let value = match *word {
             "-t" | "--time" => words.get(at + 1).copied()?,
             _ => word
@@ -104,7 +104,7 @@ fn seconds(command: &str) -> Option<f64> {
             || word.starts_with("--bytes")
             || word.starts_with("--blockcount")
     });
-    asked.or((iperf && !by_amount).then_some(10.0))
+    given.or((iperf && !by_amount).then_some(10.0))
 }
 
 #[cfg(test)]

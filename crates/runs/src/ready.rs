@@ -41,7 +41,7 @@ impl FromStr for Ready {
 }
 
 impl Ready {
-    /// What a server's own command line says: its port, as `-p 5201`, `-p5201`, `--port` or `--server-port`.
+    /// The port on a server's own command line, as `-p 5201`, `-p5201`, `--port` or `--server-port`.
     pub fn of_command(command: &str) -> Self {
         let words: Vec<&str> = command.split_ascii_whitespace().collect();
         let value = |at: usize| -> Option<&str> {
@@ -84,7 +84,7 @@ impl Ready {
         }
     }
 
-    /// Waits until `server` is ready; `Ok(false)` if the user wants to stop.
+    /// Waits until `server` is ready; `Ok(false)` after an interrupt.
     pub(crate) fn wait(
         &self,
         server: &mut Running,

@@ -30,7 +30,7 @@ pub enum Ended {
     Complete,
     /// Every gated metric has a verdict.
     Decided,
-    /// The user wants to stop.
+    /// The user interrupted the bench.
     Interrupted(u8),
     /// Fewer sides than are needed still run.
     Failed,
@@ -42,7 +42,7 @@ pub struct Bench<'a> {
     pub plan: &'a Plan,
     /// How supervisors are started.
     pub launcher: &'a Launcher,
-    /// Tells that the user wants to stop.
+    /// Reports an interrupt by the user.
     pub interrupt: &'a Interrupt,
     /// Where runs are saved.
     pub journal: Option<Journal>,
@@ -55,8 +55,8 @@ pub struct Bench<'a> {
 pub struct Rounds {
     /// All runs, in their order.
     pub runs: Vec<Run>,
-    /// Which sides were given up.
-    pub given_up: Vec<bool>,
+    /// Which sides were dropped.
+    pub dropped: Vec<bool>,
     in_a_row: Vec<usize>,
 }
 
@@ -117,7 +117,7 @@ impl Bench<'_> {
             if let Some(signal) = self.interrupt.requested() {
                 return Ok(Some(Ended::Interrupted(signal)));
             }
-            if rounds.given_up[side] || number.is_some_and(|number| rounds.has(number, side)) {
+            if rounds.dropped[side] || number.is_some_and(|number| rounds.has(number, side)) {
                 continue;
             }
             let done = number.map_or(0, |number| (number - 1) * sides + at as u64);
@@ -140,7 +140,7 @@ impl Bench<'_> {
                 journal.append(&run, self.plan)?;
             }
             rounds.add(run);
-            if rounds.given_up.iter().all(|given_up| *given_up) {
+            if rounds.dropped.iter().all(|dropped| *dropped) {
                 return Ok(Some(Ended::Failed));
             }
         }
@@ -152,7 +152,7 @@ impl Rounds {
     fn new(plan: &Plan, runs: Vec<Run>) -> Self {
         Self {
             runs,
-            given_up: vec![false; plan.sides.len()],
+            dropped: vec![false; plan.sides.len()],
             in_a_row: vec![0; plan.sides.len()],
         }
     }
@@ -187,7 +187,7 @@ impl Rounds {
             Ok(_) => 0,
             Err(_) => self.in_a_row[side] + 1,
         };
-        self.given_up[side] |= self.in_a_row[side] >= IN_A_ROW;
+        self.dropped[side] |= self.in_a_row[side] >= IN_A_ROW;
         self.runs.push(run);
     }
 
@@ -208,10 +208,10 @@ impl Rounds {
             .collect()
     }
 
-    /// The records to compare: of the sides that were not given up and have any, the rounds that all of them have.
+    /// The records to compare: of the sides that were not dropped and have any, the rounds that all of them have.
     pub fn sides(&self, plan: &Plan) -> Vec<Side> {
         let measured = |side: usize| {
-            !self.given_up[side]
+            !self.dropped[side]
                 && self
                     .runs
                     .iter()

@@ -17,7 +17,7 @@ use crate::supervisor::{GRACE, KILLED, Mode, Report};
 
 /// At most this much of a command's output is kept, of stdout and stderr each.
 pub(crate) const MAX_OUTPUT: usize = 64 << 20;
-/// How often a wait looks whether the user wants to stop.
+/// How often a wait checks for an interrupt.
 const TICK: Duration = Duration::from_millis(50);
 /// How long a supervisor may take beyond what its processes get.
 const SLACK: Duration = Duration::from_secs(2);
@@ -140,7 +140,7 @@ impl Running {
         }
     }
 
-    /// The end, if it comes within `wait`.
+    /// The end, if it happens within `wait`.
     pub(crate) fn poll(&mut self, wait: Duration) -> Option<Waited> {
         if let Some(report) = self.reported {
             return Some(Waited::Ended(report));

@@ -2,7 +2,7 @@
 //! CPU time of all of it, and ends all of it.
 //!
 //! Its stdin is a socket to the process that started it. When that is shut down, or closed because that process is
-//! gone for whatever reason, everything below is ended; then a [`Report`] goes back over the same socket. So nothing
+//! gone for any reason, all processes below are ended; then a [`Report`] goes back over the same socket. So nothing
 //! outlives a bench that was killed, and a command that forks, daemonizes or changes its process group is still found.
 
 use std::ffi::OsStr;
@@ -41,7 +41,7 @@ pub enum Mode {
     Service,
 }
 
-/// What the supervisor tells about the command.
+/// The supervisor's report about the command.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// The exit code of its shell.
@@ -84,7 +84,7 @@ pub fn supervise(mode: Mode, command: &OsStr) -> ExitCode {
     let shell = match shell.and_then(adopting) {
         Ok(shell) => shell,
         Err(error) => {
-            // Standard error is that of the run. If it is closed, nobody reads it.
+            // Standard error is that of the run. If it is closed, there is no reader.
             let _ = writeln!(io::stderr(), "{error}");
             return ExitCode::FAILURE;
         }
@@ -191,6 +191,6 @@ fn report(status: Option<WaitStatus>, seconds: f64) {
         seconds,
     };
     let text = serde_json::to_vec(&report).unwrap_or_default();
-    // A few bytes fit into the socket's buffer; without a reader there is nobody to tell.
+    // A few bytes fit into the socket's buffer; without a reader the report is not needed.
     let _ = write(std::io::stdin().as_fd(), &text);
 }

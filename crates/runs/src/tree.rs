@@ -52,8 +52,8 @@ pub(crate) fn signal_descendants(ancestor: u32, signal: Signal) {
     }
 }
 
-/// Whether a process below `ancestor` listens on `port`, or on any port, over TCP or UDP, in whichever network
-/// namespace it is.
+/// Whether a process below `ancestor` listens on `port`, or on any port, over TCP or UDP, in any network
+/// namespace.
 pub(crate) fn listens(ancestor: u32, port: Option<u16>) -> bool {
     descendants(ancestor).into_iter().any(|pid| {
         let sockets = listening(pid, port);
@@ -62,7 +62,7 @@ pub(crate) fn listens(ancestor: u32, port: Option<u16>) -> bool {
         }
         match own_sockets(pid) {
             Some(own) => sockets.iter().any(|inode| own.contains(inode)),
-            // Another user's process does not show its files; a port that was asked for is enough then.
+            // Another user's process does not show its files; a given port is enough then.
             None => port.is_some(),
         }
     })
@@ -155,7 +155,7 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // The line comes after the fork.
+        // The line is printed after the fork.
         let mut line = [0];
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
         let found = descendants(shell.id());

@@ -127,9 +127,9 @@ pub(crate) async fn run(
         warnings: Warnings::default(),
         transactions: None,
     };
-    let asked = timeout_at(end, handshake.ask(&mut stop)).await;
+    let parameters = timeout_at(end, handshake.ask(&mut stop)).await;
     let too_long = || Err(TestError::HandshakeTooLong(limit.as_secs()).into());
-    let mut opening = match asked.unwrap_or_else(|_| too_long()) {
+    let mut opening = match parameters.unwrap_or_else(|_| too_long()) {
         Ok(opening) => opening,
         Err(obstacle) => return Err(handshake.end(None, obstacle).await),
     };
@@ -143,7 +143,7 @@ pub(crate) async fn run(
 struct Handshake {
     client: NewClient,
     talk: Conversation<Server>,
-    /// What is not as asked for.
+    /// What is not as parameters for.
     warnings: Warnings,
     /// Accepts a connection for each transaction.
     transactions: Option<Transactions>,

@@ -88,7 +88,7 @@ pub(crate) struct Server<'a> {
     /// Connections without a cookie, by number. They are closed when what is kept here is dropped.
     unidentified: Waiting<u64, oneshot::Sender<()>>,
     /// Handshakes without parameters, with the way to their data connections. They end when it is dropped.
-    asked: Waiting<Cookie, mpsc::Sender<Identified>>,
+    awaiting_parameters: Waiting<Cookie, mpsc::Sender<Identified>>,
     /// Handshakes with parameters, which open their data connections.
     opening: Waiting<Cookie, mpsc::Sender<Identified>>,
     refusals: Refusals,
@@ -156,7 +156,7 @@ impl<'a> Server<'a> {
             accept_again: None,
             accept_warned: None,
             unidentified: Waiting::new(MAX_WAITING),
-            asked: Waiting::new(MAX_WAITING),
+            awaiting_parameters: Waiting::new(MAX_WAITING),
             opening: Waiting::new(MAX_WAITING),
             refusals: Refusals::new(),
             accepted: 0,
@@ -232,7 +232,7 @@ impl<'a> Server<'a> {
     fn drain(&mut self) {
         self.is_draining = true;
         self.counters.set_ready(false);
-        self.asked.clear();
+        self.awaiting_parameters.clear();
         self.opening.clear();
     }
 
@@ -288,13 +288,13 @@ impl<'a> Server<'a> {
                 false
             }
             TaskEvent::Accepted(cookie) => {
-                if let Some((origin, connections)) = self.asked.remove(&cookie) {
+                if let Some((origin, connections)) = self.awaiting_parameters.remove(&cookie) {
                     self.opening.insert(cookie, origin, connections);
                 }
                 false
             }
             TaskEvent::Handshake(cookie, outcome) => {
-                self.asked.remove(&cookie);
+                self.awaiting_parameters.remove(&cookie);
                 self.opening.remove(&cookie);
                 match outcome.and_then(|ready| self.begin(*ready, stop)) {
                     Ok(()) => false,
@@ -319,7 +319,9 @@ impl<'a> Server<'a> {
     /// Hands a connection to its handshake, begins one with it, or refuses it.
     fn attach(&mut self, identified: Identified, peer: SocketName, stop: &Stop) {
         let known = self.opening.get(&identified.cookie);
-        if let Some(connections) = known.or_else(|| self.asked.get(&identified.cookie)) {
+        if let Some(connections) =
+            known.or_else(|| self.awaiting_parameters.get(&identified.cookie))
+        {
             if let Err(error) = connections.try_send(identified) {
                 self.refusals.refuse(error.into_inner().stream);
             }
@@ -334,7 +336,8 @@ impl<'a> Server<'a> {
         }
         ServerCounters::add(&self.counters.handshakes);
         let (entry, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_OWN_STREAMS));
-        self.asked.insert(cookie.clone(), origin, entry);
+        self.awaiting_parameters
+            .insert(cookie.clone(), origin, entry);
         let (sender, stop) = (self.sender.clone(), stop.clone());
         let (accepted, accepted_cookie) = (sender.clone(), cookie.clone());
         let client = NewClient {
@@ -405,7 +408,7 @@ impl<'a> Server<'a> {
         };
         if self.is_sequential {
             // The others learn that the server is busy when their channel closes.
-            self.asked.clear();
+            self.awaiting_parameters.clear();
             self.opening.clear();
         }
         thread.run(Job {

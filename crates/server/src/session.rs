@@ -42,7 +42,7 @@ pub(crate) struct TestPlan {
     /// Whether the client is this program and counts what this end counts.
     pub(crate) exact: bool,
     pub(crate) streams: Vec<Stream>,
-    /// What is not as asked for.
+    /// What differs from the request.
     pub(crate) warnings: Vec<String>,
     pub(crate) buffers: Buffers,
 }
@@ -267,10 +267,10 @@ impl Session<'_> {
                 Next::Phase(Phase::Running(running))
             }
             (Action::PeerResults(theirs), Phase::Ended(totals, streams)) => {
-                let asked = self.test.get_server_output;
-                let output = asked.then(|| self.output.server_output());
+                let wanted = self.test.get_server_output;
+                let output = wanted.then(|| self.output.server_output());
                 let mut results = Results::from_totals(&totals, &self.test, output.flatten());
-                results.environment = self.surroundings.told().filter(|_| self.exact);
+                results.environment = self.surroundings.report().filter(|_| self.exact);
                 if self.exact {
                     results.limits.clone_from(&totals.limits);
                 }

@@ -66,14 +66,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_reports_its_end_too() {
-        let (events, mut told) = unbounded_channel();
+        let (events, mut received) = unbounded_channel();
         spawn(events.clone(), || "lost", async { "ended" });
-        assert_eq!(told.recv().await, Some("ended"));
+        assert_eq!(received.recv().await, Some("ended"));
         spawn(events, || "lost", async {
             tokio::task::yield_now().await;
             panic!("as the test wants it")
         });
-        assert_eq!(told.recv().await, Some("lost"));
+        assert_eq!(received.recv().await, Some("lost"));
     }
 
     struct Fragile(u32);

@@ -75,11 +75,11 @@ pub(crate) fn check(params: &Params, config: &ServerConfig) -> Result<TestConfig
         }
     }
     if let Some(longest) = config.max_duration {
-        let asked = match test.limit {
+        let requested = match test.limit {
             Limit::Seconds(seconds) => Some(seconds.saturating_add(test.omit)),
             _ => None,
         };
-        if asked.is_none_or(|asked| asked > longest) {
+        if requested.is_none_or(|requested| requested > longest) {
             return Err(Code::MAX_DURATION);
         }
     }

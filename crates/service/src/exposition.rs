@@ -1,4 +1,4 @@
-//! Metrics as text: Prometheus' own format (0.0.4) or OpenMetrics 1.0, whichever a scraper prefers.
+//! Metrics as text: Prometheus' own format (0.0.4) or OpenMetrics 1.0, as the scraper prefers.
 
 use std::fmt::Write as _;
 

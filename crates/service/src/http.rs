@@ -27,7 +27,7 @@ const MAX_CONNECTIONS: usize = 64;
 /// How long the head of a request may take.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a connection may take beside the answer.
+/// How long a connection may take, not counting the answer.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// The longest head of a request in bytes.
@@ -172,13 +172,13 @@ async fn answer(
     };
     let query = request.uri().query().unwrap_or_default().as_bytes();
     let seconds: Option<f64> = header(SCRAPE_TIMEOUT).parse().ok();
-    let asked = Request {
+    let request = Request {
         path: request.uri().path().to_owned(),
         query: form_urlencoded::parse(query).into_owned().collect(),
         accept: header(ACCEPT).to_owned(),
         scrape_timeout: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
     };
-    into_hyper(handler.answer(asked).await)
+    into_hyper(handler.answer(request).await)
 }
 
 fn into_hyper(response: Response) -> hyper::Response<Full<Bytes>> {

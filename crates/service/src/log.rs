@@ -1,4 +1,4 @@
-//! `--log-format json`: one line per test, and one for whatever else a server reports.
+//! `--log-format json`: one line per test, and one for each other report of a server.
 
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -16,7 +16,7 @@ enum Line<'a> {
     Listening { time: f64, port: u32, tests: u32 },
     /// A test is over.
     Test(&'a TestRecord),
-    /// Something is not as asked for.
+    /// Something differs from what was requested.
     Warning { time: f64, message: &'a str },
     /// The options of a file apply from now on.
     Reloaded { time: f64, file: &'a str },

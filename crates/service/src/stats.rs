@@ -118,13 +118,13 @@ impl ServerPage {
             .single(
                 "iperf_server_handshakes_failed",
                 Counter,
-                "Handshakes that came to no test, other than refused ones.",
+                "Handshakes that ended without a test, other than refused ones.",
                 counters.failed_handshakes.load(Relaxed) as f64,
             )
             .single(
                 "iperf_server_refused_clients",
                 Counter,
-                "Clients that were told that the server is busy.",
+                "Clients that were refused because the server is busy.",
                 counters.refused.load(Relaxed) as f64,
             );
     }

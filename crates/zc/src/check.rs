@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_with_the_stock_driver_is_told_what_to_load() {
+    fn a_guest_with_the_stock_driver_learns_what_to_load() {
         let finding = receiving_in_a_guest("x", Driver::Stock);
         assert_eq!(finding.extent, Extent::No);
         assert_eq!(

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_domains_and_networks_are_told_apart() {
+    fn hosts_domains_and_networks_are_distinguished() {
         for (allowed, good, bad) in [
             ("host.example", "Host.example", "other.example"),
             ("*.example", "a.b.example", "example"),

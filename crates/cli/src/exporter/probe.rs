@@ -59,7 +59,7 @@ pub(super) struct Exporter {
 }
 
 /// What a request asks for.
-struct Asked {
+struct ProbeJob {
     target: String,
     port: String,
     config: Box<ClientConfig>,
@@ -80,17 +80,17 @@ impl Exporter {
         }
     }
 
-    async fn probe(&self, request: &Request, asked: Asked) -> Response {
+    async fn probe(&self, request: &Request, job: ProbeJob) -> Response {
         let start = Instant::now();
         let Ok(_permit) = self.room.try_acquire() else {
             self.refused.fetch_add(1, Relaxed);
             return Response::text(503, format!("{MAX_PROBES} probes run already\n"));
         };
-        let Asked {
+        let ProbeJob {
             target,
             port,
             mut config,
-        } = asked;
+        } = job;
         let deadline = start + self.time_limit(request.scrape_timeout);
         let key = format!("{target} {port}");
         let result = match timeout(left(deadline), self.lock(&key)).await {
@@ -146,7 +146,7 @@ impl Exporter {
     }
 
     /// What a request asks for, or what is wrong with it.
-    fn read(&self, request: &Request) -> Result<Asked, Response> {
+    fn read(&self, request: &Request) -> Result<ProbeJob, Response> {
         let bad = |text: String| Response::text(400, text + "\n");
         for (name, _) in &request.query {
             if !PARAMETERS.contains(&name.as_str()) {
@@ -189,7 +189,7 @@ impl Exporter {
         }
         let words = words.into_iter().map(OsString::from);
         match parse(words).map(|invocation| invocation.job) {
-            Ok(Job::Client(config)) => Ok(Asked {
+            Ok(Job::Client(config)) => Ok(ProbeJob {
                 target: target.to_owned(),
                 port: port.to_owned(),
                 config: Box::new(config),
@@ -246,7 +246,7 @@ impl Handler for Exporter {
     async fn answer(&self, request: Request) -> Response {
         match request.path.as_str() {
             "/probe" => match self.read(&request) {
-                Ok(asked) => self.probe(&request, asked).await,
+                Ok(job) => self.probe(&request, job).await,
                 Err(response) => response,
             },
             "/metrics" => {
@@ -312,7 +312,7 @@ async fn run(config: ClientConfig, deadline: Instant) -> Result<Option<Box<Docum
     let mut result = result;
     tokio::select! {
         ended = &mut result => return ended.unwrap_or_else(|_| Err("the test panicked".to_owned())),
-        () = sleep(left(deadline)) => stop.stop(StopReason::Asked),
+        () = sleep(left(deadline)) => stop.stop(StopReason::Requested),
     }
     // It ends now, and has no result.
     let _ = timeout(ENDING, result).await;
@@ -360,9 +360,8 @@ mod tests {
                 .collect(),
             ..Request::default()
         };
-        let asked = exporter.read(&request);
-        asked
-            .map(|asked| *asked.config)
+        let job = exporter.read(&request);
+        job.map(|job| *job.config)
             .map_err(|response| (response.status, response.body))
     }
 

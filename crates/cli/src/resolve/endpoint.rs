@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_listens_where_b_says() {
+    fn a_server_listens_on_the_address_of_b() {
         let on = |bind: Option<&str>| server(&mut bind.map(str::to_owned), true, 9).ok();
         assert_eq!(
             on(None),

@@ -117,7 +117,7 @@ impl ExchangeDraft {
         test: &mut TestConfig,
         local: &LocalDraft,
     ) -> Result<(), ParameterError> {
-        let Some(asked) = self.sizes else {
+        let Some(given) = self.sizes else {
             return self.needs.map_or(Ok(()), |option| {
                 Err(ParameterError::Needs(option, "--rr or --crr"))
             });
@@ -133,7 +133,7 @@ impl ExchangeDraft {
             return clash("-F/--file");
         }
         let (least, most) = sizes(test.transport);
-        let size = |asked: Option<u32>| match asked {
+        let size = |given: Option<u32>| match given {
             None => Ok(least),
             Some(size) if (least..=most).contains(&size) => Ok(size),
             Some(bytes) => Err(ParameterError::ExchangeSize {
@@ -144,7 +144,7 @@ impl ExchangeDraft {
                 most,
             }),
         };
-        let exchange = Exchange::new(size(asked.request)?, size(asked.response)?);
+        let exchange = Exchange::new(size(given.request)?, size(given.response)?);
         test.exchange = Some(Exchange {
             in_flight: self.in_flight.unwrap_or(exchange.in_flight),
             rate: self.rate,

@@ -276,7 +276,7 @@ fn summary(plan: &Plan, rounds: &Rounds) -> bool {
             continue;
         }
         any = true;
-        let then = if rounds.given_up[at] {
+        let then = if rounds.dropped[at] {
             "; it is left out, as it failed twice in a row"
         } else {
             "; rounds without all results are left out"

@@ -15,11 +15,11 @@ use crate::phase::{Ended, Phase, Running, Stopped};
 use crate::{ClientError, late, strict};
 
 /// After `-n` or `-k` the peer's kernel has everything; its program gets this long to read it, since iperf3's
-/// servers stop counting the moment they are told that the test is over.
+/// servers stop counting when they receive the end of the test.
 const QUOTA_GRACE: Duration = Duration::from_millis(5);
 
 impl Driver<'_, '_> {
-    /// Ends the test: stops the senders, takes the last sample and tells the server.
+    /// Ends the test: stops the senders, takes the last sample and notifies the server.
     pub(super) async fn end(&mut self, running: Running) -> Next {
         let grace = running.flush.is_wanted().then_some(QUOTA_GRACE);
         let stopped = running.stop(&self.test);
@@ -75,8 +75,8 @@ impl Driver<'_, '_> {
             .zerocopy_strict
             .then(|| strict::shortfall(self.test.zerocopy, &summary));
         // A server may send it to a client that did not ask.
-        let asked = self.test.get_server_output;
-        if let Some(output) = results.server_output.as_ref().filter(|_| asked) {
+        let wanted = self.test.get_server_output;
+        if let Some(output) = results.server_output.as_ref().filter(|_| wanted) {
             self.output.event(&Event::ServerOutput(output.clone()));
         }
         if let Some(text) = late::warning(&self.test, &summary) {
@@ -110,7 +110,7 @@ impl Driver<'_, '_> {
     /// Tells the server how the test ended, and closes the connection.
     pub(super) async fn leave(self, phase: Phase, result: &Result<(), ClientError>) {
         let mut talk = self.talk;
-        // A server that refused us expects nothing more; every other failure is told.
+        // A server that refused the test expects nothing more; it is notified of every other failure.
         let refused = matches!(
             result,
             Err(ClientError::Protocol(

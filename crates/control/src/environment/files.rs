@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::PathBuf;
 
-/// The most that is read of a file. The interesting part of `/proc/cpuinfo` comes first.
+/// The most that is read of a file. The relevant part of `/proc/cpuinfo` is at its beginning.
 const MOST: u64 = 8192;
 
 /// The longest text that is taken for a fact.

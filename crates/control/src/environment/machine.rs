@@ -7,7 +7,7 @@ use nix::sys::utsname::uname;
 
 use super::files::{Files, fact};
 
-/// What the files say, without interface and settings.
+/// The content of the files, without interface and settings.
 pub(super) fn read(files: &Files) -> Environment {
     let cpuinfo = files.text("proc/cpuinfo").unwrap_or_default();
     Environment {
@@ -86,7 +86,7 @@ const VENDORS: [(&str, &str); 11] = [
     ("qemu", "qemu"),
 ];
 
-/// The hypervisor. A guest has its clocks or its firmware, or the processor at least says that there is one.
+/// The hypervisor. A guest is recognised by its clocks or firmware, or at least by a flag of the processor.
 fn virtualization(files: &Files, cpuinfo: &str) -> Option<String> {
     let clocks = files
         .line(&format!("{CLOCKS}/available_clocksource"))

@@ -1,4 +1,4 @@
-//! The machine that this end runs on, as far as the system tells a program without privileges.
+//! The machine that this end runs on, as far as a program without privileges can find out.
 //!
 //! ```text
 //! files      bounded reads below a root: /, or a made-up tree in tests

@@ -39,8 +39,8 @@ impl Observation {
         self.steal_percent = times.and_then(|(now, before)| now.percent_since(before));
     }
 
-    /// What the peer is told.
-    pub fn told(&self) -> RemoteEnvironment {
+    /// What is sent to the peer.
+    pub fn report(&self) -> RemoteEnvironment {
         RemoteEnvironment {
             version: Some(VERSION.to_owned()),
             steal_percent: self.steal_percent,
@@ -48,7 +48,7 @@ impl Observation {
         }
     }
 
-    /// What is known when the test is over, with what the peer told.
+    /// What is known when the test is over, with the peer's report.
     pub fn after(&self, remote: Option<RemoteEnvironment>) -> EnvironmentAfter {
         EnvironmentAfter {
             steal_percent: self.steal_percent,

@@ -1,4 +1,4 @@
-//! Steal time: what the hypervisor gave to others while this machine wanted to run.
+//! Steal time: the time that the hypervisor gave to others while this machine was ready to run.
 
 use iperf_zc::proc_stat::{Processors, Times};
 
@@ -7,7 +7,7 @@ use iperf_zc::proc_stat::{Processors, Times};
 pub struct Steal(Times);
 
 impl Steal {
-    /// The times of now. `None` where the system does not tell.
+    /// The current times. `None` where the system does not report them.
     pub fn now() -> Option<Self> {
         Processors::now().map(|processors| Self(processors.all))
     }

@@ -18,7 +18,7 @@ use crate::net::options::{self, left, set, write_all};
 use crate::net::{StreamPlan, StreamSpec};
 use crate::stream::Stream;
 
-/// The segment sizes of `-M` that SCTP is told, in bytes. It keeps to its own when asked for less, as in iperf3.
+/// The segment sizes of `-M` that SCTP accepts, in bytes. For a smaller one it keeps its own, as in iperf3.
 const SEGMENTS: std::ops::RangeInclusive<u16> = 512..=u16::MAX;
 
 /// How many associations may wait to be accepted. They come one after another.
@@ -39,8 +39,8 @@ pub(crate) fn connect(
     bind(&socket, plan, address)?;
     let buffers = shape(&socket, plan, spec, address.is_ipv4())?;
     if let Some(streams) = plan.local.sctp.streams {
-        let asked = sctp::set_outgoing_streams(socket.as_fd(), streams);
-        set("SCTP_INITMSG", &streams, asked)?;
+        let result = sctp::set_outgoing_streams(socket.as_fd(), streams);
+        set("SCTP_INITMSG", &streams, result)?;
     }
     let target = options::labelled(&socket, plan, address)?;
     let failed = |source| EngineError::Connect {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_nobody_has_is_an_error() {
+    fn an_unknown_name_is_an_error() {
         let error = addresses(None, &["no host"]).unwrap_err();
         assert!(error.to_string().contains("no host"), "{error}");
     }

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_was_asked_for_is_the_kernels_affair() {
+    fn a_requested_buffer_is_left_to_the_kernel() {
         let (before, after) = sized(SendBuffer::Auto, 1, Some(100_000));
         assert_eq!(before, after);
         let (before, after) = sized(SendBuffer::Off, 1, None);

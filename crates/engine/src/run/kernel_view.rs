@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn tcp_is_asked_for_its_own() {
+    fn tcp_has_its_own_view() {
         use std::os::fd::AsFd;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(read(Transport::Tcp, listener.as_fd()).is_ok());

@@ -16,7 +16,7 @@ pub(crate) struct Position {
 /// The end of the omitted period in one stream. A sender's worker makes it, and a receiver learns it from its peer.
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
-    asked: AtomicBool,
+    requested: AtomicBool,
     position: OnceLock<Position>,
     /// What may be sent before it, where that is bounded.
     allowance: Option<Arc<Quota>>,
@@ -42,12 +42,12 @@ impl Cut {
 
     /// Asks the sender's worker to make it before its next block.
     pub(crate) fn ask(&self) {
-        self.asked.store(true, Ordering::Release);
+        self.requested.store(true, Ordering::Release);
     }
 
     /// Whether it is still to be made, and it is time to.
     pub(crate) fn is_due(&self) -> bool {
-        self.position.get().is_none() && self.asked.load(Ordering::Acquire)
+        self.position.get().is_none() && self.requested.load(Ordering::Acquire)
     }
 
     /// Makes it, once.

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_test_that_never_begins() {
+    fn workers_of_a_test_that_never_begins_end() {
         assert_eq!(passed(Gate::cancel), vec![None; 4]);
     }
 

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_what_the_user_says() {
+    fn a_burst_has_the_size_that_the_user_gave() {
         for kind in [
             BlockKind::Bytes,
             BlockKind::Datagram,

@@ -75,7 +75,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Datagrams, at 1 Mbit/s (1 048 576 bits per second) unless [`bitrate`](Self::bitrate) says otherwise.
+    /// Datagrams, at 1 Mbit/s (1 048 576 bits per second) unless [`bitrate`](Self::bitrate) is set.
     pub fn udp(mut self) -> Self {
         self.test.transport = Transport::Udp;
         self

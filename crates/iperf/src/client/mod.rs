@@ -55,7 +55,7 @@ impl Client {
         }))
     }
 
-    /// A client with this configuration, which is not checked. A login comes by [`with_login`](Self::with_login).
+    /// A client with this configuration, which is not checked. [`with_login`](Self::with_login) adds a login.
     pub fn new(config: ClientConfig) -> Self {
         Self {
             config,
@@ -173,14 +173,14 @@ impl Test {
         &mut self.events
     }
 
-    /// Ends the test early: the server is told, and [`document`](Self::document) has what was measured.
+    /// Ends the test early: the server is notified, and [`document`](Self::document) has what was measured.
     pub fn stop(&self) {
-        self.stop.stop(StopReason::Asked);
+        self.stop.stop(StopReason::Requested);
     }
 
     /// Waits for the end of the test. Dropping the future ends the test.
     ///
-    /// A test that was [stopped](Self::stop) has a document whose `error` tells that.
+    /// A test that was [stopped](Self::stop) has a document whose `error` states that.
     ///
     /// # Errors
     ///

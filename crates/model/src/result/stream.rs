@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{CopyReport, ExchangeCounts, Role};
 
-/// What one end counted on one stream. The omitted period is left out unless a field says otherwise.
+/// What one end counted on one stream. The omitted period is left out unless stated otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamOutcome {
     /// The stream's id on the wire.
@@ -50,7 +50,7 @@ impl StreamOutcome {
     }
 }
 
-/// What is counted besides bytes, by the kind of the stream.
+/// Counts other than bytes, by the kind of the stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Detail {
     /// A stream of bytes: TCP, SCTP, vsock.

@@ -16,7 +16,7 @@ pub struct CpuUsage {
     pub system: f64,
 }
 
-/// What one end counted. The omitted period is left out unless a field says otherwise.
+/// What one end counted. The omitted period is left out unless stated otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunTotals {
     /// From the local start (or the end of the omitted period) to the local end.

@@ -150,8 +150,8 @@ impl Builder {
 
     /// Whether this end is a server that has to return its output.
     pub(crate) fn is_returned(&self) -> bool {
-        let asked = |config: &Arc<TestConfig>| config.get_server_output;
-        !self.options.is_client && self.config.as_ref().is_some_and(asked)
+        let wants_output = |config: &Arc<TestConfig>| config.get_server_output;
+        !self.options.is_client && self.config.as_ref().is_some_and(wants_output)
     }
 
     fn configure(&mut self, config: &Arc<TestConfig>) {

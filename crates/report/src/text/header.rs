@@ -60,12 +60,12 @@ pub(crate) fn of_carrier(
         Carrier::Vsock => "AF_VSOCK".to_owned(),
         Carrier::Unix(file) => format!("Unix socket {}", file.display()),
     };
-    let asked = match requested {
+    let requested_note = match requested {
         0 => String::new(),
-        bytes => format!(" ({bytes} asked for)"),
+        bytes => format!(" ({bytes} requested)"),
     };
     format!(
-        "      Carried by {carrier}, buffers of {sndbuf} bytes to send, {rcvbuf} to receive{asked}"
+        "      Carried by {carrier}, buffers of {sndbuf} bytes to send, {rcvbuf} to receive{requested_note}"
     )
 }
 

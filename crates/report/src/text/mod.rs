@@ -315,10 +315,10 @@ impl TextSink {
             return self.server_output_of_peer();
         }
         let options = &self.options;
-        let asked = options.copies || config.verify || config.zerocopy.names_a_mode();
+        let mode_given = options.copies || config.verify || config.zerocopy.names_a_mode();
         let extras = summary::Extras {
             verbose: options.verbose,
-            copies: asked || options.verbose,
+            copies: mode_given || options.verbose,
         };
         for group in summary::lines(config, self.lines(config), extras, summary) {
             for line in group {

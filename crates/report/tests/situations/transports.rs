@@ -98,7 +98,7 @@ fn a_vsock_server_names_its_client_and_what_carries_the_test() {
 
     let mut verbose = case.options();
     verbose.verbose = true;
-    let line = "      Carried by Unix socket /run/vm.vsock_5201, buffers of 8 bytes to send, 9 to receive (7 asked for)";
+    let line = "      Carried by Unix socket /run/vm.vsock_5201, buffers of 8 bytes to send, 9 to receive (7 requested)";
     assert!(lines_of(verbose, &events).contains(&line.to_owned()));
     assert!(!lines_of(case.options(), &events).contains(&line.to_owned()));
 }

@@ -51,9 +51,9 @@ pub(crate) fn report(records: &[Record]) -> Grid {
         .iter()
         .all(|record| record.get("throughput").is_some());
     // What was sent is of interest where it is not nearly what was received, or where nothing else is known.
-    let told =
+    let differs =
         |metric: &&&str| **metric != "throughput.sent" || !received || records.iter().any(lossy);
-    let metrics: Vec<&str> = SHOWN.iter().filter(has).filter(told).copied().collect();
+    let metrics: Vec<&str> = SHOWN.iter().filter(has).filter(differs).copied().collect();
     let mut grid = Grid::default();
     grid.heading
         .extend(["run", "tool", "test"].map(str::to_owned));

@@ -165,8 +165,8 @@ pub(crate) fn receive(
         )
     };
     let taken = Errno::result(taken).map(|taken| usize::try_from(taken).unwrap_or(0))?;
-    let told = headers.iter().zip(&controls).take(taken);
-    for (message, (header, control)) in messages.iter_mut().zip(told) {
+    let controls_read = headers.iter().zip(&controls).take(taken);
+    for (message, (header, control)) in messages.iter_mut().zip(controls_read) {
         let written = header.msg_hdr.msg_controllen;
         *message = Message::new(header.msg_len as usize, control, written);
     }

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn joined_datagrams_are_told_apart() {
+    fn joined_datagrams_are_separated() {
         let (a, b) = pair();
         sockopt::set_udp_segment(a.as_fd(), 100).unwrap();
         sockopt::set_udp_gro(b.as_fd()).unwrap();

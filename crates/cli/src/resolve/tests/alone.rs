@@ -12,7 +12,7 @@ use iperf_model::{
 use super::{client, invocation, refused, server, test};
 
 #[test]
-fn nothing_asked_for_is_iperf3s_test() {
+fn without_options_the_test_is_iperf3s() {
     let config = client("");
     assert_eq!(config.test, TestConfig::new(Transport::Tcp));
     assert_eq!(config.endpoint.name().host, "host");

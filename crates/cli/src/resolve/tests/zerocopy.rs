@@ -39,7 +39,7 @@ fn sending_without_copying_turns_on_receiving_without_copying() {
 }
 
 #[test]
-fn text_says_how_bytes_were_moved_to_those_who_ask_for_more_than_iperf3_has() {
+fn the_text_shows_how_bytes_were_moved_if_a_mode_of_ours_is_given() {
     for (line, asks) in [
         ("-t 1", false),
         ("-Z", false),

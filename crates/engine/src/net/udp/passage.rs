@@ -20,7 +20,7 @@ const HEADERS_V6: usize = 40 + 8;
 
 /// Chooses how datagrams go through the kernel, and sets the socket up for it.
 ///
-/// Offload is on where it is asked for, and by itself where many datagrams go together, as far as the kernel has it. A
+/// Offload is on where it is requested, and by itself where many datagrams go together, as far as the kernel has it. A
 /// sender's segments must fit the path, for they are never fragments.
 pub(super) fn choose_passage(
     socket: &Socket,
@@ -194,12 +194,12 @@ mod tests {
             batching(|test, _| test.pacing.rate = Some(10_000_000)),
             Batching::Nothing
         );
-        let asked = |test: &mut TestConfig, local: &mut LocalOptions| {
+        let requested = |test: &mut TestConfig, local: &mut LocalOptions| {
             test.pacing.rate = Some(10_000_000);
             test.udp.gsro = true;
             local.no_gso = true;
         };
-        assert_eq!(batching(asked), Batching::Packets);
+        assert_eq!(batching(requested), Batching::Packets);
         // Two do not fit.
         assert_eq!(batching(|test, _| test.block = 40_000), Batching::Calls);
     }

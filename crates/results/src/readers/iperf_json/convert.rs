@@ -175,9 +175,9 @@ fn parameters(record: &mut Record, document: &Document, view: &View) {
     if let Some(bytes) = document.start.sock_bufsize.and_then(some) {
         parameters.other.insert("window".into(), bytes.to_string());
     }
-    let asked = |side: Option<&Copies>| side.map(|copies| copies.requested.clone());
+    let requested = |side: Option<&Copies>| side.map(|copies| copies.requested.clone());
     let (sent, received) = (sent_copies(&document.end), received_copies(&document.end));
-    parameters.zerocopy = match (asked(sent), asked(received)) {
+    parameters.zerocopy = match (requested(sent), requested(received)) {
         (Some(sent), Some(received)) => Some(format!("tx {sent}, rx {received}")),
         (Some(sent), None) => Some(format!("tx {sent}")),
         (None, Some(received)) => Some(format!("rx {received}")),
