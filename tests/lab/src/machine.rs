@@ -8,7 +8,7 @@ use std::process::Command;
 use super::backend::Guest;
 use super::fetched::load_order;
 use super::programs::{self, read};
-use super::{Accel, Image, Kernel, Vm, ZerocopyModule, agent, folder};
+use super::{Accel, Hairpin, Image, Kernel, Vm, ZerocopyModule, agent, folder};
 use iperf_harness::{Peer, workspace};
 
 /// What drives a guest's vsock device in a stock kernel.
@@ -21,6 +21,7 @@ pub struct Machine {
     kernel: Kernel,
     memory_mib: u32,
     vsock: Option<PathBuf>,
+    vsock_options: &'static str,
     modules: Vec<String>,
     own_modules: Vec<(String, Vec<u8>)>,
     options: Vec<String>,
@@ -34,6 +35,7 @@ impl Machine {
             kernel,
             memory_mib: 512,
             vsock: None,
+            vsock_options: "",
             modules: vec!["vsock_loopback".to_owned()],
             own_modules: Vec::new(),
             options: Vec::new(),
@@ -50,6 +52,16 @@ impl Machine {
     pub fn vsock(self, guest: &Guest) -> Self {
         let device = Self {
             vsock: Some(guest.device.clone()),
+            ..self
+        };
+        device.load(STOCK_TRANSPORT)
+    }
+
+    /// A vsock device of the lab's own. All of its queues have one interrupt.
+    pub fn hairpin(self, device: &Hairpin) -> Self {
+        let device = Self {
+            vsock: Some(device.device()),
+            vsock_options: ",vectors=0",
             ..self
         };
         device.load(STOCK_TRANSPORT)
@@ -155,7 +167,10 @@ impl Machine {
         if let Some(device) = &self.vsock {
             let device = path(device);
             args.push(format!("-chardev socket,id=vsock,path={device}"));
-            args.push("-device vhost-user-vsock-pci,chardev=vsock".to_owned());
+            let options = self.vsock_options;
+            args.push(format!(
+                "-device vhost-user-vsock-pci,chardev=vsock{options}"
+            ));
         }
         command.args(args.iter().flat_map(|line| line.split_whitespace()));
         command

@@ -4,6 +4,7 @@ mod bad_input;
 mod encounter;
 mod endurance;
 mod firecracker;
+mod hairpin;
 mod killed;
 mod machines;
 mod modes;

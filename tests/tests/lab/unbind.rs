@@ -98,12 +98,12 @@ fn unbound_in_the_middle(kernel: Kernel, rounds: u32) {
 
 #[test]
 fn pages_are_unbound_in_the_middle_on_the_newest_kernel() {
-    unbound_in_the_middle(Kernel::New, 3);
+    unbound_in_the_middle(Kernel::New, 2);
 }
 
 #[test]
 fn pages_are_unbound_in_the_middle_on_the_long_term_kernel() {
-    unbound_in_the_middle(Kernel::Lts, 3);
+    unbound_in_the_middle(Kernel::Lts, 2);
 }
 
 /// By hand.
