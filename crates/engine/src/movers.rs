@@ -8,13 +8,15 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use iperf_model::{Batching, CopyMode, ReceiveMode, SendMode, TestConfig, Transport};
+use iperf_model::{Batching, CopyMode, MAX_STREAMS, ReceiveMode, SendMode, TestConfig, Transport};
 use iperf_zc::probe;
 use iperf_zc::receive::map::{self, MapOptions};
 use iperf_zc::receive::message::MessageReceiver;
 use iperf_zc::receive::packet::PacketReceiver;
 use iperf_zc::receive::splice::SpliceReceiver;
-use iperf_zc::receive::{CopyReceiver, FileReceiver, ReceiveMover, TruncReceiver};
+use iperf_zc::receive::{
+    CopyReceiver, FileReceiver, MOST_DROPPED, ReceiveMover, TruncReceiver,
+};
 use iperf_zc::send::msg::MsgSender;
 use iperf_zc::send::splice::SpliceSender;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
@@ -87,13 +89,13 @@ pub(crate) struct MoverContext<'a> {
     pub(crate) marks: bool,
 }
 
-/// What the buffers of all copying receivers together may take, in bytes: with many streams that is less than a block
-/// each.
+/// What the buffers of all receivers that keep what they read, if only to check it, may take together, in bytes: with many
+/// streams that is less than a block each.
 const ROOM: usize = 1536 * 1024;
 
-/// What one of them has at least, a segment, and at most: what stays in a processor's cache.
+/// What one of them has at least, a segment, and at most.
 const LEAST_ROOM: usize = 64 * 1024;
-const MOST_ROOM: usize = 1024 * 1024;
+const MOST_ROOM: usize = MOST_DROPPED;
 
 /// Whether receivers of the transport may have a low-water mark: byte streams do, messages come one by one.
 pub(crate) fn brings_bytes(transport: Transport) -> bool {
@@ -137,8 +139,17 @@ impl MoverContext<'_> {
     pub(crate) fn room(&self) -> usize {
         match self.config.transport {
             Transport::Sctp => self.length(),
+            // Streams that share a thread take turns: the less each takes, the more evenly they advance.
+            _ if self.drops() && self.config.streams <= MAX_STREAMS => MOST_ROOM,
             _ => (ROOM / usize::from(self.config.streams.max(1))).clamp(LEAST_ROOM, MOST_ROOM),
         }
+    }
+
+    /// Whether nobody reads what is received: it goes into memory that all receivers share.
+    fn drops(&self) -> bool {
+        self.file.is_none()
+            && !self.config.verify
+            && self.config.zerocopy.receive == ReceiveMode::Copy
     }
 
     /// Whether a low-water mark may help the stream's receiver: it does where `recv(2)` takes bytes, and who is to map

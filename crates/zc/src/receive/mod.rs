@@ -17,7 +17,7 @@ use crate::FileError;
 use crate::Moved;
 use crate::account::{Fallback, Report};
 use crate::socket_kind::KnownSocketKind;
-use crate::sys::sockopt;
+use crate::sys::{sink, sockopt};
 use crate::verify::{self, Verifier};
 
 /// More than any receive buffer holds.
@@ -77,8 +77,8 @@ impl BlockCount {
 }
 
 thread_local! {
-    /// Where receivers put bytes that nobody keeps. It is the thread's, not the stream's: many streams that share a thread
-    /// need it once, and it stays in the processor's cache.
+    /// Where receivers put bytes that are checked, and all bytes if there is no [sink]. It is the thread's, not the
+    /// stream's: many streams that share a thread need it once, and it stays in the processor's cache.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -86,13 +86,17 @@ thread_local! {
 fn with_scratch<T>(room: usize, receive: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| {
         if scratch.len() < room {
-            scratch.resize(room, 0);
+            // New memory is zero already, and only what is received into becomes the process's.
+            *scratch = vec![0; room];
         }
         receive(&mut scratch[..room])
     })
 }
 
-/// Reads into a buffer that its thread shares: one copy out of the kernel.
+/// The most that a receiver takes in one call of bytes that nobody reads.
+pub const MOST_DROPPED: usize = sink::LENGTH;
+
+/// Reads into a buffer that others share: one copy out of the kernel.
 pub struct CopyReceiver {
     room: usize,
     count: BlockCount,
@@ -127,6 +131,13 @@ impl CopyReceiver {
 
 impl ReceiveMover for CopyReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
+        if self.verifier.is_none()
+            && let Some(received) = sink::receive(socket, self.room, flags(wait))
+        {
+            let bytes = received?;
+            self.report.account.copy(bytes);
+            return Ok(self.count.add(bytes));
+        }
         with_scratch(self.room, |buffer| {
             let bytes = recv(socket.as_raw_fd(), buffer, flags(wait))?;
             self.report.account.copy(bytes);

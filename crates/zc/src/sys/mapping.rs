@@ -112,6 +112,13 @@ impl Arena {
         })
     }
 
+    /// Where `offset` is, for system calls that write there; not beyond the end.
+    pub(crate) fn pointer(&self, offset: usize) -> *mut c_void {
+        let offset = offset.min(self.mapping.length);
+        // SAFETY: `offset` is not beyond the mapping, which is one allocation.
+        unsafe { self.mapping.start.as_ptr().cast::<u8>().add(offset) }.cast()
+    }
+
     /// The `length` bytes from `offset` on, cut at the end.
     pub(crate) fn bytes_mut(&mut self, offset: usize, length: usize) -> &mut [u8] {
         let offset = offset.min(self.mapping.length);

@@ -10,6 +10,7 @@ pub(crate) mod mmsg;
 pub(crate) mod pipe;
 pub mod sctp;
 pub(crate) mod sealed;
+pub(crate) mod sink;
 pub mod sockopt;
 pub mod strftime;
 pub mod tcp_info;
