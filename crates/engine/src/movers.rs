@@ -14,9 +14,7 @@ use iperf_zc::receive::map::{self, MapOptions};
 use iperf_zc::receive::message::MessageReceiver;
 use iperf_zc::receive::packet::PacketReceiver;
 use iperf_zc::receive::splice::SpliceReceiver;
-use iperf_zc::receive::{
-    CopyReceiver, FileReceiver, MOST_DROPPED, ReceiveMover, TruncReceiver,
-};
+use iperf_zc::receive::{CopyReceiver, FileReceiver, MOST_DROPPED, ReceiveMover, TruncReceiver};
 use iperf_zc::send::msg::MsgSender;
 use iperf_zc::send::splice::SpliceSender;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};

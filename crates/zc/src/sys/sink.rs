@@ -117,8 +117,13 @@ mod tests {
         let mut bytes = 0;
         while bytes < 5 * BUFFER + 1 {
             let flags = MsgFlags::MSG_WAITALL;
-            bytes += receive(here.as_fd(), 3 * BUFFER + 7, flags).unwrap().unwrap();
-            assert!(bytes == 3 * BUFFER + 7 || bytes == 5 * BUFFER + 1, "{bytes}");
+            bytes += receive(here.as_fd(), 3 * BUFFER + 7, flags)
+                .unwrap()
+                .unwrap();
+            assert!(
+                bytes == 3 * BUFFER + 7 || bytes == 5 * BUFFER + 1,
+                "{bytes}"
+            );
         }
         writer.join().unwrap().unwrap();
     }
