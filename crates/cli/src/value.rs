@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use iperf_model::units;
+use iperf_model::{BitRate, units};
 
 use crate::error::ParameterError;
 use crate::options::Spec;
@@ -209,8 +209,8 @@ impl<'a> Value<'a> {
         )
     }
 
-    /// Bits per second: a number whose unit letters are powers of 1000, rounded down.
-    pub(crate) fn rate(&self) -> Result<u64, ParameterError> {
+    /// Bits per second: a number whose unit letters are powers of 1000, rounded down. 0 stands for no limit.
+    pub(crate) fn rate(&self) -> Result<BitRate, ParameterError> {
         let (number, rest) = units::parse_decimal(self.str()?)?;
         if is_fraction(number) {
             // Rounded down it would be 0, which is no limit.
@@ -219,7 +219,8 @@ impl<'a> Value<'a> {
             );
         }
         let outside = self.refuse("from 0 to 9223372036854775807 bits per second");
-        self.scaled(number, rest.is_empty(), &(0..=i64::MAX), outside)
+        let bits = self.scaled(number, rest.is_empty(), &(0..=i64::MAX), outside)?;
+        Ok(BitRate::new(bits))
     }
 
     fn scaled<T: TryFrom<i64> + Display>(
@@ -465,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_rate_that_would_become_no_limit_is_refused() {
-        let rate = |value: Value<'_>| value.rate();
+        let rate = |value: Value<'_>| value.rate().map(BitRate::bits);
         assert_eq!(exact("10M", rate), 10_000_000);
         assert_eq!(exact("0", rate), 0);
         assert_eq!(exact("9223372036854775807", rate), i64::MAX as u64);

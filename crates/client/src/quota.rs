@@ -90,7 +90,7 @@ pub(crate) fn tail_is_lost(run: &mut Run, test: &TestConfig, now: Instant) -> bo
     }
     // Twenty times the time between two datagrams of a stream, for they may be far apart.
     let spacing = test.pacing.rate.map_or(Duration::ZERO, |rate| {
-        Duration::from_secs_f64(8.0 * f64::from(test.block) / rate.max(1) as f64)
+        Duration::from_secs_f64(8.0 * f64::from(test.block) / rate.bits().max(1) as f64)
     });
     let patience = LOST_TAIL.max(20 * spacing);
     run.receive_silence(now)

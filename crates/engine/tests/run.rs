@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use iperf_engine::net::{StreamPlan, StreamSpec, Target, connect, tcp};
 use iperf_engine::{CpuMeter, Ending, Run, RunPlan, Stream};
-use iperf_model::{Limit, LocalOptions, Role, TcpSample, TestConfig, Transport};
+use iperf_model::{BitRate, Limit, LocalOptions, Role, TcpSample, TestConfig, Transport};
 use socket2::Socket;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -297,7 +297,7 @@ fn streams_that_share_a_thread_all_advance_and_end_one_by_one() {
 #[test]
 fn a_shared_thread_keeps_the_pace_of_each_stream() {
     let mut config = config(Limit::Endless);
-    config.pacing.rate = Some(8_000_000);
+    config.pacing.rate = Some(BitRate::new(8_000_000));
     let (senders, receivers) = pairs(4);
     let (mut receiver, _receiver_wakes) = start_with(NonZero::new(1), receivers, &config);
     let begin = Instant::now();

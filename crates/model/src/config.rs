@@ -4,7 +4,7 @@ use std::num::{NonZero, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Endpoint, Listen, TestConfig};
+use crate::{BitRate, Endpoint, Listen, TestConfig};
 
 /// Which IP version may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -173,8 +173,8 @@ impl ClientConfig {
 /// A highest rate that a server allows (`--server-bitrate-limit`, `--client-bitrate-limit`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimit {
-    /// Bits per second over all streams and both directions.
-    pub rate: u64,
+    /// Over all streams and both directions.
+    pub rate: BitRate,
     /// The time over which is averaged; 0 is the whole of a test.
     pub window: Duration,
 }

@@ -16,6 +16,7 @@ mod event;
 mod exchange;
 mod latencies;
 mod limitation;
+mod rate;
 mod reason;
 mod result;
 mod role;
@@ -41,6 +42,7 @@ pub use event::{
 pub use exchange::{Exchange, ExchangeCounts};
 pub use latencies::{Latencies, PERCENTILES};
 pub use limitation::{Cause, Limitation};
+pub use rate::{BitRate, ByteRate};
 pub use reason::reason;
 pub use result::{
     Batching, ByteTotals, CpuUsage, DatagramTotals, Detail, FileProgress, RunTotals, StreamOutcome,

@@ -1,8 +1,8 @@
 //! What both ends of a test agree on: the content of the parameter exchange, as types that hold only valid values.
 
 use crate::{
-    Exchange, MAX_BLOCK, MAX_OWN_BLOCK, MAX_OWN_BLOCKS, MAX_OWN_STREAMS, MAX_STREAMS, Role,
-    ZeroCopy,
+    BitRate, Exchange, MAX_BLOCK, MAX_OWN_BLOCK, MAX_OWN_BLOCKS, MAX_OWN_STREAMS, MAX_STREAMS,
+    Role, ZeroCopy,
 };
 
 /// How data streams travel. The control connection is always TCP for these.
@@ -134,12 +134,12 @@ impl Limit {
 /// How fast each sending stream may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Pacing {
-    /// Bits per second of payload and per stream that the sender keeps to on its own (`-b`); `None` is unlimited.
-    pub rate: Option<u64>,
+    /// What each stream's sender keeps to on its own (`-b`), in payload; `None` is unlimited.
+    pub rate: Option<BitRate>,
     /// Blocks sent back to back before the rate is checked (`-b rate/burst`), 1..=1000.
     pub burst: Option<u16>,
-    /// Bits per second and per stream that the kernel keeps to (`--fq-rate`, `SO_MAX_PACING_RATE`).
-    pub fq_rate: Option<u64>,
+    /// What the kernel keeps each stream to (`--fq-rate`, `SO_MAX_PACING_RATE`).
+    pub fq_rate: Option<BitRate>,
     /// Microseconds; sent in the parameters for old peers' timers and not used by our own sender.
     pub timer_us: u32,
 }

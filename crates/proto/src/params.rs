@@ -6,8 +6,8 @@
 use std::ops::RangeInclusive;
 
 use iperf_model::{
-    Direction, Limit, MAX_BLOCK, MAX_OWN_STREAMS, MAX_STREAMS, Payload, ReceiveMode, SendMode,
-    TestConfig, Transport, VERSION,
+    BitRate, Direction, Limit, MAX_BLOCK, MAX_OWN_STREAMS, MAX_STREAMS, Payload, ReceiveMode,
+    SendMode, TestConfig, Transport, VERSION,
 };
 use serde_json::{Map, Value};
 
@@ -104,7 +104,7 @@ impl Params {
     pub fn from_test(test: &TestConfig) -> Self {
         let flag = |on: bool| on.then_some(1);
         let size = |bytes: u32| (bytes > 0).then_some(i64::from(bytes));
-        let rate = |rate: Option<u64>| rate.filter(|r| *r > 0).map(clamp);
+        let rate = |rate: Option<BitRate>| rate?.limit().map(|rate| clamp(rate.bits()));
         let (pacing, socket) = (&test.pacing, &test.socket);
         let mut params = Self {
             transport: Some(match test.transport {
@@ -312,9 +312,9 @@ impl Params {
         test.limit = limit(time.unwrap_or(10), bytes.unwrap_or(0), blocks.unwrap_or(0));
         test.omit = fit(omit).unwrap_or(0);
         test.block = fit(block).unwrap_or(test.block);
-        test.pacing.rate = fit(rate).filter(|rate| *rate > 0);
+        test.pacing.rate = fit(rate).map(BitRate::new).and_then(BitRate::limit);
         test.pacing.burst = fit(burst);
-        test.pacing.fq_rate = fit(fq_rate).filter(|rate| *rate > 0);
+        test.pacing.fq_rate = fit(fq_rate).map(BitRate::new).and_then(BitRate::limit);
         test.pacing.timer_us = timer.map_or(test.pacing.timer_us, |us| {
             u32::try_from(us).unwrap_or(u32::MAX)
         });

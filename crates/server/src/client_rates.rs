@@ -38,6 +38,8 @@ impl ClientRates {
 
 #[cfg(test)]
 mod tests {
+    use iperf_model::BitRate;
+
     use super::*;
     use iperf_model::SocketName;
     use std::time::Duration;
@@ -51,7 +53,7 @@ mod tests {
     fn clients_have_limits_of_their_own_and_are_forgotten_in_the_end() {
         let (second, start) = (Duration::from_secs(1), Instant::now());
         let limit = RateLimit {
-            rate: 8000,
+            rate: BitRate::new(8000),
             window: second,
         };
         let mut rates = ClientRates::new(Some(limit));

@@ -156,7 +156,7 @@ impl RateWatch {
         } else {
             (self.of_window(now), window)
         };
-        8.0 * bytes * shares as f64 > self.limit.rate as f64 * time.as_secs_f64()
+        8.0 * bytes * shares as f64 > self.limit.rate.bits() as f64 * time.as_secs_f64()
     }
 
     /// Bytes of the running test, and its time.
@@ -200,11 +200,13 @@ impl RateWatch {
 
 #[cfg(test)]
 mod tests {
+    use iperf_model::BitRate;
+
     use super::*;
 
     fn watch(window: u64) -> (SharedRateWatch, Instant) {
         let limit = RateLimit {
-            rate: 8000,
+            rate: BitRate::new(8000),
             window: Duration::from_secs(window),
         };
         let start = Instant::now();

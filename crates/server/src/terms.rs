@@ -69,8 +69,8 @@ pub(crate) fn check(params: &Params, config: &ServerConfig) -> Result<TestConfig
         };
         let streams = u64::from(test.streams) * directions;
         let rates = [test.pacing.rate, test.pacing.fq_rate];
-        let highest = rates.into_iter().flatten().max().unwrap_or(0);
-        if highest.saturating_mul(streams) > limit.rate {
+        let highest = rates.into_iter().flatten().max().unwrap_or_default();
+        if highest.bits().saturating_mul(streams) > limit.rate.bits() {
             return Err(Code::TOTAL_RATE);
         }
     }

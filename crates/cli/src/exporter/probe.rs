@@ -376,7 +376,10 @@ mod tests {
         ]);
         let test = config.unwrap().test;
         assert_eq!(test.limit, iperf_model::Limit::Seconds(61));
-        assert_eq!(test.pacing.rate, Some(10_000_000));
+        assert_eq!(
+            test.pacing.rate,
+            Some(iperf_model::BitRate::new(10_000_000))
+        );
         assert_eq!(test.direction, iperf_model::Direction::Reverse);
         for (query, status, text) in [
             (&[][..], 400, "'target' is missing"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iperf_model::{
-    Carrier, ClientConfig, Credentials, Direction, Endpoint, Exchange, Limit, MAX_BLOCK,
+    BitRate, Carrier, ClientConfig, Credentials, Direction, Endpoint, Exchange, Limit, MAX_BLOCK,
     MAX_OWN_STREAMS, Payload, TestConfig, Transport,
 };
 use iperf_proto::Code;
@@ -26,8 +26,8 @@ const MAX_OMIT: i64 = 600;
 const MAX_WINDOW: i64 = 512 << 20;
 /// The smallest datagram holds the header with a 64-bit counter; the largest is what IPv4 can carry.
 const DATAGRAM: std::ops::RangeInclusive<i64> = 16..=65_507;
-/// The default rate of a UDP test in bits per second.
-const UDP_RATE: u64 = 1 << 20;
+/// The default rate of a UDP test.
+const UDP_RATE: BitRate = BitRate::new(1 << 20);
 
 /// The options of a client as far as they have been read.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct ClientDraft {
     exchange: ExchangeDraft,
     reverse: bool,
     bidir: bool,
-    rate: Option<u64>,
+    rate: Option<BitRate>,
     block: i64,
     time: Option<u32>,
     bytes: u64,
@@ -159,7 +159,7 @@ impl ClientDraft {
                 let outside = value.refuse("from 0 to 2147483647 microseconds");
                 pacing.timer_us = value.size(0..=i32::MAX.into(), outside)?;
             }
-            Client::FqRate => pacing.fq_rate = Some(value.rate()?).filter(|rate| *rate > 0),
+            Client::FqRate => pacing.fq_rate = value.rate()?.limit(),
             Client::NoFqPacing => {
                 pacing.fq_rate = None;
                 self.no_fq_pacing = true;
@@ -345,8 +345,8 @@ impl ClientDraft {
     ) -> ClientConfig {
         let is_udp = self.test.transport == Transport::Udp;
         let exchanges = self.test.exchange.is_some();
-        let usual_rate = if is_udp && !exchanges { UDP_RATE } else { 0 };
-        self.test.pacing.rate = Some(self.rate.unwrap_or(usual_rate)).filter(|rate| *rate > 0);
+        let usual_rate = (is_udp && !exchanges).then_some(UDP_RATE);
+        self.test.pacing.rate = self.rate.or(usual_rate).and_then(BitRate::limit);
         self.test.server_affinity = local.server_affinity;
         let mut options = local.options;
         options.sctp.streams = self.sctp_streams;

@@ -168,5 +168,5 @@ fn rate_limit(value: &Value<'_>) -> Result<Option<RateLimit>, ParameterError> {
         None => RATE_WINDOW,
     };
     let rate = rate.rate()?;
-    Ok((rate > 0).then_some(RateLimit { rate, window }))
+    Ok(rate.limit().map(|rate| RateLimit { rate, window }))
 }

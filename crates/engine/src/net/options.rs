@@ -89,7 +89,7 @@ pub(crate) fn set_service(
     v4: bool,
 ) -> Result<(), EngineError> {
     if let Some(rate) = plan.test.pacing.fq_rate
-        && let Err(error) = sockopt::set_max_pacing_rate(socket.as_fd(), rate / 8)
+        && let Err(error) = sockopt::set_max_pacing_rate(socket.as_fd(), rate.bytes())
     {
         // As in iperf3: the test is worth something without it, too.
         let reason = reason(&error);

@@ -20,7 +20,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::ReceiveLowWater;
+use iperf_model::{ByteRate, ReceiveLowWater};
 use iperf_zc::tcp_info::TcpInfo;
 use iperf_zc::{sockopt, vsock};
 use socket2::{Protocol, Socket};
@@ -42,7 +42,7 @@ struct Mark {
     bytes: usize,
     /// The highest rate of late: what a window lets through comes in bursts, one each round trip, and a look between two of
     /// them sees little.
-    busiest: u64,
+    busiest: ByteRate,
     rate: Rate,
 }
 
@@ -50,7 +50,7 @@ impl Mark {
     fn new(now: Instant) -> Self {
         Self {
             bytes: NO_MARK,
-            busiest: 0,
+            busiest: ByteRate::default(),
             rate: Rate::new(now),
         }
     }
@@ -64,7 +64,8 @@ impl Mark {
     /// The mark that suits what came since the last look, if that is another one.
     fn update(&mut self, now: Instant) -> Option<usize> {
         let rate = self.rate.update(now)?;
-        self.busiest = rate.max(self.busiest - self.busiest / 8);
+        let faded = self.busiest.bytes() - self.busiest.bytes() / 8;
+        self.busiest = rate.max(ByteRate::new(faded));
         if rate < LOWEST_RATE {
             return (self.bytes != NO_MARK).then_some(NO_MARK);
         }
@@ -77,9 +78,8 @@ impl Mark {
 }
 
 /// What comes in [`WORTH`].
-fn worth(rate: u64) -> usize {
-    let bytes = u128::from(rate) * WORTH.as_nanos() / 1_000_000_000;
-    usize::try_from(bytes).unwrap_or(usize::MAX)
+fn worth(rate: ByteRate) -> usize {
+    usize::try_from(rate.bytes_in(WORTH)).unwrap_or(usize::MAX)
 }
 
 /// The low-water mark of one receiving socket.
@@ -205,8 +205,8 @@ impl Buffer {
         }
     }
 
-    /// The largest mark that leaves a sender of so many bytes per second what it needs.
-    fn most(self, socket: &Socket, rate: u64) -> usize {
+    /// The largest mark that leaves a sender at this rate what it needs.
+    fn most(self, socket: &Socket, rate: ByteRate) -> usize {
         match self {
             Self::Tcp => TcpInfo::read(socket.as_fd()).map_or(NO_MARK, |info| beside(rate, &info)),
             Self::Vsock | Self::Other => self.half(socket),
@@ -225,14 +225,14 @@ impl Buffer {
     }
 }
 
-/// The largest mark beside what is on its way to a TCP receiver at a rate in bytes per second: half of what is left of
+/// The largest mark beside what is on its way to a TCP receiver at a rate: half of what is left of
 /// its window, if that is more than what is on its way. How much of `SO_RCVBUF` is for the kernel's own accounts
 /// changes with the segments that come, so the window is what the kernel is ready to open.
-fn beside(rate: u64, info: &TcpInfo) -> usize {
+fn beside(rate: ByteRate, info: &TcpInfo) -> usize {
     let window = u64::from(info.rcv_ssthresh);
     let micros = info.min_rtt.unwrap_or(info.rtt);
-    let on_its_way = u128::from(rate) * u128::from(micros) / 1_000_000;
-    let on_its_way = u64::try_from(on_its_way).unwrap_or(u64::MAX);
+    let round_trip = Duration::from_micros(micros.into());
+    let on_its_way = u64::try_from(rate.bytes_in(round_trip)).unwrap_or(u64::MAX);
     if on_its_way > window / 2 {
         return NO_MARK;
     }
@@ -259,7 +259,8 @@ mod tests {
                 // As much as such a window lets through, and a tenth less.
                 let rate = u64::from(window) * 1_000_000 / u64::from(rtt);
                 for rate in [rate, rate * 9 / 10] {
-                    assert_eq!(beside(rate, &path(window, rtt)), NO_MARK, "{window} {rtt}");
+                    let mark = beside(ByteRate::new(rate), &path(window, rtt));
+                    assert_eq!(mark, NO_MARK, "{window} {rtt}");
                 }
             }
         }
@@ -268,20 +269,21 @@ mod tests {
     #[test]
     fn a_window_that_is_open_wide_has_a_mark() {
         // Loopback: next to nothing is on its way.
-        let most = beside(40 * GBIT, &path(3 << 20, 30));
+        let most = beside(ByteRate::new(40 * GBIT), &path(3 << 20, 30));
         assert!(most > 1 << 20, "{most}");
         // The kernel lets a window grow to twice what comes in a round trip, and a little more.
         let rtt = 20_000;
         let window = 2 * GBIT * u64::from(rtt) / 1_000_000 + 16 * 1448;
-        let most = beside(GBIT, &path(u32::try_from(window).unwrap(), rtt));
-        assert!(most >= worth(GBIT), "{most}");
+        let gbit = ByteRate::new(GBIT);
+        let most = beside(gbit, &path(u32::try_from(window).unwrap(), rtt));
+        assert!(most >= worth(gbit), "{most}");
     }
 
     #[test]
     fn a_mark_is_never_more_than_half_of_the_window() {
         for window in [0, 1, 1000, 65_536, u32::MAX] {
             for (rate, rtt) in [(0, 0), (GBIT, 30), (40 * GBIT, 30), (u64::MAX, u32::MAX)] {
-                let most = beside(rate, &path(window, rtt));
+                let most = beside(ByteRate::new(rate), &path(window, rtt));
                 assert!(
                     most <= (window as usize / 2).max(NO_MARK),
                     "{window}: {most}"
@@ -290,26 +292,25 @@ mod tests {
         }
     }
 
+    /// In bytes per second.
     const GBIT: u64 = 125_000_000;
 
     #[test]
     fn the_highest_rate_of_late_decides_about_the_window() {
         let mut flow = Flow::new();
         flow.run(GBIT, Duration::from_millis(100));
-        let busiest = flow.mark.busiest;
+        let busiest = flow.mark.busiest.bytes();
         // A gap of half a round trip between two bursts is no lower rate.
         flow.now += Duration::from_millis(2);
         flow.mark.update(flow.now);
-        assert!(
-            flow.mark.busiest >= busiest / 8 * 7,
-            "{}",
-            flow.mark.busiest
-        );
+        let fading = flow.mark.busiest.bytes();
+        assert!(fading >= busiest / 8 * 7, "{fading}");
         for _ in 0..100 {
             flow.now += Duration::from_millis(2);
             flow.mark.update(flow.now);
         }
-        assert!(flow.mark.busiest < busiest / 100, "{}", flow.mark.busiest);
+        let faded = flow.mark.busiest.bytes();
+        assert!(faded < busiest / 100, "{faded}");
     }
 
     /// A receiver that gets `rate` bytes per second in reads that fit its mark.
@@ -364,7 +365,7 @@ mod tests {
 
     #[test]
     fn slow_streams_never_have_a_mark() {
-        for rate in [1_000, 1_000_000, LOWEST_RATE - 100_000] {
+        for rate in [1_000, 1_000_000, LOWEST_RATE.bytes() - 100_000] {
             let mut flow = Flow::new();
             assert_eq!(flow.run(rate, Duration::from_secs(2)), [0; 0], "{rate}");
         }

@@ -16,6 +16,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use iperf_model::ByteRate;
+
 use crate::net::udp::BOOKKEEPING;
 use crate::sleep::sleep_until;
 use crate::waking::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
@@ -30,14 +32,14 @@ const SHORTEST: Duration = Duration::from_micros(50);
 /// The part of the receive buffer that a nap may fill.
 const PART_OF_BUFFER: u128 = 4;
 
-/// How long to sleep at a rate in bytes per second, when a datagram has `block` bytes and the receive buffer as many
+/// How long to sleep at a rate when a datagram has `block` bytes and the receive buffer as many
 /// as the kernel tells, its own bookkeeping included.
-fn length(rate: u64, block: u32, buffer: usize) -> Option<Duration> {
+fn length(rate: ByteRate, block: u32, buffer: usize) -> Option<Duration> {
     if rate < LOWEST_RATE {
         return None;
     }
     let block = u128::from(block.max(1));
-    let fills = u128::from(rate) * (block + u128::from(BOOKKEEPING)) / block;
+    let fills = u128::from(rate.bytes()) * (block + u128::from(BOOKKEEPING)) / block;
     let nanos = buffer as u128 * 1_000_000_000 / PART_OF_BUFFER / fills;
     let length = LONGEST.min(Duration::from_nanos(
         u64::try_from(nanos).unwrap_or(u64::MAX),
@@ -118,18 +120,23 @@ impl Naps {
 mod tests {
     use super::*;
 
+    /// In bytes per second.
     const GBIT: u64 = 125_000_000;
     const LARGE: usize = 64 << 20;
 
     #[test]
     fn slow_streams_have_no_naps() {
-        assert_eq!(length(LOWEST_RATE - 1, 1448, LARGE), None);
+        assert_eq!(
+            length(ByteRate::new(LOWEST_RATE.bytes() - 1), 1448, LARGE),
+            None
+        );
         assert_eq!(length(LOWEST_RATE, 1448, LARGE), Some(LONGEST));
     }
 
     #[test]
     fn a_nap_fills_a_part_of_the_buffer() {
-        assert_eq!(length(100 * GBIT, 1448, LARGE), Some(LONGEST));
+        let fast = ByteRate::new(100 * GBIT);
+        assert_eq!(length(fast, 1448, LARGE), Some(LONGEST));
         // What a process without privileges gets.
         let buffer = 425_984;
         for (rate, block) in [
@@ -138,19 +145,19 @@ mod tests {
             (GBIT / 10, 64),
             (8 * GBIT, 65_507),
         ] {
-            let nap = length(rate, block, buffer).unwrap();
+            let nap = length(ByteRate::new(rate), block, buffer).unwrap();
             let datagrams = u128::from(rate) * nap.as_nanos() / 1_000_000_000 / u128::from(block);
             let bytes = datagrams * u128::from(block + BOOKKEEPING);
             assert!(bytes <= buffer as u128 / 4, "{rate} of {block}: {bytes}");
         }
-        assert_eq!(length(40 * GBIT, 1448, buffer), None);
+        assert_eq!(length(ByteRate::new(40 * GBIT), 1448, buffer), None);
     }
 
     fn naps() -> Naps {
         Naps::new(1448, LARGE, Arc::new(Counters::default()))
     }
 
-    /// A stream at `rate` for 100 ms, looked at each millisecond; when that ended.
+    /// A stream at `rate` bytes per second for 100 ms, looked at each millisecond; when that ended.
     fn run(naps: &mut Naps, rate: u64, start: Instant) -> Instant {
         let millisecond = Duration::from_millis(1);
         (0..100).fold(start, |now, _| {
@@ -181,7 +188,7 @@ mod tests {
         let mut naps = naps();
         let now = run(&mut naps, GBIT, Instant::now());
         assert!(!naps.should_block());
-        let now = run(&mut naps, LOWEST_RATE / 2, now);
+        let now = run(&mut naps, LOWEST_RATE.bytes() / 2, now);
         assert!(naps.should_block());
         run(&mut naps, GBIT, now);
         assert!(!naps.should_block());

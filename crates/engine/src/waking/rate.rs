@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-/// The lowest rate at which batches gather, in bytes per second: 100 Mbit/s.
-pub(crate) const LOWEST_RATE: u64 = 12_500_000;
+use iperf_model::{BitRate, ByteRate};
+
+/// The lowest rate at which batches gather: 100 Mbit/s.
+pub(crate) const LOWEST_RATE: ByteRate = BitRate::new(100_000_000).bytes();
 
 /// Bytes between two looks at the clock while nothing gathers, or little.
 pub(crate) const SMALL_BATCH: usize = 64 * 1024;
@@ -15,8 +17,7 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 /// A rate that follows what comes.
 #[derive(Debug)]
 pub(crate) struct Rate {
-    /// Bytes per second.
-    smoothed: u64,
+    smoothed: ByteRate,
     /// Since the last look.
     came: usize,
     looked: Instant,
@@ -25,7 +26,7 @@ pub(crate) struct Rate {
 impl Rate {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            smoothed: 0,
+            smoothed: ByteRate::default(),
             came: 0,
             looked: now,
         }
@@ -37,27 +38,22 @@ impl Rate {
         self.came
     }
 
-    /// The rate in bytes per second, unless the last look was just now.
-    pub(crate) fn update(&mut self, now: Instant) -> Option<u64> {
+    /// The rate, unless the last look was just now.
+    pub(crate) fn update(&mut self, now: Instant) -> Option<ByteRate> {
         let elapsed = now.saturating_duration_since(self.looked);
         if elapsed < SHORTEST_LOOK {
             return None;
         }
-        let rate = per_second(self.came, elapsed);
+        let rate = ByteRate::of(self.came, elapsed);
         // What comes in bursts goes on; what has become slow must not wait.
-        self.smoothed = if rate < self.smoothed / 2 {
+        let smoothed = self.smoothed.bytes();
+        self.smoothed = if rate.bytes() < smoothed / 2 {
             rate
         } else {
-            u64::midpoint(self.smoothed, rate)
+            ByteRate::new(smoothed.midpoint(rate.bytes()))
         };
         self.came = 0;
         self.looked = now;
         Some(self.smoothed)
     }
-}
-
-/// The rate in bytes per second.
-fn per_second(bytes: usize, time: Duration) -> u64 {
-    let rate = bytes as u128 * 1_000_000_000 / time.as_nanos().max(1);
-    u64::try_from(rate).unwrap_or(u64::MAX)
 }

@@ -19,6 +19,8 @@
 
 use std::time::{Duration, Instant};
 
+use iperf_model::BitRate;
+
 use crate::worker::quantum::{BlockKind, quantum};
 
 /// Longer than any test.
@@ -47,8 +49,8 @@ pub(crate) enum Grant {
 #[derive(Clone, Debug)]
 pub(crate) struct Pacer {
     start: Instant,
-    /// Bits per second, not 0.
-    rate: u64,
+    /// Not 0.
+    rate: BitRate,
     /// Bits of a block.
     block: u64,
     /// Blocks that go together.
@@ -67,12 +69,12 @@ impl Pacer {
     /// to back as soon as the first may.
     pub(crate) fn new(
         start: Instant,
-        rate: Option<u64>,
+        rate: Option<BitRate>,
         burst: Option<u16>,
         block: u32,
         kind: BlockKind,
     ) -> Option<Self> {
-        let rate = rate.filter(|rate| *rate > 0)?;
+        let rate = rate.filter(|rate| rate.bits() > 0)?;
         let quantum = quantum(rate, burst, block, kind);
         let mut pacer = Self {
             start,
@@ -127,7 +129,7 @@ impl Pacer {
 
     /// When the schedule allows the bit after `bits`.
     fn at(&self, bits: u128) -> Instant {
-        self.start + time(bits, self.rate.into())
+        self.start + time(bits, self.rate.bits().into())
     }
 
     /// Bits of so many blocks.
@@ -137,13 +139,13 @@ impl Pacer {
 
     /// The time that bits take at the rate of catching up.
     fn catch_up(&self, bits: u128) -> Duration {
-        time(bits, CATCH_UP * u128::from(self.rate))
+        time(bits, CATCH_UP * u128::from(self.rate.bits()))
     }
 }
 
 /// How many bits of a backlog go at once.
-fn at_once(rate: u64, kind: BlockKind) -> u128 {
-    let worth = |time: Duration| u128::from(rate) * time.as_millis() / 1000;
+fn at_once(rate: BitRate, kind: BlockKind) -> u128 {
+    let worth = |time| rate.bits_in(time);
     let most = match kind {
         BlockKind::Bytes => u128::MAX,
         BlockKind::Datagram | BlockKind::LoneDatagram => {
@@ -194,7 +196,7 @@ mod tests {
         fn new(rate: u64, burst: Option<u16>, block: u32, kind: BlockKind) -> Self {
             let now = Instant::now();
             Self {
-                pacer: Pacer::new(now, Some(rate), burst, block, kind).unwrap(),
+                pacer: Pacer::new(now, Some(BitRate::new(rate)), burst, block, kind).unwrap(),
                 now,
                 cost: Duration::ZERO,
                 sleeps: 0,
@@ -228,19 +230,19 @@ mod tests {
 
         /// What the rate allows until now, in bits.
         fn allowed(&self) -> u128 {
-            u128::from(self.pacer.rate) * (self.now - self.pacer.start).as_nanos() / 1_000_000_000
+            self.pacer.rate.bits_in(self.now - self.pacer.start)
         }
 
         /// Bits that are missing, and bits that are too many. Times are whole nanoseconds, in which a bit comes due.
         fn off(&self) -> (u128, u128) {
-            let nanosecond = u128::from(self.pacer.rate).div_ceil(1_000_000_000);
+            let nanosecond = u128::from(self.pacer.rate.bits()).div_ceil(1_000_000_000);
             let (sent, allowed) = (self.pacer.bits, self.allowed() + nanosecond);
             (allowed.saturating_sub(sent), sent.saturating_sub(allowed))
         }
 
         /// The most that goes at once, in blocks, by the rule in the header and with a quantum that is under way.
         fn most_at_once(&self, kind: BlockKind) -> u64 {
-            let worth = |millis: u64| self.pacer.rate / 8 * millis / 1000;
+            let worth = |millis: u64| self.pacer.rate.bytes().bytes() * millis / 1000;
             let bytes = match kind {
                 BlockKind::Bytes => worth(100),
                 _ => worth(100).min(worth(20).max(2 << 20)),
@@ -285,7 +287,8 @@ mod tests {
                 .flat_map(move |block| KINDS.map(move |kind| (rate, block, kind)))
         });
         streams.filter(|&(rate, block, kind)| {
-            let bytes = u64::from(block) * u64::from(quantum(rate, None, block, kind));
+            let bytes =
+                u64::from(block) * u64::from(quantum(BitRate::new(rate), None, block, kind));
             rate / 8 / bytes < 100_000
         })
     }
@@ -440,6 +443,6 @@ mod tests {
     fn no_rate_no_schedule() {
         let start = Instant::now();
         assert!(Pacer::new(start, None, None, 1, BlockKind::Bytes).is_none());
-        assert!(Pacer::new(start, Some(0), None, 1, BlockKind::Bytes).is_none());
+        assert!(Pacer::new(start, Some(BitRate::new(0)), None, 1, BlockKind::Bytes).is_none());
     }
 }

@@ -15,6 +15,8 @@
 
 use std::time::Duration;
 
+use iperf_model::BitRate;
+
 /// What goes together.
 const SHORT: Duration = Duration::from_micros(50);
 const DATAGRAMS: Duration = Duration::from_micros(125);
@@ -23,8 +25,8 @@ const QUANTUM: Duration = Duration::from_micros(250);
 const LARGE_QUANTUM: Duration = Duration::from_millis(2);
 const LARGE: u32 = 64 * 1024;
 
-/// The highest rate, in bits per second, at which datagrams go as if one by one, as far as timers allow.
-const GENTLE: u64 = 500_000_000;
+/// The highest rate at which datagrams go as if one by one, as far as timers allow.
+const GENTLE: BitRate = BitRate::new(500_000_000);
 
 /// The least number of datagrams that go together unless the user says how many.
 pub(crate) const LEAST_TOGETHER: u32 = 4;
@@ -40,12 +42,12 @@ pub(crate) enum BlockKind {
     LoneDatagram,
 }
 
-/// How many blocks of `block` bytes go together at `rate` bits per second.
-pub(crate) fn quantum(rate: u64, burst: Option<u16>, block: u32, kind: BlockKind) -> u32 {
+/// How many blocks of `block` bytes go together at a rate.
+pub(crate) fn quantum(rate: BitRate, burst: Option<u16>, block: u32, kind: BlockKind) -> u32 {
     if let Some(burst) = burst {
         return u32::from(burst.max(1));
     }
-    let bits = |time: Duration| u128::from(rate) * time.as_nanos() / 1_000_000_000;
+    let bits = |time| rate.bits_in(time);
     let each = 8 * u128::from(block.max(1));
     let blocks = match kind {
         BlockKind::LoneDatagram => 1,
@@ -75,25 +77,25 @@ mod tests {
 
     #[test]
     fn large_blocks_go_by_twos_at_a_gigabit() {
-        let of = |rate| quantum(rate * MBIT, None, 131_072, BlockKind::Bytes);
+        let of = |rate| quantum(BitRate::new(rate * MBIT), None, 131_072, BlockKind::Bytes);
         assert_eq!([1, 10, 100, 1_000, 10_000].map(of), [1, 1, 1, 2, 19]);
     }
 
     #[test]
     fn short_blocks_of_a_byte_stream_go_for_a_quarter_of_a_millisecond() {
-        let of = |rate| quantum(rate * MBIT, None, 1448, BlockKind::Bytes);
+        let of = |rate| quantum(BitRate::new(rate * MBIT), None, 1448, BlockKind::Bytes);
         assert_eq!([10, 100, 200, 1_000].map(of), [1, 2, 4, 21]);
     }
 
     #[test]
     fn datagrams_go_one_by_one_up_to_500_mbit() {
-        let of = |rate| quantum(rate * MBIT, None, 1448, BlockKind::Datagram);
+        let of = |rate| quantum(BitRate::new(rate * MBIT), None, 1448, BlockKind::Datagram);
         assert_eq!([10, 94, 200, 500, 501, 1_000].map(of), [1, 1, 1, 1, 5, 10]);
     }
 
     #[test]
     fn datagrams_go_together_from_four_on() {
-        let of = |rate, block| quantum(rate * MBIT, None, block, BlockKind::Datagram);
+        let of = |rate, block| quantum(BitRate::new(rate * MBIT), None, block, BlockKind::Datagram);
         // 3.9 and 4.9 datagrams of 64 bytes in 50 µs.
         assert_eq!([of(40, 64), of(50, 64), of(400, 64)], [1, 4, 39]);
         // 3.9 datagrams of 4000 bytes in 125 µs.
@@ -106,7 +108,7 @@ mod tests {
     /// How many of the datagrams of a second a drop-tail queue of so many loses before a link of `link` bits per second.
     fn lost(link: u64, queue: u32, kind: BlockKind) -> u32 {
         const BLOCK: u32 = 1448;
-        let rate = link / 100 * 94;
+        let rate = BitRate::new(link / 100 * 94);
         let start = Instant::now();
         let mut pacer = Pacer::new(start, Some(rate), None, BLOCK, kind).unwrap();
         // With the headers of UDP, IPv4 and Ethernet.
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn lone_datagrams_go_alone_at_every_rate() {
         for rate in [1, 100, 1_000, 100_000] {
-            let of = quantum(rate * MBIT, None, 64, BlockKind::LoneDatagram);
+            let of = quantum(BitRate::new(rate * MBIT), None, 64, BlockKind::LoneDatagram);
             assert_eq!(of, 1, "{rate}");
         }
     }
@@ -184,8 +186,8 @@ mod tests {
             BlockKind::Datagram,
             BlockKind::LoneDatagram,
         ] {
-            assert_eq!(quantum(1_000 * MBIT, Some(3), 1448, kind), 3);
-            assert_eq!(quantum(1, Some(0), 1448, kind), 1);
+            assert_eq!(quantum(BitRate::new(1_000 * MBIT), Some(3), 1448, kind), 3);
+            assert_eq!(quantum(BitRate::new(1), Some(0), 1448, kind), 1);
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use iperf_client::Login;
 use iperf_model::{
-    ClientConfig, Direction, Endpoint, Limit, LocalOptions, MAX_BLOCK, MAX_STREAMS, ReceiveMode,
-    SendMode, TestConfig, Transport, ZeroCopy,
+    BitRate, ClientConfig, Direction, Endpoint, Limit, LocalOptions, MAX_BLOCK, MAX_STREAMS,
+    ReceiveMode, SendMode, TestConfig, Transport, ZeroCopy,
 };
 
 use crate::{BuildError, Client, Error};
@@ -233,8 +233,8 @@ impl ClientBuilder {
         self.settle_times()?;
         self.settle_sizes()?;
         let is_udp = self.test.transport == Transport::Udp;
-        let usual_rate = if is_udp { UDP_RATE } else { 0 };
-        self.test.pacing.rate = Some(self.rate.unwrap_or(usual_rate)).filter(|rate| *rate > 0);
+        let rate = self.rate.or(is_udp.then_some(UDP_RATE));
+        self.test.pacing.rate = rate.map(BitRate::new).and_then(BitRate::limit);
         let maps = matches!(
             self.test.transport,
             Transport::Tcp | Transport::Mptcp | Transport::Vsock

@@ -1,8 +1,8 @@
 //! What servers make of parameters, and what clients write.
 
 use iperf_model::{
-    Direction, Limit, Pacing, Payload, ReceiveMode, SendMode, SocketOptions, TestConfig, Transport,
-    ZeroCopy,
+    BitRate, Direction, Limit, Pacing, Payload, ReceiveMode, SendMode, SocketOptions, TestConfig,
+    Transport, ZeroCopy,
 };
 use iperf_proto::{Code, Params};
 
@@ -233,9 +233,9 @@ fn a_full_test_survives_the_wire() {
     test.omit = 600;
     test.block = 1472;
     test.pacing = Pacing {
-        rate: Some(50_000_000),
+        rate: Some(BitRate::new(50_000_000)),
         burst: Some(1000),
-        fq_rate: Some(1),
+        fq_rate: Some(BitRate::new(1)),
         timer_us: 1,
     };
     test.socket = SocketOptions {

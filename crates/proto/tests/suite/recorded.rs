@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iperf_model::{
-    ByteTotals, DatagramTotals, Detail, Direction, Limit, Payload, ReceiveMode, RunTotals,
+    BitRate, ByteTotals, DatagramTotals, Detail, Direction, Limit, Payload, ReceiveMode, RunTotals,
     SendMode, StreamOutcome, TcpTotals, TestConfig, Transport, ZeroCopy,
 };
 use iperf_proto::udp::{self, DatagramHeader};
@@ -127,9 +127,9 @@ fn many_options_arrive() {
     expected.limit = Limit::Seconds(1);
     expected.streams = 2;
     expected.block = 65_536;
-    expected.pacing.rate = Some(50_000_000);
+    expected.pacing.rate = Some(BitRate::new(50_000_000));
     expected.pacing.burst = Some(4);
-    expected.pacing.fq_rate = Some(1_000_000_000);
+    expected.pacing.fq_rate = Some(BitRate::new(1_000_000_000));
     expected.pacing.timer_us = 500;
     expected.socket.window = Some(262_144);
     expected.socket.mss = Some(1400);

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use iperf_model::environment::Interface;
 use iperf_model::{
-    self as model, Carrier, Concurrency, Direction, Event, Failure, Limit, Peer, ServerOutput,
-    Sink, StreamInfo, Summary, TestBegan, TestConfig, TestStarted, Transport,
+    self as model, BitRate, Carrier, Concurrency, Direction, Event, Failure, Limit, Peer,
+    ServerOutput, Sink, StreamInfo, Summary, TestBegan, TestConfig, TestStarted, Transport,
 };
 use serde_json::Value;
 
@@ -242,9 +242,9 @@ impl TextSink {
                 None => format!("      TCP MSS: {} (default)", began.control_mss),
             })?;
         }
-        match config.pacing.rate {
-            Some(rate) if rate > 0 => self.line(format!("      Target Bitrate: {rate}")),
-            _ => Ok(()),
+        match config.pacing.rate.and_then(BitRate::limit) {
+            Some(rate) => self.line(format!("      Target Bitrate: {}", rate.bits())),
+            None => Ok(()),
         }
     }
 

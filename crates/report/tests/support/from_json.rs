@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
-    Buffers, ByteTotals, CpuUsage, DatagramSample, DatagramTotals, Direction, Event, Failure,
-    FailureKind, FileProgress, Interval, Limit, Peer, Role, ServerOutput, SocketName, StreamInfo,
-    StreamInterval, StreamSummary, Summary, TcpSample, TcpTotals, TestBegan, TestConfig,
-    TestStarted, Transport,
+    BitRate, Buffers, ByteTotals, CpuUsage, DatagramSample, DatagramTotals, Direction, Event,
+    Failure, FailureKind, FileProgress, Interval, Limit, Peer, Role, ServerOutput, SocketName,
+    StreamInfo, StreamInterval, StreamSummary, Summary, TcpSample, TcpTotals, TestBegan,
+    TestConfig, TestStarted, Transport,
 };
 use serde_json::{Value, json};
 
@@ -95,8 +95,8 @@ fn config(document: &Value) -> TestConfig {
     };
     config.omit = number("omit") as u32;
     config.block = number("blksize") as u32;
-    config.pacing.rate = positive("target_bitrate");
-    config.pacing.fq_rate = positive("fqrate");
+    config.pacing.rate = positive("target_bitrate").map(BitRate::new);
+    config.pacing.fq_rate = positive("fqrate").map(BitRate::new);
     config.socket.tos = number("tos") as u8;
     config.socket.mss = document["start"]["tcp_mss"].as_u64().map(|mss| mss as u16);
     config.title = text("title");

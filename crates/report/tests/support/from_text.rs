@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
-    ByteTotals, CpuUsage, DatagramSample, DatagramTotals, Direction, Event, FileProgress, Interval,
-    Limit, Peer, Role, ServerOutput, SocketName, StreamInfo, StreamInterval, Summary, TcpSample,
-    TcpTotals, TestBegan, TestConfig, TestStarted, Transport,
+    BitRate, ByteTotals, CpuUsage, DatagramSample, DatagramTotals, Direction, Event, FileProgress,
+    Interval, Limit, Peer, Role, ServerOutput, SocketName, StreamInfo, StreamInterval, Summary,
+    TcpSample, TcpTotals, TestBegan, TestConfig, TestStarted, Transport,
 };
 use iperf_report::ReportOptions;
 use serde_json::Value;
@@ -104,7 +104,8 @@ fn config(args: &str) -> TestConfig {
         Some("20M") => Some(20_000_000),
         None => (config.transport == Transport::Udp).then_some(1 << 20),
         other => panic!("{other:?}"),
-    };
+    }
+    .map(BitRate::new);
     if let Some(block) = after("-l") {
         config.block = block.parse().unwrap();
     }

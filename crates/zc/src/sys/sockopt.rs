@@ -6,6 +6,8 @@ use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use iperf_model::ByteRate;
+
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{
     RcvBuf, RcvBufForce, ReceiveTimestampns, SndBuf, SndBufForce, UdpGroSegment, UdpGsoSegment,
@@ -73,14 +75,14 @@ pub(crate) fn read_int(
     Ok(libc::c_int::from_ne_bytes(value))
 }
 
-/// Lets the kernel pace a socket to `bytes_per_second` (`SO_MAX_PACING_RATE`, 64 bits since Linux 4.20; TCP paces
-/// itself, UDP needs the fq queueing discipline).
-pub fn set_max_pacing_rate(socket: BorrowedFd<'_>, bytes_per_second: u64) -> io::Result<()> {
+/// Lets the kernel pace a socket (`SO_MAX_PACING_RATE`, 64 bits since Linux 4.20; TCP paces itself, UDP needs the fq
+/// queueing discipline).
+pub fn set_max_pacing_rate(socket: BorrowedFd<'_>, rate: ByteRate) -> io::Result<()> {
     set(
         socket,
         libc::SOL_SOCKET,
         libc::SO_MAX_PACING_RATE,
-        &bytes_per_second,
+        &rate.bytes(),
     )
 }
 
@@ -296,7 +298,7 @@ mod tests {
         );
         assert_eq!((length.unwrap(), u64::from_ne_bytes(rate)), (8, u64::MAX));
         // More than 32 bits hold.
-        set_max_pacing_rate(socket.as_fd(), 10_000_000_000).unwrap();
+        set_max_pacing_rate(socket.as_fd(), ByteRate::new(10_000_000_000)).unwrap();
         read(
             socket.as_fd(),
             libc::SOL_SOCKET,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iperf_model::{
-    Concurrency, Direction, Family, Keepalive, Limit, LocalOptions, Pacing, Payload, RateLimit,
-    ReceiveMode, SendMode, SocketOptions, TestConfig, Transport, ZeroCopy,
+    BitRate, Concurrency, Direction, Family, Keepalive, Limit, LocalOptions, Pacing, Payload,
+    RateLimit, ReceiveMode, SendMode, SocketOptions, TestConfig, Transport, ZeroCopy,
 };
 
 use super::{client, invocation, refused, server, test};
@@ -51,9 +51,9 @@ fn a_client_reads_what_travels() {
         dont_fragment: true,
     };
     expected.pacing = Pacing {
-        rate: Some(1_500_000_000),
+        rate: Some(BitRate::new(1_500_000_000)),
         burst: Some(10),
-        fq_rate: Some(2_000_000),
+        fq_rate: Some(BitRate::new(2_000_000)),
         timer_us: 2048,
     };
     expected.payload = Payload::Repeating;
@@ -125,7 +125,7 @@ fn a_server_reads_its_limits() {
     );
     assert_eq!(config.idle_timeout, Some(Duration::from_secs(9)));
     let limit = RateLimit {
-        rate: 2_000_000,
+        rate: BitRate::new(2_000_000),
         window: Duration::from_millis(500),
     };
     assert_eq!(config.rate_limit, Some(limit));
@@ -359,7 +359,7 @@ fn a_file_of_options_overrides_the_command_line() {
     assert_eq!(config.tests_per_client, NonZeroU32::new(2));
     assert_eq!(
         config.rate_limit.map(|limit| limit.rate),
-        Some(1_000_000_000)
+        Some(BitRate::new(1_000_000_000))
     );
     for (text, problem) in [
         (

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iperf_model::{Direction, Limit, Transport};
+use iperf_model::{BitRate, Direction, Limit, Transport};
 
 use super::{client, invocation, read, refused, server, test};
 use crate::job::Job;
@@ -13,7 +13,7 @@ use crate::parse;
 fn transports_have_their_own_defaults() {
     let udp = client("-u");
     assert_eq!(udp.test.transport, Transport::Udp);
-    assert_eq!(udp.test.pacing.rate, Some(1 << 20));
+    assert_eq!(udp.test.pacing.rate, Some(BitRate::new(1 << 20)));
     assert!(udp.block_from_mss && client("-u -l 0").block_from_mss);
     let sized = client("-l 1000 -u -b 0");
     assert!(!sized.block_from_mss);

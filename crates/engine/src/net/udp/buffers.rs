@@ -63,7 +63,7 @@ fn receive_buffer(plan: &StreamPlan<'_>, spec: StreamSpec) -> u32 {
         return least;
     }
     let by_rate = plan.test.pacing.rate.map_or(u32::MAX, |rate| {
-        let bytes = u128::from(rate) / 8 * BUFFERED.as_nanos() / 1_000_000_000;
+        let bytes = rate.bytes().bytes_in(BUFFERED);
         let datagrams =
             u64::try_from(bytes).unwrap_or(u64::MAX) / u64::from(plan.test.block.max(1));
         let datagrams = datagrams.max(plan.test.pacing.burst.unwrap_or(0).into());
@@ -95,7 +95,7 @@ fn two_datagrams(plan: &StreamPlan<'_>) -> u32 {
 mod tests {
     use super::*;
     use crate::net::udp::tests::{SPEC, config};
-    use iperf_model::{LocalOptions, Role};
+    use iperf_model::{BitRate, LocalOptions, Role};
 
     #[test]
     fn receive_buffers_hold_ten_milliseconds() {
@@ -104,11 +104,11 @@ mod tests {
             ..SPEC
         };
         let local = LocalOptions::default();
-        let of = |rate, block, streams| {
+        let of = |rate: Option<u64>, block, streams| {
             let mut test = config();
             test.streams = streams;
             test.block = block;
-            test.pacing.rate = rate;
+            test.pacing.rate = rate.map(BitRate::new);
             receive_buffer(&StreamPlan::new(&test, &local), receiver)
         };
         assert_eq!(of(Some(10_000_000_000), 1460, 1), 8561 * 1460);

@@ -138,16 +138,16 @@ mod tests {
     use super::*;
     use crate::net::udp::listen;
     use crate::net::udp::tests::{SPEC, config};
-    use iperf_model::{LocalOptions, Role, TestConfig};
+    use iperf_model::{BitRate, LocalOptions, Role, TestConfig};
 
     #[test]
     fn no_more_go_together_than_pacing_allows() {
-        let of = |rate, burst, fq_rate| {
+        let of = |rate: Option<u64>, burst, fq_rate: Option<u64>| {
             let mut test = config();
             test.block = 1448;
-            test.pacing.rate = rate;
+            test.pacing.rate = rate.map(BitRate::new);
             test.pacing.burst = burst;
-            test.pacing.fq_rate = fq_rate;
+            test.pacing.fq_rate = fq_rate.map(BitRate::new);
             together(&StreamPlan::new(&test, &LocalOptions::default()))
         };
         assert_eq!(of(None, None, None), usize::MAX);
@@ -186,16 +186,16 @@ mod tests {
         assert_eq!(batching(|_, _| ()), Batching::Packets);
         assert_eq!(batching(|_, local| local.no_gso = true), Batching::Nothing);
         let paced = |test: &mut TestConfig, local: &mut LocalOptions| {
-            test.pacing.rate = Some(1_000_000_000);
+            test.pacing.rate = Some(BitRate::new(1_000_000_000));
             local.no_gso = true;
         };
         assert_eq!(batching(paced), Batching::Nothing);
         assert_eq!(
-            batching(|test, _| test.pacing.rate = Some(10_000_000)),
+            batching(|test, _| test.pacing.rate = Some(BitRate::new(10_000_000))),
             Batching::Nothing
         );
         let requested = |test: &mut TestConfig, local: &mut LocalOptions| {
-            test.pacing.rate = Some(10_000_000);
+            test.pacing.rate = Some(BitRate::new(10_000_000));
             test.udp.gsro = true;
             local.no_gso = true;
         };

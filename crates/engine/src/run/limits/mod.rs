@@ -16,7 +16,7 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use iperf_model::{Cause, Limitation, TcpTotals, TestConfig, Transport};
+use iperf_model::{BitRate, Cause, Limitation, TcpTotals, TestConfig, Transport};
 use iperf_zc::tcp_info::TcpInfo;
 
 use crate::run::machine::{Conditions, Watched};
@@ -32,7 +32,7 @@ const LOSS: f64 = 0.001;
 #[derive(Debug)]
 pub(crate) struct Gauge {
     transport: Transport,
-    rate: Option<u64>,
+    rate: Option<BitRate>,
     machine: Watched,
 }
 
@@ -87,8 +87,8 @@ pub(crate) struct Evidence {
 #[derive(Clone, Debug)]
 struct Frame {
     transport: Transport,
-    /// `-b`, in bits per second and stream.
-    rate: Option<u64>,
+    /// `-b`, of each stream.
+    rate: Option<BitRate>,
     /// Seconds without the omitted period.
     seconds: f64,
     /// Seconds for which the threads ran.
@@ -173,7 +173,7 @@ impl Direction<'_> {
     }
 
     fn bitrate(&self) -> Option<Limitation> {
-        let rate = self.frame.rate.filter(|_| self.sending)? as f64;
+        let rate = self.frame.rate.filter(|_| self.sending)?.bits() as f64;
         let share = self.rate()? / rate;
         (share >= AT_RATE).then(|| {
             let evidence = format!("{:.1} % of the rate that was asked for", 100.0 * share);

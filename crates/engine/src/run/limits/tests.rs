@@ -71,7 +71,7 @@ fn the_kernels_clocks_tell_what_held_the_sender_back() {
 #[test]
 fn a_rate_that_is_kept_is_the_limit_and_no_other() {
     let at_rate = |rate| Frame {
-        rate: Some(rate),
+        rate: Some(iperf_model::BitRate::new(rate)),
         ..frame()
     };
     let at = |rate| causes(at_rate(rate), sender(info(1, 0, 0), 21_000));
@@ -167,7 +167,7 @@ fn a_connection_with_nothing_to_send_is_limited_by_the_application() {
     assert_eq!(cause(with(false, 1, 21_000)), []);
     assert_eq!(cause(with(true, 6, 21_000)), [], "its thread works");
     let paced = Frame {
-        rate: Some(1_000_000_000),
+        rate: Some(iperf_model::BitRate::new(1_000_000_000)),
         ..frame()
     };
     assert_eq!(

@@ -1,7 +1,8 @@
 //! The member `start`, as events fill it.
 
 use iperf_model::{
-    Buffers, Carrier, Direction, Peer, SocketName, StreamInfo, TestBegan, TestStarted, Transport,
+    BitRate, Buffers, Carrier, Direction, Peer, SocketName, StreamInfo, TestBegan, TestStarted,
+    Transport,
 };
 
 use super::seconds;
@@ -38,8 +39,8 @@ impl Start {
                 None => self.tcp_mss_default = Some(began.control_mss.into()),
             }
         }
-        self.target_bitrate = Some(config.pacing.rate.unwrap_or(0));
-        self.fq_rate = Some(config.pacing.fq_rate.unwrap_or(0));
+        self.target_bitrate = Some(config.pacing.rate.map_or(0, BitRate::bits));
+        self.fq_rate = Some(config.pacing.fq_rate.map_or(0, BitRate::bits));
     }
 
     pub(in crate::document) fn carried_by(
@@ -91,9 +92,9 @@ impl Start {
             blocks: config.limit.blocks(),
             reverse: u64::from(config.direction == Direction::Reverse),
             tos: Some(config.socket.tos.into()),
-            target_bitrate: Some(config.pacing.rate.unwrap_or(0)),
+            target_bitrate: Some(config.pacing.rate.map_or(0, BitRate::bits)),
             bidir: Some(u64::from(config.direction == Direction::Bidirectional)),
-            fqrate: Some(config.pacing.fq_rate.unwrap_or(0)),
+            fqrate: Some(config.pacing.fq_rate.map_or(0, BitRate::bits)),
             interval: Some(started.interval.map_or(0.0, seconds)),
             gso: Some(started.gso.into()),
             gro: Some(started.gro.into()),
