@@ -168,7 +168,7 @@ fn an_address_that_leads_nowhere_is_explained() {
         for (name, says) in [
             ("absent", "absent does not exist: is the VMM running?"),
             ("text", "text is not a socket"),
-            ("stale", "nobody listens on "),
+            ("stale", "nothing listens on "),
             ("dgram", "dgram is not a stream socket"),
         ] {
             let stderr = refused(&format!("{prefix}{}", file(name)), "", HANG);

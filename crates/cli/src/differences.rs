@@ -57,8 +57,8 @@ pub const DIFFERENCES: &[Difference] = &[
         iperf3: Refused(
             "parameter error - invalid number of parallel streams (min = 1, max = 128)",
         ),
-        here: Accepted("so many streams, to a server of this program"),
-        why: "such a server has shared threads for them; an iperf3 server is not asked",
+        here: Accepted("that many streams, to a server of this program"),
+        why: "such a server has shared threads for them; an iperf3 server gets no such request",
     },
     Difference {
         args: &["-c host -l 2M", "-c host -l 16M"],

@@ -49,7 +49,7 @@ impl GetoptError {
                 None => Self::Invalid(option.chars().nth(1).unwrap_or('-')),
             },
             ErrorKind::TooManyValues => Self::NoArgument(option.to_owned()),
-            // Only the last word can lack its value: any other takes the next word, whatever it is.
+            // Only the last word can lack its value: any other takes the next word as its value.
             ErrorKind::InvalidValue => lacks_value(words),
             _ => Self::Unrecognized(option.to_owned()),
         }
@@ -90,7 +90,7 @@ fn lacks_value(words: &[OsString]) -> GetoptError {
     }
 }
 
-/// The long names that `name` may stand for: itself, or of each option the first one that begins like it.
+/// The long names that `name` may abbreviate: itself, or of each option the first one that begins like it.
 fn candidates(name: &str) -> Vec<&'static str> {
     let of_each = |fits: &dyn Fn(&str) -> bool| -> Vec<&'static str> {
         let pick = |long: &[&'static str]| long.iter().copied().find(|long| fits(long));

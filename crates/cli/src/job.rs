@@ -40,7 +40,7 @@ pub enum Job {
     Client(ClientConfig),
     /// Serve tests (`-s`).
     Server(ServerConfig),
-    /// Run both ends in this process (`--loopback`). The port of the endpoint is 0 unless `-p` asked for one.
+    /// Run both ends in this process (`--loopback`). The port of the endpoint is 0 unless `-p` is given.
     Loopback(ClientConfig),
     /// Print the help on stdout (`-h`).
     Help,
@@ -76,11 +76,11 @@ pub struct OutputOptions {
     pub logfile: Option<PathBuf>,
     /// The log level (`-d`, `--debug`): 0 (none) to 4 (most).
     pub debug: u8,
-    /// Where the result goes besides.
+    /// Where else the result goes.
     pub files: ResultFiles,
 }
 
-/// Files that a test writes when it is over, beside its output.
+/// Files that a test writes when it is over, in addition to its output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResultFiles {
     /// A page with plots (`--html`).
@@ -109,7 +109,7 @@ pub struct ProcessOptions {
     pub pidfile: Option<PathBuf>,
     /// Where a server serves its metrics (`--metrics`).
     pub metrics: Option<String>,
-    /// How long the running tests of a server may go on after SIGTERM (`--drain`).
+    /// How long the running tests of a server may continue after SIGTERM (`--drain`).
     pub drain: Option<Duration>,
     /// The server's options that SIGHUP reads again (`--options-file`).
     pub options_file: Option<PathBuf>,

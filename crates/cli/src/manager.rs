@@ -29,15 +29,15 @@ pub(crate) fn watchdog() {
     }
 }
 
-/// What signals do beside ending the server.
+/// What signals do other than ending the server.
 pub(crate) struct Steering {
-    /// How long SIGTERM lets running tests go on, and whom it tells.
+    /// How long running tests may continue after SIGTERM, and the channel that reports it.
     pub(crate) drain: Option<(Duration, watch::Sender<bool>)>,
     /// What SIGHUP reads again.
     pub(crate) reload: Option<Reloader>,
 }
 
-/// SIGTERM drains the server first, if that is asked for; it ends when the tests are over, at the limit, or with a second
+/// SIGTERM drains the server first, if `--drain` is given; it ends when the tests are over, at the limit, or with a second
 /// signal. SIGHUP reloads, if there is anything to reload. All else ends the server at once.
 pub(crate) fn steer(steering: Steering) -> io::Result<Stop> {
     let Steering { drain, reload } = steering;

@@ -133,7 +133,7 @@ options! {
         Pkcs1 [] ["use-pkcs1-padding"] Nothing, "pad logins as iperf3 before 3.17 does (PKCS #1 v1.5, less secure)";
         Vsock [] ["vsock"] Nothing, "test over vsock: HOST (and -B on a server) is a CID (1: this machine, 2: the host, s4: sibling 4) or the path of a VMM's Unix socket";
         NoGso [] ["no-gso"] Nothing, "disable UDP GSO and GRO unless --gsro is given";
-        NoEnvironment [] ["no-environment"] Nothing, "do not report this machine's environment in the JSON, and do not tell the peer";
+        NoEnvironment [] ["no-environment"] Nothing, "leave this machine's environment out of the JSON, and do not send it to the peer";
         Html [] ["html"] Value("FILE"), "also write each result to FILE as a page with plots";
         MetricsFile [] ["metrics-file"] Value("FILE"), "also write each result to FILE for Prometheus, as node_exporter's textfile collector reads it";
         Hlog [] ["hlog"] Value("FILE"), "where --rr or --crr measures: also write the distribution of latencies in each interval to FILE, as an HdrHistogram log";
@@ -151,7 +151,7 @@ options! {
         ClientBitrateLimit [] ["client-bitrate-limit"] Value("RATE[/SECONDS]"), "the same for the tests of one client address [no limit]";
         Metrics [] ["metrics"] Value("ADDR:PORT"), "serve metrics for Prometheus at http://ADDR:PORT/metrics, and /health and /ready";
         LogFormat [] ["log-format"] Value("FORMAT"), "text: the usual output; json: instead of it one line of JSON per test [text]", ["text" "json"];
-        Drain [] ["drain"] Value("SECONDS"), "on SIGTERM, begin no test and let running ones go on for up to SECONDS, up to 86400 [0: end them at once]";
+        Drain [] ["drain"] Value("SECONDS"), "on SIGTERM, begin no test and let running ones continue for up to SECONDS, up to 86400 [0: end them at once]";
         OptionsFile [] ["options-file"] Value("FILE"), "read limits and logins from FILE too, one option per line; SIGHUP reads it again";
         IdleTimeout [] ["idle-timeout"] Value("SECONDS"), "restart the listener (with -1: exit) after SECONDS without a test, 1 to 86400 [never]";
         MaxDuration [] ["server-max-duration"] Value("SECONDS"), "refuse tests longer than SECONDS, up to 86400; 0: no limit [0]";
@@ -191,7 +191,7 @@ options! {
         SkipRxCopy [] ["skip-rx-copy"] Nothing, "same as --zerocopy-rx=trunc";
         ZeroCopyStrict [] ["zerocopy-strict"] Nothing, "fail the test if more than 5 % of the bytes were copied after all";
         Verify [] ["verify"] Nothing, "send a pattern and check every received byte; both ends must be this program";
-        Rr [] ["rr"] Maybe("REQ[,RSP]", ""), "measure latency: send requests of REQ bytes and wait for responses of RSP bytes, up to 1M [1,1; UDP 8,8]; with -n: so many transactions; both ends must be this program";
+        Rr [] ["rr"] Maybe("REQ[,RSP]", ""), "measure latency: send requests of REQ bytes and wait for responses of RSP bytes, up to 1M [1,1; UDP 8,8]; with -n: that many transactions; both ends must be this program";
         Crr [] ["crr"] Maybe("REQ[,RSP]", ""), "the same with a connection for each transaction: connect, request, response, close; over TCP, MPTCP and vsock [1,1]";
         Pipeline [] ["pipeline"] Value("N"), "with --rr: requests in flight on each connection, 1 to 1024 [1]";
         Rate [] ["rate"] Value("N"), "with --rr or --crr: send N requests per second on each connection by a schedule, up to 1000000, and measure from the time when each was due";

@@ -30,7 +30,7 @@ pub(crate) struct Reloader {
     report: Report,
 }
 
-/// Where to report what came of it.
+/// Where to report the outcome.
 struct Report {
     /// Warnings, in the format of the output.
     sink: Box<dyn Sink>,

@@ -18,7 +18,7 @@ use crate::reload::Reloader;
 use crate::service;
 
 impl App<'_> {
-    /// Runs a server until it is told to stop.
+    /// Runs a server until it is stopped.
     pub(crate) fn server(&self, config: ServerConfig, daemon: Option<Ready>) -> io::Result<bool> {
         let stats = Arc::new(Stats::default());
         let counters = Arc::new(ServerCounters::default());
@@ -74,7 +74,7 @@ impl App<'_> {
         Ok(served)
     }
 
-    /// Serves `--metrics`, if it is asked for.
+    /// Serves `--metrics`, if it is given.
     fn serve_metrics(&self, stats: &Arc<Stats>, counters: &Arc<ServerCounters>) -> io::Result<()> {
         let Some(address) = &self.launch.process.metrics else {
             return Ok(());

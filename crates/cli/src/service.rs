@@ -1,4 +1,4 @@
-//! What a service manager gives a server and learns from it: systemd's socket activation and readiness.
+//! The interface to a service manager: systemd's socket activation and readiness.
 
 use std::env;
 use std::ffi::OsStr;

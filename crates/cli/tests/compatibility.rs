@@ -1,4 +1,4 @@
-//! The tables of `docs/compatibility.md` about the command line say what the program does.
+//! The tables of `docs/compatibility.md` about the command line agree with the program.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ fn rows(heading: &str) -> Vec<String> {
     table.skip(2).collect()
 }
 
-/// The options that a row names: what stands in backticks in its first cell.
+/// The options that a row names: the text in backticks in its first cell.
 fn named(row: &str) -> Vec<String> {
     let cell = row.split('|').nth(1).unwrap();
     cell.split('`')

@@ -65,7 +65,7 @@ fn promtool_finds_no_fault_in_any_metrics() {
         ];
         iperf(&words)
     };
-    // A failed run beside good ones; the exit code is 2.
+    // A failed run among good ones; the exit code is 2.
     let failed = |format| {
         let words = [
             "report",

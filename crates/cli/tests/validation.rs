@@ -14,7 +14,7 @@ use serde_json::Value;
 enum Recorded {
     /// It was refused with this text.
     Refused(String),
-    /// It was good, and this was said about it; what came after is no matter of the command line.
+    /// It was accepted, with this message; what followed does not concern the command line.
     Accepted(Vec<String>),
 }
 

@@ -60,7 +60,7 @@ pub enum ClientError {
         report: Option<Box<CopyReport>>,
     },
     /// The state machine requested an action that is invalid in this phase: a defect of this program.
-    #[error("internal error: asked to {action} {phase}")]
+    #[error("internal error: cannot {action} {phase}")]
     OutOfPlace {
         /// The requested action.
         action: &'static str,

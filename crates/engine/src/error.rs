@@ -38,7 +38,9 @@ pub enum EngineError {
         source: io::Error,
     },
     /// The kernel keeps smaller socket buffers than asked for.
-    #[error("asked for socket buffers of {requested} bytes, the kernel keeps {kept} for {option}")]
+    #[error(
+        "socket buffers of {requested} bytes were requested, the kernel keeps {kept} for {option}"
+    )]
     Buffer {
         /// The option's name.
         option: &'static str,

@@ -1,4 +1,4 @@
-//! A sink beside another: it hands on each test's document when the test is over, and changes no output.
+//! A sink around another: it passes each test's document on when the test is over, and changes no output.
 
 use std::io;
 

@@ -48,7 +48,7 @@ pub struct ReportOptions {
     pub verbose: bool,
     /// Text reports how bytes were moved even without `-V`: the user chose a mode or a check.
     pub copies: bool,
-    /// Text says what limited a test even without `-V` (`--limits`).
+    /// The text shows what limited a test even without `-V` (`--limits`).
     pub limits: bool,
     /// Unit of rates in text (`-f`), one of `kmgtKMGT`; anything else picks a unit for each rate.
     pub format: Option<char>,
@@ -83,7 +83,7 @@ pub fn sink(format: Format, options: ReportOptions, output: Output) -> Box<dyn S
     }
 }
 
-/// `inner`, and beside it a sink that hands each finished test's document to `done`.
+/// `inner`, which also passes each finished test's document to `done`.
 pub fn beside(inner: Box<dyn Sink>, options: ReportOptions, done: Done) -> Box<dyn Sink> {
     Box::new(beside::Beside::new(inner, options, done))
 }

@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn one_epsilon_of_error_is_accepted_for_fewer_digits() {
-        // 0.3 with the last bit changed: 15 digits say 0.3, and that is near enough.
+        // 0.3 with the last bit changed: 15 digits give 0.3, which is close enough.
         let value: f64 = 0.1 + 0.2;
         assert_eq!(value.to_bits(), 0.3_f64.next_up().to_bits());
         assert_eq!(json(value), "0.3");

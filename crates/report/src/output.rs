@@ -39,7 +39,7 @@ impl Output {
         Self::new(writer.dropped(), Route::Queue(writer), true)
     }
 
-    /// Output to the first writer, errors and warnings to the second, each as it comes.
+    /// Output to the first writer, errors and warnings to the second, each at once.
     pub fn to_writers(main: Box<dyn Write + Send>, errors: Box<dyn Write + Send>) -> Self {
         Self::new(Arc::default(), Route::Direct { main, errors }, false)
     }

@@ -4,7 +4,7 @@
 //! start interval… error? server_output_json|server_output_text? end
 //! ```
 //!
-//! `{"event":"dropped","data":{"reports":N,"reason":TEXT}}` replaces lines that nobody read in time.
+//! `{"event":"dropped","data":{"reports":N,"reason":TEXT}}` replaces lines that were not read in time.
 //!
 //! On a server that runs several tests at a time each line has one more member, `test`: the number of its test.
 //!

@@ -131,7 +131,7 @@ impl Writer {
         }
     }
 
-    /// Adds a line of the log, which goes to stderr too. While nobody reads, lines are dropped, and their number is
+    /// Adds a line of the log, which goes to stderr too. Without a reader, lines are dropped, and their number is
     /// logged.
     pub fn log(&self, line: &[u8]) {
         if !self.has_room(Weight::Interval) {
@@ -277,7 +277,7 @@ fn patient(error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Opens a log file for appending. A FIFO that nobody reads is an error, and not a wait.
+/// Opens a log file for appending. A FIFO without a reader is an error, not a wait.
 pub fn open_log(path: &Path) -> io::Result<File> {
     let file = File::options()
         .append(true)

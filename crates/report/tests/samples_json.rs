@@ -1,10 +1,10 @@
 //! Documents and lines of iperf3, from the events that their runs had: the same bytes again.
 //!
-//! Where an event cannot say what iperf3 said, lines may differ, and only there:
+//! Lines may differ only where an event cannot express what iperf3 printed:
 //! - iperf3 samples streams one after another, some microseconds apart; here they share one moment.
 //! - The first interval after an omitted period is some microseconds longer there than its end minus its start.
 //! - In bidirectional tests iperf3 shows counters of streams on which it only receives; here they are 0.
-//! - A server that was asked for a rate writes `target_bitrate` twice; here it is written once.
+//! - A server of a test with a rate writes `target_bitrate` twice; here it is written once.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -80,7 +80,7 @@ fn a_server_that_was_not_asked_returns_nothing() {
 
 /// Compares line by line, and lines of compact JSON member by member.
 fn compare(name: &str, actual: &str, expected: &str) {
-    // Samples with nothing but what events can say have to agree to the byte.
+    // Samples that events can express completely must agree to the byte.
     let loose = ["omit", "-p2-", "bidir", "many"];
     if !loose.iter().any(|part| name.contains(part)) {
         let lines = actual.lines().zip(expected.lines()).enumerate();

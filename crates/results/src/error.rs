@@ -24,7 +24,7 @@ pub enum ReadErrorKind {
     /// No reader knows the content.
     #[error("unknown format: {0}")]
     Unknown(String),
-    /// The content is not what its format says.
+    /// The content does not agree with its format.
     #[error("{0}")]
     Malformed(String),
     /// The content was understood, and its figures cannot be trusted.

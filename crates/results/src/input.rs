@@ -11,7 +11,7 @@ use crate::error::{ReadError, ReadErrorKind};
 /// The part of a line that is kept. Histograms of iperf 2 have some 10 KiB.
 const MAX_LINE: usize = 256 * 1024;
 
-/// A buffered input and what it is called in errors.
+/// A buffered input and its name in errors.
 pub(crate) struct Input<'a> {
     pub(crate) file: Arc<str>,
     pub(crate) bytes: Box<dyn BufRead + 'a>,

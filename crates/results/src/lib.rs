@@ -1,4 +1,4 @@
-//! Results of network benchmarks, whichever tool printed them, as one [`Record`] a run.
+//! Results of network benchmarks, printed by any of the supported tools: one [`Record`] per run.
 //!
 //! ```text
 //!  file, directory, stdin ──► input ──► tool (by content) ──► readers::* ──► Record

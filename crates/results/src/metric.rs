@@ -1,5 +1,5 @@
 //! Figures of a run. A metric's name defines its unit and which way is better, so that figures of different tools
-//! can stand in one column.
+//! fit into one column.
 
 use serde::{Deserialize, Serialize};
 
@@ -135,7 +135,7 @@ pub fn definition(name: &str) -> Option<(Unit, Better)> {
     None
 }
 
-/// Where a metric stands in reports: the fixed ones in order, then latencies by rank.
+/// The position of a metric in reports: the fixed ones in order, then latencies by rank.
 pub(crate) fn order(name: &str) -> (usize, String) {
     let fixed = DEFINITIONS.iter().position(|(known, _, _)| *known == name);
     let seconds = DEFINITIONS.len();

@@ -10,7 +10,7 @@ use crate::readers;
 use crate::record::Record;
 use crate::tool::{Tool, format_of, recognise};
 
-/// Enough to tell a format: titles, warnings and debugging lines come first.
+/// Enough to recognise a format: titles, warnings and debugging lines may precede it.
 const HEAD: u64 = 64 * 1024;
 /// More files than this in a directory are taken for a mistake.
 const MAX_FILES: usize = 10_000;
@@ -18,7 +18,7 @@ const MAX_FILES: usize = 10_000;
 /// How to read inputs.
 #[derive(Debug, Clone, Default)]
 pub struct ReadOptions {
-    /// The tool, instead of what the content says.
+    /// The tool, instead of the one recognised by the content.
     pub tool: Option<Tool>,
     /// The bytes that each run moved, for tables of seconds.
     pub bytes: Option<u64>,
@@ -35,7 +35,7 @@ pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<Vec<Record
     Ok(records)
 }
 
-/// Reads `paths` as [`read_paths`] does, and goes on behind inputs that cannot be read.
+/// Reads `paths` as [`read_paths`] does, and skips inputs that cannot be read.
 pub fn read_all(paths: &[PathBuf], options: &ReadOptions) -> (Vec<Record>, Vec<ReadError>) {
     let (mut records, mut errors) = (Vec::new(), Vec::new());
     let ended = each_input(paths, options, &mut |read| {

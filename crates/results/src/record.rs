@@ -12,7 +12,7 @@ use crate::tool::Tool;
 /// At most this many samples are kept of a run; a note counts the others.
 pub const MAX_SAMPLES: usize = 100_000;
 
-/// One run: what was asked for, where it ran, and what it measured.
+/// One run: its parameters, where it ran, and what it measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Record {
     /// Where it was read.
@@ -21,7 +21,7 @@ pub struct Record {
     pub tool: Tool,
     /// The tool's version, as it names it itself.
     pub version: Option<String>,
-    /// What was asked for.
+    /// The parameters.
     pub parameters: Parameters,
     /// The peer that the client names, or whose client a server served.
     pub target: Option<Target>,
@@ -53,7 +53,7 @@ pub struct Source {
 pub struct Target {
     /// Its name or address, as the client has it.
     pub host: String,
-    /// The server's port; a client's own port says nothing.
+    /// The server's port; a client's own port is irrelevant.
     pub port: Option<u16>,
 }
 
@@ -68,7 +68,7 @@ pub struct FailedRun {
     pub reason: String,
 }
 
-/// What a run was asked to do. What the output does not say is `None`.
+/// The parameters of a run. What the output does not show is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Parameters {
     /// Bulk data, or requests and responses.
@@ -83,11 +83,11 @@ pub struct Parameters {
     pub response: Option<u64>,
     /// Streams, flows or threads with a connection each.
     pub parallel: Option<u64>,
-    /// The seconds asked for.
+    /// The requested seconds.
     pub duration: Option<f64>,
-    /// The rate asked for, in bits per second.
+    /// The requested rate in bits per second.
     pub rate: Option<f64>,
-    /// The way without copies that was asked for.
+    /// The requested zero-copy mode.
     pub zerocopy: Option<String>,
     /// Others, under the tool's own names.
     pub other: BTreeMap<String, String>,

@@ -86,7 +86,7 @@ impl FromStr for Tool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     IperfJson,
-    /// Saved runs of `iperf bench`, whatever they ran.
+    /// Saved runs of `iperf bench`, of any commands.
     Bench,
     Iperf3Text,
     Iperf2Text,
@@ -186,7 +186,7 @@ fn by_line(line: &str) -> Option<Format> {
     })
 }
 
-/// The format of a head that no single line tells.
+/// The format of a head that no single line identifies.
 fn by_head(lines: &[&str]) -> Option<Format> {
     let first = lines.iter().find(|line| !line.is_empty())?;
     if uperf::is_history(first) {
@@ -205,7 +205,7 @@ fn by_head(lines: &[&str]) -> Option<Format> {
         .or_else(|| table::form(lines).map(Format::Table))
 }
 
-/// The format of an input that is said to be of `tool`.
+/// The format of an input that is declared to be of `tool`.
 pub(crate) fn format_of(tool: Tool, head: &[u8]) -> Format {
     let recognised = recognise(head).ok();
     if recognised == Some(Format::Bench) {

@@ -1,4 +1,4 @@
-//! Inputs that nobody meant to be read: cut, mixed, mislabelled, binary. They give records or an error, never a panic.
+//! Unusable inputs: cut, mixed, mislabelled, binary. They give records or an error, never a panic.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;

@@ -7,10 +7,10 @@ use nix::sys::resource::{Resource, getrlimit};
 /// Descriptors of a stream: its socket, and a pipe when it splices.
 const FILES_PER_STREAM: u64 = 3;
 
-/// Descriptors of a test beside its streams: the control connection and a runtime.
+/// Descriptors of a test without its streams: the control connection and a runtime.
 pub(crate) const FILES_PER_TEST: u64 = 9;
 
-/// Threads of a test beside a worker per stream: its own, and helpers that come and go.
+/// Threads of a test without a worker per stream: its own, and short-lived helpers.
 const THREADS_PER_TEST: u64 = 4;
 
 /// What tests may use. The other half of the system's limits is for connections that wait, and for other programs.
@@ -34,7 +34,7 @@ impl Capacity {
         }
     }
 
-    /// Whether so many tests with so many streams in all fit.
+    /// Whether this many tests with this many streams in total fit.
     pub(crate) fn fits(self, tests: usize, streams: usize) -> bool {
         let (tests, streams) = (tests as u64, streams as u64);
         FILES_PER_TEST * tests + FILES_PER_STREAM * streams <= self.files

@@ -26,10 +26,10 @@ pub enum ServerError {
     Interrupted(StopReason),
 }
 
-/// Why one test, or the handshake before it, failed. The server goes on.
+/// Why one test, or the handshake before it, failed. The server continues.
 #[derive(Debug, Error)]
 pub(crate) enum TestError {
-    /// The client, or what the client said.
+    /// The client failed, or reported an error.
     #[error(transparent)]
     Protocol(#[from] server::Failure),
     /// The client ended the test.
@@ -38,26 +38,26 @@ pub(crate) enum TestError {
     /// The client asks for what this server does not do.
     #[error("{}", .0.text())]
     Refused(Code),
-    /// The client may not run a test here. It is not told why.
+    /// The client may not run a test here. The reason is not sent.
     #[error("{}: {}", Code::AUTHORIZATION.text(), .0)]
     Denied(iperf_auth::Denied),
     /// A data stream can't be set up or run.
     #[error("{}", stream_message(.0))]
     Streams(#[source] EngineError),
     /// The client's data connections do not come.
-    #[error("only {opened} of {wanted} data connections came within {seconds} s")]
+    #[error("only {opened} of {wanted} data connections arrived within {seconds} s")]
     StreamsMissing {
         opened: usize,
         wanted: usize,
         seconds: u64,
     },
-    /// A data connection is not the one that it says.
+    /// A data connection has a wrong stream number.
     #[error(
-        "a data connection says that it is stream {index}, but each from 0 to {} is due once",
+        "a data connection claims to be stream {index}, but each from 0 to {} is due once",
         wanted - 1
     )]
     StreamIndex { index: u64, wanted: usize },
-    /// The client came to no test in the time of a whole handshake.
+    /// The client did not reach a test in the time of a whole handshake.
     #[error("the handshake was not over after {0} s")]
     HandshakeTooLong(u64),
     /// A data stream ended in the middle of the test.
@@ -72,7 +72,7 @@ pub(crate) enum TestError {
     /// The client's windows are closed, and it takes nothing.
     #[error("the client has taken no data for {0} s")]
     Stalled(u64),
-    /// The client's connections stand, and it sends nothing at all.
+    /// The client's connections are up, but it sends nothing at all.
     #[error("the client has sent no data in the first {0} s")]
     Mute(u64),
     /// The client does not end its test.
@@ -81,8 +81,8 @@ pub(crate) enum TestError {
     /// The control connection takes nothing, or broke.
     #[error("the control connection failed: {}", reason(.0))]
     Control(#[from] io::Error),
-    /// The machine asks for what makes no sense in this phase: a defect of this program.
-    #[error("internal error: asked to {action} {phase}")]
+    /// The state machine requested an action that is invalid in this phase: a defect of this program.
+    #[error("internal error: cannot {action} {phase}")]
     OutOfPlace {
         action: &'static str,
         phase: &'static str,
@@ -99,7 +99,7 @@ pub(crate) enum TestError {
 }
 
 impl TestError {
-    /// The event that tells it.
+    /// The event that reports it.
     pub(crate) fn failure(&self) -> Failure {
         let kind = match self {
             Self::Interrupted(_) => FailureKind::Interrupt,
@@ -114,7 +114,7 @@ impl TestError {
         }
     }
 
-    /// What the client is told; `None` when the machine has told it, or there is nothing to tell.
+    /// What is sent to the client; `None` if the machine has sent it, or there is nothing to send.
     pub(crate) fn code(&self) -> Option<Code> {
         match self {
             Self::Refused(code) => Some(*code),
@@ -158,7 +158,7 @@ impl TestError {
         }
     }
 
-    /// What a client of this program is told besides the code. Who may not run a test is not told why.
+    /// What a client of this program gets in addition to the code. A client that may not run a test does not get the reason.
     pub(crate) fn explanation(&self) -> Option<String> {
         (!matches!(self, Self::Denied(_))).then(|| self.to_string())
     }

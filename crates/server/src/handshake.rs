@@ -55,7 +55,7 @@ pub(crate) struct NewClient {
     /// Its data connections, as they are accepted. The server closes it when it is busy with another test.
     pub(crate) connections: mpsc::Receiver<Identified>,
     pub(crate) config: Arc<ServerConfig>,
-    /// Buffers of the listening socket, which accepted sockets begin with, where that says something.
+    /// Buffers of the listening socket, which accepted sockets inherit, where that is meaningful.
     pub(crate) listener: Option<Buffers>,
     /// For the port of streams that do not use the listening socket.
     pub(crate) port_permits: PortPermits,
@@ -73,7 +73,7 @@ pub(crate) struct NewClient {
 
 /// How a handshake ended without a test.
 pub(crate) struct Dropped {
-    /// What to report; `None` when the client was only told that the server is busy.
+    /// What to report; `None` if the client was only refused because the server is busy.
     pub(crate) error: Option<TestError>,
     /// The test and the buffers, once the parameters were accepted.
     pub(crate) began: Option<Box<(TestBegan, Buffers)>>,

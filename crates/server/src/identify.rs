@@ -27,7 +27,7 @@ pub(crate) struct Identified {
     pub(crate) cookie: Cookie,
     pub(crate) stream: Wire,
     /// Counts the connections as they were accepted. A client makes its data connections one after another, and that
-    /// order says which of them carries what; their cookies may come in another.
+    /// order identifies them; their cookies may arrive in another.
     pub(crate) order: u64,
 }
 

@@ -5,9 +5,8 @@
 //!                                 └─ known cookie ──► the handshake that it belongs to
 //! ```
 //!
-//! Cookies and handshakes are awaited side by side, so that a peer that stalls holds up nobody else; when there are too
-//! many, new ones replace old ones (`waiting`). Which tests run only `registry` knows, and whether one more may,
-//! `slots`.
+//! Cookies and handshakes are awaited concurrently, so that a stalled peer does not hold up others; when there are too
+//! many, new ones replace old ones (`waiting`). `registry` alone knows which tests run, and `slots` whether one more may.
 
 mod capacity;
 mod client_rates;
@@ -55,7 +54,7 @@ pub struct Service {
     pub changes: Option<tokio::sync::mpsc::Receiver<Change>>,
 }
 
-/// Serves tests until it is told to stop, or until the one test of `-1` is over. `ready` is called with the internet
+/// Serves tests until it is stopped, or until the one test of `-1` is over. `ready` is called with the internet
 /// address, if there is one, when clients can connect.
 ///
 /// Tests run on threads of their own; `outputs` opens a sink for each, and one for what belongs to no test.

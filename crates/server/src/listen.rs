@@ -128,7 +128,7 @@ async fn addresses(config: &ServerConfig, port: u16) -> io::Result<Vec<(SocketAd
         .map(|address| (address, config.local.family == Family::V6))
         .collect();
     if fitting.is_empty() {
-        // What the resolver says when it is asked for the wrong family only.
+        // The resolver's error for a name that has only addresses of the other family.
         let text = "Address family for hostname not supported";
         return Err(io::Error::other(text));
     }

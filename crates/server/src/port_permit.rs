@@ -29,13 +29,13 @@ pub(crate) struct PortPermits {
     waiting: watch::Sender<usize>,
 }
 
-/// The port is free for whoever holds this.
+/// The port belongs to the holder of this.
 #[derive(Debug)]
 pub(crate) struct PortPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-/// How a holder learns that others wait, and how long it may go on then.
+/// How a holder learns that others wait, and how long it may continue then.
 #[derive(Debug)]
 pub(crate) struct Contention {
     waiting: watch::Receiver<usize>,
@@ -81,7 +81,7 @@ impl PortPermits {
         Some(PortPermit { _permit: permit })
     }
 
-    /// Watches for others from now on, for a holder that opens so many streams over such a round trip.
+    /// Watches for others from now on, for a holder that opens this many streams over this round trip.
     pub(crate) fn contention(&self, streams: usize, round_trip: Duration) -> Contention {
         let streams = u32::try_from(streams).unwrap_or(u32::MAX);
         Contention {
@@ -95,7 +95,7 @@ impl PortPermits {
 }
 
 impl Contention {
-    /// Resolves when the number of those who wait changes.
+    /// Resolves when the number of waiting handshakes changes.
     pub(crate) async fn changed(&mut self) {
         if self.waiting.changed().await.is_err() {
             std::future::pending::<()>().await;

@@ -58,7 +58,7 @@ pub(crate) struct TestRate {
 
 impl TestRate {
     /// Whether the test has to end at `now`, when it has moved `bytes` in both directions: the average is above the
-    /// limit, and no test that runs beside it is the reason.
+    /// limit, and no concurrent test is the reason.
     pub(crate) fn exceeded(&mut self, now: Instant, bytes: u64) -> bool {
         let moved = bytes.saturating_sub(self.counted);
         self.counted = bytes;
@@ -213,7 +213,7 @@ mod tests {
         (SharedRateWatch::new(limit, start), start)
     }
 
-    /// Seconds after which a test is stopped that moves so many bytes in each second.
+    /// Seconds after which a test is stopped that moves this many bytes in each second.
     fn stopped_after(window: u64, rates: &[u64]) -> Option<usize> {
         let (watch, start) = watch(window);
         let mut test = watch.begin(start);

@@ -228,7 +228,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Begins no test any more. Clients learn that the server is busy.
+    /// Stops accepting tests. Clients learn that the server is busy.
     fn drain(&mut self) {
         self.is_draining = true;
         self.counters.set_ready(false);
@@ -253,7 +253,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// A client was told that the server is busy.
+    /// A client was refused because the server is busy.
     fn refused(&self) {
         ServerCounters::add(&self.counters.refused);
     }
@@ -469,7 +469,7 @@ impl<'a> Server<'a> {
     }
 }
 
-/// Resolves when the server is told to drain.
+/// Resolves when the server is to drain.
 async fn told_to_drain(drain: Option<&mut watch::Receiver<bool>>) {
     if let Some(drain) = drain
         && drain.wait_for(|drain| *drain).await.is_ok()

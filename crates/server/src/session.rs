@@ -32,7 +32,7 @@ const STALL_LIMIT: Duration = Duration::from_secs(4);
 /// A timed test that the client does not end is ended this long after its time, as iperf3 does.
 const OVERTIME: Duration = Duration::from_secs(40);
 
-/// What a test needs besides its control connection.
+/// What a test needs in addition to its control connection.
 pub(crate) struct TestPlan {
     pub(crate) cookie: Cookie,
     pub(crate) peer: SocketName,
@@ -141,7 +141,7 @@ struct Running {
 
 /// What a step leads to.
 enum Next {
-    /// The test goes on in this phase.
+    /// The test continues in this phase.
     Phase(Phase),
     /// It ends, in this phase.
     Over(Phase, Result<(), TestError>),
@@ -329,7 +329,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Ends the streams and reports what this end counted, and returns what is wrong with what came in last.
+    /// Ends the streams and reports what this end counted, and returns what is wrong with the last data received.
     fn conclude(&mut self, running: Running, end: Instant) -> (Phase, Option<TestError>) {
         let Running {
             mut measurement,
@@ -339,7 +339,7 @@ impl Session<'_> {
         let run = measurement.run();
         run.stop_senders();
         run.finish_receivers();
-        // A client that waits for its last bytes to arrive says a moment later that it is done.
+        // A client that waits for its last bytes to arrive reports a moment later that it is done.
         let one_way = !self.test.direction.server_sends();
         let complete = run.complete_at(self.test.block).filter(|_| one_way);
         let end = complete.unwrap_or(end);
@@ -361,7 +361,7 @@ impl Session<'_> {
         (Phase::Ended(totals, streams), wrong_data)
     }
 
-    /// Reports what there is of a test that does not go on.
+    /// Reports what there is of a test that was cut short.
     fn cut_short(&mut self, phase: Phase) -> Phase {
         match phase {
             Phase::Running(running) => self.conclude(*running, Instant::now()).0,

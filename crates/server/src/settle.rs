@@ -45,7 +45,7 @@ async fn settle_datagrams(run: &mut Run) {
     let mut before = None;
     while Instant::now() < deadline {
         let received = Some(run.bytes().1);
-        // A client that said what it sent leaves no doubt.
+        // A client that announced its total leaves no doubt.
         if run.has_received_all().unwrap_or(received == before) {
             break;
         }
@@ -54,7 +54,7 @@ async fn settle_datagrams(run: &mut Run) {
     }
 }
 
-/// Only a client that said what it sent has a known end.
+/// Only a client that announced its total has a known end.
 async fn settle_bytes(run: &mut Run) {
     let start = Instant::now();
     let mut progress = (run.bytes().1, start);

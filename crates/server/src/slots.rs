@@ -1,7 +1,7 @@
 //! The places that tests take on a server: as many as it may run at the same time, and as one client may.
 //!
 //! A server that runs one test after another gives its place to the first client whose streams are connected. One that
-//! runs several takes a place for a client before it opens streams, so that a client that is too many learns at once
+//! runs several takes a place for a client before it opens streams, so that a client beyond the limit learns at once
 //! that the server is busy.
 
 use std::collections::HashMap;
@@ -63,7 +63,7 @@ impl Slots {
         state.fits(1) && state.allows(origin)
     }
 
-    /// Takes a place for a test of so many streams.
+    /// Takes a place for a test of this many streams.
     pub(crate) fn take(&self, origin: Origin, streams: usize) -> Option<Slot> {
         let mut state = self.state();
         if !state.allows(&origin) || !state.fits(streams) {

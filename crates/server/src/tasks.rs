@@ -1,4 +1,4 @@
-//! Tasks whose end is always observed: a panic in one of them is reported as its end, and the server goes on.
+//! Tasks whose end is always observed: a panic in one of them is reported as its end, and the server continues.
 
 use std::future::Future;
 use std::io;

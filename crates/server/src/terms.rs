@@ -16,7 +16,7 @@ use crate::error::TestError;
 /// Logins that are checked at the same time. More wait, and do so where a handshake that ends leaves nothing behind.
 static LOGINS: Semaphore = Semaphore::const_new(4);
 
-/// Checks the login, on a thread where an RSA operation keeps nobody waiting.
+/// Checks the login, on a thread where an RSA operation does not block others.
 pub(crate) async fn authorize(
     params: &Params,
     authorizer: Option<&Arc<Authorizer>>,

@@ -19,7 +19,7 @@ use tracing::debug;
 
 use crate::port_permit::PortPermit;
 
-/// How often to look whether the client of the last stream says hello again.
+/// How often to check whether the client of the last stream repeats its hello.
 const REPEAT_CHECK: Duration = Duration::from_millis(100);
 
 /// The hellos that open the streams of a test.

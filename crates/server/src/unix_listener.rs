@@ -39,7 +39,7 @@ impl UnixSocketListener {
     }
 }
 
-/// Removes a socket file on which nobody listens any more.
+/// Removes a socket file without a listener.
 fn remove_stale(file: &Path) -> io::Result<()> {
     let Ok(metadata) = fs::symlink_metadata(file) else {
         return Ok(());
@@ -56,7 +56,7 @@ fn remove_stale(file: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::AddrInUse, text))
 }
 
-/// Whether nobody listens on a socket file. Listeners whose backlog is full are not waited for.
+/// Whether a socket file has no listener. It does not wait for listeners whose backlog is full.
 fn is_stale(file: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

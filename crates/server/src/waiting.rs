@@ -17,7 +17,7 @@ use iperf_model::SocketName;
 /// How much of an IPv6 address names the network of one site, whose hosts can have any address in it.
 const SITE_BITS: u32 = 64;
 
-/// Whom a connection comes from: an IPv4 address, an IPv6 network, a CID, or a VMM.
+/// The origin of a connection: an IPv4 address, an IPv6 network, a CID, or a VMM.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Origin(String);
 

@@ -81,7 +81,7 @@ pub enum Fallback {
     #[error("the kernel copies blocks for which the receiver's buffer has no room as a whole")]
     Cut,
     /// The kernel cannot map what such a socket received.
-    #[error("the kernel does not map what comes over {kind}")]
+    #[error("the kernel does not map data received over {kind}")]
     NotMapped {
         /// The kind of socket.
         kind: &'static str,

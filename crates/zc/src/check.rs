@@ -77,7 +77,7 @@ pub fn all() -> Vec<Finding> {
     findings.push(Finding::new(
         "MPTCP, SCTP",
         Extent::No,
-        "the kernel copies, whatever the mode",
+        "the kernel copies in all modes",
     ));
     findings.extend(vsock_here());
     findings.extend(vsock_of_a_guest());
@@ -90,7 +90,7 @@ pub fn all() -> Vec<Finding> {
     findings.push(Finding::new(
         "VMM's socket, receive",
         Extent::No,
-        "the kernel does not map what comes over Unix sockets",
+        "the kernel does not map data received over Unix sockets",
     ));
     findings
 }

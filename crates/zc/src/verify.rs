@@ -9,9 +9,7 @@ use crate::source::{PERIOD, pattern};
 
 /// The first wrong byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "stream {stream} differs at byte {offset}: 0x{found:02x} came where 0x{expected:02x} was sent"
-)]
+#[error("stream {stream} differs at byte {offset}: 0x{found:02x} instead of 0x{expected:02x}")]
 pub struct Difference {
     /// The stream.
     pub stream: u32,

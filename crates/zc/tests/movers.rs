@@ -173,7 +173,7 @@ fn a_unix_socket_reports_which_copies_it_makes() {
     );
     assert_eq!(
         received.as_deref(),
-        Some("the kernel does not map what comes over Unix sockets")
+        Some("the kernel does not map data received over Unix sockets")
     );
     let (sent, received) = reason(Sending::Splice, Receiving::Trunc);
     assert_eq!(sent, None);

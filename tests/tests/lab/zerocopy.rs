@@ -329,7 +329,7 @@ fn check_host_and_guest(vm: &Vm, backend: &Backend) {
             row(
                 "-Z --verify -n 2M -l 4K",
                 all("msg"),
-                none("copy", "does not map what comes over Unix sockets"),
+                none("copy", "does not map data received over Unix sockets"),
             ),
         ),
     ];

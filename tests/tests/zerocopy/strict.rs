@@ -82,7 +82,7 @@ fn cases() -> Vec<Strict> {
         ),
         fails(
             "-n 16M -m --zerocopy-rx=mmap",
-            "the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: the kernel does not map what comes over MPTCP",
+            "the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: the kernel does not map data received over MPTCP",
         ),
         fails(
             "-u -t 1 -b 10M -Z",

@@ -73,7 +73,7 @@ impl Damaged {
         };
         let found = number.parse::<usize>();
         found.is_ok_and(|found| (offset..offset + slack).contains(&found))
-            && rest.contains(" came where 0x")
+            && rest.contains(" instead of 0x")
     }
 
     fn go(&self) -> Result<(), String> {

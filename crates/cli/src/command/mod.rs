@@ -1,4 +1,4 @@
-//! Subcommands, beside iperf3's flat command line.
+//! Subcommands, in addition to iperf3's flat command line.
 //!
 //! A subcommand is the first word of a command line and has options of its own, which clap reads and explains. To add
 //! one, add a variant with its arguments here and a file that runs it: help, man page and completions follow.

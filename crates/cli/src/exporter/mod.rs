@@ -71,7 +71,7 @@ impl ExporterArgs {
         let address = listener.local_addr().map_err(failed)?;
         if allow.is_empty() && !is_loopback(address) {
             return Err(format!(
-                "whoever reaches {address} could start tests with any host: name the targets with --allow"
+                "anyone who reaches {address} could start tests with any host: name the targets with --allow"
             ));
         }
         let runtime = Builder::new_current_thread().enable_all().build();

@@ -6,7 +6,7 @@ use iperf_report::Document;
 use iperf_report::document::EndSum;
 use iperf_service::exposition::{Exposition, Kind, TextFormat};
 
-/// What came of a probe.
+/// The outcome of a probe.
 #[derive(Debug)]
 pub(super) struct Outcome {
     /// The document of the test, if it succeeded.

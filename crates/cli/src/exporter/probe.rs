@@ -31,7 +31,7 @@ const HEADROOM: Duration = Duration::from_millis(500);
 /// The shortest time limit of a probe.
 const LEAST: Duration = Duration::from_millis(500);
 
-/// How long a test that is told to end may take.
+/// How long a test may take to end after a stop.
 const ENDING: Duration = Duration::from_secs(2);
 
 /// The parameters that a probe knows.
@@ -134,7 +134,7 @@ impl Exporter {
         lock.lock_owned().await
     }
 
-    /// Forgets targets that nobody probes.
+    /// Removes targets without a probe.
     fn unlock(&self, key: &str) {
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         if targets

@@ -78,7 +78,7 @@ impl ExchangeDraft {
         Ok(())
     }
 
-    /// Whether data comes in at this end whatever the direction.
+    /// Whether this end receives data in either direction.
     pub(super) fn is_wanted(&self) -> bool {
         self.sizes.is_some()
     }

@@ -54,7 +54,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Applies one line; the error says what is wrong with it.
+/// Applies one line; the error describes what is wrong with it.
 fn apply(line: &str, draft: &mut ServerDraft, notes: &Notes) -> Result<(), String> {
     let end = line.find(|c: char| c == '=' || c.is_whitespace());
     let (name, value) = line.split_at(end.unwrap_or(line.len()));

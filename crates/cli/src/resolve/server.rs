@@ -15,7 +15,7 @@ use crate::value::Value;
 
 /// A day in seconds.
 const DAY: i64 = 86_400;
-/// The most tests at a time that can be asked for.
+/// The largest number of tests at a time.
 const MOST_TESTS: u32 = 100_000;
 /// The default time over which a rate is averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(5);

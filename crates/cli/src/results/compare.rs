@@ -110,13 +110,13 @@ pub(super) fn conclude(
         }
         Outcome::Inconclusive if verdict.strict_verdict => ExitCode::from(INCONCLUSIVE),
         Outcome::Inconclusive => {
-            note("warning: inconclusive, these runs do not tell whether new is worse");
+            note("warning: inconclusive, these runs do not show whether new is worse");
             ExitCode::SUCCESS
         }
     }
 }
 
-/// Reads all sides, or says what could not be read.
+/// Reads all sides, or reports what could not be read.
 fn read(args: &CompareArgs) -> Option<Vec<Side>> {
     let options = args.input.options();
     let sides: Vec<Option<Side>> = if args.sides.is_empty() {
@@ -149,7 +149,7 @@ fn name(path: &Path) -> String {
     )
 }
 
-/// The summary goes where the runner wants it, or to stdout before the annotations.
+/// The summary goes to the file that the runner names, or to stdout before the annotations.
 fn github(output: Option<&Path>, summary: &str, comparison: &Comparison) -> Result<(), String> {
     match (output, std::env::var_os("GITHUB_STEP_SUMMARY")) {
         (Some(path), _) => print(Some(path), summary)?,

@@ -1,4 +1,4 @@
-//! Files that each test writes when it is over, beside its normal output: `--html`, `--metrics-file`, `--influx`.
+//! Files that each test writes when it is over, in addition to its normal output: `--html`, `--metrics-file`, `--influx`.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use iperf_model::{Event, ExchangeCounts, Latencies, ServerOutput, Sink};
 use super::direct::named;
 use super::output::{note, replace};
 
-/// Writes the log beside another output.
+/// Writes the log in addition to another output.
 pub(crate) struct Hlog {
     inner: Box<dyn Sink>,
     path: PathBuf,

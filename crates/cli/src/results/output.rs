@@ -108,7 +108,7 @@ fn plain(error: io::Error) -> io::Error {
     }
 }
 
-/// Writes to what is no file, as /dev/stdout. A FIFO that nobody reads is an error.
+/// Writes to what is no file, as /dev/stdout. A FIFO without a reader is an error.
 fn write_in_place(path: &Path, text: &str) -> io::Result<()> {
     let opened = OpenOptions::new()
         .append(true)

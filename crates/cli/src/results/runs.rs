@@ -160,7 +160,7 @@ impl RunArgs {
             }
         };
         let launcher = Launcher {
-            // This very program, whatever has become of its file.
+            // This very program, even if its file has been replaced.
             program: "/proc/self/exe".into(),
             words: vec![SUPERVISE.into()],
         };

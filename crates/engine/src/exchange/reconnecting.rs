@@ -167,7 +167,7 @@ impl Reconnecting {
                 current.received += received;
                 let wanted = self.exchange.response as usize;
                 if current.received > wanted {
-                    return Err(io::Error::other("the peer sent more than was asked for"));
+                    return Err(io::Error::other("the peer sent more than was requested"));
                 }
                 if current.received == wanted {
                     current.answered = Instant::now();
@@ -176,7 +176,7 @@ impl Reconnecting {
             }
             Stage::Closing => {
                 if connection.receive(&mut self.response)? > 0 {
-                    return Err(io::Error::other("the peer sent more than was asked for"));
+                    return Err(io::Error::other("the peer sent more than was requested"));
                 }
                 return Ok(true);
             }

@@ -176,7 +176,7 @@ impl Requester {
         self.partial = all % response;
         for _ in 0..all / response {
             let Some(waiting) = self.window.answer_oldest() else {
-                return Err(io::Error::other("the peer sent more than was asked for"));
+                return Err(io::Error::other("the peer sent more than was requested"));
             };
             self.complete(waiting);
         }

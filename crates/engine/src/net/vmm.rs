@@ -99,7 +99,9 @@ fn unreachable(vmm: &VmmSocket, error: io::Error) -> EngineError {
         Some(Errno::ECONNREFUSED) if !is_socket(&vmm.path) => {
             Some(format!("{file} is not a socket"))
         }
-        Some(Errno::ECONNREFUSED) => Some(format!("nobody listens on {file}: is the VMM running?")),
+        Some(Errno::ECONNREFUSED) => {
+            Some(format!("nothing listens on {file}: is the VMM running?"))
+        }
         Some(Errno::EPROTOTYPE) => Some(format!("{file} is not a stream socket")),
         Some(Errno::EAGAIN) => Some(format!("{file} takes no connections: is the VMM stuck?")),
         Some(Errno::ECONNRESET | Errno::EPIPE) => Some(format!("the VMM closed {file}")),

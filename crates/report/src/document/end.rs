@@ -141,7 +141,7 @@ pub struct StreamSide {
     /// Whether this end sends on the stream: the same on both sides. Absent before 3.7.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<bool>,
-    /// **Own**: how the bytes went through, if zero-copy was asked for.
+    /// **Own**: how the bytes were moved, if zero-copy was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<Copies>,
 }
@@ -206,7 +206,7 @@ pub struct UdpStream {
     /// Whether this end sends. Absent before 3.7.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<bool>,
-    /// **Own**: how the bytes went through, if zero-copy was asked for.
+    /// **Own**: how the bytes were moved, if zero-copy was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<UdpCopies>,
 }

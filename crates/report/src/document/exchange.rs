@@ -17,7 +17,7 @@ pub struct EndExchanges {
     pub response_bytes: u64,
     /// Requests that may wait for their responses on a connection.
     pub in_flight: u64,
-    /// Connections, or how many transactions are under way at a time.
+    /// Connections, or how many transactions run at a time.
     pub connections: u64,
     /// Exchanges that were completed, without the omitted period.
     pub transactions: u64,
@@ -100,7 +100,7 @@ impl Latency {
 pub struct Schedule {
     /// Requests per second over all connections.
     pub target_per_second: f64,
-    /// How late 99 % of the requests were sent at the most.
+    /// How late 99 % of the requests were sent, at most.
     pub late_p99_us: Option<f64>,
     /// How late the latest one was sent.
     pub late_max_us: Option<f64>,

@@ -15,7 +15,7 @@ pub struct Limit {
     pub cause: String,
     /// For which part of the test, from 0 to 1; of losses, the part of the data.
     pub share: f64,
-    /// What tells so.
+    /// The evidence.
     pub evidence: String,
 }
 

@@ -7,7 +7,7 @@
 //!           └─ error, title, extra_data, the server's output
 //! ```
 //!
-//! Fields have iperf3's names and stand in the order in which it prints them. A key that only some versions,
+//! Fields have iperf3's names and the order in which it prints them. A key that only some versions,
 //! transports or ends have is an `Option`, or absent when its list is empty. A key that a document lacks reads as its
 //! default. Unknown keys are ignored, so that documents of later versions can be read; they are not printed again.
 

@@ -175,7 +175,7 @@ fn insert(members: &mut Map<String, Value>, key: String, value: Value) {
     let value = match value {
         Value::Null => return,
         Value::Number(number) if key == "lost_packets" => signed(&number).into(),
-        // Times may lie before the start by a rounding error, and say so with a fraction.
+        // Times may precede the start by a rounding error, and then have a fraction.
         Value::Number(number) if number.as_i64().is_some_and(|n| n < 0) => return,
         other => other,
     };
@@ -195,7 +195,7 @@ fn signed(number: &Number) -> Number {
     }
 }
 
-/// A float that is a whole number as what it is, if an integer can hold it.
+/// A float that is a whole number as an integer, if it fits.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! The lines that stand above columns, and between reports.
+//! The lines above columns, and between reports.
 
 use iperf_model::{Buffers, Carrier, Direction, TestConfig, Transport};
 

@@ -38,7 +38,7 @@ pub(crate) struct TextSink {
 /// The state of the running test.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each says whether one thing has happened"
+    reason = "each records whether one thing has happened"
 )]
 #[derive(Default)]
 struct Test {
@@ -58,7 +58,7 @@ struct Test {
     outcome: Outcome,
     /// What a client's server printed, until the summary in which it is shown.
     server_output: Option<ServerOutput>,
-    /// A server's copy of its lines, while a client wants them.
+    /// A server's copy of its lines, for a client that requested them.
     copy: Option<String>,
     /// Intervals were left out of it.
     copy_is_cut: bool,
@@ -73,7 +73,7 @@ struct Held {
     text: String,
 }
 
-/// How often time and title stand before a line.
+/// How often time and title precede a line.
 #[derive(Clone, Copy)]
 enum Prefix {
     /// iperf3 prints a few lines past its own printf.
@@ -449,7 +449,7 @@ impl Sink for TextSink {
             _ => self.options.is_client,
         };
         if matches!(event, Event::Listening { .. }) {
-            // A banner begins anew, whatever was reported before it.
+            // A banner starts over, regardless of what was reported before.
             self.test = Test::default();
         }
         if opens {

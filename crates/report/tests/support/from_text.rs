@@ -161,7 +161,7 @@ pub fn events(run: &Run, text: &str) -> Vec<Event> {
         control_mss: mss.map_or(0, |mss| mss.parse().unwrap()),
         config: Arc::clone(&config),
     }));
-    // A server's output within the client's has streams of its own; it comes after the summary.
+    // A server's output within the client's has its own streams; it follows the summary.
     while lines
         .next_if(|line| !line.starts_with("[ ID]"))
         .is_some_and(|line| {

@@ -19,7 +19,7 @@ pub fn of<'de, T: Deserialize<'de>>() -> BTreeMap<String, &'static str> {
     found
 }
 
-/// Gives a type whatever it asks for, and records it.
+/// Gives a type each value that it reads, and records the key.
 struct Keys<'a> {
     path: String,
     found: &'a mut BTreeMap<String, &'static str>,

@@ -15,8 +15,8 @@ pub struct Difference {
     pub new: String,
 }
 
-/// The parameters in which two runs differ, without those that `ignored` names. What the output of one tool does not
-/// say may be anything, so it differs only from the same tool's.
+/// The parameters in which two runs differ, without those that `ignored` names. What a tool does not print may have
+/// any value, so it differs only from output of the same tool.
 pub fn differences(base: &Record, new: &Record, ignored: impl Fn(&str) -> bool) -> Vec<Difference> {
     let same_tool = base.tool == new.tool;
     let (left, right) = (base.parameters.named(), new.parameters.named());

@@ -16,7 +16,7 @@ use crate::metric::{Better, Unit, definition};
 use crate::record::Record;
 use crate::stats::{self, Decision, Summary, Verdict};
 
-/// The records of one side and what it is called.
+/// The records of one side and its name.
 #[derive(Debug, Clone)]
 pub struct Side {
     /// What reports call it.
@@ -28,13 +28,13 @@ pub struct Side {
 /// A comparison of sides with the first of them.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    /// Each test of each side, beside the base's.
+    /// Each test of each side, with the base's.
     pub tests: Vec<Test>,
     /// The requirements and what the sides reached.
     pub requirements: Vec<Checked>,
     /// What could not be compared, and why.
     pub incomparable: Vec<String>,
-    /// What may explain a change besides the programs.
+    /// What else than the programs may explain a change.
     pub warnings: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ pub struct Compared {
     pub base: Summary,
     /// The runs of the other side.
     pub new: Summary,
-    /// What the test says.
+    /// The result of the test.
     pub decision: Decision,
     /// p, adjusted for the number of gated metrics.
     pub adjusted_p: f64,
@@ -107,7 +107,7 @@ pub struct Checked {
     pub met: bool,
 }
 
-/// What a comparison comes to.
+/// The result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing gated is worse, and every requirement is met.
@@ -134,7 +134,7 @@ impl Comparison {
         comparison
     }
 
-    /// What it comes to.
+    /// The result.
     pub fn outcome(&self) -> Outcome {
         let gated = || {
             self.tests

@@ -1,4 +1,4 @@
-//! What a comparison is asked for: margins, requirements, and parameters that may differ.
+//! The settings of a comparison: margins, requirements, and parameters that may differ.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use crate::metric::{Unit, definition};
 /// How to compare.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Margins, besides the default ones. The last that fits counts.
+    /// Margins, in addition to the default ones. The last that matches counts.
     pub margins: Vec<Margin>,
     /// What the new runs must reach.
     pub requirements: Vec<Requirement>,
@@ -62,7 +62,7 @@ pub enum Relation {
 }
 
 impl Relation {
-    /// Whether `left` stands so to `right`.
+    /// Whether `left` and `right` are in this relation.
     pub fn holds(self, left: f64, right: f64) -> bool {
         match self {
             Self::AtLeast => left >= right,
@@ -88,8 +88,8 @@ const DEFAULTS: &[(&str, Size)] = &[
     ("zerocopy", Size::Absolute(0.01)),
 ];
 
-/// The metrics that are gated without being asked for. The 99th percentile stands for all latencies: each metric more
-/// makes every one harder to tell.
+/// The metrics that are gated by default. The 99th percentile represents all latencies: with each additional metric,
+/// changes are harder to detect.
 const GATED: &[&str] = &[
     "throughput",
     "throughput.reverse",

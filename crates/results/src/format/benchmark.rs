@@ -70,7 +70,7 @@ pub(super) fn bencher(records: &[Record]) -> String {
     print(&json!(tests))
 }
 
-/// A measure's name says its unit, which Bencher does not store.
+/// A measure's name includes its unit, which Bencher does not store.
 fn measure(metric: &str) -> String {
     use crate::metric::Unit;
     let unit = match definition(metric).map(|(unit, _)| unit) {

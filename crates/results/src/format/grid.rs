@@ -6,7 +6,7 @@ use crate::metric::{Unit, order};
 use crate::record::Record;
 use crate::stats::Verdict;
 
-/// A table and what is said below it.
+/// A table and the notes below it.
 #[derive(Debug, Default)]
 pub(crate) struct Grid {
     pub(crate) heading: Vec<String>,
@@ -120,7 +120,7 @@ pub(crate) fn names(records: &[Record]) -> Vec<String> {
         .collect()
 }
 
-/// The tool with its version; iperf3's own says the name already.
+/// The tool with its version; iperf3's own contains the name.
 pub(crate) fn tool(record: &Record) -> String {
     match &record.version {
         Some(version) if version.starts_with("iperf") => version.clone(),
@@ -331,7 +331,7 @@ pub(crate) fn undecided_because(metric: &Compared) -> String {
     )
 }
 
-/// What a comparison comes to, in a sentence.
+/// The result of a comparison, in a sentence.
 pub(crate) fn conclusion(comparison: &Comparison) -> &'static str {
     match comparison.outcome() {
         Outcome::Passed => "Nothing gated is worse.",

@@ -213,7 +213,7 @@ fn family(metric: &str) -> (String, &'static str, Vec<(&'static str, String)>) {
     (name.to_owned(), help, labels)
 }
 
-/// The samples of a family stand together.
+/// The samples of a family are adjacent.
 #[derive(Default)]
 struct Families {
     order: Vec<String>,

@@ -1,4 +1,4 @@
-//! iperf3's text, of all versions and of its forks. What `-J` writes says more and is exact; this is for logs.
+//! iperf3's text, of all versions and of its forks. `-J` has more and is exact; this is for logs.
 
 use super::iperf2::{Row, row};
 use super::{Outcome, THREE_DIGITS, push};

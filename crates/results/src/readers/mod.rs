@@ -75,7 +75,7 @@ pub(crate) fn push(lines: &Lines<'_>, out: &mut Vec<Record>, record: Record) -> 
     push_record(out, record).map_err(|(line, kind)| lines.error(line, kind))
 }
 
-/// Appends a record, or says at which line there are too many.
+/// Appends a record; the error names the line at which there are too many.
 pub(crate) fn push_record(
     out: &mut Vec<Record>,
     mut record: Record,

@@ -14,7 +14,7 @@ use crate::tool::Tool;
 
 /// More keys than any version has.
 const MAX_KEYS: usize = 1000;
-/// More flows than this are not told apart.
+/// More flows than this are not distinguished.
 const MAX_FLOWS: usize = 10_000;
 
 /// Reads every run of the input.

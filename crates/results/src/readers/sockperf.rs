@@ -92,7 +92,7 @@ impl SockperfRun {
             .set(&format!("latency.{figure}"), us.map(|us| us * scale));
     }
 
-    /// Throughput mode. The rate is messages times bytes; the printed ones have units that are not what they say.
+    /// Throughput mode. The rate is messages times bytes; the printed ones have wrong units.
     fn throughput(&mut self, rest: &str) {
         let record = &mut self.record;
         if let Some(size) = after(rest, "using msg-size=") {

@@ -32,7 +32,7 @@ pub(super) fn read(
 ) -> Outcome {
     let Some(bytes) = options.bytes.filter(|bytes| *bytes > 0) else {
         let kind = ReadErrorKind::Refused(
-            "a table of seconds: say with --bytes how much each run moved".into(),
+            "a table of seconds: give the amount that each run moved with --bytes".into(),
         );
         return Err(ReadError {
             file: input.file,

@@ -9,11 +9,11 @@
 
 use super::rng::Rng;
 
-/// Up to so many arrangements, a test of two samples tries all.
+/// Up to this many arrangements, a test of two samples tries all.
 pub const EXACT_ARRANGEMENTS: u64 = 20_000;
-/// Up to so many pairs, a test by sign flips tries all.
+/// Up to this many pairs, a test by sign flips tries all.
 pub const EXACT_PAIRS: usize = 12;
-/// Otherwise so many are drawn.
+/// Otherwise this many are drawn.
 pub const RESAMPLES: usize = 9_999;
 /// The seed of the draw.
 pub const SEED: u64 = 0x6970_6572_6633;
@@ -30,7 +30,7 @@ pub struct Arrangements {
     arranged: Vec<(f64, f64)>,
     /// Whether these are all there are.
     exact: bool,
-    /// How many of them are as extreme as the observed one whatever the data are.
+    /// How many of them are as extreme as the observed one, for any data.
     always: usize,
 }
 
@@ -126,7 +126,7 @@ impl Arrangements {
         extreme as f64 / self.arranged.len() as f64
     }
 
-    /// The smallest p that so many runs can reach.
+    /// The smallest p that this many runs can reach.
     pub fn smallest_p(&self) -> f64 {
         self.always as f64 / self.arranged.len() as f64
     }
@@ -134,7 +134,7 @@ impl Arrangements {
     /// The shifts that are not rejected at level `1 - confidence`. Unbounded if the runs are too few to reject any.
     pub fn interval(&self, confidence: f64) -> (f64, f64) {
         let d = self.observed;
-        // An arrangement that keeps (or turns round) the whole shift is as extreme whatever it is.
+        // An arrangement that keeps (or reverses) the whole shift is as extreme for any shift.
         let end = |numerator: f64, share: f64, unbounded: f64| {
             if share < ROUNDING {
                 unbounded

@@ -7,7 +7,7 @@ use super::describe::{deviation, median};
 pub const ALPHA: f64 = 0.01;
 /// The confidence of intervals.
 const CONFIDENCE: f64 = 0.95;
-/// More runs than this nobody makes.
+/// The largest number of runs that is suggested.
 const MOST_RUNS: f64 = 1000.0;
 
 /// How new compares with base.
@@ -17,7 +17,7 @@ pub enum Verdict {
     Better,
     /// Worse by more than the margin.
     Worse,
-    /// The whole interval lies within the margin.
+    /// The whole interval is within the margin.
     Same,
     /// These runs cannot decide.
     Inconclusive,
@@ -36,14 +36,14 @@ pub struct Effect {
     pub difference: bool,
 }
 
-/// What the runs of a metric say.
+/// The evidence of the runs for a metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decision {
     /// The change.
     pub effect: Effect,
     /// The chance of such a difference between equal sides.
     pub p: f64,
-    /// The smallest p that so many runs can reach.
+    /// The smallest p that this many runs can reach.
     pub smallest_p: f64,
     /// Whether all arrangements were tried.
     pub exact: bool,

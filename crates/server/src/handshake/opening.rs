@@ -26,7 +26,7 @@ const STREAM_LIMIT: Duration = Duration::from_secs(4);
 
 /// Where the streams come from.
 pub(super) enum Source {
-    /// The server's listening socket, like the control connection. A numbered stream says which it is.
+    /// The server's listening socket, like the control connection. A numbered stream sends its number.
     Shared { numbered: bool },
     /// A listening socket of their own.
     Aside(DataListener, Option<Contention>),
@@ -36,7 +36,7 @@ pub(super) enum Source {
     Closed,
 }
 
-/// What a handshake waits for besides its control connection.
+/// What a handshake waits for in addition to its control connection.
 pub(super) enum Arrival {
     /// A connection with its cookie; `None` when another test has begun.
     Connection(Option<Identified>),

@@ -18,7 +18,7 @@ async fn connection(listener: &TcpListener) -> (TcpStream, Wire) {
     (client, Wire::Tcp(accepted))
 }
 
-/// Each of its data connections comes within the time for one, but the handshake as a whole has a limit too.
+/// Each of its data connections arrives within the time for one, but the handshake as a whole has a limit too.
 #[tokio::test]
 async fn one_data_connection_after_another_does_not_extend_a_handshake() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -66,7 +66,7 @@ async fn one_data_connection_after_another_does_not_extend_a_handshake() {
     assert!(dropped.had_params);
     let error = dropped.error.unwrap().to_string();
     assert!(
-        error.ends_with("of 128 data connections came within 1 s"),
+        error.ends_with("of 128 data connections arrived within 1 s"),
         "{error}"
     );
 }

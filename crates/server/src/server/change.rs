@@ -61,7 +61,7 @@ impl Server<'_> {
         }
         let new = terms.config;
         let now = Instant::now();
-        // A limit that stays goes on with what has been moved.
+        // A limit that stays keeps counting what has been moved.
         if new.rate_limit != self.config.rate_limit {
             self.rate = new.rate_limit.map(|limit| SharedRateWatch::new(limit, now));
         }
@@ -69,7 +69,7 @@ impl Server<'_> {
             self.client_rates = ClientRates::new(new.client_rate_limit);
         }
         self.slots.limit(&new);
-        // A server that has begun to run several tests at the same time goes on like that, if only with one place.
+        // A server that has begun to run several tests at the same time stays in that mode, even with a single place.
         self.is_sequential &= new.tests == Concurrency::ONE;
         self.authorizer = terms.authorizer;
         self.config = Arc::new(ServerConfig {

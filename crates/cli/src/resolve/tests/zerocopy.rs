@@ -1,4 +1,4 @@
-//! The options that say how bytes are moved.
+//! The options that select how bytes are moved.
 
 use iperf_model::{ReceiveMode, SendMode, ZeroCopy};
 

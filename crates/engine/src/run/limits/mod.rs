@@ -176,7 +176,7 @@ impl Direction<'_> {
         let rate = self.frame.rate.filter(|_| self.sending)?.bits() as f64;
         let share = self.rate()? / rate;
         (share >= AT_RATE).then(|| {
-            let evidence = format!("{:.1} % of the rate that was asked for", 100.0 * share);
+            let evidence = format!("{:.1} % of the requested rate", 100.0 * share);
             self.limit(Cause::Bitrate, share, evidence)
         })
     }

@@ -65,7 +65,7 @@ impl Histogram {
 }
 
 impl IntervalExchanges {
-    /// What was exchanged in so many seconds.
+    /// What was exchanged in a number of seconds.
     pub(crate) fn of(counts: &ExchangeCounts, seconds: f64) -> Self {
         Self {
             transactions: counts.transactions,

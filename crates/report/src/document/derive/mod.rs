@@ -1,4 +1,4 @@
-//! From events to the members of a document: rates, sums over streams, and who is whose sender. Every derived number
+//! From events to the members of a document: rates, sums over streams, and which end is the sender. Every derived number
 //! is computed here, once, for text and JSON.
 //!
 //! A test has one or two *groups* of streams, one per direction of data. On both ends the group that carries the

@@ -1,4 +1,4 @@
-//! Medians with error bars over the values of an axis: the plot of a sweep. Values of an axis lie at equal distances,
+//! Medians with error bars over the values of an axis: the plot of a sweep. Values of an axis have equal distances,
 //! which is a logarithmic axis for sizes that double.
 
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! The changes of a comparison with their intervals, one below the other, beside the margin.
+//! The changes of a comparison with their intervals, one below the other, with the margin.
 
 use maud::{Markup, html};
 

@@ -16,7 +16,7 @@ use maud::{Markup, PreEscaped, html};
 /// The style that all drawings share.
 pub(super) const COLOURS: &str = include_str!("colours.css");
 
-/// Where the parts of a picture lie.
+/// The positions of the parts of a picture.
 const MARGIN: f64 = 12.0;
 const TITLE: f64 = 24.0;
 const LEGEND: f64 = 22.0;

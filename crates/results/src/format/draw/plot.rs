@@ -17,7 +17,7 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 28.0;
 /// A series of more values is drawn by the means of neighbours.
 const MAX_POINTS: usize = 400;
-/// Series of one plot; more are too many to tell apart.
+/// Series of one plot; more cannot be distinguished.
 pub(crate) const MAX_SERIES: usize = 32;
 
 /// Values over time.

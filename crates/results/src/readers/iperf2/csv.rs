@@ -48,7 +48,7 @@ pub(crate) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
 #[derive(Debug, Clone, PartialEq)]
 struct CsvRow {
     line: u64,
-    /// Seconds in the day, unless the stamp is the epoch's: then it says nothing.
+    /// Seconds in the day, unless the stamp is the epoch's, which is meaningless.
     stamp: Option<f64>,
     connection: String,
     id: String,
@@ -153,7 +153,7 @@ impl CsvRun {
         if self.dual {
             record.parameters.direction = Some(Direction::Bidirectional);
             record.set("throughput.both", rate);
-            record.note("a dual test: the rows do not say which direction they are");
+            record.note("a dual test: the rows do not show their direction");
         } else if datagrams.iter().any(|(_, _, all)| *all < 0.0) {
             record.parameters.direction = Some(Direction::Forward);
             record.set("throughput.sent", rate);

@@ -17,7 +17,7 @@ pub(in crate::readers) struct Row<'a> {
     pub(in crate::readers) rest: &'a str,
 }
 
-/// The row in a line, behind whatever stamp or title precedes it.
+/// The row in a line, after a stamp or title.
 pub(in crate::readers) fn row(line: &str) -> Option<Row<'_>> {
     let (_, after) = line.split_once('[')?;
     let (id, after) = after.split_once(']')?;

@@ -12,7 +12,7 @@ use crate::readers::{Outcome, THREE_DIGITS, push};
 use crate::record::{Direction, Record, Sample, TestKind};
 use crate::tool::Tool;
 
-/// More streams are not told apart.
+/// More streams are not distinguished.
 const MAX_STREAMS: usize = 10_000;
 
 /// Reads every run of the input.
@@ -55,7 +55,7 @@ fn finish(
     }
 }
 
-/// What the lines before the figures say. A server prints them once for all its clients.
+/// The content of the lines before the figures. A server prints them once for all its clients.
 #[derive(Default)]
 struct Banner {
     client: bool,

@@ -196,7 +196,7 @@ fn environment(record: &mut Record, document: &Document) {
             .environment
             .insert("machine".into(), (*machine).to_owned());
     }
-    // What iperf3's server tells of itself, with --get-server-output.
+    // iperf3's server's own report, with --get-server-output.
     let server = document.server_output_json.as_ref();
     if let Some(version) = server.and_then(|output| output["start"]["version"].as_str()) {
         record.environment.insert(

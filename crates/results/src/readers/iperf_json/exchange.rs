@@ -1,4 +1,4 @@
-//! The figures of a request/response test. The bytes of its streams say nothing, and are left out.
+//! The figures of a request/response test. The bytes of its streams are meaningless and left out.
 
 use iperf_report::document::{EndExchanges, Interval, Latency, ShortLatency};
 

@@ -150,7 +150,7 @@ fn is_line(text: &str) -> bool {
     members.starts_with("\"event\"")
 }
 
-/// What the start of a test holds besides iperf3's own keys.
+/// What the start of a test has in addition to iperf3's own keys.
 #[derive(Default, Deserialize)]
 struct More {
     #[serde(default)]

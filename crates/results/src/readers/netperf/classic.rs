@@ -13,7 +13,7 @@ use crate::record::{Record, TestKind};
 /// The rows of a table.
 #[derive(Default)]
 pub(super) struct Classic {
-    /// What the last column of figures counts, as the headings say.
+    /// What the last column of figures counts, by the headings.
     unit: Option<Rate>,
     /// A unit per CPU demand: µs per transaction instead of per KB.
     demand_per_transaction: bool,
@@ -118,7 +118,7 @@ impl Classic {
             return Err("a row of a UDP stream test has 6 figures".into());
         };
         let Some(&[_, _, received, received_rate]) = self.rows.get(1).map(Vec::as_slice) else {
-            return Err("the second row, which says what was received, is missing".into());
+            return Err("the second row, with what was received, is missing".into());
         };
         record.parameters.block = count(&message.to_string());
         record.set("seconds", seconds);

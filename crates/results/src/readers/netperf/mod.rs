@@ -1,6 +1,6 @@
 //! netperf: the classic tables, and the omni outputs `-k` (`NAME=value`), `-o` (CSV) and `-O` (a padded table).
 //!
-//! All are read into [`Figures`] first: netperf's own names, its units beside them.
+//! All are read into [`Figures`] first: netperf's own names with their units.
 
 mod classic;
 mod omni;
@@ -143,7 +143,7 @@ impl NetperfRun {
     }
 }
 
-/// What the first line says: the test, and the features behind its colons.
+/// The content of the first line: the test, and the features after its colons.
 fn banner(record: &mut Record, text: &str) {
     let parameters = &mut record.parameters;
     let test = text.split(" TEST").next().unwrap_or(text);
@@ -209,7 +209,7 @@ fn per_gigabyte(us_per_kilobyte: f64) -> f64 {
     us_per_kilobyte * 1e-6 * 1e9 / 1024.0
 }
 
-/// Puts a demand on the side that sent: the local one unless the data came in reverse.
+/// Puts a demand on the side that sent: the local one unless the direction is reversed.
 fn demands(record: &mut Record, local: Option<f64>, remote: Option<f64>, per_transaction: bool) {
     let measured = |value: Option<f64>| value.filter(|value| *value >= 0.0);
     let (local, remote) = (measured(local), measured(remote));

@@ -118,7 +118,7 @@ fn fields(line: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// The selector of a column's words; the words themselves for columns that nobody reads.
+/// The selector of a column's words; the words themselves for columns that are not used.
 fn selector(words: &str) -> Option<String> {
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     let name = match words.as_str() {

@@ -73,7 +73,7 @@ pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
 }
 
 impl UperfRun {
-    /// Takes a line, or says why the run cannot be trusted.
+    /// Reads a line; the error is why the run cannot be trusted.
     fn line(&mut self, line: &Line) -> Result<(), String> {
         let text = line.text.as_str();
         if let Some(rest) = text.strip_prefix("Starting ") {

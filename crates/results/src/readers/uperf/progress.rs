@@ -10,7 +10,7 @@ pub(super) struct Phases {
     phases: Vec<Phase>,
 }
 
-/// What the progress lines say of a phase.
+/// The progress lines of a phase.
 #[derive(Debug)]
 pub(super) struct Phase {
     /// The transaction's number, from 1.
@@ -32,7 +32,7 @@ pub(super) struct Point {
     pub(super) operations: f64,
 }
 
-/// At most this many phases are told apart; a profile has a handful.
+/// At most this many phases are distinguished; a profile has a handful.
 const MAX_PHASES: usize = 1000;
 
 impl Phases {

@@ -5,7 +5,7 @@ use super::tables::{Tables, Times};
 use crate::readers::THREE_DIGITS;
 use crate::record::{Direction, Record, Sample, TestKind};
 
-/// Threads are told by signals that a phase is over, which takes about this long.
+/// Threads are notified of the end of a phase by signals, which takes about this long.
 const PHASE_TAIL: f64 = 0.2;
 /// A difference of the two ends' times above which the clock was set during the run.
 const CLOCK_STEP_PERCENT: f64 = 2.0;
@@ -37,7 +37,7 @@ pub(super) fn fill(record: &mut Record, phase: &Phase, tables: &Tables, workers:
     }
 }
 
-/// What the flowops say the test is. Without their table it is not known.
+/// The kind of test, by the flowops. It is unknown without their table.
 fn kind(tables: &Tables) -> Option<(TestKind, Option<Direction>)> {
     let has = |names: &[&str]| {
         tables

@@ -44,7 +44,7 @@ enum Table {
 }
 
 impl Tables {
-    /// Takes a line, or says why the run cannot be trusted.
+    /// Reads a line; the error is why the run cannot be trusted.
     pub(super) fn line(&mut self, text: &str) -> Result<(), String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words.as_slice() {
