@@ -13,6 +13,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod architecture;
 mod blocks;
 mod links;
 mod scene;
