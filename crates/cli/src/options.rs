@@ -197,6 +197,9 @@ options! {
         Rate [] ["rate"] Value("N"), "with --rr or --crr: send N requests per second on each connection by a schedule, up to 1000000, and measure from the time when each was due";
         BusyPoll [] ["busy-poll"] Value("US"), "with --rr or --crr: spin on sockets for US microseconds, up to 1000000, before waiting, on both ends [0]";
         RrTimeout [] ["rr-timeout"] Value("MS"), "with --rr over UDP: count a request as lost after MS milliseconds, 1 to 60000 [1000]";
+        Probe [] ["probe"] Maybe("RATE", "50"), "measure latency under load: send RATE probes per second, 1 to 1000, beside the test, and while the path is idle before and after it [50]";
+        ProbeDscp [] ["probe-dscp"] Value("N|NAME"), "with --probe: differentiated services code point of the probes and their answers, 0 to 63 or a name such as ef [that of the test]";
+        OneWay [] ["one-way"] Nothing, "with -u: measure the delay of every datagram from the sender to the receiver; both ends must be this program";
         Omit ['O'] ["omit"] Value("SECONDS"), "exclude the first SECONDS from the results, up to 600 [0]";
         Title ['T'] ["title"] Value("TEXT"), "prefix each line with TEXT";
         ExtraData [] ["extra-data"] Value("TEXT"), "include TEXT in the JSON of both ends";

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use iperf_control::{Control, Conversation, OnBroken, Output, Step, Stop, Surroundings};
 use iperf_engine::net::{SocketBuffers, Target, Warnings};
-use iperf_engine::{CpuMeter, EngineError, Stream, WatchLimits, pin};
+use iperf_engine::probe::{Period, clock_id};
+use iperf_engine::{CpuMeter, EngineError, WatchLimits, pin};
 use iperf_model::{ClientConfig, Event, Peer, TestBegan, TestConfig, TestStarted, Transport};
 use iperf_proto::Deadlines;
 use iperf_proto::client::{Action, Client, Failure};
@@ -23,6 +24,8 @@ use tracing::debug;
 
 use self::opening::join;
 use crate::phase::{Phase, Running, Verdict};
+use crate::probing::Probing;
+use crate::streams::Opened;
 use crate::{ClientError, Login, connect};
 
 /// How often a running test is checked for a peer that fell silent.
@@ -68,7 +71,7 @@ enum Next {
 /// What a client waits for in addition to its control connection.
 enum Woken {
     /// All streams are connected, or one was not.
-    Opened(Result<Vec<Stream>, EngineError>),
+    Opened(Result<Opened, EngineError>),
     /// A worker ended, or the quota is met.
     ByWorker,
 }
@@ -93,6 +96,8 @@ struct Driver<'a, 'o> {
     /// What data sockets have, even if they can't be connected.
     socket_buffers: SocketBuffers,
     surroundings: Surroundings,
+    /// Measures the latency beside the test.
+    probing: Probing,
 }
 
 impl<'a, 'o> Driver<'a, 'o> {
@@ -136,6 +141,9 @@ impl<'a, 'o> Driver<'a, 'o> {
         if let Some(login) = login {
             params.set_auth_token(login.token().map_err(ClientError::Login)?);
         }
+        if let Some(clock) = clock_id(&cookie) {
+            params.set_clock(clock);
+        }
         talk.machine.set_params(params);
         Ok(Self {
             config,
@@ -151,6 +159,7 @@ impl<'a, 'o> Driver<'a, 'o> {
             warnings: Warnings::default(),
             socket_buffers: SocketBuffers::default(),
             surroundings,
+            probing: Probing::None,
         })
     }
 
@@ -245,6 +254,9 @@ impl<'a, 'o> Driver<'a, 'o> {
                     first_byte: None,
                     stall: STALL_LIMIT,
                 };
+                if self.test.omit == 0 {
+                    self.probing.set(Period::Loaded);
+                }
                 let running = Running::new(prepared.go(start), &self.test, limits);
                 Next::Phase(Phase::Running(Box::new(running)))
             }
@@ -265,7 +277,9 @@ impl<'a, 'o> Driver<'a, 'o> {
                 self.talk.machine.send_results(&results, Instant::now());
                 Next::Phase(Phase::Ended(ended))
             }
-            (Action::ShowResults(results), Phase::Ended(ended)) => self.conclude(*ended, &results),
+            (Action::ShowResults(results), Phase::Ended(ended)) => {
+                self.conclude(*ended, &results).await
+            }
             (Action::Fail(Failure::ServerTerminated), phase) => {
                 Next::Over(self.cut_short(phase), Err(Failure::ServerTerminated.into()))
             }
@@ -292,7 +306,12 @@ impl<'a, 'o> Driver<'a, 'o> {
         let Phase::Running(mut running) = phase else {
             return Next::Phase(phase);
         };
-        let report = |event| self.output.event(&event);
+        let report = |event| {
+            if event == Event::OmitFinished {
+                self.probing.set(Period::Loaded);
+            }
+            self.output.event(&event);
+        };
         let verdict = running.look(&self.test, Instant::now(), report);
         for counts in running.measurement.run().counts_to_tell() {
             self.talk.machine.send_counts(&counts);

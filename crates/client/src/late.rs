@@ -41,6 +41,7 @@ mod tests {
             remote_cpu: None,
             congestion: None,
             remote_congestion: None,
+            delays: Box::default(),
             limits: Vec::new(),
             checksum_errors: None,
             remote_checksum_errors: None,

@@ -13,6 +13,7 @@ mod error;
 mod late;
 mod login;
 mod phase;
+mod probing;
 mod quota;
 mod race;
 mod streams;

@@ -8,14 +8,15 @@ use std::time::Instant;
 
 use iperf_control::{Blocking, spawn_blocking};
 use iperf_engine::{
-    CpuMeter, EngineError, Measurement, Prepared, Seen, Stream, Trouble, Watch, WatchLimits,
+    CpuMeter, EngineError, Measurement, Prepared, Seen, Trouble, Watch, WatchLimits,
 };
 use iperf_model::{Event, Interval, RunTotals, TestConfig};
 
 use crate::quota::{self, Flush};
+use crate::streams::Opened;
 
 /// The streams, when all are connected.
-pub(crate) type Opening = Blocking<Result<Vec<Stream>, EngineError>>;
+pub(crate) type Opening = Blocking<Result<Opened, EngineError>>;
 
 /// How far a test is.
 pub(crate) enum Phase {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use iperf_engine::net::transactions::Transactions;
 use iperf_engine::net::{self, Hello, SocketBuffers, StreamPlan, StreamSpec, Target, Warnings};
+use iperf_engine::probe::{self, Period, Prober};
 use iperf_engine::{EngineError, Stream, limits};
-use iperf_model::{LocalOptions, TestConfig, Transport, stream_number};
+use iperf_model::{LocalOptions, Probe, Role, TestConfig, Transport, stream_number};
 use iperf_proto::cookie::Cookie;
 use iperf_proto::stream_id::{index_bytes, stream_id};
 
@@ -24,12 +25,21 @@ const AT_A_TIME: usize = 32;
 /// How long a UDP server may take to reply to the hello (iperf3 waits as long).
 const HELLO_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long the path is probed before it is loaded. An iperf3 server waits as long for its streams as it takes, one of
+/// this program 4 s.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// The same where only the clocks have to be known.
+const CLOCKS: Duration = Duration::from_millis(300);
+
 /// Opens the streams, on another thread.
 #[derive(Debug)]
 pub(crate) struct Opener {
     pub(crate) test: Arc<TestConfig>,
     pub(crate) options: LocalOptions,
     pub(crate) target: Target,
+    /// Where the probes go.
+    pub(crate) probe_target: Target,
     /// Local address of the first stream, with its port, or with 0 for any.
     pub(crate) local: Option<SocketAddr>,
     pub(crate) cookie: Cookie,
@@ -38,19 +48,68 @@ pub(crate) struct Opener {
     pub(crate) socket_buffers: SocketBuffers,
     /// Each connection carries the number of its stream.
     pub(crate) numbered: bool,
+    /// The probes that begin before the streams are opened.
+    pub(crate) probes: Option<Probes>,
     /// How to open a connection for each transaction.
     pub(crate) transactions: Option<Transactions>,
 }
 
+/// The probes of a test.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probes {
+    pub(crate) probe: Probe,
+    /// The server has the clock of this machine.
+    pub(crate) same_clock: bool,
+}
+
+/// What was opened.
+pub(crate) struct Opened {
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) prober: Option<Prober>,
+}
+
 impl Opener {
-    /// Opens all streams; it blocks.
-    pub(crate) fn open(self) -> Result<Vec<Stream>, EngineError> {
+    /// Opens all streams; it blocks. Where there are probes, the first of them have been sent by then.
+    pub(crate) fn open(self) -> Result<Opened, EngineError> {
         let total = self.test.total_streams();
-        limits::check_files(total)?;
-        if self.numbered {
-            return self.open_side_by_side(total);
+        limits::check_files(total + usize::from(self.probes.is_some()))?;
+        let prober = self.probes.map(|probes| self.probe(probes)).transpose()?;
+        let streams = if self.numbered {
+            self.open_side_by_side(total)
+        } else {
+            (0..total).map(|index| self.open_one(index)).collect()
+        };
+        let streams = streams?;
+        Ok(Opened { streams, prober })
+    }
+
+    /// Probes the path before it is loaded.
+    fn probe(&self, probes: Probes) -> Result<Prober, EngineError> {
+        let Probes { probe, same_clock } = probes;
+        let test = probe::config_of(&self.test);
+        let plan = StreamPlan {
+            bind: self.local.map(|local| nth_port(local, usize::MAX)),
+            ..self.plan(&test)
+        };
+        let spec = StreamSpec {
+            id: 0,
+            number: 0,
+            role: Role::Requester,
+        };
+        let deadline = Instant::now() + self.limit();
+        // A seqpacket test has its streams on another port.
+        let target = &self.probe_target;
+        let stream = net::connect(&plan, target, self.cookie.as_bytes(), spec, deadline)?;
+        let datagrams = test.transport == Transport::Udp;
+        let prober = Prober::start(stream, datagrams, probe.rate, same_clock)?;
+        if probe.reports {
+            prober.set(Period::Idle);
+            thread::sleep(IDLE);
+            prober.set(Period::Uncounted);
+        } else {
+            thread::sleep(CLOCKS);
         }
-        (0..total).map(|index| self.open_one(index)).collect()
+        Ok(prober)
     }
 
     /// Opens several streams at a time, so that many do not take a round trip each.
@@ -87,22 +146,32 @@ impl Opener {
         Ok(streams.into_iter().map(|(_, stream)| stream).collect())
     }
 
+    fn plan<'a>(&'a self, test: &'a TestConfig) -> StreamPlan<'a> {
+        StreamPlan {
+            bind_dev: self.options.bind_dev.as_deref(),
+            hello: self.hello.clone(),
+            warnings: self.warnings.clone(),
+            ..StreamPlan::new(test, &self.options)
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        if self.test.transport == Transport::Udp {
+            HELLO_LIMIT
+        } else {
+            CONNECT_LIMIT
+        }
+    }
+
     fn open_one(&self, index: usize) -> Result<Stream, EngineError> {
         let (test, local) = (self.test.as_ref(), &self.options);
         let plan = StreamPlan {
             bind: self.local.map(|local| nth_port(local, index)),
-            bind_dev: local.bind_dev.as_deref(),
             hello: self.hello_of(test, index),
-            warnings: self.warnings.clone(),
             socket_buffers: self.socket_buffers.clone(),
-            ..StreamPlan::new(test, local)
+            ..self.plan(test)
         };
-        let limit = if test.transport == Transport::Udp {
-            HELLO_LIMIT
-        } else {
-            CONNECT_LIMIT
-        };
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + self.limit();
         let role = StreamSpec {
             id: stream_id(index),
             number: stream_number(true, test.transport, local.file.is_some(), index),

@@ -14,6 +14,7 @@ use iperf_zc::udp::{Inspect, Receive, Stamp};
 use iperf_zc::verify::{Difference, Verifier};
 use socket2::SockRef;
 
+use crate::probe::OneWay;
 use crate::worker::cut::Cut;
 use crate::worker::quantum::BlockKind;
 
@@ -55,6 +56,8 @@ pub(crate) struct DatagramCounters {
     frozen: AtomicBool,
     /// Those of them that came unmarked, once a marked one has come.
     omitted: Omitted,
+    /// Where their delays go, if they are measured.
+    one_way: Option<OneWay>,
 }
 
 /// What lies before the cut, as the marks tell.
@@ -82,6 +85,19 @@ pub(crate) struct DatagramCounts {
 }
 
 impl DatagramCounters {
+    /// Of a stream whose delays are measured, or not.
+    pub(crate) fn new(one_way: Option<OneWay>) -> Self {
+        Self {
+            one_way,
+            ..Self::default()
+        }
+    }
+
+    /// The delays so far.
+    pub(crate) fn one_way(&self) -> Option<&OneWay> {
+        self.one_way.as_ref()
+    }
+
     pub(crate) fn read(&self) -> DatagramCounts {
         DatagramCounts {
             packets: self.packets.load(Ordering::Relaxed),
@@ -278,6 +294,9 @@ impl Inspect for HeaderReader {
         }
         self.verify(bytes);
         let marked = self.before.is_some() && header.take_mark();
+        if let Some(one_way) = &self.counters.one_way {
+            one_way.record(header.sent(), arrival);
+        }
         let counted = self.counter.clone();
         self.counter.receive(&header, arrival);
         if self.seen.repeats(header.sequence) {

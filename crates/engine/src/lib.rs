@@ -16,6 +16,7 @@ pub mod limits;
 mod modes;
 mod movers;
 pub mod net;
+pub mod probe;
 mod run;
 mod sleep;
 mod stream;

@@ -83,6 +83,7 @@ fn start_with(
         outlasts_quota: false,
         exact: false,
         // The test may have ended.
+        clock: None,
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
     };
     let mut run = Run::prepare(streams, &plan).unwrap();
@@ -98,6 +99,7 @@ fn start_exact(streams: Vec<Stream>, config: &TestConfig) -> (Run, Receiver<()>)
         local: &LocalOptions::default(),
         outlasts_quota: false,
         exact: true,
+        clock: None,
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
     };
     let mut run = Run::prepare(streams, &plan).unwrap();

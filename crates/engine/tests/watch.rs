@@ -48,6 +48,7 @@ impl Running {
             local: &local,
             outlasts_quota: false,
             exact: false,
+            clock: None,
             wake: Arc::new(|| {}),
         };
         let prepared = Prepared::new(vec![stream], &plan, CpuMeter::start(), true).unwrap();

@@ -10,6 +10,7 @@
 //! Every other crate depends on this one; it depends on no other.
 
 mod config;
+mod delays;
 mod endpoint;
 pub mod environment;
 mod event;
@@ -31,6 +32,7 @@ pub use config::{
     ClientConfig, Concurrency, Credentials, Family, Keepalive, LocalOptions, RateLimit,
     ReceiveLowWater, SctpOptions, SendBuffer, ServerAuth, ServerConfig,
 };
+pub use delays::{ClockRelation, Delays, Load, OneWayDelays, Probe, ProbeMethod, Probes};
 pub use endpoint::{
     CID_ANY, Carrier, Endpoint, Listen, SocketName, VmmSocket, VmmSocketKind, VsockAddress,
 };

@@ -2,7 +2,7 @@
 
 use crate::{
     BitRate, Exchange, MAX_BLOCK, MAX_OWN_BLOCK, MAX_OWN_BLOCKS, MAX_OWN_STREAMS, MAX_STREAMS,
-    Role, ZeroCopy,
+    Probe, Role, ZeroCopy,
 };
 
 /// How data streams travel. The control connection is always TCP for these.
@@ -211,6 +211,8 @@ pub struct TestConfig {
     pub udp: UdpOptions,
     /// Requests and responses instead of a stream of data (`--rr`): the sending end sends the requests.
     pub exchange: Option<Exchange>,
+    /// Delays are measured beside the test (`--probe`, `--one-way`).
+    pub probe: Option<Probe>,
     /// The CPU that the server binds itself to (`-A n,m`).
     pub server_affinity: Option<u16>,
     /// Title of the test (`-T`).
@@ -241,6 +243,7 @@ impl TestConfig {
             verify: false,
             udp: UdpOptions::default(),
             exchange: None,
+            probe: None,
             server_affinity: None,
             title: None,
             extra_data: None,

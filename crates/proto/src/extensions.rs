@@ -15,12 +15,12 @@
 //! `client_version`, and grants what needs no request.
 
 use iperf_model::{
-    CopyMode, Exchange, ReceiveMode, SendMode, TestConfig, Transport, VERSION, ZeroCopy,
+    CopyMode, Exchange, Probe, ReceiveMode, SendMode, TestConfig, Transport, VERSION, ZeroCopy,
 };
 use serde_json::{Map, Value, json};
 
 use crate::json::{Fields, text};
-use crate::{Code, ParseError, exchange};
+use crate::{Code, ParseError, exchange, probe};
 
 /// The most bytes of a server's answer.
 pub const MAX_GRANTED: usize = 8192;
@@ -38,6 +38,8 @@ pub struct Extensions {
     pub seqpacket: bool,
     /// Streams carry requests and responses ([`crate::exchange`]). Numbers may be out of any range.
     pub exchange: Option<exchange::Parameters>,
+    /// A connection for probes comes before the data streams ([`crate::probe`]).
+    pub probe: Option<probe::Parameters>,
 }
 
 impl Extensions {
@@ -55,6 +57,7 @@ impl Extensions {
             verify: test.verify,
             seqpacket: test.transport == Transport::VsockSeqpacket,
             exchange: test.exchange.as_ref().map(exchange::Parameters::new),
+            probe: test.probe.map(probe::Parameters::new),
         };
         (extensions != Self::default()).then_some(extensions)
     }
@@ -67,6 +70,9 @@ impl Extensions {
             verify: fields.truth("verify"),
             seqpacket: fields.truth("seqpacket"),
             exchange: exchange::Parameters::find(fields),
+            probe: fields
+                .member("probe")
+                .map(|fields| probe::Parameters::parse(&fields)),
         }
     }
 
@@ -89,6 +95,9 @@ impl Extensions {
         if let Some(exchange) = &self.exchange {
             members.insert(exchange.key().to_owned(), exchange.to_json());
         }
+        if let Some(probe) = &self.probe {
+            members.insert("probe".to_owned(), probe.to_json());
+        }
         Value::Object(members)
     }
 
@@ -106,6 +115,14 @@ impl Extensions {
         let request = self.exchange.as_ref();
         request
             .map(|request| request.to_exchange(transport))
+            .transpose()
+    }
+
+    /// The requested probes.
+    pub(crate) fn probe(&self, transport: Transport) -> Result<Option<Probe>, Code> {
+        let request = self.probe.as_ref();
+        request
+            .map(|request| request.to_probe(transport))
             .transpose()
     }
 
@@ -165,11 +182,15 @@ pub struct Granted {
     /// Data connections say which of the test's streams they are ([`crate::stream_id::index_bytes`]), so that a client
     /// may open many at a time.
     pub numbered: bool,
+    /// It takes the first data connection for probes, and answers them.
+    pub probe: bool,
+    /// Both ends have the same clock.
+    pub same_clock: bool,
 }
 
 impl Granted {
     /// This program grants everything that the test requests and that it supports; `file`: its end reads or writes one.
-    /// The caller fills in the ports of `seqpacket` and `crr`.
+    /// The caller fills in the ports of `seqpacket` and `crr`, and `same_clock`.
     pub fn for_test(test: &TestConfig, file: bool) -> Self {
         let looks = matches!(test.zerocopy.receive, ReceiveMode::Copy | ReceiveMode::Mmap);
         Self {
@@ -182,6 +203,8 @@ impl Granted {
             exchange: test.exchange.is_some_and(|exchange| !exchange.reconnects),
             crr: None,
             numbered: carries_numbers(test),
+            probe: test.probe.is_some(),
+            same_clock: false,
         }
     }
 
@@ -200,6 +223,8 @@ impl Granted {
             exact: fields.truth("exact"),
             exchange: fields.truth("rr"),
             numbered: fields.truth("numbered"),
+            probe: fields.truth("probe"),
+            same_clock: fields.truth("same_clock"),
         })
     }
 
@@ -219,6 +244,8 @@ impl Granted {
             ("exact", self.exact),
             ("rr", self.exchange),
             ("numbered", self.numbered),
+            ("probe", self.probe),
+            ("same_clock", self.same_clock),
         ] {
             if granted {
                 members[key] = Value::Bool(true);

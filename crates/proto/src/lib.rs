@@ -49,6 +49,7 @@ mod limits;
 mod link;
 mod machine;
 pub mod params;
+pub mod probe;
 pub mod results;
 pub mod seen;
 pub mod server;

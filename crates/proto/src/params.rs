@@ -417,6 +417,10 @@ fn extend(test: &mut TestConfig, extensions: Option<&Extensions>) -> Result<(), 
         return Err(Code::BLOCK_SIZE);
     }
     test.exchange = extensions.exchange(test.transport)?;
+    test.probe = extensions.probe(test.transport)?;
+    if test.probe.is_some() && test.exchange.is_some() {
+        return Err(Code::RECV_PARAMS);
+    }
     match (test.exchange, test.direction) {
         (Some(_), Direction::Bidirectional) => Err(Code::RECV_PARAMS),
         // The client may be where nothing can connect to it.

@@ -1,10 +1,11 @@
 //! The results: what one end counted, sent to the other after the test. The client sends first.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use iperf_model::{
-    CopyReport, CpuUsage, Detail, ExchangeCounts, Limitation, RemoteEnvironment, Role, RunTotals,
-    ServerOutput, StreamOutcome, TestConfig, ZeroCopy,
+    CopyReport, CpuUsage, Detail, ExchangeCounts, Latencies, Limitation, RemoteEnvironment, Role,
+    RunTotals, ServerOutput, StreamOutcome, TestConfig, ZeroCopy,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -32,6 +33,8 @@ pub struct Results {
     pub exchanges: Option<ExchangeCounts>,
     /// What limited the test, as far as this end can tell. Our own key, for a peer of this program.
     pub limits: Vec<Limitation>,
+    /// The delays of the datagrams that this end received. Our own key.
+    pub one_way: Option<Arc<Latencies>>,
     /// The streams in their order of creation.
     pub streams: Vec<StreamResult>,
 }
@@ -95,6 +98,7 @@ impl Results {
             environment: None,
             exchanges: totals.exchanges(Role::Requester),
             limits: Vec::new(),
+            one_way: totals.one_way.clone(),
             streams: totals
                 .streams
                 .iter()
@@ -124,6 +128,10 @@ impl Results {
                 .and_then(|count| count.try_into().ok()),
             environment: environment::parse(&fields),
             limits: limits::parse(&fields),
+            one_way: fields
+                .secret("one_way")
+                .and_then(|text| Latencies::from_base64(&text))
+                .map(Arc::new),
             exchanges: fields
                 .member("rr")
                 .map(|fields| exchange::parse_counts(&fields)),
@@ -162,6 +170,7 @@ impl Results {
             checksum_errors: self.checksum_errors,
             environment: self.environment.as_ref().map(environment::to_json),
             limits: (!self.limits.is_empty()).then(|| limits::to_json(&self.limits)),
+            one_way: self.one_way.as_ref().map(|delays| delays.to_base64()),
             rr: self.exchanges.as_ref().map(exchange::counts_to_json),
             streams: self.streams.iter().map(WireStream::from).collect(),
         };
@@ -292,6 +301,8 @@ struct WireResults<'a> {
     checksum_errors: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    one_way: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rr: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]

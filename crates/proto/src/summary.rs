@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iperf_model::{
-    ByteTotals, Cause, DatagramTotals, Detail, ExchangeCounts, Limitation, Role, RunTotals,
-    StreamOutcome, StreamSummary, Summary, TcpTotals, TestConfig,
+    ByteTotals, Cause, DatagramTotals, Delays, Detail, ExchangeCounts, Limitation, OneWayDelays,
+    Role, RunTotals, StreamOutcome, StreamSummary, Summary, TcpTotals, TestConfig,
 };
 
 use crate::results::StreamResult;
@@ -49,7 +49,26 @@ pub fn summarize(
             .or_else(|| peer?.exchanges.clone())
             .or_else(|| totals.exchanges(Role::Responder)),
         limits: limits(totals, test, peer),
+        delays: Box::new(Delays {
+            one_way: one_way(totals, peer),
+            ..Delays::default()
+        }),
     })
+}
+
+/// The delays of what either end received.
+fn one_way(totals: &RunTotals, peer: Option<&Results>) -> Vec<OneWayDelays> {
+    let theirs = peer.and_then(|peer| peer.one_way.clone());
+    let received = [(true, theirs), (false, totals.one_way.clone())];
+    let received = received.into_iter();
+    received
+        .filter_map(|(sending, delays)| {
+            Some(OneWayDelays {
+                sending,
+                delays: delays?,
+            })
+        })
+        .collect()
 }
 
 /// What either end knows, direction by direction; where nobody knows anything, that is said.

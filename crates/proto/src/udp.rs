@@ -208,7 +208,8 @@ impl DatagramHeader {
         marked
     }
 
-    fn sent(&self) -> Duration {
+    /// When it was sent, by the sender's monotonic clock.
+    pub fn sent(&self) -> Duration {
         Duration::from_secs(self.secs.into()) + Duration::from_micros(self.micros.into())
     }
 }

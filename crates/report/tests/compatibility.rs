@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iperf_model::{
-    Batching, Carrier, Cause, CopyMode, CopyReport, Detail, Environment, EnvironmentAfter, Event,
-    Exchange, ExchangeCounts, Latencies, Limitation, ReceiveMode, RemoteEnvironment, SendMode,
-    StreamOutcome, ZeroCopy,
+    Batching, Carrier, Cause, ClockRelation, CopyMode, CopyReport, Delays, Detail, Environment,
+    EnvironmentAfter, Event, Exchange, ExchangeCounts, Latencies, Limitation, Load, OneWayDelays,
+    ProbeMethod, Probes, ReceiveMode, RemoteEnvironment, SendMode, StreamOutcome, ZeroCopy,
 };
 use iperf_report::{Document, Format};
 use serde_json::Value;
@@ -148,11 +148,46 @@ fn tell_everything(events: &mut Vec<Event>) {
                 share: 0.5,
                 evidence: "why".to_owned(),
             });
+            *summary.delays = delays();
             for stream in &mut summary.streams {
                 tell_all_of(&mut stream.own);
                 stream.peer.iter_mut().for_each(tell_all_of);
             }
         }
+    }
+}
+
+/// All delays, with enough samples for every percentile.
+fn delays() -> Delays {
+    let mut latencies = Latencies::new();
+    for nanos in 1..200 {
+        latencies.record(nanos * 1000, 1000);
+    }
+    let probes = Probes {
+        sent: 199_000,
+        lost: 1,
+        round_trip: latencies.clone(),
+        up: Some(latencies.clone()),
+        down: Some(latencies.clone()),
+    };
+    let ways = [true, false].map(|sending| OneWayDelays {
+        sending,
+        delays: Arc::new(latencies.clone()),
+    });
+    Delays {
+        load: Some(Load {
+            method: ProbeMethod::Messages,
+            idle: probes.clone(),
+            loaded: probes.clone(),
+            after: probes,
+        }),
+        clock: Some(ClockRelation {
+            exact: false,
+            offset: 1,
+            error: 2,
+            drift_ppm: Some(0.5),
+        }),
+        one_way: ways.into(),
     }
 }
 

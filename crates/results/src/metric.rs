@@ -86,6 +86,9 @@ const DEFINITIONS: &[(&str, Unit, Better)] = &[
     ("transactions", Unit::PerSecond, Better::Higher),
     ("operations", Unit::PerSecond, Better::Neither),
     ("messages", Unit::PerSecond, Better::Neither),
+    // Probes beside a test: before the load, and how much longer they take during it.
+    ("latency.idle", Unit::Seconds, Better::Lower),
+    ("latency.increase", Unit::Seconds, Better::Lower),
     ("loss", Unit::Ratio, Better::Lower),
     ("loss.reverse", Unit::Ratio, Better::Lower),
     ("jitter", Unit::Seconds, Better::Lower),
@@ -112,7 +115,8 @@ const DEFINITIONS: &[(&str, Unit, Better)] = &[
 /// Unit and better direction of the metric `name`, or `None` if there is no such metric.
 ///
 /// Besides the fixed names there are the latencies: `latency.` or `latency.call.` (the time in one call) followed by
-/// `min`, `mean`, `max`, `stddev` or a percentile such as `p50` or `p99.9`; and with `one_way.` the one-way delays.
+/// `min`, `mean`, `max`, `stddev` or a percentile such as `p50` or `p99.9`; with `one_way.` the one-way delays; and with `connect.` and
+/// `close.` how long a transaction's connection took to open and to close.
 pub fn definition(name: &str) -> Option<(Unit, Better)> {
     let fixed = DEFINITIONS.iter().find(|(known, _, _)| *known == name);
     if let Some(&(_, unit, better)) = fixed {
@@ -122,6 +126,8 @@ pub fn definition(name: &str) -> Option<(Unit, Better)> {
         ("latency.call.", Better::Neither),
         ("latency.", Better::Lower),
         ("one_way.", Better::Lower),
+        ("connect.", Better::Lower),
+        ("close.", Better::Lower),
     ] {
         if let Some(figure) = name.strip_prefix(prefix) {
             let better = if figure == "stddev" {

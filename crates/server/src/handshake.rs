@@ -18,6 +18,7 @@ use iperf_control::{Control, Conversation, OnBroken, Step, Stop, Wire};
 use iperf_engine::limits;
 use iperf_engine::net::Warnings;
 use iperf_engine::net::transactions::Transactions;
+use iperf_engine::probe::clock_id;
 use iperf_model::{Buffers, Peer, ServerConfig, SocketName, TestBegan};
 use iperf_proto::Deadlines;
 use iperf_proto::code::Code;
@@ -27,7 +28,7 @@ use iperf_proto::server::{Action, Failure, Server};
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
-use self::opening::{Arrival, Opening};
+use self::opening::{Arrival, Opening, Probe};
 use crate::error::TestError;
 use crate::identify::{Identified, Refusals};
 use crate::port_permit::PortPermits;
@@ -180,7 +181,11 @@ impl Handshake {
         };
         limits::check_files(test.total_streams()).map_err(TestError::Streams)?;
         let test = Arc::new(test);
-        let (source, granted) = self.listen(&test, params.is_ours()).await?;
+        let (source, mut granted) = self.listen(&test, params.is_ours()).await?;
+        if let Some(granted) = &mut granted {
+            let ours = clock_id(&self.client.cookie);
+            granted.same_clock = ours.is_some() && params.clock() == ours.as_deref();
+        }
         self.talk.machine.accept(granted.as_ref(), Instant::now());
         (self.client.on_accepted)();
         let exact = granted.is_some_and(|granted| granted.exact);
@@ -230,6 +235,10 @@ impl Handshake {
             Some(_) => first.or(client.listener),
             None => client.listener.or(first),
         };
+        let answerer = match opening.probe {
+            Probe::Open(answerer) => Some(answerer),
+            Probe::None | Probe::Awaited => None,
+        };
         let mut streams = opening.streams;
         for stream in &mut streams {
             stream.transactions.clone_from(&transactions);
@@ -244,6 +253,7 @@ impl Handshake {
                 began: opening.began,
                 exact: opening.exact,
                 streams,
+                answerer,
                 warnings: warnings.take(),
                 buffers: buffers.unwrap_or_default(),
             },

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iperf_control::{
     Blocking, Conversation, Detached, Output, Step, Stop, Surroundings, spawn_blocking,
 };
+use iperf_engine::probe::Answerer;
 use iperf_engine::{CpuMeter, Measurement, Prepared, RunPlan, Stream, Watch, WatchLimits, pin};
 use iperf_model::{
     Buffers, Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
@@ -42,6 +43,8 @@ pub(crate) struct TestPlan {
     /// Whether the client is this program and counts what this end counts.
     pub(crate) exact: bool,
     pub(crate) streams: Vec<Stream>,
+    /// Answers the client's probes.
+    pub(crate) answerer: Option<Answerer>,
     /// What differs from the request.
     pub(crate) warnings: Vec<String>,
     pub(crate) buffers: Buffers,
@@ -77,6 +80,7 @@ pub(crate) async fn run(
         config,
         test: plan.test,
         exact: plan.exact,
+        answerer: plan.answerer,
         talk,
         surroundings,
         output,
@@ -152,6 +156,7 @@ struct Session<'a> {
     test: Arc<TestConfig>,
     /// Whether the client is this program and counts what this end counts.
     exact: bool,
+    answerer: Option<Answerer>,
     talk: Conversation<Server>,
     surroundings: Surroundings,
     output: Output<'a>,
@@ -218,6 +223,7 @@ impl Session<'_> {
             // get more until they are content.
             outlasts_quota: self.test.transport == Transport::Udp && !self.exact,
             exact: self.exact,
+            clock: self.answerer.as_ref().map(Answerer::clock),
             wake: Arc::new(move || wake.notify_one()),
         };
         let prepared =
@@ -355,7 +361,10 @@ impl Session<'_> {
             self.output.event(&Event::Interval(interval));
         }
         // Without the peer's results there is nothing in them that could be wrong.
-        if let Ok(summary) = summarize(&totals, &self.test, None) {
+        if let Ok(mut summary) = summarize(&totals, &self.test, None) {
+            let one_way = !summary.delays.one_way.is_empty();
+            let clock = self.answerer.as_ref().filter(|_| one_way);
+            summary.delays.clock = clock.and_then(|answerer| answerer.clock().relation());
             self.output.event(&Event::Summary(summary));
         }
         (Phase::Ended(totals, streams), wrong_data)

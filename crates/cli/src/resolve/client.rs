@@ -15,6 +15,7 @@ use crate::error::ParameterError;
 use crate::options::Client;
 use crate::resolve::exchange::ExchangeDraft;
 use crate::resolve::local::LocalDraft;
+use crate::resolve::probe::ProbeDraft;
 use crate::resolve::zerocopy::ZeroCopyDraft;
 use crate::value::Value;
 
@@ -36,6 +37,7 @@ pub(super) struct ClientDraft {
     test: TestConfig,
     zerocopy: ZeroCopyDraft,
     exchange: ExchangeDraft,
+    probe: ProbeDraft,
     reverse: bool,
     bidir: bool,
     rate: Option<BitRate>,
@@ -57,6 +59,7 @@ impl Default for ClientDraft {
             test: TestConfig::new(Transport::Tcp),
             zerocopy: ZeroCopyDraft::default(),
             exchange: ExchangeDraft::default(),
+            probe: ProbeDraft::default(),
             reverse: false,
             bidir: false,
             rate: None,
@@ -137,6 +140,9 @@ impl ClientDraft {
             | Client::BusyPoll
             | Client::RrTimeout => {
                 self.exchange.apply(option, value)?;
+            }
+            Client::Probe | Client::ProbeDscp | Client::OneWay => {
+                self.probe.apply(option, value)?;
             }
             Client::Omit => test.omit = value.integer(0..=MAX_OMIT, Code::OMIT)?,
             Client::Title => test.title = Some(value.string()?),
@@ -249,6 +255,8 @@ impl ClientDraft {
     /// Determines what is exchanged, if this is a request/response test.
     pub(super) fn set_exchange(&mut self, local: &LocalDraft) -> Result<(), ParameterError> {
         self.exchange.settle(&mut self.test, local)?;
+        let exchange = self.exchange.is_wanted().then(|| self.exchange.name());
+        self.probe.settle(&mut self.test, exchange)?;
         if self.test.exchange.is_none() {
             return Ok(());
         }
@@ -399,7 +407,7 @@ fn sctp_streams(value: &Value<'_>) -> Result<Option<u16>, ParameterError> {
 }
 
 /// Reads the name or the number of a code point.
-fn code_point(value: &Value<'_>) -> Result<u8, ParameterError> {
+pub(super) fn code_point(value: &Value<'_>) -> Result<u8, ParameterError> {
     match dscp::code_point(value.str()?) {
         Some(code_point) => Ok(code_point),
         None if value.is_c_integer() => value.c_integer(0..=63, Code::DSCP),

@@ -11,6 +11,7 @@ mod endpoint;
 mod exchange;
 mod local;
 mod options_file;
+mod probe;
 mod server;
 mod zerocopy;
 

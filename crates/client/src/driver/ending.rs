@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use iperf_engine::{LostStream, Trouble};
-use iperf_model::Event;
+use iperf_model::{Event, Summary};
 use iperf_proto::client::Failure;
 use iperf_proto::results::Results;
 use iperf_proto::summary::summarize;
@@ -21,6 +21,7 @@ const QUOTA_GRACE: Duration = Duration::from_millis(5);
 impl Driver<'_, '_> {
     /// Ends the test: stops the senders, takes the last sample and notifies the server.
     pub(super) async fn end(&mut self, running: Running) -> Next {
+        self.probing.end_load();
         let grace = running.flush.is_wanted().then_some(QUOTA_GRACE);
         let stopped = running.stop(&self.test);
         if let Some(grace) = grace {
@@ -60,15 +61,18 @@ impl Driver<'_, '_> {
     }
 
     /// Reports a whole test.
-    pub(super) fn conclude(&mut self, ended: Ended, results: &Results) -> Next {
+    pub(super) async fn conclude(&mut self, ended: Ended, results: &Results) -> Next {
         let (phase, totals) = ended.close();
-        let summary = match summarize(&totals, &self.test, Some(results)) {
+        let mut summary = match summarize(&totals, &self.test, Some(results)) {
             Ok(summary) => summary,
             Err(code) => {
                 let failure = Failure::ResultsUnreadable(code.text().into());
                 return Next::Over(phase, Err(failure.into()));
             }
         };
+        let reports = self.test.probe.is_some_and(|probe| probe.reports);
+        self.probing.idle_again(reports).await;
+        self.report_delays(&mut summary);
         let shortfall = self
             .config
             .local
@@ -90,6 +94,14 @@ impl Driver<'_, '_> {
         Next::Over(phase, shortfall.flatten().map_or(Ok(()), Err))
     }
 
+    /// Adds what the probes found.
+    fn report_delays(&mut self, summary: &mut Summary) {
+        if let Some((load, clock)) = std::mem::take(&mut self.probing).finish() {
+            summary.delays.load = Some(load).filter(|_| self.test.probe.is_some_and(|p| p.reports));
+            summary.delays.clock = clock;
+        }
+    }
+
     /// Reports what there is of a test that was cut short.
     pub(super) fn cut_short(&mut self, phase: Phase) -> Phase {
         let ended = match phase {
@@ -101,7 +113,8 @@ impl Driver<'_, '_> {
             other => return other,
         };
         let (phase, totals) = ended.close();
-        if let Ok(summary) = summarize(&totals, &self.test, None) {
+        if let Ok(mut summary) = summarize(&totals, &self.test, None) {
+            self.report_delays(&mut summary);
             self.output.event(&Event::Summary(summary));
         }
         phase

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use iperf_control::spawn_blocking;
+use iperf_engine::net::tcp::shortest_round_trip;
 use iperf_engine::net::transactions::{Connector, Transactions};
 use iperf_engine::net::udp::hello_patience;
 use iperf_engine::net::{Hello, Target};
-use iperf_engine::{CpuMeter, EngineError, Prepared, RunPlan, Stream};
+use iperf_engine::probe::KernelProber;
+use iperf_engine::{CpuMeter, EngineError, Prepared, RunPlan};
 use iperf_model::{Event, MAX_BLOCK, MAX_STREAMS, Transport};
 
 use super::{Driver, Next, out_of_place};
 use crate::phase::{Opening, Phase};
-use crate::streams::Opener;
+use crate::probing::Probing;
+use crate::streams::{Opened, Opener, Probes};
 use crate::{ClientError, connect};
 
 impl Driver<'_, '_> {
@@ -62,7 +65,10 @@ impl Driver<'_, '_> {
                     .map_err(ClientError::Streams)
             })
             .transpose()?;
+        let probes = self.probes()?;
         let opener = Opener {
+            probes,
+            probe_target: self.target.clone(),
             transactions: transactions.map(|connector| Transactions::Open(Arc::new(connector))),
             test: self.test.clone(),
             options: self.config.local.clone(),
@@ -78,6 +84,27 @@ impl Driver<'_, '_> {
                 .is_some_and(|granted| granted.numbered),
         };
         Ok(spawn_blocking(move || opener.open()))
+    }
+
+    /// The probes that the server answers. If it does not, the kernel may know enough.
+    fn probes(&self) -> Result<Option<Probes>, ClientError> {
+        let Some(probe) = self.test.probe else {
+            return Ok(None);
+        };
+        match &self.granted {
+            Some(granted) if granted.probe => Ok(Some(Probes {
+                probe,
+                same_clock: granted.same_clock,
+            })),
+            _ if probe.one_way => Err(ClientError::NotGranted("--one-way")),
+            _ => match self.test.transport {
+                Transport::Tcp | Transport::Mptcp | Transport::Sctp => Ok(None),
+                Transport::Udp => Err(ClientError::NotGranted("--probe over UDP")),
+                Transport::Vsock | Transport::VsockSeqpacket => {
+                    Err(ClientError::NotGranted("--probe over vsock"))
+                }
+            },
+        }
     }
 
     /// Where the connections of `--crr` go, if there are any.
@@ -96,18 +123,14 @@ impl Driver<'_, '_> {
         }
     }
 
-    pub(super) fn opened(
-        &mut self,
-        phase: Phase,
-        streams: Result<Vec<Stream>, EngineError>,
-    ) -> Next {
+    pub(super) fn opened(&mut self, phase: Phase, opened: Result<Opened, EngineError>) -> Next {
         for text in self.warnings.take() {
             self.output.event(&Event::Warning(text));
         }
         let Phase::Opening(_, meter) = phase else {
             return out_of_place("prepare the data streams", phase);
         };
-        match streams.and_then(|streams| self.prepare(streams, meter)) {
+        match opened.and_then(|opened| self.prepare(opened, meter)) {
             Ok(prepared) => {
                 self.talk.machine.streams_opened(Instant::now());
                 Next::Phase(Phase::Ready(Box::new(prepared)))
@@ -128,9 +151,21 @@ impl Driver<'_, '_> {
 
     pub(super) fn prepare(
         &mut self,
-        streams: Vec<Stream>,
+        opened: Opened,
         meter: CpuMeter,
     ) -> Result<Prepared, EngineError> {
+        let Opened { streams, prober } = opened;
+        self.probing = match (prober, self.test.probe) {
+            (Some(prober), _) => Probing::Messages(prober),
+            (None, Some(probe)) => {
+                let control = self.talk.control.socket();
+                let idle = shortest_round_trip(control.as_fd());
+                let transport = self.test.transport;
+                let prober = KernelProber::start(&streams, transport, probe.rate, idle)?;
+                Probing::Kernel(prober)
+            }
+            (None, None) => Probing::None,
+        };
         for stream in &streams {
             self.output.event(&Event::StreamOpened(stream.info.clone()));
         }
@@ -146,6 +181,7 @@ impl Driver<'_, '_> {
             local: &self.config.local,
             outlasts_quota: false,
             exact: self.granted.as_ref().is_some_and(|granted| granted.exact),
+            clock: self.probing.clock(),
             wake: Arc::new(move || wake.notify_one()),
         };
         Prepared::new(streams, &plan, meter, true)
@@ -153,7 +189,7 @@ impl Driver<'_, '_> {
 }
 
 /// The end of the task that opens the streams.
-pub(super) async fn join(task: Option<&mut Opening>) -> Result<Vec<Stream>, EngineError> {
+pub(super) async fn join(task: Option<&mut Opening>) -> Result<Opened, EngineError> {
     match task {
         Some(task) => task.await.unwrap_or_else(|source| {
             Err(EngineError::System {

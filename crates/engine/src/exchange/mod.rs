@@ -31,7 +31,9 @@ use crate::exchange::accepting::Accepting;
 use crate::exchange::reconnecting::Reconnecting;
 use crate::exchange::requester::Requester;
 use crate::exchange::responder::Responder;
+pub(crate) use crate::exchange::schedule::Schedule;
 pub(crate) use crate::exchange::stats::ExchangeStats;
+pub(crate) use crate::exchange::timings::Timings;
 use crate::net::transactions::Transactions;
 use crate::worker::{Task, Worker, payload};
 

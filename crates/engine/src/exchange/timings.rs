@@ -47,6 +47,11 @@ impl Timings {
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
+    /// What was recorded in all.
+    pub(crate) fn all(&self) -> Latencies {
+        self.read().since(&Snapshot::default())
+    }
+
     /// All counters as they are now.
     pub(crate) fn read(&self) -> Snapshot {
         let counters = self.0.iter();

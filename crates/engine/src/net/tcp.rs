@@ -23,6 +23,12 @@ pub fn round_trip(socket: impl AsFd) -> Duration {
     Duration::from_micros(info.rtt.into())
 }
 
+/// The shortest round trip of a connection so far; 0 where none is measured.
+pub fn shortest_round_trip(socket: impl AsFd) -> Duration {
+    let info = TcpInfo::read(socket.as_fd()).unwrap_or_default();
+    Duration::from_micros(info.min_rtt.unwrap_or(info.rtt).into())
+}
+
 /// Opens the client's end of a stream and writes `greeting` as its first bytes.
 pub(crate) fn connect(
     plan: &StreamPlan<'_>,

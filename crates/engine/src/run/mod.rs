@@ -5,7 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod cpu;
 mod drops;
 mod exchange;
-mod kernel_view;
+pub(crate) mod kernel_view;
 mod limits;
 pub(crate) mod linger;
 mod machine;
@@ -13,6 +13,7 @@ pub(crate) mod measurement;
 mod running_stream;
 mod tcp_stats;
 mod threads;
+mod totals;
 pub(crate) mod watch;
 
 use std::cell::OnceCell;
@@ -20,15 +21,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::{
-    Interval, Limitation, LocalOptions, Role, RunTotals, StreamOutcome, TestConfig, Transport,
-};
+use iperf_model::{Interval, LocalOptions, Role, TestConfig, Transport};
 use iperf_zc::interrupt;
 use tracing::debug;
 
 use crate::error::EngineError;
-use crate::run::cpu::{CpuMeter, CpuTime};
-use crate::run::drops::{Causes, UdpErrors};
+use crate::probe::PeerClock;
+use crate::run::drops::UdpErrors;
 use crate::run::exchange::Exchange;
 use crate::run::limits::Gauge;
 use crate::run::linger::Lingering;
@@ -55,6 +54,8 @@ pub struct RunPlan<'a> {
     /// Whether the peer is this program and counts what this end counts: each sender says where its omitted period ends
     /// and what it sent in all.
     pub exact: bool,
+    /// The peer's clock, where delays are measured.
+    pub clock: Option<Arc<PeerClock>>,
     /// Called from worker threads when the quota is met or a worker ended by itself.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -403,44 +404,6 @@ impl Run {
     pub fn senders_ended(&self) -> bool {
         let mut senders = self.streams.iter().filter(|stream| stream.sends());
         senders.all(|stream| !stream.is_running())
-    }
-
-    /// What limited the test that ended at `end`.
-    fn limits_until(&self, end: Instant) -> Vec<Limitation> {
-        let Some(gauge) = &self.limits else {
-            return Vec::new();
-        };
-        let seconds = |since| end.saturating_duration_since(since).as_secs_f64();
-        let streams: Vec<_> = self.streams.iter().map(RunningStream::evidence).collect();
-        gauge.find(seconds(self.base), seconds(self.started), &streams)
-    }
-
-    /// What was counted until the last sample. `end` is when the test ended.
-    pub fn totals(&mut self, end: Instant, meter: &CpuMeter) -> RunTotals {
-        let workers = self
-            .streams
-            .iter()
-            .fold(CpuTime::default(), |sum, m| sum.plus(m.cpu()));
-        let causes = self.udp_errors.as_ref().map(UdpErrors::so_far);
-        RunTotals {
-            limits: self.limits_until(end),
-            duration: end.saturating_duration_since(self.base),
-            cpu: meter.usage(workers),
-            congestion: self
-                .streams
-                .last()
-                .and_then(RunningStream::congestion)
-                .map(str::to_owned),
-            checksum_errors: causes.map(|causes| causes.checksums),
-            streams: self.outcomes(causes),
-        }
-    }
-
-    fn outcomes(&self, causes: Option<Causes>) -> Vec<StreamOutcome> {
-        let mut outcomes: Vec<_> = self.streams.iter().map(RunningStream::outcome).collect();
-        let drops: Vec<_> = self.streams.iter().map(RunningStream::dropped).collect();
-        drops::attribute(&mut outcomes, &drops, causes);
-        outcomes
     }
 
     /// Half-closes the streams that linger: nothing more is sent on them. The senders have stopped.

@@ -12,7 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 use iperf_model::{
     ByteTotals, CopyMode, DatagramSample, DatagramTotals, Detail, ExchangeCounts, FileProgress,
-    Limit, Role, SendMode, StreamInfo, StreamInterval, StreamOutcome, TcpSample, Transport,
+    Latencies, Limit, Role, SendMode, StreamInfo, StreamInterval, StreamOutcome, TcpSample,
+    Transport,
 };
 use iperf_zc::sockopt;
 use iperf_zc::source::Source;
@@ -27,6 +28,7 @@ use crate::exchange::{self, ExchangeStats};
 use crate::modes::Modes;
 use crate::modes::WorkerReport;
 use crate::movers::{self, MoverContext};
+use crate::probe::OneWay;
 use crate::run::cpu::CpuTime;
 use crate::run::kernel_view;
 use crate::run::linger;
@@ -106,6 +108,13 @@ impl Datagrams {
     }
 }
 
+/// Where the delays of received datagrams go, if they are measured.
+fn one_way(plan: &RunPlan<'_>, role: Role) -> Option<OneWay> {
+    let wanted = role == Role::Receiver && plan.config.probe.is_some_and(|probe| probe.one_way);
+    let clock = plan.clock.clone().filter(|_| wanted)?;
+    Some(OneWay::new(clock, plan.config.omit > 0))
+}
+
 fn exchange_stats(plan: &RunPlan<'_>, requests: bool) -> Option<ExchangeStats> {
     let exchange = plan.config.exchange.as_ref()?;
     let omitting = plan.config.omit > 0;
@@ -147,7 +156,7 @@ impl RunningStream {
         let transport = plan.config.transport;
         let exchanges = exchange_stats(plan, info.role.sends());
         let is_udp = transport == Transport::Udp && exchanges.is_none();
-        let received = Arc::new(DatagramCounters::default());
+        let received = Arc::new(DatagramCounters::new(one_way(plan, info.role)));
         let batching = Arc::new(BatchingInUse::new(passage.batching));
         // Without a quota the sender goes on, and the peer cuts by its own clock.
         let cuts = exchanges.is_none() && quota.is_some() && cuts_omitted(plan, info.role.sends());
@@ -268,6 +277,9 @@ impl RunningStream {
             datagrams.base = counts;
             datagrams.last = counts;
             datagrams.received.restart_jitter();
+            if let Some(one_way) = datagrams.received.one_way() {
+                one_way.restart();
+            }
         }
         if let Some(exchanges) = &mut self.exchanges {
             exchanges.restart(self.counters.blocks());
@@ -353,6 +365,12 @@ impl RunningStream {
         let before = datagrams.dropped_before?;
         let now = sockopt::dropped_datagrams(self.socket.as_fd()).ok()?;
         Some(now.wrapping_sub(before).into())
+    }
+
+    /// The delays of the datagrams that came in, if they are measured.
+    pub(crate) fn one_way(&self) -> Option<Latencies> {
+        let one_way = self.datagrams.as_ref()?.received.one_way()?;
+        Some(one_way.delays())
     }
 
     /// Whether the addresses of a receiver of datagrams are those of IPv6; `None` of other streams.

@@ -1,9 +1,10 @@
 //! The result of a whole test: first as one end counted it, then joined with the peer's counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::StreamOutcome;
-use crate::{ExchangeCounts, Limitation, Role};
+use crate::{Delays, ExchangeCounts, Latencies, Limitation, Role};
 
 /// CPU time of a process in percent of one CPU, over a test.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,6 +32,8 @@ pub struct RunTotals {
     pub streams: Vec<StreamOutcome>,
     /// What limited the test, as far as this end can tell.
     pub limits: Vec<Limitation>,
+    /// The delays of the datagrams that this end received (`--one-way`).
+    pub one_way: Option<Arc<Latencies>>,
 }
 
 impl RunTotals {
@@ -70,6 +73,8 @@ pub struct Summary {
     pub exchanges: Option<ExchangeCounts>,
     /// What limited a throughput test, as far as either end can tell.
     pub limits: Vec<Limitation>,
+    /// What was measured beside the test.
+    pub delays: Box<Delays>,
 }
 
 /// One stream as both ends saw it.

@@ -244,6 +244,7 @@ fn server_name(action: &server::Action) -> &'static str {
 pub(crate) fn totals(test: &TestConfig, is_client: bool) -> RunTotals {
     let offset = if is_client { 0.0 } else { 10.0 };
     RunTotals {
+        one_way: None,
         limits: Vec::new(),
         duration: Duration::from_micros(if is_client { 10_000_123 } else { 10_000_456 }),
         cpu: CpuUsage {

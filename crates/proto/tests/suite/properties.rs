@@ -94,6 +94,7 @@ prop_compose! {
                 verify: flags[0],
                 seqpacket: flags[1],
                 exchange: None,
+                probe: None,
             }),
             client_version: Some(iperf_model::VERSION.to_owned()),
         }
@@ -209,6 +210,7 @@ prop_compose! {
             checksum_errors,
             environment: None,
             exchanges: None,
+            one_way: None,
             limits: Vec::new(),
             streams,
         }

@@ -224,6 +224,7 @@ fn totals_of(results: &Results, test: &TestConfig, is_client: bool) -> RunTotals
         copies: None,
     };
     RunTotals {
+        one_way: None,
         limits: Vec::new(),
         duration: Duration::from_secs_f64(results.streams[0].end_time.unwrap()),
         cpu: results.cpu,

@@ -142,6 +142,8 @@ impl Builder {
             intervals,
             end: End {
                 limits: Vec::new(),
+                clock: None,
+                one_way: Vec::new(),
                 ..end.clone()
             },
             intervals_dropped: *intervals_dropped,

@@ -3,7 +3,7 @@
 use iperf_model::{Environment, EnvironmentAfter};
 use serde::{Deserialize, Serialize};
 
-use super::{EndExchanges, Limit};
+use super::{EndClock, EndExchanges, EndLoad, EndOneWay, Limit};
 
 /// The result of the whole test. Empty for a failed test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,15 @@ pub struct End {
     /// **Own**: request/response test: all exchanges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rr: Option<EndExchanges>,
+    /// **Own**, `--probe`: the latency under load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<EndLoad>,
+    /// **Own**, where one-way delays were measured: the clocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<EndClock>,
+    /// **Own**, `--one-way`: the delays of datagrams, by direction.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub one_way: Vec<EndOneWay>,
     /// **Own**: what is known of both machines when the test is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<EndEnvironment>,

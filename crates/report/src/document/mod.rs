@@ -12,6 +12,7 @@
 //! default. Unknown keys are ignored, so that documents of later versions can be read; they are not printed again.
 
 mod builder;
+mod delays;
 mod derive;
 mod end;
 mod exchange;
@@ -24,6 +25,7 @@ mod start;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use delays::{EndClock, EndLoad, EndOneWay, Probes};
 pub use end::{
     Copies, CpuUtilization, DiskFile, End, EndEnvironment, EndStream, EndSum, StreamSide,
     UdpCopies, UdpStream,

@@ -154,7 +154,7 @@ fn timeouts(count: u64) -> String {
     }
 }
 
-fn figures(what: &str, latency: &Latency) -> String {
+pub(super) fn figures(what: &str, latency: &Latency) -> String {
     let figures = latency.figures();
     let figures = figures.iter().filter(|(_, value)| value.is_some());
     figures.fold(what.to_owned(), |mut line, (name, value)| {
@@ -173,7 +173,7 @@ fn rate(per_second: f64) -> String {
 }
 
 /// A time in three digits; `-` if it is not known.
-fn time(micros: Option<f64>) -> String {
+pub(super) fn time(micros: Option<f64>) -> String {
     let Some(micros) = micros else {
         return "-".to_owned();
     };

@@ -4,6 +4,7 @@
 //! tests at a time with `#` and the number of the test. A server adds what it prints to a copy for the client that asked
 //! for it (`--get-server-output`), without that number.
 
+mod delays;
 mod exchange;
 mod header;
 mod line;
@@ -327,6 +328,8 @@ impl TextSink {
             // As in iperf3, before the other direction of a bidirectional test.
             self.server_output_of_peer()?;
         }
+        let lines = delays::lines(config, self.options.is_client, summary);
+        lines.into_iter().try_for_each(|line| self.line(line))?;
         if self.options.limits || self.options.verbose && self.options.is_client {
             let lines = summary::limits(config, self.options.is_client, summary);
             let interface = self.test.interface.as_ref().map(summary::interface);

@@ -101,6 +101,7 @@ impl Case {
             remote_cpu: None,
             congestion: Some("cubic".into()),
             remote_congestion: None,
+            delays: Box::default(),
             limits: Vec::new(),
             exchanges: None,
             checksum_errors: None,

@@ -243,6 +243,7 @@ fn summary(document: &Value, config: &TestConfig, is_client: bool) -> Summary {
         }
     });
     Summary {
+        delays: Box::default(),
         limits: Vec::new(),
         exchanges: None,
         streams: streams.collect(),

@@ -410,13 +410,12 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
     let rows: Vec<_> = lines.iter().filter_map(|line| Row::parse(line)).collect();
     let find = |prefix: &str| lines.iter().find_map(|line| line.strip_prefix(prefix));
     let of = |socket: Option<i32>, tail: &str| {
-        rows.iter()
-            .find(|row| row.socket == socket && row.tail == tail)
+        let mut rows = rows.iter();
+        rows.find(|row| row.socket == socket && row.tail == tail)
     };
     let duration = |tail: &str| {
-        rows.iter()
-            .find(|row| row.tail == tail)
-            .map(|row| row.seconds(config, 0.0))
+        let row = rows.iter().find(|row| row.tail == tail)?;
+        Some(row.seconds(config, 0.0))
     };
     let (sender, receiver) = (duration("sender"), duration("receiver"));
     let (local, remote) = if !is_client {
@@ -476,6 +475,7 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
         (snd.or(rcv), None)
     };
     Summary {
+        delays: Box::default(),
         limits: Vec::new(),
         exchanges: None,
         streams: streams.collect(),

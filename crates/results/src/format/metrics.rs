@@ -136,6 +136,9 @@ pub(super) fn comparison(comparison: &Comparison, end: bool) -> String {
 fn family(metric: &str) -> (String, &'static str, Vec<(&'static str, String)>) {
     let base = metric.strip_suffix(".reverse").unwrap_or(metric);
     let label = |key, value: &str| vec![(key, value.to_owned())];
+    if let Some((name, help, figure)) = delay_family(base) {
+        return (name.to_owned(), help, label("figure", figure));
+    }
     let (name, help, labels) = match base {
         "throughput" => (
             "iperf_received_bytes_per_second",
@@ -182,21 +185,6 @@ fn family(metric: &str) -> (String, &'static str, Vec<(&'static str, String)>) {
             "CPU time per 10^9 bytes.",
             label("end", &base[4..]),
         ),
-        _ if base.starts_with("latency.call.") => (
-            "iperf_call_seconds",
-            "Time in one call.",
-            label("figure", &base[13..]),
-        ),
-        _ if base.starts_with("latency.") => (
-            "iperf_latency_seconds",
-            "From request to response.",
-            label("figure", &base[8..]),
-        ),
-        _ if base.starts_with("one_way.") => (
-            "iperf_one_way_seconds",
-            "One-way delay.",
-            label("figure", &base[8..]),
-        ),
         _ if base.starts_with("zerocopy.") => (
             "iperf_zerocopy_ratio",
             "Bytes that were not copied, over all.",
@@ -211,6 +199,38 @@ fn family(metric: &str) -> (String, &'static str, Vec<(&'static str, String)>) {
         }
     };
     (name.to_owned(), help, labels)
+}
+
+/// The families of times: name, help, and which figure of the family a metric is.
+fn delay_family(base: &str) -> Option<(&'static str, &'static str, &str)> {
+    const LOAD: &str = "Median latency before the load, and how much more it is under load.";
+    const PREFIXES: [(&str, &str, &str); 5] = [
+        ("latency.call.", "iperf_call_seconds", "Time in one call."),
+        (
+            "latency.",
+            "iperf_latency_seconds",
+            "From request to response.",
+        ),
+        ("one_way.", "iperf_one_way_seconds", "One-way delay."),
+        (
+            "connect.",
+            "iperf_connect_seconds",
+            "Opening the connection of a transaction.",
+        ),
+        (
+            "close.",
+            "iperf_close_seconds",
+            "Closing the connection of a transaction.",
+        ),
+    ];
+    let known = PREFIXES.iter().find_map(|(prefix, name, help)| {
+        let figure = base.strip_prefix(prefix)?;
+        Some((*name, *help, figure))
+    })?;
+    match known.2 {
+        figure @ ("idle" | "increase") => Some(("iperf_load_latency_seconds", LOAD, figure)),
+        _ => Some(known),
+    }
 }
 
 /// The samples of a family are adjacent.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use iperf_control::Wire;
 use iperf_engine::Stream;
 use iperf_engine::net::{StreamPlan, StreamSpec, Warnings, sctp, tcp, vmm, vsock};
-use iperf_model::{Buffers, Listen, ServerConfig, TestConfig, Transport, stream_number};
+use iperf_engine::probe::{self, Answerer};
+use iperf_model::{Buffers, Listen, Role, ServerConfig, TestConfig, Transport, stream_number};
 use iperf_proto::stream_id::{INDEX_LEN, index_from, stream_id};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -36,6 +37,16 @@ pub(super) enum Source {
     Closed,
 }
 
+/// The connection of the probes.
+pub(super) enum Probe {
+    /// There is none.
+    None,
+    /// It is the next one.
+    Awaited,
+    /// Probes are answered.
+    Open(Answerer),
+}
+
 /// What a handshake waits for in addition to its control connection.
 pub(super) enum Arrival {
     /// A connection with its cookie; `None` when another test has begun.
@@ -58,6 +69,8 @@ pub(super) struct Opening {
     pub(super) streams: Vec<Stream>,
     /// Its place, if it has one already.
     pub(super) slot: Option<Slot>,
+    /// What answers probes, if the client sends any. Its connection comes before those of the streams.
+    pub(super) probe: Probe,
     /// Data connections that have been accepted, in any order.
     arrived: Vec<Identified>,
     source: Source,
@@ -76,8 +89,13 @@ impl Opening {
         config: Arc<ServerConfig>,
         warnings: Warnings,
     ) -> Self {
+        let probe = match test.probe {
+            Some(_) if exact => Probe::Awaited,
+            _ => Probe::None,
+        };
         Self {
             test,
+            probe,
             began: SystemTime::now(),
             exact,
             streams: Vec::new(),
@@ -91,12 +109,17 @@ impl Opening {
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.streams.len() == self.test.total_streams()
+        self.streams.len() == self.test.total_streams() && !self.awaits_probe()
     }
 
-    /// Whether the streams come from the server's listening socket.
+    fn awaits_probe(&self) -> bool {
+        matches!(self.probe, Probe::Awaited)
+    }
+
+    /// Whether the next connection comes from the server's listening socket.
     pub(super) fn shares_listener(&self) -> bool {
-        matches!(self.source, Source::Shared { .. })
+        let probe = self.awaits_probe() && self.test.transport != Transport::Udp;
+        probe || matches!(self.source, Source::Shared { .. })
     }
 
     /// The buffers of the first stream.
@@ -160,6 +183,11 @@ impl Opening {
     /// Takes a data connection. When all have come, they become streams in the order in which they were made, or in
     /// that of their numbers.
     pub(super) async fn take(&mut self, mut connection: Identified) -> Result<(), TestError> {
+        if self.awaits_probe() {
+            let test = probe::config_of(&self.test);
+            let stream = self.adopt(connection.stream, &test, PROBE)?;
+            return self.answer_probes(stream);
+        }
         let numbered = matches!(self.source, Source::Shared { numbered: true });
         if numbered {
             connection.order = read_index(&mut connection.stream).await?;
@@ -172,22 +200,32 @@ impl Opening {
                 check_indices(&self.arrived)?;
             }
             for connection in std::mem::take(&mut self.arrived) {
-                let stream = self.adopt(connection.stream)?;
+                let stream = self.adopt(connection.stream, &self.test, self.next_spec())?;
                 self.attach(stream);
             }
         }
         Ok(())
     }
 
-    fn adopt(&self, connection: Wire) -> Result<Stream, TestError> {
-        let plan = self.plan();
-        let spec = self.next_spec();
+    fn answer_probes(&mut self, stream: Stream) -> Result<(), TestError> {
+        let datagrams = self.test.transport == Transport::Udp;
+        let answerer = Answerer::start(stream, datagrams).map_err(TestError::Streams)?;
+        self.probe = Probe::Open(answerer);
+        self.deadline = Instant::now() + STREAM_LIMIT;
+        Ok(())
+    }
+
+    fn adopt(
+        &self,
+        connection: Wire,
+        test: &TestConfig,
+        spec: StreamSpec,
+    ) -> Result<Stream, TestError> {
+        let plan = self.plan(test);
         let is_tcp = matches!(connection, Wire::Tcp(_));
         let socket = connection.into_socket()?;
         let adopted = match &self.config.listen {
-            _ if is_tcp && self.test.transport == Transport::Sctp => {
-                sctp::adopt(socket, &plan, spec)
-            }
+            _ if is_tcp && test.transport == Transport::Sctp => sctp::adopt(socket, &plan, spec),
             _ if is_tcp => tcp::adopt(socket, &plan, spec),
             Listen::Vmm(vmm) => vsock::adopt(vmm::forwarded(socket, vmm), &plan, spec),
             _ => vsock::adopt(vsock::accepted(socket)?, &plan, spec),
@@ -197,24 +235,33 @@ impl Opening {
 
     /// Makes a stream of a hello, and listens for the next.
     pub(super) fn on_hello(&mut self, from: SocketAddr) -> Result<(), TestError> {
-        let more = self.streams.len() + 1 < self.test.total_streams();
+        let probing = self.awaits_probe();
+        let more = probing || self.streams.len() + 1 < self.test.total_streams();
+        let (test, spec) = if probing {
+            (Arc::new(probe::config_of(&self.test)), PROBE)
+        } else {
+            (self.test.clone(), self.next_spec())
+        };
         if let Source::Hellos(listener, contention) =
             std::mem::replace(&mut self.source, Source::Closed)
         {
-            let accepted = listener.accept(from, &self.plan(), self.next_spec(), more);
+            let accepted = listener.accept(from, &self.plan(&test), spec, more);
             let (stream, next) = accepted.map_err(TestError::Streams)?;
             if let Some(next) = next {
                 self.source = Source::Hellos(next, contention);
+            }
+            if probing {
+                return self.answer_probes(stream);
             }
             self.attach(stream);
         }
         Ok(())
     }
 
-    fn plan(&self) -> StreamPlan<'_> {
+    fn plan<'a>(&'a self, test: &'a TestConfig) -> StreamPlan<'a> {
         StreamPlan {
             warnings: self.warnings.clone(),
-            ..StreamPlan::new(&self.test, &self.config.local)
+            ..StreamPlan::new(test, &self.config.local)
         }
     }
 
@@ -233,6 +280,13 @@ impl Opening {
         self.deadline = Instant::now() + STREAM_LIMIT;
     }
 }
+
+/// The connection of the probes, on which this end answers. It has no number in output.
+const PROBE: StreamSpec = StreamSpec {
+    id: 0,
+    number: 0,
+    role: Role::Responder,
+};
 
 /// Reads which stream a data connection is. The client sends it together with the cookie.
 async fn read_index(stream: &mut Wire) -> Result<u64, TestError> {

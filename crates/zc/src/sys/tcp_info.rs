@@ -30,6 +30,8 @@ pub struct TcpInfo {
     pub rttvar: u32,
     /// Congestion window in segments.
     pub snd_cwnd: u32,
+    /// Round-trip time as a receiver of data sees it, in microseconds; 0 if it is unknown.
+    pub rcv_rtt: u32,
     /// Segments retransmitted since the socket was opened.
     pub total_retrans: u32,
     /// Bytes per second at which the kernel paces what it sends, if it does (Linux 3.15).
@@ -88,6 +90,7 @@ impl TcpInfo {
             rtt: u32_at(68).unwrap_or(0),
             rttvar: u32_at(72).unwrap_or(0),
             snd_cwnd: u32_at(80).unwrap_or(0),
+            rcv_rtt: u32_at(92).unwrap_or(0),
             total_retrans: u32_at(100).unwrap_or(0),
             // `~0` stands for no pacing, and for no limit of it.
             pacing_rate: u64_at(104).filter(|rate| *rate != u64::MAX),

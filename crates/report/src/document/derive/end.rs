@@ -4,8 +4,8 @@ use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig};
 
 use super::{CopyReports, EndGroup, EndRow, EndTotals, FileRow, counts_datagrams};
 use crate::document::{
-    Copies, CpuUtilization, DiskFile, End, EndExchanges, EndStream, EndSum, Limit, StreamSide,
-    UdpCopies, UdpStream,
+    Copies, CpuUtilization, DiskFile, End, EndClock, EndExchanges, EndLoad, EndOneWay, EndStream,
+    EndSum, Limit, StreamSide, UdpCopies, UdpStream,
 };
 
 impl End {
@@ -33,6 +33,11 @@ impl End {
                 .map(|limit| Limit::of(limit, is_client))
                 .collect(),
             rr: EndExchanges::of(config, summary),
+            load: (summary.delays.load.as_ref()).map(|load| EndLoad::of(config, load)),
+            clock: summary.delays.clock.as_ref().map(EndClock::of),
+            one_way: (summary.delays.one_way.iter())
+                .map(|way| EndOneWay::of(way, is_client))
+                .collect(),
             ..Self::default()
         };
         let mut sums = totals

@@ -52,7 +52,7 @@ impl ShortLatency {
 }
 
 impl Histogram {
-    fn of(latencies: &Latencies) -> Self {
+    pub(crate) fn of(latencies: &Latencies) -> Self {
         Self {
             unit: "ns".to_owned(),
             lowest: 1,

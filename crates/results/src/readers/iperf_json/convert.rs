@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iperf_report::document::{Copies, Document, End, EndSum, Interval, IntervalRow, Start};
 
-use super::exchange;
+use super::{delays, exchange};
 use crate::record::{Direction, Record, Sample, Target, TestKind};
 use crate::tool::Tool;
 
@@ -52,6 +52,7 @@ pub(super) fn record(document: &Document, file: &Arc<str>, line: u64) -> Result<
     cpu(&mut record, end, &view);
     copies(&mut record, end, &view);
     round_trip(&mut record, end);
+    delays::fill(&mut record, end);
     for interval in &document.intervals {
         samples(&mut record, interval, &view);
     }

@@ -5,7 +5,7 @@ use iperf_report::document::{EndExchanges, Interval, Latency, ShortLatency};
 use crate::record::{Record, Sample, TestKind};
 
 /// Seconds of a figure in microseconds.
-fn seconds(micros: f64) -> f64 {
+pub(super) fn seconds(micros: f64) -> f64 {
     micros * 1e-6
 }
 
@@ -46,17 +46,23 @@ pub(super) fn fill(record: &mut Record, end: &EndExchanges, intervals: &[Interva
     // With a schedule, what a user of the service sees.
     let latency = end.response_latency_us.as_ref().filter(|_| open);
     match latency.or(end.latency_us.as_ref()) {
-        Some(latency) => set_latency(record, latency),
+        Some(latency) => set_latency(record, "latency", latency),
         None => record.note("the latency is in the output of the other end"),
+    }
+    for (name, latency) in [("connect", &end.connect_us), ("close", &end.close_us)] {
+        if let Some(latency) = latency {
+            set_latency(record, name, latency);
+        }
     }
     for interval in intervals {
         samples(record, interval);
     }
 }
 
-fn set_latency(record: &mut Record, latency: &Latency) {
-    for (name, micros) in latency.figures() {
-        record.set(&format!("latency.{name}"), micros.map(seconds));
+/// Sets all figures of a distribution.
+pub(super) fn set_latency(record: &mut Record, name: &str, latency: &Latency) {
+    for (figure, micros) in latency.figures() {
+        record.set(&format!("{name}.{figure}"), micros.map(seconds));
     }
 }
 

@@ -2,6 +2,7 @@
 //! with text around them.
 
 mod convert;
+mod delays;
 mod exchange;
 mod objects;
 
