@@ -140,3 +140,34 @@ fn lost_datagrams_are_counted() {
         assert!(lost <= dropped, "{mode}: {lost} lost, {dropped} dropped");
     }
 }
+
+/// What limits a test over a network that delays and loses packets, and one with a short send buffer.
+#[test]
+fn a_network_that_delays_and_loses_is_congestion_and_a_short_send_buffer_is_named() {
+    let vm = Machine::new(Kernel::Lts).netem().boot();
+    let route = over_ip(&vm);
+    let causes = |port| {
+        let ends = route.meet(port, "-J -t 3", "");
+        let document = json::parse(&ends.client.stdout).unwrap_or_else(|e| panic!("{e}: {ends}"));
+        let limits = json::list(&document, "/end/limits").iter();
+        let causes = limits.filter_map(|limit| text(limit, "/cause").map(str::to_owned));
+        (causes.collect::<Vec<_>>(), ends)
+    };
+    vm.must(&format!(
+        "{TC} qdisc add dev lo root netem delay 10ms loss 1%"
+    ));
+    let (found, ends) = causes(7010);
+    assert!(
+        found.iter().any(|cause| cause == "congestion"),
+        "{found:?}: {ends}"
+    );
+    vm.must(&format!(
+        "{TC} qdisc change dev lo root netem delay 20ms loss 0%"
+    ));
+    vm.must("echo 4096 16384 16384 > /proc/sys/net/ipv4/tcp_wmem");
+    let (found, ends) = causes(7011);
+    assert!(
+        found.iter().any(|cause| cause == "send buffer"),
+        "{found:?}: {ends}"
+    );
+}

@@ -75,6 +75,8 @@ pub(crate) struct Evidence {
     pub(crate) waited: Option<Duration>,
     /// The processor that it ended on.
     pub(crate) core: Option<usize>,
+    /// Sender: bytes of its socket's buffer.
+    pub(crate) send_buffer: Option<usize>,
     /// Sender: the kernel's figures at the end of the omitted period and at the end, and of the intervals.
     pub(crate) tcp: Option<(TcpInfo, TcpInfo, TcpTotals)>,
     /// The name of the congestion control.
@@ -116,7 +118,11 @@ fn find(frame: &Frame, streams: &[Evidence]) -> Vec<Limitation> {
         let before = limits.len();
         limits.extend(direction.causes().into_iter().flatten());
         if limits.len() == before {
-            limits.extend(direction.credit().or_else(|| direction.application()));
+            limits.extend(
+                (direction.credit())
+                    .or_else(|| direction.full_send_buffer())
+                    .or_else(|| direction.application()),
+            );
         }
     }
     limits

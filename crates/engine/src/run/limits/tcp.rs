@@ -113,6 +113,20 @@ impl Direction<'_> {
         })
     }
 
+    /// A small buffer is never full of what could be sent, so that the kernel's clock does not run: all of it is under way.
+    pub(super) fn full_send_buffer(&self) -> Option<Limitation> {
+        let buffer = self.mean(|stream| Some(stream.send_buffer? as f64))?;
+        let under_way = self.rate()? / 8.0 * self.mean_rtt()? / 1e6;
+        let share = self.tcp_share(|info| info.busy_us)?;
+        // The buffer also has the kernel's headers in it, which are as large as small packets.
+        (share >= NOTEWORTHY && under_way >= buffer / 4.0).then(|| {
+            let evidence = format!(
+                "{under_way:.0} bytes in a round trip, of a buffer of {buffer:.0}: try -w or net.ipv4.tcp_wmem"
+            );
+            self.limit(Cause::SendBuffer, share, evidence)
+        })
+    }
+
     /// Whether the sender left the kernel without data, when it was last looked at.
     fn is_left_without_data(&self) -> bool {
         let mut streams = self.streams.iter();

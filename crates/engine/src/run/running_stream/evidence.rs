@@ -26,6 +26,7 @@ impl RunningStream {
             waited: report.and_then(|report| report.waited),
             core: report.and_then(|report| report.core),
             congestion: self.congestion.clone(),
+            send_buffer: self.socket.send_buffer_size().ok(),
             tcp: self.tcp.as_ref().map(|stats| {
                 let (first, last) = stats.range();
                 (first, last, stats.totals())
