@@ -3,6 +3,7 @@
 mod bad_input;
 mod encounter;
 mod endurance;
+mod exchanges;
 mod firecracker;
 mod hairpin;
 mod killed;
