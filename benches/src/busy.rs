@@ -1,4 +1,4 @@
-//! Threads that want the processors while a test runs.
+//! Threads that use the processors while a test runs.
 
 use std::hint::spin_loop;
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 //!
 //! A machine that others use too is faster in one minute than in the next, so figures of single runs mean little.
 //! The two runs of a round follow each other directly and their ratio is what counts; which goes first alternates.
-//! What a run cost is the kernel's account of the two processes (`wait4`), not what they say of themselves.
+//! What a run cost is the kernel's account of the two processes (`wait4`), not their own reports.
 
 #![allow(
     clippy::missing_panics_doc,

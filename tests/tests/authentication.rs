@@ -1,4 +1,4 @@
-//! Logins: who knows the password is served, who does not is not, and nobody reads it anywhere.
+//! Logins: a client with the password is served, one without it is refused, and the password appears nowhere.
 
 use std::fmt;
 use std::fs;

@@ -1,4 +1,4 @@
-//! One end goes away in the middle of a test, politely or not; the other end says so, and a server serves on.
+//! One end goes away in the middle of a test, politely or not; the other end reports it, and a server keeps serving.
 
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;

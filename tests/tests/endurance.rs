@@ -9,11 +9,11 @@ use iperf_harness::{HANG, Peer, Server, procfs};
 const TESTS: usize = 200;
 const WARM_UP: usize = 24;
 
-/// Freed memory goes back to the system in its own time; a leak of a test's buffers (128 KiB a stream) would be
-/// far above this after 200 tests.
+/// Freed memory returns to the system with a delay; a leak of a test's buffers (128 KiB per stream) would be far above
+/// this after 200 tests.
 const SLACK_KIB: u64 = 8 * 1024;
 
-/// What a server holds while nobody uses it.
+/// What an idle server holds.
 #[derive(Debug, PartialEq)]
 struct Idle {
     files: usize,
@@ -27,8 +27,8 @@ fn idle(server: &Server) -> Idle {
     }
 }
 
-/// The `number`-th guest: mostly good tests of all kinds, and now and then somebody who breaks off.
-fn visit(server: &Server, number: usize) {
+/// The `number`-th client: mostly good tests of all kinds, and now and then one that disconnects early.
+fn run_client_number(server: &Server, number: usize) {
     let port = server.port();
     let test = |peer, args| {
         let end = run_client(peer, port, args);
@@ -48,7 +48,7 @@ fn visit(server: &Server, number: usize) {
         10 => test(Peer::Ours, "-n 64K --get-server-output"),
         _ => test(Peer::Ours, "-n 64K"),
     }
-    // The server may still be busy with a client that broke off; the next one starts when it is free.
+    // The server may still be busy with a client that disconnected; the next one starts when it is free.
     if number % 12 < 5 {
         serves(port, Peer::Ours, HANG).unwrap_or_else(|e| panic!("after client {number}: {e}"));
     }
@@ -58,9 +58,9 @@ fn visit(server: &Server, number: usize) {
 fn two_hundred_tests_leave_nothing_behind() {
     let server = Server::start(Peer::Ours, &[]);
     let fresh = idle(&server);
-    (0..WARM_UP).for_each(|number| visit(&server, number));
+    (0..WARM_UP).for_each(|number| run_client_number(&server, number));
     let warm = procfs::resident_kib(server.id());
-    (WARM_UP..TESTS).for_each(|number| visit(&server, number));
+    (WARM_UP..TESTS).for_each(|number| run_client_number(&server, number));
 
     let settled = wait_for(HANG, || {
         let now = idle(&server);

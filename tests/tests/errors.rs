@@ -1,4 +1,4 @@
-//! Tests that cannot begin: what the client says about it, on which stream, and with which exit code.
+//! Tests that cannot begin: what the client prints, on which stream, and its exit code.
 
 use std::fmt;
 use std::io::{Read, Write};

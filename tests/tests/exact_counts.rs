@@ -1,4 +1,4 @@
-//! A test by amount (`-n`, `-k`) moves exactly that amount, and both ends, their intervals included, say so: with and
+//! A test by amount (`-n`, `-k`) moves exactly that amount, and both ends report it, also in their intervals: with and
 //! without an omitted period.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 

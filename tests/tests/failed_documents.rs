@@ -1,4 +1,4 @@
-//! The document of a client whose test fails has the members of 3.22's, however far the test came.
+//! The document of a client whose test fails has the members of 3.22's, at whichever point the test fails.
 
 use std::fmt;
 use std::os::fd::AsRawFd;

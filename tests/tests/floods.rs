@@ -1,7 +1,7 @@
 //! Floods of peers that take up a server's places and stay: each place that is taken back is taken again at once.
 //!
-//! Good clients must get in at the first try while a flood goes on. The floods are bounded: so many connections are open
-//! at a time, and a renewed one waits a moment.
+//! Good clients must succeed at the first attempt during a flood. The floods are bounded: a fixed number of connections is
+//! open at a time, and a new one waits a moment.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

@@ -1,7 +1,7 @@
-//! Clients that stall, lie or babble. None of them may crash, hang or fill up a server.
+//! Clients that stall, lie or send garbage. None of them may crash, hang or exhaust a server.
 //!
-//! A server must serve a good client within seconds of being asked *while* a broken one is still connected: a
-//! stalled client must not keep the others out.
+//! A server must serve a good client within seconds *while* a broken one is still connected: a
+//! stalled client must not block others.
 
 use std::any::Any;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Servers that stall, lie or babble. A client must come to an end by itself, with an error and exit code 1.
+//! Servers that stall, lie or send garbage. A client must end by itself, with an error and exit code 1.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What both ends say was moved is what crossed the network, by the counters of an interface that nobody else uses.
+//! The reported amounts are those that crossed the network, by the counters of an interface without other traffic.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::process::Command;

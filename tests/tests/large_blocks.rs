@@ -1,5 +1,5 @@
 //! Blocks above iperf3's largest, 1 MiB: between two ends of this program all of their bytes arrive, in bounded memory;
-//! a server of iperf3 is not asked for them.
+//! they are not requested from an iperf3 server.
 
 use std::time::Duration;
 

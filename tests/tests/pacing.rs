@@ -1,4 +1,4 @@
-//! Rates: a sender keeps what it was asked for, on average, and sleeps in between.
+//! Rates: a sender keeps the requested rate, on average, and sleeps in between.
 
 use iperf_harness::json::{float, int};
 use iperf_harness::{Case, Expectation, Peer, Problems, pair, parallel};

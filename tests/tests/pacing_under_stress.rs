@@ -1,4 +1,4 @@
-//! Pacing beside iperf3's, where it is hard: with little processor time, and before short queues.
+//! Pacing compared with iperf3's under hard conditions: with little processor time, and before short queues.
 //!
 //! The table of queues is for readers: timers of a busy machine lose more than bursts do, so the rule about short queues
 //! is tested in virtual time (`worker::quantum` of the engine). These take minutes, need root, and are only as good as the machine is quiet, so they run when asked for:

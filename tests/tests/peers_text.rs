@@ -1,4 +1,4 @@
-//! What a peer says can't take over the terminal, forge a line of a log, or turn the direction of what is read.
+//! A peer's text can't control the terminal, forge a line of a log, or change the direction of the text.
 
 use iperf_harness::pair::words;
 use iperf_harness::process::wait_for;

@@ -1,4 +1,4 @@
-//! Pipes where files are expected: nobody may ever read or write them, and a server must go on and obey.
+//! Pipes where files are expected: they may never have a reader or writer, and a server must continue and react to signals.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

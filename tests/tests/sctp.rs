@@ -1,4 +1,4 @@
-//! SCTP, where the kernel has it; where it has none, both ends say so at once.
+//! SCTP, where the kernel has it; where it has none, both ends report it at once.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Output that nobody reads, that is read late, or that can't be written: neither a measurement nor a signal waits for
-//! it, a server goes on serving, and a client's exit code says that its output is incomplete.
+//! Output without a reader, that is read late, or that can't be written: neither a measurement nor a signal waits for
+//! it, a server keeps serving, and a client's exit code shows that its output is incomplete.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Tests over the Unix sockets of a VMM: all modes run to an orderly end, in which nobody sees a reset.
+//! Tests over the Unix sockets of a VMM: all modes end gracefully, without a reset at either end.
 
 use std::fmt;
 use std::time::Duration;

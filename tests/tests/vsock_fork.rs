@@ -1,6 +1,6 @@
 //! The vsock fork of iperf3 as it was recorded, byte by byte and with its habits, against the program in both roles.
 //!
-//! The fork closes its data connections without half-closing them and without reading what is under way.
+//! The fork closes its data connections without half-closing them and without reading what is in flight.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! An output beside another of the same command: text line by line, documents by shape, events one by one.
+//! Compares two outputs of the same command: text line by line, documents by shape, events one by one.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! GET requests, for what programs serve beside their tests.
+//! GET requests to the HTTP servers of the programs.
 
 use crate::process::HANG;
 use std::io::{Read, Write};

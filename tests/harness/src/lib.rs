@@ -6,7 +6,7 @@
 //! wire ──► a peer made by hand that breaks the rules ┘      │
 //! proxy ─► a network or a VMM with faults between the two  │
 //! netns ─► a network namespace in which both run            │
-//!                                                          ├─► checks: what both JSON documents must say
+//!                                                          ├─► checks: what both JSON documents must have
 //!                                                          └─► compare: how they differ from what iperf3 writes
 //!                                                                (shape: keys, types, order; text: lines)
 //! ```

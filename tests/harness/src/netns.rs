@@ -1,7 +1,7 @@
 //! Network namespaces: a loopback interface of one's own, with its own MTU, queues and addresses.
 //!
-//! A namespace lives as long as its keeper, a process that does nothing; programs enter it with `nsenter`, and whatever
-//! a thread [`inside`](Namespace::inside) starts is there, too. This needs root, and without it a test fails.
+//! A namespace lives as long as its keeper, a process that does nothing; programs enter it with `nsenter`, and so does
+//! everything that a thread [`inside`](Namespace::inside) starts. This needs root; without root a test fails.
 
 use std::ffi::OsStr;
 use std::fs::File;

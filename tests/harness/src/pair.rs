@@ -1,4 +1,4 @@
-//! One client against one server, each any program, and all that came of it.
+//! One client against one server, each any program, and the outcome.
 
 use std::fmt;
 use std::mem;

@@ -1,4 +1,4 @@
-//! Where things lie: the workspace, cargo's target directory, and the profile that this program was built in.
+//! Paths: the workspace, cargo's target directory, and the profile that this program was built in.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The programs under test and beside it, and where they are found.
+//! The program under test, its peers, and where they are found.
 //!
 //! | peer | where it comes from |
 //! |---|---|
@@ -6,8 +6,8 @@
 //! | [`Peer::Old`], [`Peer::New`] | `peers/` in the target directory, filled by `tests/peers/fetch` |
 //!
 //! `Old` is the iperf3 of Debian bookworm, 3.12: single-threaded, without timeouts on the control connection,
-//! numbers below zero written as unsigned. `New` is the newest that Debian has. Between them lie all the changes
-//! of the protocol that matter.
+//! numbers below zero written as unsigned. `New` is the newest that Debian has. All relevant changes of the
+//! protocol were made between the two.
 
 use std::env;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Ports that no other test uses.
 //!
 //! A port is reserved by binding an abstract Unix socket named after it: the name is unique on the machine (in a
-//! network namespace, to be exact), seen by every test process, and gone when its holder is. The ports lie below
+//! network namespace, to be exact), seen by every test process, and gone when its holder is. The ports are below
 //! the range from which the kernel takes the local ports of connections, so no connection can take one away
 //! between the reservation and the server's bind.
 

@@ -1,4 +1,4 @@
-//! What the kernel says about a process: its memory, descriptors, threads and listening ports.
+//! What the kernel reports about a process: its memory, descriptors, threads and listening ports.
 
 use std::fs;
 

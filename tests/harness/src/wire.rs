@@ -1,7 +1,7 @@
 //! Peers made by hand, to break the rules: a control connection byte by byte, from either end.
 //!
-//! [`RawClient`] walks as far into a test as it is told and then does what no client should; a [`RawServer`] hands
-//! each connection to a script that does what no server should. They speak just enough of the protocol to get
+//! [`RawClient`] runs a test up to a given step and then breaks the protocol; a [`RawServer`] passes
+//! each connection to a script that does so. They speak just enough of the protocol to get
 //! there: a 37-byte cookie, state bytes, and JSON behind a 32-bit big-endian length.
 
 use std::io::{self, Read, Write};

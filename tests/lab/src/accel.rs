@@ -1,8 +1,8 @@
 //! How QEMU runs a guest: on the processor itself (KVM) where that works, else by translation (TCG).
 //!
-//! That `/dev/kvm` can be opened says little where this machine is itself a guest: there, guests may crash before their
+//! If this machine is itself a guest, being able to open `/dev/kvm` is not enough: there, guests may crash before their
 //! kernel begins. So one is started to find out, with a short deadline, and all test processes until the next boot of
-//! this machine use what it found.
+//! this machine use the result.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};

@@ -1,7 +1,7 @@
-//! What the harness and the agent in a guest say to each other over the guest's serial port.
+//! The messages of the harness and the agent in a guest, over the guest's serial port.
 //!
 //! ```text
-//! kind: 1 byte │ process: 4 bytes │ length: 4 bytes │ so many bytes          (numbers little-endian)
+//! kind: 1 byte │ process: 4 bytes │ length: 4 bytes │ the bytes          (numbers little-endian)
 //! ```
 //!
 //! The harness chooses the numbers of processes. Bytes of several processes may come in any order, those of one

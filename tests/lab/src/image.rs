@@ -1,4 +1,4 @@
-//! The file system that a guest begins with: a tree in memory, and how Linux wants it packed (`cpio`, format
+//! The file system that a guest begins with: a tree in memory, and the format that Linux reads (`cpio`, format
 //! "newc", described in Documentation/driver-api/early-userspace/buffer-format.rst of the kernel).
 
 use std::collections::BTreeMap;

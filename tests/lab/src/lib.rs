@@ -7,8 +7,8 @@
 //!    └─ QEMU (KVM if that works here, else TCG)       agent, in the guest
 //! ```
 //!
-//! What machines are made of comes from Debian's archive (`tests/lab/fetch`). A guest has no network card; it is
-//! spoken to over a serial port, and its vsock ends on this machine as Unix sockets, so no root is needed and nothing
+//! Kernels and modules come from Debian's archive (`tests/lab/fetch`). A guest has no network card; the harness
+//! uses a serial port, and its vsock ends on this machine as Unix sockets, so no root is needed and nothing
 //! of this machine's configuration changes.
 
 #![allow(

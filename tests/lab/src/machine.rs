@@ -1,4 +1,4 @@
-//! A virtual machine as asked for: what it is made of, and the command line that starts it.
+//! The description of a virtual machine, and the command line that starts it.
 
 use std::env;
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
 //! Running a block: one statement after another, in the folder of its page.
 //!
-//! A statement that starts a server (`iperf -s`, `iperf exporter`) goes on beside those that follow, until another one
+//! A statement that starts a server (`iperf -s`, `iperf exporter`) keeps running during those that follow, until another one
 //! starts or the block ends. What differs from the page, so that a run is short and stays on this machine: HOST is
 //! 127.0.0.1, and a test without an amount, or of more than a second, moves 2 MB or takes a second.
 

@@ -1,4 +1,4 @@
-//! A row of the tables: what a client is asked to do, and what is special about the outcome.
+//! A row of the tables: a client's options, and what is special about the outcome.
 
 use iperf_harness::expectation::Mode;
 use iperf_harness::json::{int, list};

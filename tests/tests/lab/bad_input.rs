@@ -1,4 +1,4 @@
-//! What goes wrong with a real guest: nobody there, nobody listening, no module, and a guest that only connects.
+//! Errors with a real guest: no such guest, no listener, no module, and a guest that only connects.
 
 use std::time::{Duration, Instant};
 

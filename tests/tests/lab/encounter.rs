@@ -1,4 +1,4 @@
-//! One client and one server, each in its place, and what their documents must say.
+//! One client and one server, each in its place, and what their documents must contain.
 
 use std::fmt;
 use std::thread;

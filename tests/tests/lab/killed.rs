@@ -1,4 +1,4 @@
-//! A guest is killed in the middle of a test, in either role: the other end ends with an error, and a server goes on.
+//! A guest is killed in the middle of a test, in either role: the other end ends with an error, and a server continues.
 
 use std::time::{Duration, Instant};
 

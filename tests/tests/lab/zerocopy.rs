@@ -1,9 +1,9 @@
-//! Zero-copy over vsock, with the kernel module and without it: what both ends say of every byte, and that each of them
+//! Zero-copy over vsock, with the kernel module and without it: both ends account for every byte, and each of them
 //! is the right one.
 //!
 //! ```text
-//! no module   rx copies, and says that the device is missing
-//! module      loopback: rx maps what was written in packets of 32 KiB and more; else it copies, and says why
+//! no module   rx copies, and reports that the device is missing
+//! module      loopback: rx maps what was written in packets of 32 KiB and more; else it copies, and reports why
 //!             host and guest: rx copies; what a guest sends is not copied in the guest
 //! ```
 

@@ -1,4 +1,4 @@
-//! What belongs to a test can be told from what belongs to the others.
+//! The output of each test can be distinguished from that of the others.
 
 use iperf_harness::pair::{run_client, start_client};
 use iperf_harness::{Finished, HANG, Peer, Problems, Server, json};

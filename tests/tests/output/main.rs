@@ -1,6 +1,6 @@
-//! Our output beside iperf3's for the same command: the same lines, the same keys, types and order.
+//! Our output compared with iperf3's for the same command: the same lines, the same keys, types and order.
 //!
-//! Recorded outputs of 3.22 lie in `tests/data/samples`; more commands are run with the newest real iperf3 next to
+//! Recorded outputs of 3.22 are in `tests/data/samples`; more commands are run with the newest real iperf3 next to
 //! ours. Figures are masked, and how often an interval repeats is left open, because both depend on the clock.
 
 mod samples;

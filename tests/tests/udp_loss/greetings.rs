@@ -1,4 +1,4 @@
-//! Hellos and replies that are lost are repeated between our own ends, and no stream comes twice by that. iperf3's servers
+//! Hellos and replies that are lost are repeated between our own ends, and this opens no stream twice. iperf3's servers
 //! would count a repetition as data, so they get one hello. A server takes nothing but a hello for one.
 
 use std::net::UdpSocket;

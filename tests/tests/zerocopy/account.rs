@@ -1,4 +1,4 @@
-//! What the objects `zerocopy` of both documents must say, whatever the mode.
+//! What the objects `zerocopy` of both documents must contain in every mode.
 //!
 //! ```text
 //! client's document    streams[i].sender.zerocopy  streams[i].receiver.zerocopy  sum_*.zerocopy    both ends

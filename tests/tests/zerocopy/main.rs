@@ -1,10 +1,10 @@
-//! Zero-copy between two programs: what each mode does, what it says of it, and what happens when it can't.
+//! Zero-copy between two programs: what each mode does, what it reports, and what happens when it can't.
 //!
 //! - [`modes`]: each way to send with each way to receive, and the accounts of both ends
 //! - [`carriers`]: what is not TCP
 //! - [`mapping`]: where segments fill pages, receivers map
-//! - [`strict`]: copying is an error for who says so
-//! - [`verify`]: what arrives is what was sent, and who finds out when it is not
+//! - [`strict`]: copying is an error on request
+//! - [`verify`]: what arrives is what was sent, and which end reports a difference
 //! - [`peers`]: real iperf3 at the other end
 //! - [`limits`]: a kernel that pins no memory
 //! - [`nonsense`]: clients and servers that lie

@@ -1,4 +1,4 @@
-//! Clients that ask for nonsense: a server ignores or refuses it, and goes on.
+//! Clients that ask for nonsense: a server ignores or refuses it, and continues.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Real iperf3, old and new, at the other end: it knows `-Z` and, from 3.17 on, `--skip-rx-copy`, says nothing of what
-//! it did, and writes by copy into pages that nobody can map.
+//! Real iperf3, old and new, at the other end: it knows `-Z` and, from 3.17 on, `--skip-rx-copy`, reports nothing of what
+//! it did, and writes by copy into pages that cannot be mapped.
 
 use std::fmt;
 

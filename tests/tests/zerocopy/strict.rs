@@ -1,6 +1,6 @@
-//! `--zerocopy-strict`: copying what should not be copied is an error, and the numbers are told all the same.
+//! `--zerocopy-strict`: copying what should not be copied is an error, and the numbers are reported nevertheless.
 //!
-//! Over loopback nobody can satisfy it with `--zerocopy-rx=mmap`: the pages of senders that spare their copy belong to
+//! Over loopback it cannot be satisfied with `--zerocopy-rx=mmap`: the pages of senders that do not copy belong to
 //! a file, those of senders that copy are compound, and what is sent with `MSG_ZEROCOPY` is copied on the way.
 
 use iperf_harness::json::{at, int, text};

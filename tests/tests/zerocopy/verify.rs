@@ -1,4 +1,4 @@
-//! `--verify`: what arrives is what was sent, in every mode; and who finds out when it is not.
+//! `--verify`: what arrives is what was sent, in every mode; and which end reports a difference.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! What the JSON documents of a client and its server must say about a test.
+//! What the JSON documents of a client and its server must contain.
 //!
-//! Everything here holds for any two programs that speak the protocol; what is asked only of ours says so. What
-//! differs between transports lies in `streams` and `udp`.
+//! Everything here holds for any two programs that speak the protocol; checks of ours alone are marked. What
+//! differs between transports is in `streams` and `udp`.
 
 mod streams;
 mod udp;

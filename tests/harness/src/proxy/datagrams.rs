@@ -1,8 +1,8 @@
 //! One direction of one stream of datagrams on its way through a [`Proxy`](super::Proxy): what is lost, repeated or
 //! late, and what was passed on.
 //!
-//! A datagram's fate follows from its place in the stream alone, so a run can be repeated. Hellos and replies, which
-//! are told by their length, are no part of the stream.
+//! A datagram's fate depends only on its position in the stream, so a run can be repeated. Hellos and replies, which are
+//! recognised by their length, do not count.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! A proxy between a client and a server: it accepts connections, connects each to the server, and copies bytes in both
-//! directions until their end. What it does besides is its [`Faults`]: [`TcpFaults`] change bytes of one connection,
+//! directions until their end. What else it does is its [`Faults`]: [`TcpFaults`] change bytes of one connection,
 //! [`UdpFaults`] lose, repeat or delay datagrams, and a [`Vmm`] carries vsock connections over Unix sockets.
 //!
 //! ```text

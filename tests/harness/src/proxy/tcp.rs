@@ -1,7 +1,7 @@
 //! Faults of TCP connections, on 127.0.0.1: one change to the bytes of one connection.
 //!
-//! Data connections are numbered from 1 in the order in which they were opened. The word that the test is over goes on
-//! when the data that was sent before it has gone.
+//! Data connections are numbered from 1 in the order in which they were opened. The end of the test is forwarded
+//! after all data that was sent before it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -6,7 +6,7 @@
 //!                  Plan                      each direction has its plan
 //! ```
 //!
-//! What was sent first arrives first: before a control message goes on, all datagrams that came before it have gone.
+//! The order is kept: a control message is forwarded after all datagrams that arrived before it.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

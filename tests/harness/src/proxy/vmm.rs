@@ -1,10 +1,10 @@
 //! A VMM made by hand: it carries vsock connections between two programs by Unix sockets, as real ones do for a guest
-//! and its host, and keeps a record of whatever a real one would complain about.
+//! and its host, and records everything that a real one would reject.
 //!
 //! ```text
 //! client ── CONNECT 5201 ──► vm.vsock ── Vmm ──► host.vsock_5201 ◄── server listens
 //!        ◄── OK 1073741824 ──            │
-//!                                        └──► resets, broken pipes, bytes that found nobody
+//!                                        └──► resets, broken pipes, bytes without a reader
 //! ```
 
 use std::io::{self, ErrorKind, Read, Write};
