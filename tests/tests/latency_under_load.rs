@@ -4,7 +4,8 @@
 //! left ── queue of 50 kB, 1 Mbit/s: 400 ms when it is full ──► right
 //! ```
 //!
-//! UDP faster than the link keeps the queue full: what arrives has waited behind 50 kB.
+//! UDP faster than the link keeps the queue full: what arrives has waited behind 50 kB, less a part of a datagram, which is
+//! why these are short.
 
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ fn is_of_the_queue(name: &str, micros: Option<f64>) -> Result<(), String> {
 fn the_increase_is_the_delay_of_the_queue_in_its_direction() {
     let rows = ["", "-R"].map(str::to_owned);
     parallel::each(&rows, 2, |way| {
-        let args = format!("-u -b 1500k -O 3 -t 4 --probe --one-way {way}");
+        let args = format!("-u -l 400 -b 1500k -O 3 -t 4 --probe --one-way {way}");
         let forward = way.is_empty();
         let end = over_the_queue(Peer::Ours, forward, &args);
         let document = document(&end);
