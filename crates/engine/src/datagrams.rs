@@ -54,7 +54,7 @@ pub(crate) struct DatagramCounters {
     jitter: AtomicU64,
     restart_jitter: AtomicBool,
     frozen: AtomicBool,
-    /// Those of them that came unmarked, once a marked one has come.
+    /// Those of them that arrived unmarked, once a marked one has arrived.
     omitted: Omitted,
     /// Where their delays go, if they are measured.
     one_way: Option<OneWay>,

@@ -16,7 +16,7 @@ pub enum EngineError {
     Connect {
         /// The peer.
         address: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// A local address was not taken.
@@ -24,7 +24,7 @@ pub enum EngineError {
     Bind {
         /// The local address.
         address: SocketAddr,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// A socket option was refused.
@@ -34,17 +34,17 @@ pub enum EngineError {
         option: &'static str,
         /// What was asked for.
         value: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The kernel keeps smaller socket buffers than asked for.
+    /// The kernel keeps smaller socket buffers than requested.
     #[error(
         "socket buffers of {requested} bytes were requested, the kernel keeps {kept} for {option}"
     )]
     Buffer {
         /// The option's name.
         option: &'static str,
-        /// Bytes asked for.
+        /// Requested bytes.
         requested: u32,
         /// Bytes kept.
         kept: u32,
@@ -54,7 +54,7 @@ pub enum EngineError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The kernel does not know SCTP.
@@ -65,13 +65,13 @@ pub enum EngineError {
     System {
         /// What was tried.
         operation: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }
 
 impl EngineError {
-    /// Wraps what a system call said, to be used with `map_err`.
+    /// Wraps the error of a system call, to be used with `map_err`.
     pub fn system(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { operation, source }
     }

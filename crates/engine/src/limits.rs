@@ -1,4 +1,4 @@
-//! The process's limit of open files: whether it suffices for a test. Raising it is the program's affair.
+//! The process's limit of open files: whether it suffices for a test. The program raises it.
 
 use std::{fs, io};
 
@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::error::EngineError;
 
-/// Checks that the limit of open files suffices for so many streams beside what is open; the error names it.
+/// Checks that the limit of open files suffices for this many streams in addition to what is open; the error names it.
 pub fn check_files(streams: usize) -> Result<(), EngineError> {
     let failed = EngineError::system("open the streams (RLIMIT_NOFILE)");
     let (limit, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {

@@ -1,4 +1,4 @@
-//! How a stream was to move its bytes, and what is said of it at the end.
+//! How a stream was to move its bytes, and the report at the end.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::run::cpu::CpuTime;
 pub(crate) struct WorkerReport {
     /// CPU time of its thread.
     pub(crate) cpu: CpuTime,
-    /// How long its thread waited for a processor, if the system tells.
+    /// How long its thread waited for a processor, if the system reports it.
     pub(crate) waited: Option<Duration>,
     /// The processor that it stopped counting on.
     pub(crate) core: Option<usize>,
@@ -71,7 +71,7 @@ impl Modes {
     }
 }
 
-/// What the completions of `MSG_ZEROCOPY` say.
+/// The result of the completions of `MSG_ZEROCOPY`.
 fn copied_after_all(account: &Account) -> Option<String> {
     let mostly = 2 * account.copied_completions > account.completions;
     mostly.then(|| "the kernel copied after all, as it does over loopback".to_owned())

@@ -70,7 +70,7 @@ fn duplicate(file: &File) -> Result<File, EngineError> {
 /// Why messages do not go through a pipe.
 const CUTS_MESSAGES: &str = "sendfile and splice would cut messages into pages";
 
-/// What the choice depends on besides the test.
+/// What the choice depends on in addition to the test.
 pub(crate) struct MoverContext<'a> {
     pub(crate) config: &'a TestConfig,
     /// The stream's id on the wire.
@@ -143,7 +143,7 @@ impl MoverContext<'_> {
         }
     }
 
-    /// Whether nobody reads what is received: it goes into memory that all receivers share.
+    /// Whether received data is not read: it goes into memory that all receivers share.
     fn drops(&self) -> bool {
         self.file.is_none()
             && !self.config.verify

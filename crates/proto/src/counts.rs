@@ -1,4 +1,4 @@
-//! Counts that two ends of this program tell each other during a test, so that both count the same: where the omitted
+//! Counts that two ends of this program exchange during a test, so that both count the same: where the omitted
 //! period ended in each stream of a sender, and what it sent in all.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! What two ends of this program tell each other of their machines: a member of the results.
+//! The description of its machine that each end of this program sends: a member of the results.
 //!
 //! ```json
 //! {"version":"3.22 (iperf-rs 0.1.0)","steal_percent":0.1,"kernel":"Linux 6.12.0",…,"sysctl":{"rmem_max":212992,…}}

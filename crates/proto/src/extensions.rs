@@ -101,7 +101,7 @@ impl Extensions {
         Value::Object(members)
     }
 
-    /// How streams travel, where `plain` is what iperf3's own parameters say.
+    /// How streams travel, where `plain` is the value of iperf3's own parameters.
     pub(crate) fn transport(&self, plain: Transport) -> Result<Transport, Code> {
         match (self.seqpacket, plain) {
             (false, plain) => Ok(plain),
@@ -126,7 +126,7 @@ impl Extensions {
             .transpose()
     }
 
-    /// The requested modes, where `plain` is what iperf3's own parameters say.
+    /// The requested modes, where `plain` is the value of iperf3's own parameters.
     pub(crate) fn modes(&self, plain: ZeroCopy) -> Result<ZeroCopy, Code> {
         Ok(ZeroCopy {
             send: mode(self.send.as_deref(), plain.send)?,

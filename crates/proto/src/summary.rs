@@ -71,7 +71,7 @@ fn one_way(totals: &RunTotals, peer: Option<&Results>) -> Vec<OneWayDelays> {
         .collect()
 }
 
-/// What either end knows, direction by direction; where nobody knows anything, that is said.
+/// What either end knows, direction by direction; `unknown` where neither knows anything.
 fn limits(totals: &RunTotals, test: &TestConfig, peer: Option<&Results>) -> Vec<Limitation> {
     if test.exchange.is_some() {
         return Vec::new();

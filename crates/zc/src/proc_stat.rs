@@ -69,7 +69,7 @@ pub struct Processors {
 }
 
 impl Processors {
-    /// The times of now. `None` where the system does not tell.
+    /// The current times. `None` where the system does not report them.
     pub fn now() -> Option<Self> {
         let mut text = Vec::new();
         let file = File::open("/proc/stat").ok()?;

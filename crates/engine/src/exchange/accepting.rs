@@ -1,7 +1,7 @@
 //! Answers requests, each on a connection of its own. All workers of a test accept from one listening socket, so that a
 //! connection never waits for a worker while another is idle.
 //!
-//! A connection that fails, or that its peer leaves open, concerns nobody else: the worker drops it and accepts the next.
+//! A connection that fails, or that its peer leaves open, affects no other: the worker drops it and accepts the next.
 
 use std::io::{self, Read};
 use std::net::Shutdown;

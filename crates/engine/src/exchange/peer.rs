@@ -59,7 +59,7 @@ impl Peer {
         )?)
     }
 
-    /// Receives; it waits, and spins first if that is wanted. The time-out of the socket is [`Peer::limit`]'s.
+    /// Receives; it waits, and spins first if configured. The time-out of the socket is [`Peer::limit`]'s.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.spin.is_zero() {
             let received = self.spin(buffer);
@@ -85,7 +85,7 @@ impl Peer {
         }
     }
 
-    /// Whether something came while it spun.
+    /// Whether something arrived while it spun.
     fn spin_for_data(&self, until: Option<Instant>) -> bool {
         let end = Instant::now() + self.spin;
         let end = until.map_or(end, |until| until.min(end));

@@ -38,7 +38,7 @@ pub struct StreamPlan<'a> {
     pub bind_dev: Option<&'a str>,
     /// How a client says hello to open a UDP stream.
     pub hello: Hello,
-    /// Collects what is not as asked for.
+    /// Collects what differs from the request.
     pub warnings: Warnings,
     /// Takes the buffers of each socket.
     pub socket_buffers: SocketBuffers,
@@ -98,7 +98,7 @@ pub struct StreamSpec {
     pub role: Role,
 }
 
-/// Opens the client's end of a stream; it blocks until `deadline` at the most. `greeting` is the test's
+/// Opens the client's end of a stream; it blocks until `deadline` at most. `greeting` is the test's
 /// cookie, which byte streams begin with.
 pub fn connect(
     plan: &StreamPlan<'_>,

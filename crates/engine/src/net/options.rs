@@ -26,7 +26,7 @@ pub(crate) fn set<T>(
     })
 }
 
-/// Binds a socket as the plan says.
+/// Binds a socket according to the plan.
 pub(crate) fn bind(socket: &Socket, plan: &StreamPlan<'_>) -> Result<(), EngineError> {
     if let Some(address) = plan.bind {
         // With a fixed port a new test must not wait for the last one's TIME_WAIT.
@@ -64,7 +64,7 @@ pub(crate) fn set_window(socket: &Socket, plan: &StreamPlan<'_>) -> Result<(), E
     set("SO_SNDBUF", &window, socket.set_send_buffer_size(size))
 }
 
-/// Reads the buffers back; less than asked for is an error, as in iperf3.
+/// Reads the buffers back; less than requested is an error, as in iperf3.
 pub(crate) fn kept(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, EngineError> {
     let kept = buffers(socket, plan.test.socket.window).map_err(EngineError::system(
         "read the sizes of the socket's buffers",

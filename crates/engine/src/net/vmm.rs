@@ -24,7 +24,7 @@ const LONGEST_ANSWER: usize = 32;
 /// The longest path of a Unix socket: `sun_path` with its NUL (unix(7)).
 const LONGEST_PATH: usize = 107;
 
-/// Connects to a guest's port; it blocks until `deadline` at the most.
+/// Connects to a guest's port; it blocks until `deadline` at most.
 pub(super) fn open(vmm: &VmmSocket, deadline: Instant) -> Result<Connection, EngineError> {
     let open = || {
         let socket = connect(&vmm.path, deadline)?;

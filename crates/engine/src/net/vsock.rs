@@ -32,7 +32,7 @@ pub struct Connection {
     pub remote: SocketName,
 }
 
-/// Connects; it blocks until `deadline` at the most.
+/// Connects; it blocks until `deadline` at most.
 pub fn open(target: &Target, deadline: Instant) -> Result<Connection, EngineError> {
     match target {
         Target::Vsock(address) => {

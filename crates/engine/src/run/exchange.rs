@@ -1,4 +1,4 @@
-//! What two ends of this program tell each other about a running test: where each sender's omitted period ended, and what
+//! What two ends of this program report to each other about a running test: where each sender's omitted period ended, and what
 //! it sent in all.
 
 use iperf_proto::counts::{Counts, Stage, StreamCount};
@@ -7,7 +7,7 @@ use crate::run::Run;
 use crate::run::running_stream::RunningStream;
 use crate::worker::cut::Position;
 
-/// What this end has told.
+/// What this end has reported.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exchange {
     /// See [`crate::RunPlan::exact`].
@@ -69,7 +69,7 @@ impl Run {
         counts
     }
 
-    /// Takes what the peer tells.
+    /// Takes the peer's report.
     pub fn learn_counts(&mut self, counts: &Counts) {
         self.peer_is_finite |= counts.finite;
         for count in &counts.streams {
@@ -87,7 +87,7 @@ impl Run {
         }
     }
 
-    /// Whether everything has come that the peer says that it sent; `None` when it has not said so.
+    /// Whether everything has arrived that the peer reports as sent; `None` before its report.
     pub fn has_received_all(&self) -> Option<bool> {
         let knows =
             self.receivers().next().is_some() && self.receivers().all(RunningStream::knows_sent);

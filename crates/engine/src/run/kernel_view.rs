@@ -1,4 +1,4 @@
-//! What the kernel knows about a connection, whatever its transport, in the terms of `tcp_info`.
+//! The kernel's view of a connection of any transport, in the terms of `tcp_info`.
 
 use std::io;
 use std::os::fd::BorrowedFd;

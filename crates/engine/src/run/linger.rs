@@ -1,4 +1,4 @@
-//! The orderly end of streams: nobody closes a socket while the peer may still write to it.
+//! The graceful end of streams: no socket is closed while the peer may still write to it.
 //!
 //! ```text
 //! sender    stops ── shutdown(SHUT_WR) ────────────────── reads the end of the stream ── closes
@@ -23,7 +23,7 @@ use tracing::debug;
 /// A peer from which nothing has come for so long has nothing more to say, or does not say that it has nothing.
 const SILENCE: Duration = Duration::from_millis(250);
 
-/// What a peer may go on sending. More than this is never under way.
+/// What a peer may continue to send. More than this is never in flight.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 const BYTE_LIMIT: usize = 64 << 20;
 
@@ -49,7 +49,7 @@ impl Lingering {
         self.sockets.is_empty()
     }
 
-    /// Reads and forgets until each peer has ended its stream, then closes. It blocks, for a second at the most.
+    /// Reads and forgets until each peer has ended its stream, then closes. It blocks for at most a second.
     pub fn wait(mut self) {
         let end = Instant::now() + TIME_LIMIT;
         let mut patience = Instant::now() + SILENCE;

@@ -69,7 +69,7 @@ impl Waking {
         }
     }
 
-    /// Leaves the socket as it was, for whoever reads the rest.
+    /// Leaves the socket as it was, for the reader of the rest.
     pub(crate) fn end(&self, socket: &Socket) {
         if let Self::LowWater(low_water) = self {
             low_water.end(socket);

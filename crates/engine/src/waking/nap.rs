@@ -2,7 +2,7 @@
 //! gather.
 //!
 //! One that waits in its socket is woken for every packet, and over loopback it is the sender's system call that wakes
-//! it. One that sleeps by the clock is woken by nobody:
+//! it. One that sleeps by the clock needs no wake-up:
 //!
 //! ```text
 //! take what is there, without waiting ──► nothing is left ──► nap ──► wait for the next datagram, and take it

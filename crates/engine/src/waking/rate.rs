@@ -11,10 +11,10 @@ pub(crate) const LOWEST_RATE: ByteRate = BitRate::new(100_000_000).bytes();
 /// Bytes between two looks at the clock while nothing gathers, or little.
 pub(crate) const SMALL_BATCH: usize = 64 * 1024;
 
-/// Rates over less than this say nothing.
+/// Rates over less than this are meaningless.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 
-/// A rate that follows what comes.
+/// A rate that follows the arriving data.
 #[derive(Debug)]
 pub(crate) struct Rate {
     smoothed: ByteRate,
@@ -32,7 +32,7 @@ impl Rate {
         }
     }
 
-    /// Takes note of bytes; says how many they are since the last look.
+    /// Adds bytes; returns how many have arrived since the last look.
     pub(crate) fn on_read(&mut self, bytes: usize) -> usize {
         self.came += bytes;
         self.came

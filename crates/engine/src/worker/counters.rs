@@ -1,9 +1,9 @@
-//! What a worker thread tells the rest of the program: numbers that only it bumps.
+//! What a worker thread reports to the rest of the program: numbers that only it changes.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How far a stream's worker is asked to go on.
+/// How far a stream's worker is to continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {

@@ -43,7 +43,7 @@ impl Gate {
         self.change(State::Open(start));
     }
 
-    /// Sends everybody home who still waits.
+    /// Releases all waiting workers without a start.
     pub(crate) fn cancel(&self) {
         self.change(State::Cancelled);
     }

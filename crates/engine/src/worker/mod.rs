@@ -39,10 +39,10 @@ use crate::worker::counters::Counters;
 use crate::worker::cut::{Cut, Position};
 use crate::worker::quota::Quota;
 
-/// How a worker came to its end.
+/// How a worker ended.
 #[derive(Debug)]
 pub enum Ending {
-    /// It was asked to.
+    /// On request.
     Stopped,
     /// A sender met the quota that it shares with others.
     QuotaMet,
@@ -54,12 +54,12 @@ pub enum Ending {
     Failed(io::Error),
 }
 
-/// What a step came to.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Something moved, or a signal cut the call short: go on.
+    /// Something moved, or a signal cut the call short: continue.
     Moved,
-    /// The socket has no room, or no data: go on when it has.
+    /// The socket has no room, or no data: continue when it has.
     Blocked,
     /// Nothing may move before then.
     Wait(Instant),

@@ -39,7 +39,7 @@ const CATCH_UP: u128 = 4;
 /// What may be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// Send so many blocks.
+    /// Send this many blocks.
     Blocks(u32),
     /// Nothing before then.
     Wait(Instant),
@@ -132,7 +132,7 @@ impl Pacer {
         self.start + time(bits, self.rate.bits().into())
     }
 
-    /// Bits of so many blocks.
+    /// Bits of this many blocks.
     fn length(&self, blocks: u32) -> u128 {
         u128::from(self.block) * u128::from(blocks)
     }

@@ -13,7 +13,7 @@ use crate::waking::Waking;
 use crate::worker::counters::Phase;
 use crate::worker::{Ending, Step, Task, Worker, is_pause};
 
-/// Receives until it is asked to stop, the peer closes or the connection fails.
+/// Receives until it is stopped, the peer closes or the connection fails.
 pub(crate) struct Receiver {
     task: Task,
     mover: Box<dyn ReceiveMover>,

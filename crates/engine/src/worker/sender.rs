@@ -30,7 +30,7 @@ const OMIT_PAUSE: Duration = Duration::from_millis(2);
 /// full socket buffer away, and less than anybody waits for a worker.
 const COLLECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Sends until it is asked to stop, the quota is met, the source is done or the connection fails.
+/// Sends until it is stopped, the quota is met, the source is done or the connection fails.
 pub(crate) struct Sender {
     task: Task,
     mover: Box<dyn SendMover>,

@@ -44,7 +44,7 @@ pub(crate) struct SharedWorkers {
     workers: Vec<Option<Box<dyn Worker>>>,
     states: Vec<State>,
     ready: VecDeque<usize>,
-    /// When workers that wait may go on.
+    /// When waiting workers may continue.
     due: BinaryHeap<Reverse<(Instant, usize)>>,
     epoll: Epoll,
     /// How long to sleep when nothing is ready, before waiting for events: receivers let a batch gather. Less than

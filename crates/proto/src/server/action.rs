@@ -25,7 +25,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// What the driver is asked to do, for messages.
+    /// The requested action, for messages.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Params(_) => "take the parameters",

@@ -93,7 +93,7 @@ fn with_scratch<T>(room: usize, receive: impl FnOnce(&mut [u8]) -> T) -> T {
     })
 }
 
-/// The most that a receiver takes in one call of bytes that nobody reads.
+/// The most that a receiver takes in one call of bytes that are not read.
 pub const MOST_DROPPED: usize = sink::LENGTH;
 
 /// Reads into a buffer that others share: one copy out of the kernel.
@@ -121,7 +121,7 @@ impl CopyReceiver {
         self
     }
 
-    /// Reads up to `bytes` bytes per call, whatever a block is.
+    /// Reads up to `bytes` bytes per call, regardless of the block size.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
         self.room = bytes.max(1);
@@ -171,7 +171,7 @@ impl TruncReceiver {
         }
     }
 
-    /// Drops up to `bytes` bytes per call, whatever a block is.
+    /// Drops up to `bytes` bytes per call, regardless of the block size.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
         self.room = bytes.max(1);
@@ -233,7 +233,7 @@ impl FileReceiver {
         Ok(())
     }
 
-    /// Reads up to `bytes` bytes per call, whatever a block is.
+    /// Reads up to `bytes` bytes per call, regardless of the block size.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
         self.buffer = vec![0; bytes.max(1)];

@@ -1,4 +1,4 @@
-//! What the kernel says of a network interface: `ioctl` on any socket of its network namespace. None of it needs
+//! The kernel's description of a network interface: `ioctl` on any socket of its network namespace. None of it needs
 //! privileges, and unlike `/sys/class/net`, which may show another namespace, it is always about the caller's own.
 
 use std::io;
@@ -139,7 +139,7 @@ impl Interface {
         (answered && !name.is_empty()).then(|| name.into_owned())
     }
 
-    /// The speed of its link in Mbit/s. Drivers without one say nothing, 0 or all ones.
+    /// The speed of its link in Mbit/s. Drivers without one report nothing, 0 or all ones.
     pub fn speed_mbps(&self) -> Option<u32> {
         let mut settings = LinkSettings {
             cmd: ETHTOOL_GSET,
@@ -157,7 +157,7 @@ impl Interface {
         (answered && known).then_some(speed)
     }
 
-    /// The offloads that are on, by the names of `ethtool -k`; `None` if it tells of none.
+    /// The offloads that are on, by the names of `ethtool -k`; `None` if it reports none.
     pub fn offloads(&self) -> Option<Vec<&'static str>> {
         let mut answers = 0;
         let mut on = Vec::new();

@@ -228,13 +228,13 @@ fn greet(
     }
 }
 
-/// What came of a hello.
+/// The outcome of a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Reply,
     /// Nothing in time.
     Nothing,
-    /// The server's machine says that nobody listens there yet.
+    /// The server's machine reports that nothing listens there yet.
     Refused,
 }
 
