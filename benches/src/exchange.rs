@@ -87,7 +87,7 @@ impl<'a> Exchange<'a> {
                 let tool = own(if *udp { "udp_rr" } else { "tcp_rr" });
                 let count = self.connections;
                 let both = format!(
-                    "-C {port} -P {second} -F {count} -T {count} -l {seconds} -Q {size} -R {size}"
+                    "--nolog -C {port} -P {second} -F {count} -T {count} -l {seconds} -Q {size} -R {size}"
                 );
                 (
                     format!("{tool} -c -H 127.0.0.1 {both} -p 50,99"),

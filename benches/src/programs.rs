@@ -414,8 +414,8 @@ mod tests {
             (
                 Speaks::Neper,
                 "tcp-rr-4",
-                "exec '/t/tcp_rr' -c -H 127.0.0.1 -C 1 -P 2 -F 4 -T 4 -l 3 -Q 14 -R 14 -p 50,99",
-                "exec '/t/tcp_rr' -C 1 -P 2 -F 4 -T 4 -l 3 -Q 14 -R 14",
+                "exec '/t/tcp_rr' -c -H 127.0.0.1 --nolog -C 1 -P 2 -F 4 -T 4 -l 3 -Q 14 -R 14 -p 50,99",
+                "exec '/t/tcp_rr' --nolog -C 1 -P 2 -F 4 -T 4 -l 3 -Q 14 -R 14",
             ),
         ] {
             let program = Program {
