@@ -105,7 +105,10 @@ impl Running {
             || quota::all_has_come(run, test)
             || quota::tail_is_lost(run, test, now);
         if over && self.flush.done(run, now) {
-            return Ok(Verdict::IsOver);
+            return match self.watch.fault(run) {
+                Some(fault) => Err(Trouble::Lost(fault)),
+                None => Ok(Verdict::IsOver),
+            };
         }
         self.watch.lost(now)?;
         Ok(Verdict::GoesOn)

@@ -7,7 +7,9 @@ use iperf_control::{
     Blocking, Conversation, Detached, Output, Step, Stop, Surroundings, spawn_blocking,
 };
 use iperf_engine::probe::Answerer;
-use iperf_engine::{CpuMeter, Measurement, Prepared, RunPlan, Stream, Watch, WatchLimits, pin};
+use iperf_engine::{
+    CpuMeter, Measurement, Prepared, RunPlan, Stream, Trouble, Watch, WatchLimits, pin,
+};
 use iperf_model::{
     Buffers, Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
     TestStarted, Transport, reason,
@@ -260,7 +262,7 @@ impl Session<'_> {
                 let end = Instant::now();
                 settle(&mut running.measurement, &self.test).await;
                 match self.conclude(*running, end) {
-                    (phase, Some(wrong_data)) => Next::Over(phase, Err(wrong_data)),
+                    (phase, Some(wrong)) => Next::Over(phase, Err(wrong)),
                     (phase, None) => {
                         self.surroundings.end().await;
                         self.talk.machine.exchange_results(Instant::now());
@@ -339,6 +341,7 @@ impl Session<'_> {
     fn conclude(&mut self, running: Running, end: Instant) -> (Phase, Option<TestError>) {
         let Running {
             mut measurement,
+            mut watch,
             mut rates,
             ..
         } = running;
@@ -353,7 +356,9 @@ impl Session<'_> {
         // What the last moments add counts for the tests to come.
         exceeded(&mut rates, Instant::now(), sent + received);
         let (last, totals) = measurement.finish(end);
-        let wrong_data = measurement.run().wrong_data().map(TestError::wrong_data);
+        let run = measurement.run();
+        let wrong_data = run.wrong_data().map(TestError::wrong_data);
+        let wrong = wrong_data.or_else(|| Some(Trouble::Lost(watch.fault(run)?).into()));
         let lingering = measurement.close();
         // On a thread of its own, while results are exchanged.
         let streams = (!lingering.is_over()).then(|| spawn_blocking(|| lingering.wait()));
@@ -367,7 +372,7 @@ impl Session<'_> {
             summary.delays.clock = clock.and_then(|answerer| answerer.clock().relation());
             self.output.event(&Event::Summary(summary));
         }
-        (Phase::Ended(totals, streams), wrong_data)
+        (Phase::Ended(totals, streams), wrong)
     }
 
     /// Reports what there is of a test that was cut short.

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use iperf_model::Event;
 use iperf_zc::FileError;
+use nix::errno::Errno;
 
-use crate::run::LostStream;
 use crate::run::measurement::{Due, Measurement};
+use crate::run::{LostStream, Run, WorkerEnd};
 use crate::worker::Ending;
 
 /// A lost data stream is most often the first sign of a lost peer; its control connection gets this long to say so,
@@ -121,6 +122,14 @@ impl Watch {
         Ok(seen)
     }
 
+    /// What made a worker fail on this machine, at the end of a test that found nothing wrong until then: what was counted
+    /// is too little, and the network had no part in it. Streams that only the peer or the network ended are none of it.
+    pub fn fault(&mut self, run: &mut Run) -> Option<LostStream> {
+        let before = self.lost.take().map(|(_, lost)| lost);
+        let last = run.ended_workers().into_iter().filter_map(WorkerEnd::loss);
+        before.into_iter().chain(last).find(is_of_this_machine)
+    }
+
     /// The stream that was lost, once the peer has had its time to say why.
     pub fn lost(&mut self, now: Instant) -> Result<(), Trouble> {
         match self.lost.take_if(|(deadline, _)| *deadline <= now) {
@@ -128,4 +137,24 @@ impl Watch {
             None => Ok(()),
         }
     }
+}
+
+/// Whether the system refused a call for a reason that has nothing to do with the peer or the way to it.
+fn is_of_this_machine(lost: &LostStream) -> bool {
+    let errno = lost.source.as_ref().and_then(std::io::Error::raw_os_error);
+    errno.is_some_and(|number| {
+        matches!(
+            Errno::from_raw(number),
+            Errno::ENOMEM
+                | Errno::ENOBUFS
+                | Errno::EIO
+                | Errno::EPERM
+                | Errno::EACCES
+                | Errno::EINVAL
+                | Errno::EMFILE
+                | Errno::ENFILE
+                | Errno::EFAULT
+                | Errno::ENOSYS
+        )
+    })
 }
