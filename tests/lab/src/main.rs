@@ -14,12 +14,13 @@ use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use iperf_harness::Peer;
 use iperf_lab::{Backend, Kernel, Machine, ZerocopyModule, agent};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -49,6 +50,10 @@ struct Args {
     /// Build this repository's kernel modules and load them, the transport in place of the stock one
     #[arg(long)]
     zerocopy: bool,
+    /// Run a command on this machine beside the one in the guest, and end with it: $VM is the guest's socket file, and
+    /// iperf the program that the guest has
+    #[arg(long, value_name = "COMMAND", requires = "vsock")]
+    host: Option<String>,
     /// What busybox's shell runs in the machine
     #[arg(required = true, trailing_var_arg = true)]
     command: Vec<String>,
@@ -160,6 +165,21 @@ fn machine(args: &Args) -> Result<Machine, String> {
     Ok(machine)
 }
 
+/// Runs a command on this machine.
+fn run_here(command: &str, socket: &Path) -> ExitCode {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    folders.extend(Peer::Ours.path().parent().map(Path::to_owned));
+    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let status = Command::new("sh")
+        .args(["-c", command])
+        .env("VM", socket)
+        .env("PATH", env::join_paths(folders).unwrap_or_default())
+        .status();
+    let code = status.ok().and_then(|status| status.code());
+    code.and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
 fn run(mut machine: Machine, args: &Args) -> ExitCode {
     let backend = args.vsock.then(|| Backend::start(1));
     if let Some(backend) = &backend {
@@ -172,6 +192,10 @@ fn run(mut machine: Machine, args: &Args) -> ExitCode {
         machine = machine.zerocopy(&built);
     }
     let vm = machine.boot();
+    if let (Some(command), Some(backend)) = (&args.host, &backend) {
+        let _guest = vm.start(&args.command.join(" "));
+        return run_here(command, backend.guest(0).path());
+    }
     let end = vm.run_within(&args.command.join(" "), LIMIT);
     print!("{}", end.stdout);
     eprint!("{}", end.stderr);
