@@ -285,7 +285,7 @@ fn cases(end: End, mode: &'static str) -> Vec<Case> {
 }
 
 #[test]
-#[ignore = "takes half an hour"]
+#[ignore = "takes more than an hour"]
 fn each_call_fails_once() {
     let mut all = Vec::new();
     for end in [End::Client, End::Server] {
