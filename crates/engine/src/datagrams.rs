@@ -1,5 +1,5 @@
-//! What the receiver of datagrams counts, and how the movers of datagrams are told apart from the rest: the header
-//! is written and read here, per datagram, on the worker's thread.
+//! What the receiver of datagrams counts, and what sets movers of datagrams apart from the others: the header is
+//! written and read here, per datagram, on the worker's thread.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -60,7 +60,7 @@ pub(crate) struct DatagramCounters {
     one_way: Option<OneWay>,
 }
 
-/// What lies before the cut, as the marks tell.
+/// What lies before the cut, by the datagrams' marks.
 #[derive(Debug, Default)]
 struct Omitted {
     is_over: AtomicBool,
@@ -108,7 +108,7 @@ impl DatagramCounters {
         }
     }
 
-    /// The counts of what came before the cut, and its bytes. `None` until something came from behind it.
+    /// The counts of what was sent before the cut, and its bytes. `None` until something sent after it has arrived.
     pub(crate) fn omitted(&self) -> Option<(DatagramCounts, u64)> {
         let omitted = &self.omitted;
         let counts = DatagramCounts {
@@ -131,7 +131,7 @@ impl DatagramCounters {
         self.jitter.store(0, Ordering::Relaxed);
     }
 
-    /// Counts nothing from now on. The stream's own worker says so, between two datagrams.
+    /// Counts nothing from now on. Called by the stream's own worker, between two datagrams.
     pub(crate) fn freeze(&self) {
         self.frozen.store(true, Ordering::Relaxed);
     }
@@ -176,10 +176,10 @@ pub(crate) fn stamp(counters_64bit: bool, cut: Option<Arc<Cut>>) -> impl Stamp {
     }
 }
 
-/// What came before the cut.
+/// What arrived from before the cut.
 #[derive(Debug, Default)]
 struct Before {
-    /// Something came from behind it.
+    /// Something sent after the cut has arrived.
     is_over: bool,
     bytes: u64,
     counts: DatagramCounts,
@@ -227,7 +227,7 @@ pub(crate) struct HeaderReader {
     counters_64bit: bool,
     counter: LossCounter,
     seen: Seen,
-    /// With a cut that senders mark: what came before it.
+    /// With a cut that senders mark: what was sent before it.
     before: Option<Before>,
     /// Checks what is behind the headers.
     verifier: Option<Verifier>,

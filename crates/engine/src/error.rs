@@ -32,7 +32,7 @@ pub enum EngineError {
     Option {
         /// The option's name.
         option: &'static str,
-        /// What was asked for.
+        /// The requested value.
         value: String,
         /// The kernel's error.
         source: io::Error,
@@ -93,7 +93,7 @@ impl EngineError {
         }
     }
 
-    /// What the kernel said, without the operation; an error in words where it said nothing.
+    /// The kernel's error, without the operation; an error in words where there is none.
     pub fn into_io(self) -> io::Error {
         match self {
             Self::Connect { source, .. }
@@ -106,7 +106,7 @@ impl EngineError {
         }
     }
 
-    /// What the kernel said, where it said something.
+    /// The kernel's error, where there is one.
     pub fn source_io(&self) -> Option<&io::Error> {
         match self {
             Self::Connect { source, .. }

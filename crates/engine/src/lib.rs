@@ -3,11 +3,11 @@
 //! ```text
 //! net::…::connect / adopt ──► Stream ──► Run::prepare ──► one thread per stream, each in send_loop or receive_loop
 //!                                          │                   │ bumps its own Counters, nothing else
-//!          IntervalClock says when ──► Run::sample ◄───────────┘
+//!          IntervalClock: when ──────► Run::sample ◄───────────┘
 //!                                          └──► Interval … Interval, RunTotals
 //! ```
 //!
-//! A driver (the client or the server) owns the [`Run`] and the [`IntervalClock`]; nothing here knows a protocol.
+//! A driver (the client or the server) owns the [`Run`] and the [`IntervalClock`]; nothing here depends on a protocol.
 
 mod datagrams;
 mod error;

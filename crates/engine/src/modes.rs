@@ -32,7 +32,7 @@ pub(crate) struct Modes {
 }
 
 impl Modes {
-    /// A mode, and the one that is to be done: the same, what it stands for, or another.
+    /// The requested mode, and the one to use: the same, the one that it resolves to, or another.
     pub(crate) fn new(requested: impl Into<CopyMode>, chosen: CopyMode) -> Self {
         Self {
             requested: requested.into(),

@@ -30,8 +30,8 @@ use crate::modes::Modes;
 use crate::worker::cut::Cut;
 use crate::worker::payload;
 
-/// The file of `-F`: read by a sender, made anew by a receiver. It may be a pipe: opening one never waits for its other
-/// end, which a reader can do without for the moment.
+/// The file of `-F`: read by a sender, created or truncated by a receiver. It may be a pipe: opening one never waits
+/// for its other end, which a reader does not need yet.
 pub(crate) fn open(path: &Path, sending: bool) -> Result<(File, String), EngineError> {
     let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
     let mut options = File::options();
@@ -79,7 +79,7 @@ pub(crate) struct MoverContext<'a> {
     pub(crate) file: Option<&'a File>,
     /// What all streams send that copy, once one of them needs it.
     pub(crate) shared_block: &'a OnceCell<Source>,
-    /// How datagrams are to go through the kernel, and where their mover says how they do.
+    /// How datagrams are to pass through the kernel, and where their mover records how they do.
     pub(crate) passage: Passage,
     pub(crate) batching: Arc<BatchingInUse>,
     /// Where the omitted period ends in the stream, and whether datagrams behind it are marked.
@@ -150,8 +150,8 @@ impl MoverContext<'_> {
             && self.config.zerocopy.receive == ReceiveMode::Copy
     }
 
-    /// Whether a low-water mark may help the stream's receiver: it does where `recv(2)` takes bytes, and who is to map
-    /// them may end up with that. Where they are passed on by `splice(2)` there is nothing to be gained by waiting.
+    /// Whether a low-water mark may help the stream's receiver: it does where `recv(2)` is used, and a mapping receiver
+    /// may fall back to it. With `splice(2)` waiting gains nothing.
     pub(crate) fn may_use_recv(&self) -> bool {
         brings_bytes(self.config.transport)
             && (self.file.is_some() || self.config.zerocopy.receive != ReceiveMode::Splice)
@@ -206,8 +206,8 @@ impl MoverContext<'_> {
         self.config.transport == Transport::VsockSeqpacket
     }
 
-    /// What `-Z` alone means: what spares the copy, and where nothing does, iperf3's `sendfile`. Over TCP `splice` is
-    /// cheaper than that: the pages of a block come from a mapping, not from a file's cache, and go in fewer pieces.
+    /// What `-Z` alone means: a mode that avoids the copy, and where none does, iperf3's `sendfile`. Over TCP `splice`
+    /// is cheaper than that: the pages of a block come from a mapping, not from the page cache, and in fewer pieces.
     fn best_way_to_send(&self) -> (SendMode, Option<String>) {
         if self.config.zerocopy.receive == ReceiveMode::Mmap
             && probe::is_mapped_vsock_loopback(self.socket)
@@ -225,7 +225,7 @@ impl MoverContext<'_> {
                 Err(reason) => (SendMode::Copy, Some(reason.to_string())),
             };
         }
-        // Where neither spares anything, iperf3's way is as good.
+        // Where neither avoids the copy, iperf3's mode is as good.
         match (supports(SendMode::Sendfile), supports(SendMode::Msg)) {
             (Err(_), Ok(())) => (SendMode::Msg, None),
             (Err(_), Err(reason)) if self.config.transport.is_vsock() => {
@@ -329,7 +329,7 @@ impl MoverContext<'_> {
         Ok(self.whole(chosen))
     }
 
-    /// SCTP hands out messages, whose notifications are no data.
+    /// SCTP receives messages, and its notifications are not data.
     fn whole(&self, chosen: Chosen<dyn ReceiveMover>) -> Chosen<dyn ReceiveMover> {
         match self.config.transport {
             Transport::Sctp => Chosen {

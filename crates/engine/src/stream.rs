@@ -12,8 +12,8 @@ pub enum Closing {
     /// At once: whatever is under way, the kernel ends the connection behind the programs' backs.
     #[default]
     AtOnce,
-    /// When both ends have said that they are done: somebody between them would see a reset. The streams carry bytes
-    /// one way only, so half-closing a sender ends all there is.
+    /// Once both ends have shut down: a proxy in between would otherwise see a reset. The streams carry bytes one way
+    /// only, so half-closing a sender ends all its data.
     Graceful,
 }
 
@@ -24,7 +24,7 @@ pub struct Stream {
     pub info: StreamInfo,
     /// The socket, in blocking mode.
     pub socket: Socket,
-    /// Its buffers as asked for and kept.
+    /// Its buffers, as requested and as the kernel set them.
     pub buffers: Buffers,
     /// The congestion control that it uses.
     pub congestion: Option<String>,

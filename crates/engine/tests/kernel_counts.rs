@@ -25,7 +25,7 @@ use iperf_zc::tcp_info::TcpInfo;
 use socket2::Socket;
 
 const STREAMS: u32 = 2;
-/// A test ends when so many bytes have come.
+/// A test ends when this many bytes have arrived.
 const AMOUNT: u64 = 4 << 20;
 /// Or it fails, after this time.
 const LIMIT: Duration = Duration::from_secs(30);

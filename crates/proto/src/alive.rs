@@ -1,5 +1,5 @@
-//! Heartbeats. While data flows, the control connection is silent, so a peer that has been stopped, or whose machine
-//! has, cannot be told from a healthy one.
+//! Heartbeats. While data flows, the control connection is silent, so a stopped peer, or one on a stopped machine,
+//! looks like a healthy one.
 //!
 //! Two ends of this program agree to send a byte at intervals ([`SIGN`]). An end that reads nothing ends the test.
 

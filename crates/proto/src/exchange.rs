@@ -7,8 +7,8 @@
 //! results     "rr":{"transactions":18231,"timeouts":0,"service":"HISTFAAA…"}
 //! ```
 //!
-//! With a connection for each transaction, what is asked for is `"crr":{…}`, and what is granted is the port for these
-//! connections, `"crr":40123`.
+//! With a connection for each transaction, the request is `"crr":{…}`, and the grant is the port for these connections,
+//! `"crr":40123`.
 //!
 //! On a byte stream requests and responses follow each other without a header. A datagram begins with the number of its
 //! request, from 0, as 8 bytes in network order; the response has the same.
@@ -31,7 +31,7 @@ pub struct Parameters {
     rate: i64,
     busy_poll_us: i64,
     timeout_ms: i64,
-    /// They are under `crr` instead of `rr`: a server that knows only `rr` must not take one for the other.
+    /// They are under `crr` instead of `rr`: a server that has only `rr` must not take one for the other.
     reconnects: bool,
 }
 
@@ -131,7 +131,7 @@ fn fit(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// Whether each transaction can have a connection of its own.
+/// Whether each transaction can have its own connection.
 pub fn reconnects(transport: Transport) -> bool {
     match transport {
         Transport::Tcp | Transport::Mptcp | Transport::Vsock => true,

@@ -179,8 +179,8 @@ pub struct Granted {
     pub exchange: bool,
     /// The port on which it accepts a connection for each transaction.
     pub crr: Option<u32>,
-    /// Data connections say which of the test's streams they are ([`crate::stream_id::index_bytes`]), so that a client
-    /// may open many at a time.
+    /// Data connections name their stream of the test ([`crate::stream_id::index_bytes`]), so that a client may open
+    /// many at a time.
     pub numbered: bool,
     /// It takes the first data connection for probes, and answers them.
     pub probe: bool,
@@ -258,7 +258,7 @@ impl Granted {
 /// As many data connections are opened one after another in a moment.
 const FEW_STREAMS: usize = 16;
 
-/// Whether data connections say which stream they are: those that begin with the cookie, if there are many.
+/// Whether data connections name their stream: those that begin with the cookie, if there are many.
 fn carries_numbers(test: &TestConfig) -> bool {
     let begins_with_cookie = matches!(
         test.transport,

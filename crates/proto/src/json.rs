@@ -1,7 +1,7 @@
 //! Peers' JSON, read as leniently as iperf3 reads it.
 //!
 //! serde_json checks the syntax and cuts an object into pairs of key and raw text; what a text means is decided
-//! where a key is asked for. So unknown keys cost nothing, and these habits of real peers are understood:
+//! where a key is read. So unknown keys cost nothing, and these habits of real peers are understood:
 //!
 //! * keys are compared without case, and the first of several wins;
 //! * what follows the first complete value is ignored; a value that is no object acts as an empty one;

@@ -1,4 +1,4 @@
-//! What one end knows of the limits of a test, for a peer of this program: a member of the results.
+//! What one end found to limit a test, for a peer of this program: a member of the results.
 //!
 //! ```json
 //! [{"sends":true,"cause":"receive window","share":0.71,"evidence":"71 % of the time"}]

@@ -71,7 +71,7 @@ impl Parameters {
 }
 
 impl Params {
-    /// Names this end's clock, if probes are asked for ([`crate::probe`]).
+    /// Identifies this end's clock, if probes are requested ([`crate::probe`]).
     pub fn set_clock(&mut self, clock: String) {
         if let Some(extensions) = &mut self.extensions
             && let Some(probe) = &mut extensions.probe
@@ -96,7 +96,7 @@ pub struct Message {
     pub number: u64,
     /// When it was sent, in nanoseconds of the client's monotonic clock.
     pub sent: u64,
-    /// The server's clock less the client's, in nanoseconds, as the client knows it.
+    /// The server's clock less the client's, in nanoseconds, as measured by the client.
     pub offset: i64,
     /// How far that may be off; [`u64::MAX`] if it is unknown.
     pub error: u64,

@@ -269,7 +269,7 @@ fn server_output(fields: &Fields<'_>) -> Option<ServerOutput> {
         })
 }
 
-/// Whether JSON has more values than a document of a test has in so many bytes. As values they would take forty times the
+/// Whether JSON has more values than a test's document of the same size. As values they would take forty times the
 /// memory, so it stays a text.
 fn is_dense(json: &str) -> bool {
     /// Names make it 15 and more in real documents.

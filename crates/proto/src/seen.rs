@@ -1,5 +1,5 @@
-//! Which of the last sequence numbers of a stream have arrived, so that a duplicate is told apart from a datagram that
-//! is merely late.
+//! Which of the last sequence numbers of a stream have arrived, to distinguish a duplicate from a datagram that is
+//! merely late.
 //!
 //! ```text
 //!   older: not known     │ the last 1023 words of 64 numbers, at least │ highest
@@ -14,7 +14,7 @@ use std::fmt;
 /// Words of 64 numbers. The ring has 8 KiB.
 const WORDS: usize = 1024;
 
-/// How far behind the highest number a repetition is recognised, at least. Older ones are late, as far as anyone knows.
+/// How far behind the highest number a repetition is recognised, at least. Anything older counts as late.
 pub const SEEN_WINDOW: u64 = 1023 * 64;
 
 /// The numbers of one stream that have arrived.

@@ -3,8 +3,8 @@
 /// The id of the `index`-th stream of a test (from 0): 1, 3, 4, 5 and so on. 2 is never used.
 ///
 /// Both ends count on their own, the client in the order in which it connects and the server in the order in which
-/// it accepts; they agree because streams are opened one after another, or because each says its [index](index_bytes). A
-/// bidirectional test continues counting over its second half.
+/// it accepts; they agree because streams are opened one after another, or because each sends its [index](index_bytes).
+/// A bidirectional test continues counting over its second half.
 pub fn stream_id(index: usize) -> u32 {
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     match index {

@@ -1,4 +1,4 @@
-//! Joins what this end counted with what the peer counted: each knows only its own side of a stream.
+//! Joins what this end counted with what the peer counted: each sees only its own side of a stream.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use iperf_model::{
 use crate::results::StreamResult;
 use crate::{Code, Results};
 
-/// The whole test, as far as this end knows it. A server prints its summary before it has the client's results, so
+/// The whole test, as seen from this end. A server prints its summary before it has the client's results, so
 /// `peer` is `None` there; a peer may also list fewer streams than there are.
 ///
 /// A stream id in the peer's results that this end does not know is an error ([`Code::STREAM_ID`]).
@@ -43,7 +43,7 @@ pub fn summarize(
         remote_congestion: peer.and_then(|peer| congestion(&peer.congestion_used)),
         checksum_errors: totals.checksum_errors,
         remote_checksum_errors: peer.and_then(|peer| peer.checksum_errors),
-        // A responder knows no latency.
+        // A responder measures no latency.
         exchanges: totals
             .exchanges(Role::Requester)
             .or_else(|| peer?.exchanges.clone())
@@ -71,7 +71,7 @@ fn one_way(totals: &RunTotals, peer: Option<&Results>) -> Vec<OneWayDelays> {
         .collect()
 }
 
-/// What either end knows, direction by direction; `unknown` where neither knows anything.
+/// What either end found, direction by direction; `unknown` where neither found anything.
 fn limits(totals: &RunTotals, test: &TestConfig, peer: Option<&Results>) -> Vec<Limitation> {
     if test.exchange.is_some() {
         return Vec::new();

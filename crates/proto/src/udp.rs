@@ -218,7 +218,7 @@ impl DatagramHeader {
 ///
 /// Loss is a guess from the sequence numbers: a gap counts as lost until late datagrams fill it. A duplicate is counted
 /// as late and so cancels a real loss; peers count the same way, and both ends must agree. [`Seen`](crate::seen::Seen)
-/// tells duplicates apart.
+/// recognises duplicates.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossCounter {
     highest: u64,

@@ -225,7 +225,7 @@ fn with_module_remedy(finding: Finding) -> Finding {
     }
 }
 
-/// Where the driver's parameter says so, each packet has one piece, and no page of the sender is one.
+/// With the driver's parameter set, each packet has one piece, and none is a page of the sender's.
 fn splits_packets() -> bool {
     fs::read_to_string("/sys/module/virtio_vsock_pages/parameters/split")
         .is_ok_and(|value| value.starts_with('Y'))

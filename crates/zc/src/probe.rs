@@ -29,7 +29,7 @@ pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallba
     match (mode, kind) {
         (SendMode::Copy | SendMode::Auto, _) => Ok(()),
         (SendMode::Msg, _) => msg::enable(socket),
-        // Each datagram needs a header of its own.
+        // Each datagram needs its own header.
         (SendMode::Sendfile, SocketKind::Udp) => datagrams("sendfile"),
         (SendMode::Splice, SocketKind::Udp) => datagrams("splice"),
         (SendMode::Sendfile | SendMode::Splice, _) if kind.splices() => Ok(()),

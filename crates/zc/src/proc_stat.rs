@@ -39,7 +39,7 @@ impl Times {
         })
     }
 
-    /// What came to them since `before`. Counters may go backwards by some ticks.
+    /// Growth since `before`. Counters may go backwards by some ticks.
     pub fn since(self, before: Self) -> Self {
         Self {
             all: self.all.saturating_sub(before.all),

@@ -1,4 +1,4 @@
-//! Answers requests, each on a connection of its own. All workers of a test accept from one listening socket, so that a
+//! Answers requests, each on its own connection. All workers of a test accept from one listening socket, so that a
 //! connection never waits for a worker while another is idle.
 //!
 //! A connection that fails, or that its peer leaves open, affects no other: the worker drops it and accepts the next.
@@ -115,7 +115,7 @@ impl Worker for Accepting {
         match accepted {
             Ok(None) => Step::Moved,
             Ok(Some(connection)) => {
-                // What is wrong with one connection, its other end knows.
+                // A fault of one connection is reported by its other end.
                 let _ = self.serve(&connection);
                 Step::Moved
             }

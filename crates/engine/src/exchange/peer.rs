@@ -119,7 +119,7 @@ impl Peer {
             until.saturating_duration_since(Instant::now())
         });
         let mut sockets = [PollFd::new(self.socket.as_fd(), events)];
-        // Whatever it finds, the next call says more.
+        // The outcome does not matter: the next call reads the socket.
         let _ = ppoll(
             &mut sockets,
             Some(TimeSpec::from_duration(left.min(LONGEST_WAIT))),

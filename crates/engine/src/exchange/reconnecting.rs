@@ -1,4 +1,4 @@
-//! Requests, each on a connection of its own.
+//! Requests, each on its own connection.
 //!
 //! ```text
 //! step:  connect ──► send request ──► receive response ──► receive its end, close

@@ -150,7 +150,7 @@ impl Requester {
         Ok(())
     }
 
-    /// Takes what came. `Ok(false)`: the peer has closed the stream.
+    /// Takes what has arrived. `Ok(false)`: the peer has closed the stream.
     fn receive(&mut self, may_wait: bool) -> io::Result<bool> {
         let received = if may_wait {
             self.peer.receive(&mut self.responses)
@@ -183,7 +183,7 @@ impl Requester {
         Ok(true)
     }
 
-    /// Takes what came, or waits until something has, or there is room to send, or it is `until`.
+    /// Takes what has arrived, or waits until something has, or there is room to send, or it is `until`.
     fn receive_until(&mut self, until: Option<Instant>) -> io::Result<bool> {
         match self.receive(false) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -269,7 +269,7 @@ impl Requester {
             return Step::Moved;
         }
         if self.datagrams && refused {
-            // The datagram did not arrive, which its time-out says in the end.
+            // The datagram did not arrive: its time-out will report that.
             self.expire();
             return Step::Wait(Instant::now() + Duration::from_millis(1));
         }

@@ -13,7 +13,7 @@ use crate::exchange::peer::Peer;
 use crate::worker::counters::Phase;
 use crate::worker::{Ending, Step, Task, Worker, is_pause};
 
-/// Bytes of requests that are received at once, if there are so many.
+/// The most bytes of requests received at once.
 const BATCH: usize = 64 << 10;
 
 /// The worker of a stream on which this end responds.
@@ -21,7 +21,7 @@ pub(crate) struct Responder {
     task: Task,
     peer: Peer,
     exchange: Exchange,
-    /// A message is a request of its own, which begins with its number.
+    /// Each message is one request, which begins with its number.
     datagrams: bool,
     requests: Box<[u8]>,
     /// Bytes of a request whose rest has not come.

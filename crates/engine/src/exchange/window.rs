@@ -54,7 +54,7 @@ impl Window {
         self.next += 1;
     }
 
-    /// The response to the request with that number came; `None` if nothing waits for it.
+    /// The response to the request with that number has arrived; `None` if nothing waits for it.
     pub(crate) fn answer(&mut self, number: u64) -> Option<Waiting> {
         if !(self.oldest..self.next).contains(&number) {
             return None;
@@ -64,7 +64,7 @@ impl Window {
         Some(waiting)
     }
 
-    /// The response to the oldest request came, on a stream that keeps order.
+    /// The response to the oldest request has arrived, on a stream that keeps order.
     pub(crate) fn answer_oldest(&mut self) -> Option<Waiting> {
         self.answer(self.oldest)
     }

@@ -36,7 +36,7 @@ pub struct StreamPlan<'a> {
     pub bind: Option<SocketAddr>,
     /// Local device.
     pub bind_dev: Option<&'a str>,
-    /// How a client says hello to open a UDP stream.
+    /// How a client sends the hello that opens a UDP stream.
     pub hello: Hello,
     /// Collects what differs from the request.
     pub warnings: Warnings,
@@ -44,13 +44,13 @@ pub struct StreamPlan<'a> {
     pub socket_buffers: SocketBuffers,
 }
 
-/// How a client says hello to open a UDP stream.
+/// How a client sends the hello that opens a UDP stream.
 #[derive(Clone, Debug, Default)]
 pub enum Hello {
     /// Once, as iperf3 does: its servers count a hello that comes again as data of the stream.
     #[default]
     Once,
-    /// The same; the flag is set when the server says that it has all streams, this one included.
+    /// The same; the flag is set once the server reports that it has all streams, this one included.
     OnceUntil(Arc<AtomicBool>),
     /// With the cookie, to a server of this program: again after this long without a reply, then less often.
     Repeated(Duration),

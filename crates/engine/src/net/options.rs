@@ -82,7 +82,7 @@ pub(crate) fn kept(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, En
     Ok(kept)
 }
 
-/// Sets the kernel's pacing and the type of service. `v4` says what the packets will be.
+/// Sets the kernel's pacing and the type of service. `v4`: whether the packets will be IPv4.
 pub(crate) fn set_service(
     socket: &Socket,
     plan: &StreamPlan<'_>,

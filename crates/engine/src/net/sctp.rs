@@ -1,7 +1,7 @@
 //! SCTP data streams: one association for each, of the one-to-one style, used as if it were a byte stream.
 //!
-//! Every block is a message. The kernel cuts it to the path's packets and hands it out in as many parts as the
-//! reader's buffer makes of it, so nothing depends on where messages begin.
+//! Every block is a message. The kernel splits it into packets that fit the path, and returns it in as many parts as
+//! the reader's buffer requires, so nothing depends on where messages begin.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -62,7 +62,7 @@ pub fn listen(address: SocketAddr, plan: &StreamPlan<'_>) -> Result<Socket, Engi
         ..plan.clone()
     };
     bind(&socket, &plan, address)?;
-    // The window that the peer is told when an association is set up comes from here.
+    // The window advertised to the peer in the handshake of an association is derived from this.
     options::set_window(&socket, &plan)?;
     socket
         .listen(BACKLOG)
@@ -188,8 +188,8 @@ fn shape(
     Ok(kept)
 }
 
-/// Raises the send buffer to what a block needs, unless `-w` says what it shall be. A message goes into it as a whole:
-/// the kernel would wait for ever until one has room that is longer.
+/// Raises the send buffer to what a block needs, unless `-w` sets it. A message must fit into it as a whole: the kernel
+/// would wait for ever to make room for a longer one.
 fn make_room(
     socket: &Socket,
     plan: &StreamPlan<'_>,

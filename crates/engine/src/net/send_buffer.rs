@@ -18,8 +18,8 @@ use crate::error::EngineError;
 use crate::net::StreamPlan;
 use crate::net::options::{self, set};
 
-/// What the send buffer of one stream is asked to hold at least and at most, in bytes. The kernel doubles it, for its own
-/// accounts. Half and twice the larger value gave less with 1 to 128 streams.
+/// Bounds of the send buffer requested for one stream, in bytes. The kernel doubles the value for its own accounting.
+/// Half and twice the upper bound gave less throughput with 1 to 128 streams.
 const LEAST: usize = 64 * 1024;
 const MOST: usize = 512 * 1024;
 

@@ -170,8 +170,7 @@ pub enum Permitted {
 pub struct Listener {
     socket: Socket,
     permitted: Permitted,
-    /// The other end must have said that it is done before a connection is closed: somebody between them would see a
-    /// reset.
+    /// A connection is closed only after the other end has shut down its side: a proxy in between would see a reset.
     pub(crate) lingers: bool,
 }
 

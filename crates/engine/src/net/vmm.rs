@@ -177,7 +177,7 @@ mod tests {
             stream.read_exact(&mut line).unwrap();
             assert_eq!(&line, b"CONNECT 5201\n");
             stream.write_all(answer).unwrap();
-            // A VMM that knows nobody on the port hangs up.
+            // A VMM closes the connection if nothing listens on the port.
             (!answer.is_empty()).then_some(stream)
         });
         let result = open(

@@ -126,7 +126,7 @@ pub fn adopt(
 pub fn accepted(socket: Socket) -> io::Result<Connection> {
     let (mut local, local_port) = vsock_address(&socket.local_addr()?)?;
     let (remote, remote_port) = vsock_address(&socket.peer_addr()?)?;
-    // A socket that was connected without being bound has a port, but does not say its CID.
+    // A socket that was connected without being bound has a port, but does not report its CID.
     if local == CID_ANY {
         local = match remote {
             LOCAL => LOCAL,

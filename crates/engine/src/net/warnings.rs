@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is not as asked for, each thing once however many streams it concerns. Clones share it.
+/// What differs from the request, each difference once however many streams it concerns. Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub struct Warnings(Arc<Mutex<Vec<String>>>);
 

@@ -57,7 +57,7 @@ impl Answerer {
         })
     }
 
-    /// The client's clock, as the client tells.
+    /// The client's clock, as the client reports it.
     pub fn clock(&self) -> Arc<PeerClock> {
         self.clock.clone()
     }

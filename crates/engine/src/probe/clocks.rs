@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use iperf_model::ClockRelation;
 
-/// How fast clocks drift apart at the most, in millionths.
+/// The fastest drift between two clocks, in parts per million.
 const MOST_DRIFT: u64 = 100;
 
 /// The times of an exchange, in nanoseconds of the clock of the end that read them.
@@ -103,7 +103,7 @@ pub(super) struct Clocks {
 const SECOND: u64 = 1_000_000_000;
 
 impl Clocks {
-    /// `same`: both ends say that they have the same clock.
+    /// `same`: both ends report the same clock.
     pub(super) fn new(same: bool) -> Self {
         Self {
             same,
@@ -115,7 +115,7 @@ impl Clocks {
     pub(super) fn learn(&mut self, times: &Times) {
         let new = Bounds::of(times);
         if new.lower > 0 || new.upper < 0 {
-            // Such a clock is not the same: one of the ends has a time namespace of its own.
+            // The clocks differ after all: one of the ends is in another time namespace.
             self.same = false;
         }
         let known = self.now.map(|known| known.aged(times.received));
@@ -167,7 +167,7 @@ impl Clocks {
         }
     }
 
-    /// The offset grows by so many millionths, if that could be told.
+    /// Growth of the offset in parts per million, if it could be measured.
     fn drift(&self) -> Option<f64> {
         let (first, last) = (self.first?, self.last?);
         let passed = last.at.saturating_sub(first.at);
@@ -226,7 +226,7 @@ impl PeerClock {
         Some(Duration::from_nanos(u64::try_from(delay).unwrap_or(0)))
     }
 
-    /// The relation, as a server knows it.
+    /// The relation, from the server's side.
     pub fn relation(&self) -> Option<ClockRelation> {
         if !self.is_known.load(Ordering::Acquire) {
             return None;
@@ -286,7 +286,7 @@ mod tests {
         let mut clocks = Clocks::new(false);
         for number in 0..500 {
             let at = 100 * SECOND + number * SECOND / 50;
-            // A queue of a second stands one way from the second second to the eighth, and drains.
+            // From second 2 to second 8 a queue of one second delays one direction; then it drains.
             let up = match number {
                 100..400 => 1_000_000,
                 400..450 => 1_000_000 - (number - 400) * 20_000,

@@ -30,7 +30,7 @@ pub(crate) use one_way::OneWay;
 pub use period::Period;
 pub use prober::Prober;
 
-/// The test that the connection of the probes belongs to: the same path, and none of what shapes a stream of data.
+/// The test that the connection of the probes belongs to: the same path, without the options that shape a data stream.
 pub fn config_of(test: &TestConfig) -> TestConfig {
     let transport = match test.transport {
         Transport::Tcp | Transport::Mptcp | Transport::Sctp => Transport::Tcp,
@@ -54,8 +54,8 @@ pub fn config_of(test: &TestConfig) -> TestConfig {
     }
 }
 
-/// Names the monotonic clock of this machine, which starts anew with each boot, in a way that tells only ends that have the
-/// same one.
+/// Identifies the monotonic clock of this machine, which restarts with each boot, by a value that only ends with the
+/// same clock can recognise.
 pub fn clock_id(cookie: &Cookie) -> Option<String> {
     let boot = fs::read("/proc/sys/kernel/random/boot_id").ok()?;
     let mut hasher = DefaultHasher::new();

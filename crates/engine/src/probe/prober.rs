@@ -212,7 +212,7 @@ impl Work {
         let left = self.schedule.due().saturating_duration_since(now);
         let mut sockets = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         let left = TimeSpec::from_duration(left.min(LOOK));
-        // Whatever it finds, the next call says more.
+        // The outcome does not matter: the next call reads the socket.
         let _ = ppoll(&mut sockets, Some(left), None);
     }
 

@@ -1,7 +1,7 @@
 //! CPU time of one end of a test: the driver's thread and the worker threads that it ran.
 //!
-//! Counted by thread and not by process, so that the two ends of `--loopback`, which share a process, each tell
-//! their own.
+//! Counted by thread and not by process, so that the two ends of `--loopback`, which share a process, each
+//! report their own.
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,9 @@ pub(crate) struct CpuTime {
 }
 
 impl CpuTime {
-    /// What the calling thread has used so far.
+    /// The CPU time that the calling thread has used so far.
     pub(crate) fn of_this_thread() -> Self {
-        // Only an unknown "who" can fail, and RUSAGE_THREAD is known since Linux 2.6.26.
+        // getrusage only fails for an unknown `who`, and Linux has RUSAGE_THREAD since 2.6.26.
         getrusage(UsageWho::RUSAGE_THREAD).map_or_else(
             |_| Self::default(),
             |usage| Self {

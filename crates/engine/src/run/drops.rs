@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A socket has one counter for all causes, and a network namespace has one for each (net/ipv4/udp.c). So a socket found
-//! no room for all it dropped, unless the namespace knows of fewer such drops and of bad checksums.
+//! no room for all it dropped, unless the namespace counts fewer such drops and some bad checksums.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ pub(crate) struct UdpErrors {
 }
 
 impl UdpErrors {
-    /// Counts from now on. `None` where the system does not tell.
+    /// Counts from now on. `None` where the system has no such counters.
     pub(crate) fn start(v6: bool) -> Option<Self> {
         let before = read(v6)?;
         Some(Self { v6, before })
@@ -115,7 +115,7 @@ pub(crate) fn attribute(
     }
 }
 
-/// Divides `bad` checksums among sockets that dropped so many datagrams each, in proportion: the kernel does not say
+/// Divides `bad` checksums among sockets in proportion to the datagrams that each dropped: the kernel does not report
 /// which socket got them. No share is larger than what its socket dropped.
 fn shares(drops: &[u64], bad: u64) -> Vec<u64> {
     let mut rest: u128 = drops.iter().copied().map(u128::from).sum();

@@ -35,8 +35,8 @@ impl Run {
         self.streams.iter().filter(|stream| !stream.sends())
     }
 
-    /// What the peer has to be told now: where the omitted period ended in this end's streams, and once all its senders
-    /// have ended, what they sent. Each comes once.
+    /// What to report to the peer now: where the omitted period ended in this end's streams, and once all its senders
+    /// have ended, what they sent. Each is returned once.
     pub fn counts_to_tell(&mut self) -> Vec<Counts> {
         let mut counts = Vec::new();
         if !self.exchange.exact || self.senders().next().is_none() {

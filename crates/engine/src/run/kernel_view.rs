@@ -38,8 +38,8 @@ fn translate(info: &AssocInfo, queued: usize) -> TcpInfo {
     }
 }
 
-/// Bytes that were sent and that the peer's kernel has not acknowledged, or more. A socket that can't be asked has
-/// nothing to wait for.
+/// Bytes that were sent and that the peer's kernel has not acknowledged, or more. There is
+/// nothing to wait for at a socket that cannot be queried.
 pub(crate) fn unacknowledged(transport: Transport, socket: BorrowedFd<'_>) -> usize {
     let bytes = match transport {
         Transport::Sctp => sockopt::queued_memory(socket),
@@ -63,7 +63,7 @@ pub(crate) fn window_is_closed(transport: Transport, socket: BorrowedFd<'_>) -> 
 
 fn is_writable(socket: BorrowedFd<'_>) -> bool {
     let mut sockets = [PollFd::new(socket, PollFlags::POLLOUT)];
-    // One that can't be asked is not known to be full.
+    // A socket that cannot be queried does not count as full.
     poll(&mut sockets, PollTimeout::ZERO) != Ok(0)
 }
 

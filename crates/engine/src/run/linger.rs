@@ -20,7 +20,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use socket2::Socket;
 use tracing::debug;
 
-/// A peer from which nothing has come for so long has nothing more to say, or does not say that it has nothing.
+/// A peer that has sent nothing for this long has nothing left to send, or will never close its side.
 const SILENCE: Duration = Duration::from_millis(250);
 
 /// What a peer may continue to send. More than this is never in flight.
@@ -130,7 +130,7 @@ mod tests {
         (Lingering::new(vec![socket]), there)
     }
 
-    /// Waits on a thread of its own. Longer than a hang would take nobody waits for it.
+    /// Waits on a separate thread, for no longer than a hang would take.
     fn wait_within_bounds(lingering: Lingering) -> Duration {
         let (done, ended) = mpsc::channel();
         std::thread::spawn(move || {

@@ -32,8 +32,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Makes the workers, which wait. `keeps_time` says whether this end is the one that ends a timed test: the client
-    /// is.
+    /// Makes the workers, which wait. `keeps_time`: whether this end is the one that ends a timed test, the client.
     pub fn new(
         streams: Vec<Stream>,
         plan: &RunPlan<'_>,

@@ -39,8 +39,8 @@ use crate::worker::counters::Phase;
 use crate::worker::gate::Gate;
 use crate::worker::quota::Quota;
 
-/// How long a worker that was asked to do something else may take. A wake-up takes microseconds; this is for a
-/// machine that is out of CPU.
+/// How long a worker may take to follow a change of its phase. A wake-up takes microseconds; this is for a machine that
+/// is out of CPU.
 const WORKER_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a run needs to know besides its streams.
@@ -49,10 +49,10 @@ pub struct RunPlan<'a> {
     pub config: &'a TestConfig,
     /// This end's own options.
     pub local: &'a LocalOptions,
-    /// Senders do not end when their quota is met: the peer says when it has enough.
+    /// Senders do not end when their quota is met: the peer ends the test when it has enough.
     pub outlasts_quota: bool,
-    /// Whether the peer is this program and counts what this end counts: each sender says where its omitted period ends
-    /// and what it sent in all.
+    /// Whether the peer is this program and counts what this end counts: each sender reports where its omitted period
+    /// ends and what it sent in all.
     pub exact: bool,
     /// The peer's clock, where delays are measured.
     pub clock: Option<Arc<PeerClock>>,
@@ -60,7 +60,7 @@ pub struct RunPlan<'a> {
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// A worker that ended without being asked to.
+/// A worker that ended before it was stopped.
 #[derive(Debug)]
 pub struct WorkerEnd {
     /// The stream's id on the wire.
@@ -153,7 +153,7 @@ impl Run {
             .filter(|_| !plan.outlasts_quota)
             .map(Arc::new);
         let receive_quota = if plan.config.exchange.is_some() {
-            // The requester says when it is done.
+            // The requester decides when it is done.
             None
         } else if plan.config.transport == Transport::Udp {
             Quota::of_numbers(limit, plan.config.block)
@@ -330,8 +330,8 @@ impl Run {
             })
     }
 
-    /// How long ago the receiving streams last got something; `None` when there are none, or when the peer has said that
-    /// it sends no more.
+    /// How long ago the receiving streams last got something; `None` when there are none, or when the peer has reported
+    /// that it sends no more.
     pub fn receive_silence(&mut self, now: Instant) -> Option<Duration> {
         if self.receivers().next().is_some() && self.receivers().all(RunningStream::is_complete) {
             return None;
@@ -341,7 +341,7 @@ impl Run {
         waits.then(|| Self::silence(&mut self.progress.received, now, arrived))
     }
 
-    /// Bytes that came in so far. Of an exchange only its request counts, once its response is there.
+    /// Bytes received so far. Of an exchange only its request counts, once its response is there.
     pub fn arrived(&self) -> u64 {
         let streams = self.streams.iter().filter(|stream| stream.awaits_data());
         streams.map(RunningStream::bytes).sum()
@@ -379,7 +379,7 @@ impl Run {
         for stream in &counting {
             stream.advance(Phase::Discarding);
         }
-        // Each says when it has stopped counting, so that no byte comes in behind the last sample.
+        // Each reports when it has stopped counting, so that no byte is counted after the last sample.
         patiently(|| {
             counting.retain(|stream| stream.is_counting());
             for stream in &counting {
@@ -400,7 +400,7 @@ impl Run {
         senders.map(RunningStream::unacknowledged).sum()
     }
 
-    /// Whether all senders have ended, each for a reason of its own.
+    /// Whether all senders have ended, each for its own reason.
     pub fn senders_ended(&self) -> bool {
         let mut senders = self.streams.iter().filter(|stream| stream.sends());
         senders.all(|stream| !stream.is_running())

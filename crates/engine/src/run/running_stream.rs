@@ -69,16 +69,16 @@ pub(crate) struct RunningStream {
     /// Where the omitted period ends, and whether it has ended on this end.
     cut: Option<Arc<Cut>>,
     restarted: bool,
-    /// Bytes that had come when it ended here, for a peer that never says where it ended there.
+    /// Bytes that had arrived when it ended here, for a peer that never reports where it ended there.
     at_restart: Position,
-    /// What the peer says that it sent in all.
+    /// What the peer reports as sent in all.
     sent: Option<Position>,
 }
 
 /// What a worker that has ended found.
 #[derive(Debug, Default)]
 struct Found {
-    /// Where what came was not what was sent.
+    /// Where the received bytes differ from the sent ones.
     difference: Option<Difference>,
     /// A sender: that it had sent all it had.
     sent_all: bool,
@@ -158,7 +158,7 @@ impl RunningStream {
         let is_udp = transport == Transport::Udp && exchanges.is_none();
         let received = Arc::new(DatagramCounters::new(one_way(plan, info.role)));
         let batching = Arc::new(BatchingInUse::new(passage.batching));
-        // Without a quota the sender goes on, and the peer cuts by its own clock.
+        // Without a quota the sender continues, and the peer cuts by its own clock.
         let cuts = exchanges.is_none() && quota.is_some() && cuts_omitted(plan, info.role.sends());
         let cut = cuts.then(|| Arc::new(Cut::after(allowance)));
         let task = Task {
@@ -352,7 +352,7 @@ impl RunningStream {
             out_of_order: last.out_of_order - base.out_of_order,
             jitter: last.jitter,
             duplicates: (!self.info.role.sends()).then(|| last.duplicates - base.duplicates),
-            // The run knows why the socket dropped what it did.
+            // Why the socket dropped datagrams is found for all streams together, by the run.
             socket_drops: None,
             nap: (!self.info.role.sends()).then(|| self.counters.nap()),
             batching: Some(datagrams.batching.get()),
@@ -367,7 +367,7 @@ impl RunningStream {
         Some(now.wrapping_sub(before).into())
     }
 
-    /// The delays of the datagrams that came in, if they are measured.
+    /// The delays of the received datagrams, if they are measured.
     pub(crate) fn one_way(&self) -> Option<Latencies> {
         let one_way = self.datagrams.as_ref()?.received.one_way()?;
         Some(one_way.delays())

@@ -78,7 +78,7 @@ impl TcpStats {
         (self.base, self.last)
     }
 
-    /// What all samples since the last restart came to.
+    /// The totals of all samples since the last restart.
     pub(crate) fn totals(&self) -> TcpTotals {
         self.totals
     }

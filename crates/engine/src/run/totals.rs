@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The totals of a run.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +21,7 @@ impl Run {
         gauge.find(seconds(self.base), seconds(self.started), &streams)
     }
 
-    /// The delays of all datagrams that came in, if they are measured.
+    /// The delays of all received datagrams, if they are measured.
     fn one_way(&self) -> Option<Arc<Latencies>> {
         let delays = self.streams.iter().filter_map(RunningStream::one_way);
         let all = delays.reduce(|mut all, delays| {

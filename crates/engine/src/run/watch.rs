@@ -11,8 +11,8 @@ use crate::run::measurement::{Due, Measurement};
 use crate::run::{LostStream, Run, WorkerEnd};
 use crate::worker::Ending;
 
-/// A lost data stream is most often the first sign of a lost peer; its control connection gets this long to say so,
-/// because that is the better message.
+/// A lost data stream is most often the first sign of a lost peer. The control connection gets this long to fail too,
+/// which gives the better message.
 const LOST_STREAM_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a peer may do nothing.
@@ -54,7 +54,7 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct Watch {
     limits: WatchLimits,
-    /// A stream was lost: until when the peer may say why.
+    /// A stream was lost: until when the peer may report why.
     lost: Option<(Instant, LostStream)>,
 }
 
@@ -101,7 +101,7 @@ impl Watch {
             self.lost.get_or_insert((now + LOST_STREAM_GRACE, lost));
         }
         if let Some(source) = run.wrong_data() {
-            // Nobody has to be asked for a better message.
+            // No better message can arrive.
             return Err(Trouble::Lost(LostStream::wrong_data(source)));
         }
         let silence = run.receive_silence(now);
@@ -130,7 +130,7 @@ impl Watch {
         before.into_iter().chain(last).find(is_of_this_machine)
     }
 
-    /// The stream that was lost, once the peer has had its time to say why.
+    /// The stream that was lost, once the peer has had its time to report why.
     pub fn lost(&mut self, now: Instant) -> Result<(), Trouble> {
         match self.lost.take_if(|(deadline, _)| *deadline <= now) {
             Some((_, lost)) => Err(Trouble::Lost(lost)),

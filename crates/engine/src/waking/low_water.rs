@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Nothing is held back for long. A blocking read may sit on what it has copied while it waits for another mark's
-//! worth, so the mark is what comes in one millisecond, and at the most two milliseconds' worth is not counted yet.
+//! worth, so the mark is what arrives in one millisecond, and at most two milliseconds' worth is not counted yet.
 //! When the sender stops, no mark is ever reached; so a read with a mark has a time-out, which gives what is there
 //! and lowers the mark at once. Below 100 Mbit/s there is no mark and no time-out.
 //!
@@ -33,7 +33,7 @@ use crate::worker::counters::Counters;
 const WORTH: Duration = Duration::from_millis(1);
 /// How long a read with a mark waits for it.
 const PATIENCE: Duration = Duration::from_millis(2);
-/// What every socket has when nobody says otherwise: any byte wakes.
+/// The default of every socket: any byte wakes.
 const NO_MARK: usize = 1;
 
 /// The mark that suits what comes in. Time is an argument.
@@ -61,7 +61,7 @@ impl Mark {
         self.rate.on_read(bytes) >= self.bytes.max(SMALL_BATCH) || bytes < self.bytes
     }
 
-    /// The mark that suits what came since the last look, if that is another one.
+    /// The mark that suits what arrived since the last update, if it changes.
     fn update(&mut self, now: Instant) -> Option<usize> {
         let rate = self.rate.update(now)?;
         let faded = self.busiest.bytes() - self.busiest.bytes() / 8;
@@ -213,7 +213,7 @@ impl Buffer {
         }
     }
 
-    /// Half of what it holds. The other half is what the sender goes on with meanwhile.
+    /// Half of what it holds. The sender fills the other half meanwhile.
     fn half(self, socket: &Socket) -> usize {
         let half = match self {
             Self::Vsock => vsock::buffer_size(socket.as_fd())
@@ -243,7 +243,7 @@ fn beside(rate: ByteRate, info: &TcpInfo) -> usize {
 mod tests {
     use super::*;
 
-    /// What the kernel says of a window in bytes and a round trip in microseconds.
+    /// What the kernel reports for a window in bytes and a round trip in microseconds.
     fn path(window: u32, rtt: u32) -> TcpInfo {
         TcpInfo {
             rcv_ssthresh: window,
@@ -335,7 +335,7 @@ mod tests {
             let mut marks = Vec::new();
             let end = self.now + time;
             while self.now < end {
-                // A segment, or a mark's worth, or what came until the time-out.
+                // A segment, or a mark's worth, or what arrived until the time-out.
                 let whole = self.mark.bytes.max(1448);
                 let bytes = whole.min(usize::try_from(rate / 500).unwrap()).max(1);
                 self.now += Self::time(bytes, rate);
@@ -408,7 +408,7 @@ mod tests {
     fn a_pause_ends_it() {
         let mut flow = Flow::new();
         flow.run(40 * GBIT, LONG);
-        // What came before the pause is told by the first read that times out, the pause by the second.
+        // The first read that times out still returns what arrived before the pause; the second shows the pause.
         flow.mark.update(flow.now + PATIENCE);
         assert_eq!(flow.mark.update(flow.now + 2 * PATIENCE), Some(NO_MARK));
     }

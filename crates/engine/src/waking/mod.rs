@@ -24,8 +24,8 @@ pub(crate) enum Waking {
 }
 
 impl Waking {
-    /// How the receiver of datagrams of `block` bytes is to be woken, if somebody asks for a low-water mark, which their
-    /// sockets don't have.
+    /// How the receiver of datagrams of `block` bytes is to be woken. A request for a low-water mark has no effect:
+    /// datagram sockets have none.
     pub(crate) fn of_datagrams(
         ask: ReceiveLowWater,
         block: u32,

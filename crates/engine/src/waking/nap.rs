@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A nap is half a millisecond, and shorter where that would fill more than a quarter of the receive buffer. Below
-//! 100 Mbit/s there are none. When a datagram came is the kernel's word, which does not depend on when it is read.
+//! 100 Mbit/s there are none. The kernel records when a datagram arrived, so its time does not depend on when it is read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ const SHORTEST: Duration = Duration::from_micros(50);
 /// The part of the receive buffer that a nap may fill.
 const PART_OF_BUFFER: u128 = 4;
 
-/// How long to sleep at a rate when a datagram has `block` bytes and the receive buffer as many
-/// as the kernel tells, its own bookkeeping included.
+/// How long to sleep at a rate, for datagrams of `block` bytes and a receive buffer of `buffer` bytes as the kernel
+/// reports it, its own bookkeeping included.
 fn length(rate: ByteRate, block: u32, buffer: usize) -> Option<Duration> {
     if rate < LOWEST_RATE {
         return None;
@@ -50,7 +50,7 @@ fn length(rate: ByteRate, block: u32, buffer: usize) -> Option<Duration> {
 /// The naps of one receiving stream.
 pub(crate) struct Naps {
     block: u32,
-    /// The receive buffer as the kernel tells it.
+    /// The receive buffer as the kernel reports it.
     buffer: usize,
     counters: Arc<Counters>,
     /// None before the first datagram.
@@ -61,7 +61,7 @@ pub(crate) struct Naps {
 }
 
 impl Naps {
-    /// For a stream of datagrams of `block` bytes, and a receive buffer of so many as the kernel tells.
+    /// For a stream of datagrams of `block` bytes, and a receive buffer as large as the kernel reports.
     pub(crate) fn new(block: u32, buffer: usize, counters: Arc<Counters>) -> Self {
         Self {
             block,

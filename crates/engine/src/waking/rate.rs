@@ -45,7 +45,7 @@ impl Rate {
             return None;
         }
         let rate = ByteRate::of(self.came, elapsed);
-        // What comes in bursts goes on; what has become slow must not wait.
+        // A bursty stream keeps its rate; one that has become slow must not wait.
         let smoothed = self.smoothed.bytes();
         self.smoothed = if rate.bytes() < smoothed / 2 {
             rate

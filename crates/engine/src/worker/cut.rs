@@ -1,5 +1,5 @@
-//! Where the omitted period of a test by amount (`-n`, `-k` with `-O`) ends in a stream: between two blocks of its sender,
-//! which tells the receiver. Each end's own clock would cut the same bytes at another place.
+//! Where the omitted period of a test by amount (`-n`, `-k` with `-O`) ends in a stream: between two blocks of its
+//! sender, which reports the place to the receiver. By its own clock each end would cut the stream at another byte.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,8 +23,8 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// A cut before which no more than this may be sent. So do iperf3's senders over byte streams: when the omitted period
-    /// ends, nothing is on its way, and both ends cut at the same place although neither tells the other.
+    /// A cut before which no more than this may be sent, as with iperf3's senders over byte streams: when the omitted
+    /// period ends, nothing is in flight, and both ends cut at the same byte without exchanging it.
     pub(crate) fn after(allowance: Option<Arc<Quota>>) -> Self {
         Self {
             allowance,
@@ -32,7 +32,7 @@ impl Cut {
         }
     }
 
-    /// Asks to send blocks of so many bytes before the cut; returns how many may go, at most one.
+    /// Requests to send blocks of this many bytes before the cut; returns how many may be sent, at most one.
     pub(crate) fn claim(&self, bytes: u64) -> u32 {
         match &self.allowance {
             Some(allowance) => allowance.claim(1, bytes),

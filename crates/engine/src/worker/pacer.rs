@@ -268,7 +268,7 @@ mod tests {
                     missing <= quantum && extra <= quantum,
                     "{what}: {missing}, {extra}"
                 );
-                // What came due while it slept, and not more.
+                // What became due while it slept, and no more.
                 let due = u128::from(rate) * late.as_nanos() / 1_000_000_000;
                 let burst = u128::from(sender.longest_burst) * u128::from(sender.pacer.block);
                 assert!(

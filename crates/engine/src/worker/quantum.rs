@@ -28,7 +28,7 @@ const LARGE: u32 = 64 * 1024;
 /// The highest rate at which datagrams go as if one by one, as far as timers allow.
 const GENTLE: BitRate = BitRate::new(500_000_000);
 
-/// The least number of datagrams that go together unless the user says how many.
+/// The least number of datagrams in a batch unless the user sets it.
 pub(crate) const LEAST_TOGETHER: u32 = 4;
 
 /// What a block is to the network.
@@ -105,7 +105,7 @@ mod tests {
     /// How late the wake-ups of a machine that is not idle are, in microseconds.
     const LATE: [u64; 7] = [60, 20, 75, 60, 5, 60, 140];
 
-    /// How many of the datagrams of a second a drop-tail queue of so many loses before a link of `link` bits per second.
+    /// Datagrams that a drop-tail queue loses in one second before a link of `link` bits per second.
     fn lost(link: u64, queue: u32, kind: BlockKind) -> u32 {
         const BLOCK: u32 = 1448;
         let rate = BitRate::new(link / 100 * 94);
@@ -167,7 +167,7 @@ mod tests {
                 "{link} Mbit/s"
             );
         }
-        // The test can tell.
+        // The counter-check: this case does lose datagrams.
         assert!(lost(1_000 * MBIT, 2, BlockKind::Datagram) > 1_000);
     }
 

@@ -32,7 +32,7 @@ impl Receiver {
         }
     }
 
-    /// Takes note of what came, and of what came before this end learned where the omitted period ends.
+    /// Records what arrived, including what arrived before this end learned where the omitted period ends.
     fn count(&mut self, moved: Moved) {
         if self.task.cut.is_some() && !self.datagrams() {
             let (bytes, blocks) = (moved.bytes as u64, u64::from(moved.blocks));
@@ -43,7 +43,7 @@ impl Receiver {
         }
     }
 
-    /// Whether datagrams say themselves on which side of the cut they are.
+    /// Whether each datagram is marked with its side of the cut.
     fn datagrams(&self) -> bool {
         self.task.datagrams.is_some()
     }
@@ -61,7 +61,7 @@ impl Receiver {
         }
     }
 
-    /// Counts what had arrived when the test ended, and not more, however fast the peer goes on sending.
+    /// Counts what had arrived when the test ended, and no more, however fast the peer keeps sending.
     fn drain(&mut self) -> Ending {
         let mut rest = match self.mover.backlog(self.task.socket.as_fd()) {
             Ok(rest) => rest,
@@ -101,7 +101,7 @@ impl Worker for Receiver {
         match self.mover.receive(self.task.socket.as_fd(), wait) {
             Ok(Moved { bytes: 0, .. }) => Step::Ended(Ending::EndOfStream),
             Ok(moved) => {
-                // What came while the test ended is not counted once the worker said that it has stopped.
+                // What arrives while the test ends is not counted once the worker has reported that it stopped.
                 if self.task.is_counting() {
                     self.count(moved);
                 }
@@ -112,7 +112,7 @@ impl Worker for Receiver {
             }
             Err(error) if is_pause(&error) => {
                 if self.task.cut.is_some() && self.task.is_counting() && !self.datagrams() {
-                    // All may have come before this end was told, which is when it was woken.
+                    // Everything may have arrived before this end learned of the cut, which is what woke it.
                     self.credit();
                 }
                 self.waking.on_empty(&self.task.socket);

@@ -19,15 +19,15 @@ use crate::worker::{Ending, Step, Task, Worker};
 /// stream takes all.
 const QUOTA_SHARE: u64 = 64 * 1024;
 
-/// Blocks that go before the quota and the pacer are asked again when there is neither. Movers take as many of them as
-/// suit them, and a small rest would make a small call.
+/// Blocks granted at once to a sender without quota and pacer. Movers send as many of them per call as suits them, and
+/// a small remainder would make a small call.
 const UNPACED: u32 = 1 << 20;
 
 /// How often a sender that may send no more in the omitted period looks whether that is over.
 const OMIT_PAUSE: Duration = Duration::from_millis(2);
 
-/// How long the kernel may take to say what became of the last blocks: as long as a slow network may take to carry a
-/// full socket buffer away, and less than anybody waits for a worker.
+/// How long the kernel may take to report what became of the last blocks: as long as a slow network may take to drain a
+/// full socket buffer, and less than any wait for a worker.
 const COLLECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Sends until it is stopped, the quota is met, the source is done or the connection fails.
@@ -39,7 +39,7 @@ pub(crate) struct Sender {
     pacing: Pacing,
     kind: BlockKind,
     pacer: Option<Pacer>,
-    /// Blocks that may go before the pacer and the quota are asked again; the first of them may be under way.
+    /// Blocks that may be sent before the pacer and the quota are consulted again; the first may be partly sent.
     granted: u32,
 }
 
@@ -153,9 +153,9 @@ impl Worker for Sender {
         }
     }
 
-    /// Waits until the kernel has told what became of everything that was sent, if that is still of use.
+    /// Waits until the kernel has reported what became of everything that was sent, if that is still of use.
     fn end(&mut self, ending: &Ending) {
-        // A source that ends before its next block was asked for.
+        // The source may end before its next block is requested.
         self.is_omitting();
         let stopping = self.task.counters.phase() == Phase::Stopping;
         let patience = if stopping || matches!(ending, Ending::Failed(_)) {

@@ -26,7 +26,7 @@ const STEPS_BETWEEN_LOOKS: usize = 64;
 /// The resolution of epoll's timeout.
 const EPOLL_TICK: Duration = Duration::from_millis(1);
 
-/// How long a wait lasts at the most: a worker may be asked to stop just before it.
+/// The longest wait: the request to stop may arrive just before it.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// What a worker does now.
@@ -75,7 +75,7 @@ impl SharedWorkers {
         })
     }
 
-    /// Drives all workers from the start of the test to the end of each, which `ended` is told.
+    /// Drives all workers from the start of the test to the end of each, which it reports to `ended`.
     pub(crate) fn run(mut self, start: Instant, mut ended: impl FnMut(usize, Ending)) {
         for worker in self.workers.iter_mut().flatten() {
             worker.begin(start);
@@ -89,7 +89,7 @@ impl SharedWorkers {
         }
     }
 
-    /// Steps workers that are ready, one call each at a time; returns how many came to their end.
+    /// Steps workers that are ready, one call each at a time; returns how many ended.
     fn step_ready(&mut self, ended: &mut impl FnMut(usize, Ending)) -> usize {
         let mut count = 0;
         for _ in 0..STEPS_BETWEEN_LOOKS {
@@ -142,7 +142,7 @@ impl SharedWorkers {
                     }
                 }
             }
-            // A worker is asked to stop.
+            // The signal that stops a worker.
             Err(Errno::EINTR) => self.wake_all(),
             Err(_) => {}
         }

@@ -8,7 +8,7 @@ use crate::{Code, Granted, Results, State, alive};
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// The server asked for the parameters, and they are queued. Nothing needs to be done.
+    /// The server requested the parameters, and they are queued. Nothing needs to be done.
     ParamsSent,
     /// The server is this program, and grants this.
     Granted(Box<Granted>),

@@ -30,9 +30,9 @@ use crate::{Code, Cookie, Deadlines, Params, Results, State};
 
 /// One test, as a client goes through it.
 ///
-/// It is driven as [`Machine`](crate::Machine) says: feed it what the control connection gives, and time; after each
-/// call take what it has to send and its actions. The actions name the commands that they wait for; a command at another
-/// time does nothing.
+/// It is driven as [`Machine`](crate::Machine) describes: feed it what the control connection receives, and time; after
+/// each call take what it has to send and its actions. The actions name the commands that they wait for; a command at
+/// another time does nothing.
 ///
 /// After [`Action::Fail`], [`finish`](Self::finish), [`terminate`](Self::terminate) or [`abandon`](Self::abandon) the
 /// machine is closed: it ignores all input and has no timeout. Send what it still has, then close the connection.
@@ -184,7 +184,7 @@ impl Client {
         match self.phase.answer(state) {
             Answer::SendParams => self.send_params(now),
             Answer::ReadGranted => self.phase = Phase::Extensions(FrameReader::new(MAX_GRANTED)),
-            // Opening has time limits of its own, stream by stream.
+            // Opening has its own time limit for each stream.
             Answer::OpenStreams => {
                 self.do_next(Action::OpenStreams, Phase::Opening(EarlyStart::No));
             }

@@ -25,7 +25,7 @@ use crate::{Code, Deadlines, Params, Results, State};
 ///
 /// It is driven like [`crate::Client`]: `handle_*` for what happens, commands for what the driver decides, and after
 /// each of them the `poll_*` functions until they have nothing more. The actions name the commands that they wait for;
-/// between `accept` and `streams_ready` the driver accepts data streams, with time limits of its own. A command at
+/// between `accept` and `streams_ready` the driver accepts data streams, with its own time limits. A command at
 /// another time does nothing. [`refuse`](Self::refuse) and [`terminate`](Self::terminate) may come at any time.
 ///
 /// After [`Action::Done`], [`Action::ClientTerminated`], [`Action::Fail`], [`refuse`](Self::refuse),

@@ -1,4 +1,4 @@
-//! Counts that two ends of this program tell each other while data flows, and their absence towards everybody else.
+//! Counts that two ends of this program exchange while data flows, and that no other peer gets.
 
 use iperf_proto::counts::{COUNTS, Counts, Stage, StreamCount};
 use iperf_proto::framing::frame;
@@ -44,7 +44,7 @@ fn both_ends_tell_counts_in_pieces_of_any_size() {
     }
 }
 
-/// A server may tell its counts while the end of the test is on its way.
+/// A server may send its counts while the end of the test is in flight.
 #[test]
 fn counts_may_cross_the_end_of_the_test() {
     let granted = granted();

@@ -1,5 +1,5 @@
 //! The protocol as a whole: both machines against each other in virtual time, against recordings of real iperf3
-//! processes, and each against everything that a peer might say.
+//! processes, and each against everything that a peer might send.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod alive;

@@ -258,7 +258,7 @@ fn totals_lead_to_the_results_that_real_peers_send() {
                     stream.omitted_packets = None;
                     stream.omitted_errors = None;
                 }
-                // Each stream has times of its own there, some microseconds apart.
+                // Each stream has its own times there, some microseconds apart.
                 recorded.end_time = stream.end_time;
             }
             assert_eq!(results, recorded, "{}", recording.name);

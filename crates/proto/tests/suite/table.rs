@@ -123,7 +123,7 @@ fn each_byte_in_each_phase_of_the_server() {
             server.handle_input(&[byte], now);
             let actions: Vec<_> = std::iter::from_fn(|| server.poll_action()).collect();
             let expected: &[server::Action] = match (index, byte) {
-                // The start of a length, or nobody listens.
+                // The start of a length, or no longer read.
                 (0 | 8, _) => &[],
                 (_, 16) => &[server::Action::Done],
                 (_, 12) => &[server::Action::ClientTerminated],

@@ -53,8 +53,8 @@ impl SpliceReceiver {
     }
 }
 
-/// Whether `splice` from the socket would find data or the end: on a blocking descriptor it waits, whatever its flags
-/// say.
+/// Whether `splice` from the socket would find data or the end: on a blocking descriptor it waits, whatever its
+/// flags.
 fn ready(socket: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     recv(socket.as_raw_fd(), &mut [0], flags)?;

@@ -88,9 +88,9 @@ impl VsockCompletions {
         self.calls.saturating_sub(self.seen)
     }
 
-    /// What is to come, when `copied` says whether any completion so far told of a copy. As long as none did, each
-    /// counts for no less than its piece, so that with the last one everything is counted: what is not, lacks
-    /// completions, even if calls that were cut have brought as many as there were calls.
+    /// Completions still to come. `copied`: whether any completion so far reported a copy. As long as none did, each
+    /// counts for no less than its piece, so that with the last one everything is counted: what is not counted lacks
+    /// completions, even if calls that were cut short brought as many as there were calls.
     fn expects(&self, copied: bool) -> Expects {
         if self.uncopied == self.flagged && self.outstanding() == 0 {
             Expects::Nothing

@@ -1,6 +1,6 @@
 //! Mappings of memory, each unmapped once, when its owner is dropped.
 //!
-//! Pages that the kernel still has when they are unmapped stay until it is done with them, and nobody else gets them.
+//! Pages that the kernel still has when they are unmapped stay until it is done with them, and are not reused before.
 
 use std::ffi::c_void;
 use std::io;
@@ -62,7 +62,7 @@ impl Mapping {
     /// The `length` bytes from `offset` on, cut at the end of the mapping.
     ///
     /// # Safety
-    /// Pages are there for all of them and stay, unchanged, while the slice lives. Of a file that means: nobody can
+    /// Pages are there for all of them and stay, unchanged, while the slice lives. Of a file that means: nothing can
     /// shorten or write it. Of a socket: the kernel reported them mapped, and nothing releases them or asks for more
     /// before the slice is gone.
     pub(crate) unsafe fn bytes(&self, offset: usize, length: usize) -> &[u8] {
@@ -92,7 +92,7 @@ impl Drop for Mapping {
     }
 }
 
-/// Memory of its own, in whole pages that begin with zeros.
+/// Anonymous memory, in whole pages that begin with zeros.
 ///
 /// It can be unmapped while the kernel still uses it. Memory of the allocator can't: it would be reused.
 pub(crate) struct Arena {

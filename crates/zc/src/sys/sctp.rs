@@ -1,4 +1,4 @@
-//! SCTP sockets of the one-to-one style (RFC 6458): their options, and what the kernel knows about an association.
+//! SCTP sockets of the one-to-one style (RFC 6458): their options, and what the kernel reports about an association.
 //!
 //! The layouts are those of `include/uapi/linux/sctp.h`. The C library has no calls for any of it: what other
 //! programs get from libsctp are socket options of level `SOL_SCTP` too.
@@ -142,8 +142,8 @@ fn part<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     part.and_then(|part| part.try_into().ok()).unwrap_or([0; N])
 }
 
-/// Reads a structure of `N` bytes; what the kernel does not fill is 0, and so is the id of the association that it
-/// is asked for.
+/// Reads a structure of `N` bytes; what the kernel does not fill is 0, and so is the id of the association in
+/// the request.
 fn get<const N: usize>(socket: BorrowedFd<'_>, name: libc::c_int) -> io::Result<[u8; N]> {
     let mut bytes = [0_u8; N];
     sockopt::read(socket, LEVEL, name, &mut bytes)?;

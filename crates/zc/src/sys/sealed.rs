@@ -35,7 +35,7 @@ impl SealedMemory {
 
     /// The `length` bytes from `offset` on, cut at the end.
     pub(crate) fn bytes(&self, offset: usize, length: usize) -> &[u8] {
-        // SAFETY: the file is sealed, so its pages are there for the whole mapping and nobody can change them.
+        // SAFETY: the file is sealed, so its pages are there for the whole mapping and nothing can change them.
         unsafe { self.mapping.bytes(offset, length) }
     }
 

@@ -1,12 +1,12 @@
-//! Memory for received bytes that nobody reads: one small buffer per processor, for all threads of the process, which a
-//! call fills several times.
+//! Memory for received bytes that are never read: one small buffer per processor, for all threads of the process, which
+//! a call fills several times.
 //!
 //! ```text
 //! one call   |<- buffer ->|<- buffer ->| ...      PIECES times the same memory
 //! ```
 //!
-//! Large reads are what saves time, and a large buffer is what costs it: a read of 1 MiB into memory of its own drives
-//! everything else out of the processor's cache, and with a buffer per thread many streams do so by turns.
+//! Large reads save time, and a large buffer costs it: a read of 1 MiB into separate memory evicts everything else from
+//! the processor's cache, and with a buffer per thread many streams do so in turn.
 
 use std::ffi::c_void;
 use std::io;
@@ -83,7 +83,7 @@ pub(crate) fn receive(
     message.msg_iovlen = PIECES as _;
     // SAFETY: the header and the pieces that it names live during the call. Each piece is `BUFFER` writable bytes at most,
     // of memory that lives as long as the process and that no reference exists to; that the pieces are the same memory,
-    // and that other calls may write it meanwhile, changes nothing, since nobody reads it.
+    // and that other calls may write it meanwhile, changes nothing, since it is never read.
     let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags.bits()) };
     Some(match usize::try_from(received) {
         Ok(bytes) => Ok(bytes),

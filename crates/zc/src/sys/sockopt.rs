@@ -86,7 +86,7 @@ pub fn set_max_pacing_rate(socket: BorrowedFd<'_>, rate: ByteRate) -> io::Result
     )
 }
 
-/// Lets receiving calls poll the network card for so long before they sleep (`SO_BUSY_POLL`). More than the system's
+/// Lets receiving calls poll the network card for this long before they sleep (`SO_BUSY_POLL`). More than the system's
 /// default takes a privilege.
 pub fn set_busy_poll(socket: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
     let micros = libc::c_int::try_from(time.as_micros()).unwrap_or(libc::c_int::MAX);
@@ -224,8 +224,7 @@ fn memory(socket: BorrowedFd<'_>) -> io::Result<[u32; MEMINFO_VARS]> {
 }
 
 /// Datagrams that the kernel dropped at this socket, because its receive buffer was full or their checksum was wrong
-/// (`sk_drops`). It is the number that `SO_RXQ_OVFL` attaches to datagrams, asked for when it is wanted and not with each
-/// of them. Merged datagrams (`UDP_GRO`) count once. Modulo 2^32.
+/// (`sk_drops`). It is the number that `SO_RXQ_OVFL` attaches to datagrams, read only when it is needed. Merged datagrams (`UDP_GRO`) count once. Modulo 2^32.
 pub fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(memory(socket)?[MEMINFO_DROPS])
 }

@@ -38,7 +38,7 @@ pub fn strftime(format: &str, time: &CivilTime) -> String {
         let text = text.split('\0').next().unwrap_or_default();
         CString::new(format!("{text}{end}")).unwrap_or_default()
     };
-    // A blank at the end tells a text of no bytes from a buffer that is too small: both are reported as 0.
+    // A blank at the end distinguishes an empty text from a buffer that is too small: strftime returns 0 for both.
     let format = until_nul(format, " ");
     let zone = until_nul(&time.zone, "");
     let broken_down = libc::tm {

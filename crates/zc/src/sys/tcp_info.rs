@@ -48,7 +48,7 @@ pub struct TcpInfo {
     pub min_rtt: Option<u32>,
     /// Segments with data that were sent, again or not (Linux 4.6).
     pub data_segs_out: Option<u32>,
-    /// Bytes per second that the latest acknowledgements tell to be delivered (Linux 4.9).
+    /// Delivery rate by the latest acknowledgements, in bytes per second (Linux 4.9).
     pub delivery_rate: Option<u64>,
     /// Whether the application, and not the network, limited that rate (Linux 4.9).
     pub app_limited: bool,

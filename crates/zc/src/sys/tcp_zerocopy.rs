@@ -43,7 +43,7 @@ const TLB_CLEAN: u32 = 1;
 /// The result of a call, besides the mapped bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply {
-    /// Bytes of the request that the kernel knows.
+    /// Bytes of the request that the kernel understands.
     pub(crate) size: usize,
     /// Bytes copied into the tail.
     pub(crate) copied: usize,
@@ -106,7 +106,7 @@ impl StreamMapping {
     /// The bytes that the last call mapped.
     pub(crate) fn mapped(&self) -> &[u8] {
         // SAFETY: the kernel reported that it mapped these bytes; the pages are receive buffers of this socket that
-        // nobody writes to any more, and they stay until `release` or `fill`, which need this borrow to have ended.
+        // nothing writes to any more, and they stay until `release` or `fill`, which need this borrow to have ended.
         unsafe { self.mapping.bytes(0, self.mapped) }
     }
 
@@ -126,7 +126,7 @@ fn call(socket: BorrowedFd<'_>, request: &mut Request, size: usize) -> Result<us
     // SAFETY: the descriptor is open for the borrow's lifetime; `request` is readable and writable for `length` bytes
     // and any bytes are valid in it. Its addresses are those of a mapping of the caller's, in which no slice is alive
     // (the caller holds it exclusively), and of a buffer of at least `copybuf_len` bytes that the caller borrows
-    // mutably; kernels that know no such buffer are not told of it.
+    // mutably; kernels without support for such a buffer do not get its address.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

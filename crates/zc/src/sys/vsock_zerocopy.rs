@@ -81,7 +81,7 @@ pub(crate) struct PacketMapping {
 impl PacketMapping {
     /// Maps a socket, with room for `window` bytes of packets. It holds the socket as [`Mapping::of_socket`] does.
     pub(crate) fn new(socket: BorrowedFd<'_>, window: usize) -> io::Result<Self> {
-        // The list of packets has a page of its own.
+        // The list of packets has its own page.
         let mapping = Mapping::of_socket(socket, window + page_size())?;
         Ok(Self {
             mapping,
@@ -118,7 +118,7 @@ impl PacketMapping {
                 )
             })?;
             Ok(Received {
-                // SAFETY: the list says that these bytes are mapped, and that they fit was checked; nobody writes to
+                // SAFETY: the list reports these bytes as mapped, and that they fit was checked; nothing writes to
                 // them, and they stay until `release` or `fill`, which need this borrow to have ended.
                 bytes: unsafe { self.mapping.bytes(packet.offset, packet.length) },
                 copied: packet.copied,

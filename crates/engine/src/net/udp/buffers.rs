@@ -32,7 +32,7 @@ const LARGE_BUFFER: u32 = 4 << 20;
 /// What a send buffer should hold when packets have many segments: some of the longest.
 const PACKETS_IN_FLIGHT: u32 = 4 * 65_536;
 
-/// Raises the buffer of this end's direction to what the test needs, unless `-w` says what it shall be.
+/// Raises the buffer of this end's direction to what the test needs, unless `-w` sets it.
 pub(super) fn make_room(
     socket: &Socket,
     plan: &StreamPlan<'_>,
@@ -42,7 +42,7 @@ pub(super) fn make_room(
     if plan.test.socket.window.is_some() {
         return Ok(kept);
     }
-    // The kernel keeps twice what it is asked for, half of it for its own bookkeeping.
+    // The kernel reserves twice the requested size, half of it for its own bookkeeping.
     let receive = receive_buffer(plan, spec);
     if kept.rcvbuf / 2 < receive {
         let raised = sockopt::raise_receive_buffer(socket.as_fd(), receive);

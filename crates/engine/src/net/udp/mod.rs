@@ -71,7 +71,7 @@ pub(crate) fn connect(
     Ok(stream)
 }
 
-/// Lets the kernel cut what is sent into datagrams of so many bytes; 0 for not at all.
+/// Lets the kernel split what is sent into datagrams of this many bytes; 0 turns that off.
 fn segment(socket: &Socket, bytes: u32) -> Result<(), EngineError> {
     let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
     set(
@@ -125,7 +125,7 @@ pub fn reply(socket: &Socket) -> io::Result<()> {
     socket.send(&REPLY).map(drop)
 }
 
-/// Empties a socket that was open to everybody until now: what came before the stream is no part of it. The socket does
+/// Empties a socket that was open to any sender until now: what arrived before the stream is not part of it. The socket does
 /// not block.
 fn drop_strays(mut socket: &Socket) {
     // No peer sends as fast as this reads, and the socket takes nothing more from others.
@@ -176,7 +176,7 @@ fn finish(
     }
     let info = options::info(&socket, spec)?;
     Ok(Stream {
-        // What the output of --gsro says.
+        // What the output of --gsro reports.
         gso: plan.test.udp.gsro && passage.batching == Batching::Packets,
         gro: plan.test.udp.gsro && passage.receive == Receive::Merged,
         passage,

@@ -120,7 +120,7 @@ pub(super) fn together(plan: &StreamPlan<'_>) -> usize {
     }
 }
 
-/// Whether a datagram fits into one packet, as far as the kernel knows the path.
+/// Whether a datagram fits into one packet, by the path MTU that the kernel reports.
 fn fits_path(socket: &Socket, block: u32, peer: IpAddr) -> bool {
     // A socket for IPv6 whose peer has an IPv4 address sends IPv4.
     let headers = if peer.to_canonical().is_ipv4() {
@@ -129,7 +129,7 @@ fn fits_path(socket: &Socket, block: u32, peer: IpAddr) -> bool {
         HEADERS_V6
     };
     let mtu = sockopt::path_mtu(socket.as_fd(), peer.is_ipv4());
-    // Where the kernel does not say, the first call will.
+    // Where the kernel does not know the MTU, the first call will find out.
     mtu.map_or(true, |mtu| block as usize + headers <= mtu)
 }
 
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(of(None, None, Some(1_000_000_000)), 10);
         assert_eq!(of(Some(1_000_000_000), None, Some(100_000_000)), 1);
         assert_eq!(of(Some(2_000_000_000), None, Some(1_000_000_000)), 10);
-        // Two or three that go together spare little, and a short queue drops them.
+        // A batch of two or three saves little, and a short queue drops it.
         assert_eq!(of(Some(10_000_000), Some(3), None), 1);
         assert_eq!(of(Some(500_000_000), None, None), 1);
     }

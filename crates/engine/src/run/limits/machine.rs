@@ -7,9 +7,9 @@ use iperf_model::{Cause, Limitation};
 use super::{Direction, LOSS, NOTEWORTHY, bits};
 use crate::run::machine::Carried;
 
-/// A thread that is busy for so long does nothing but work.
+/// A thread that is busy for this share of the time is saturated.
 const BUSY: f64 = 0.9;
-/// A processor that handles packets for so long has no time for threads.
+/// A processor that handles packets for this share of the time has none left for threads.
 const BUSY_WITH_PACKETS: f64 = 0.8;
 /// From which part of the processors' time on a hypervisor is named.
 const STOLEN: f64 = 0.05;

@@ -98,7 +98,7 @@ struct Frame {
     machine: Conditions,
 }
 
-/// All limits that this end knows of, for each direction.
+/// All limits found at this end, for each direction.
 fn find(frame: &Frame, streams: &[Evidence]) -> Vec<Limitation> {
     if frame.seconds <= 0.0 || frame.running <= 0.0 {
         return Vec::new();

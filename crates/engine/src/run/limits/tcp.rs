@@ -1,4 +1,4 @@
-//! What the kernel knows of a TCP sender, by `tcp_info`.
+//! What the kernel reports about a TCP sender in `tcp_info`.
 
 use iperf_model::{Cause, Limitation};
 use iperf_zc::tcp_info::TcpInfo;

@@ -1,4 +1,4 @@
-//! What a stream moved on either side of its cut, and what the peer tells of that.
+//! What a stream moved on either side of its cut, and what the peer reports about it.
 
 use crate::datagrams::DatagramCounts;
 use crate::run::running_stream::RunningStream;
@@ -49,8 +49,8 @@ impl RunningStream {
         })
     }
 
-    /// What the worker has counted: a sender its datagrams, a receiver what their headers say. What the peer sent last
-    /// and never came is lost.
+    /// What the worker has counted: a sender its datagrams, a receiver what their headers show. What the peer sent last
+    /// and never arrived is lost.
     pub(super) fn all_datagrams(&self) -> Option<DatagramCounts> {
         let datagrams = self.datagrams.as_ref()?;
         if self.info.role.sends() {
@@ -82,7 +82,7 @@ impl RunningStream {
         match (seen, position) {
             (None, None) => *all,
             (Some(seen), None) => seen,
-            // Those between the cut and the first that came from behind it were lost behind it.
+            // Those between the cut and the first arrival from after it were lost after it.
             (Some(seen), Some(position)) => DatagramCounts {
                 packets: seen.packets.min(position.blocks),
                 lost: (seen.lost)
@@ -119,7 +119,7 @@ impl RunningStream {
         self.found.sent_all
     }
 
-    /// The peer says where the omitted period ends, on a stream that this end receives.
+    /// The peer reports where the omitted period ends, on a stream that this end receives.
     pub(crate) fn learn_cut(&self, position: Position) {
         if let Some(cut) = &self.cut
             && !self.info.role.sends()
@@ -129,14 +129,14 @@ impl RunningStream {
         }
     }
 
-    /// The peer says what it sent in all.
+    /// The peer reports what it sent in all.
     pub(crate) fn learn_sent(&mut self, position: Position) {
         if !self.info.role.sends() {
             self.sent = Some(position);
         }
     }
 
-    /// Whether the peer has said that it sent no more than came.
+    /// Whether the peer has reported that it sent no more than what arrived.
     pub(crate) fn is_complete(&self) -> bool {
         let Some(sent) = self.sent else {
             return false;
@@ -147,7 +147,7 @@ impl RunningStream {
         }
     }
 
-    /// Whether the peer has said what it sent in all.
+    /// Whether the peer has reported what it sent in all.
     pub(crate) fn knows_sent(&self) -> bool {
         self.sent.is_some()
     }

@@ -208,7 +208,7 @@ fn is_local(socket: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Why the socket was not mapped. `ENODEV` is what a file without an `mmap` of its own answers (mmap(2)).
+/// Why the socket was not mapped. `ENODEV` is the error of files that do not support `mmap` (mmap(2)).
 fn why_not(socket: BorrowedFd<'_>, error: &io::Error) -> Fallback {
     match SocketKind::of(socket) {
         Ok(kind) if errno(error) == Errno::ENODEV => Fallback::NotMapped { kind: kind.name() },
