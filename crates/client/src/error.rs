@@ -114,13 +114,13 @@ fn copied_message(side: &str, requested: CopyMode, report: Option<&CopyReport>) 
     let requested = requested.name();
     let Some(report) = report else {
         return format!(
-            "the {side} was asked for zero-copy ({requested}) and does not say what it did (--zerocopy-strict)"
+            "zero-copy ({requested}) was requested, but the {side} does not report what it did (--zerocopy-strict)"
         );
     };
     let copied = 100.0 * (1.0 - report.uncopied_share().unwrap_or(0.0));
     let reason = report.reason.as_deref();
     format!(
-        "the {side} was asked for zero-copy ({requested}) and copied {copied:.1} % by {}{}{} (--zerocopy-strict)",
+        "zero-copy ({requested}) was requested, but the {side} copied {copied:.1} % by {}{}{} (--zerocopy-strict)",
         report.used.name(),
         if reason.is_some() { ": " } else { "" },
         reason.unwrap_or_default(),

@@ -108,7 +108,7 @@ impl fmt::Display for Row {
 const WITHOUT_MODULE: [Row; 2] = [
     row("-Z --verify -n 2M", all("msg"), NO_MODULE),
     row("-Z --zerocopy-strict -n 2M", all("msg"), NO_MODULE)
-        .failing("the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: this"),
+        .failing("zero-copy (mmap) was requested, but the receiver copied 100.0 % by copy: this"),
 ];
 
 const WITH_MODULE: [Row; 15] = [
@@ -152,7 +152,7 @@ const WITH_MODULE: [Row; 15] = [
         COPIED_TO_BE_MAPPED,
         TRIED,
     )
-    .failing("the receiver was asked for zero-copy (mmap) and copied 100.0 % by mmap"),
+    .failing("zero-copy (mmap) was requested, but the receiver copied 100.0 % by mmap"),
 ];
 
 /// A server of the guest, for one test after another.

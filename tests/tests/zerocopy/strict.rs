@@ -56,8 +56,8 @@ fn check(case: &Strict) -> Result<(), String> {
     f.into_result(&outcome)
 }
 
-const COPIED_MSG: &str = "the sender was asked for zero-copy (msg) and copied 100.0 % by msg: the kernel copied after all";
-const NOT_MAPPED: &str = "the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: only 0 % could be mapped: ";
+const COPIED_MSG: &str = "zero-copy (msg) was requested, but the sender copied 100.0 % by msg: the kernel copied after all";
+const NOT_MAPPED: &str = "zero-copy (mmap) was requested, but the receiver copied 100.0 % by copy: only 0 % could be mapped: ";
 
 fn cases() -> Vec<Strict> {
     vec![
@@ -78,29 +78,29 @@ fn cases() -> Vec<Strict> {
         fails("-n 32M --zerocopy-rx=mmap -P 2", NOT_MAPPED),
         fails(
             "-n 16M -m -Z --zerocopy-rx=off",
-            "the sender was asked for zero-copy (auto) and copied 100.0 % by sendfile: the kernel copies what sendfile carries over ",
+            "zero-copy (auto) was requested, but the sender copied 100.0 % by sendfile: the kernel copies what sendfile carries over ",
         ),
         fails(
             "-n 16M -m --zerocopy-rx=mmap",
-            "the receiver was asked for zero-copy (mmap) and copied 100.0 % by copy: the kernel does not map data received over MPTCP",
+            "zero-copy (mmap) was requested, but the receiver copied 100.0 % by copy: the kernel does not map data received over MPTCP",
         ),
         fails(
             "-u -t 1 -b 10M -Z",
-            "the sender was asked for zero-copy (auto) and copied 100.0 % by copy: datagrams go by copy unless --zerocopy=msg",
+            "zero-copy (auto) was requested, but the sender copied 100.0 % by copy: datagrams go by copy unless --zerocopy=msg",
         ),
         fails("-u -t 1 -b 10M --zerocopy=msg", COPIED_MSG),
     ]
 }
 
 #[test]
-fn copying_is_an_error_and_sparing_it_is_none() {
+fn copying_is_an_error_and_avoiding_it_is_none() {
     parallel::each(&cases(), WORKERS, check);
 }
 
 /// What iperf3 does it does not tell.
 #[test]
-fn an_end_that_says_nothing_has_not_spared_anything() {
-    let silent = "the receiver was asked for zero-copy (trunc) and does not say what it did";
+fn an_end_that_reports_nothing_has_avoided_no_copy() {
+    let silent = "zero-copy (trunc) was requested, but the receiver does not report what it did";
     let mut cases = Vec::new();
     for peer in [Peer::Old, Peer::New] {
         cases.extend([
@@ -111,7 +111,7 @@ fn an_end_that_says_nothing_has_not_spared_anything() {
                 peer,
                 fails(
                     "-n 16M -Z -R --zerocopy-rx=trunc",
-                    "the sender was asked for zero-copy (auto) and does not say what it did",
+                    "zero-copy (auto) was requested, but the sender does not report what it did",
                 ),
             ),
         ]);

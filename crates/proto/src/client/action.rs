@@ -104,7 +104,7 @@ pub enum Failure {
 fn explained(code: Code, errno: i32, explanation: Option<&str>) -> String {
     explanation.map_or_else(
         || code.with_errno(errno),
-        |text| format!("the server says: {text}"),
+        |text| format!("the server reports: {text}"),
     )
 }
 
