@@ -159,7 +159,7 @@ fn each_command_has_its_server_which_is_awaited_and_stopped() {
 }
 
 #[test]
-fn a_server_may_go_to_the_background_and_tell_by_its_output_that_it_is_ready() {
+fn a_server_may_go_to_the_background_and_its_output_shows_that_it_is_ready() {
     let port = Port::reserve();
     let ours = Peer::Ours.path().display();
     let number = port.number();

@@ -126,7 +126,7 @@ fn a_daemon_of_one_test_ends_after_it() {
 }
 
 #[test]
-fn a_daemon_that_can_not_listen_says_so_where_it_was_started() {
+fn a_daemon_that_cannot_listen_reports_it_where_it_was_started() {
     let (dir, taken) = (directory(), Server::start(Peer::Ours, &[]));
     let end = run(
         &dir,
@@ -165,7 +165,7 @@ fn a_pid_file_of_a_living_process_is_respected() {
 }
 
 #[test]
-fn a_pid_file_lies_there_while_the_server_runs() {
+fn a_pid_file_exists_while_the_server_runs() {
     let dir = directory();
     let pidfile = dir.path().join("server.pid");
     // No process has that number: it is the highest that the kernel can give, plus one.

@@ -133,19 +133,19 @@ fn a_stopped_peer_is_dropped_within_a_minute() {
 }
 
 /// How a test begins before its wire is cut.
-struct Cut {
+struct CutCase {
     args: &'static str,
     client: Peer,
     server: Peer,
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for CutCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {}, {}", self.client, self.server, self.args)
     }
 }
 
-fn cut_one(case: &Cut) -> Result<(), String> {
+fn cut_one(case: &CutCase) -> Result<(), String> {
     let ends = netns::wire(1500);
     let port = Port::reserve();
     let mut command = case.server.command();
@@ -218,7 +218,7 @@ fn a_peer_behind_a_dead_wire_is_dropped_within_a_minute() {
             "-u -t 3600 -b 10M",
             "-u -n 100G -b 10M -R",
         ] {
-            cuts.push(Cut {
+            cuts.push(CutCase {
                 args,
                 client,
                 server,

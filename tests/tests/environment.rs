@@ -71,7 +71,7 @@ fn own_version() -> String {
 }
 
 #[test]
-fn an_end_that_keeps_it_to_itself_tells_nobody() {
+fn an_end_that_withholds_its_environment_sends_none() {
     for (server_args, client_args, own, remote) in [
         ("", "--no-environment", false, false),
         ("--no-environment", "", true, false),
@@ -94,7 +94,7 @@ fn an_end_that_keeps_it_to_itself_tells_nobody() {
 }
 
 #[test]
-fn iperf3_is_neither_told_nor_asked() {
+fn iperf3_is_sent_no_environment_and_reports_none() {
     for peer in [Peer::Old, Peer::New] {
         let server = Server::start(peer, &[]);
         let end = run_client(Peer::Ours, server.port(), "-t 1 -J");

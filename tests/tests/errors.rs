@@ -228,7 +228,7 @@ fn a_server_of_another_kind_is_suspected() {
 
 /// What the resolver says depends on the machine, so a real client is asked, too.
 #[test]
-fn nobody_has_that_name() {
+fn a_name_that_does_not_exist() {
     let args = "-c nosuch.invalid -t 1";
     let (ours, real) = (run(Peer::Ours, args), run(Peer::New, args));
     let renamed = real
@@ -274,7 +274,7 @@ fn while_busy(server: Peer, first: Peer, look: impl Fn(u16)) {
 }
 
 #[test]
-fn our_client_is_told_that_a_server_is_busy() {
+fn our_client_learns_that_a_server_is_busy() {
     for server in peer::REAL {
         while_busy(server, server, |port| {
             let end = run_client(Peer::Ours, port, "-t 1");
@@ -296,7 +296,7 @@ fn our_client_is_told_that_a_server_is_busy() {
 }
 
 #[test]
-fn our_server_says_that_it_is_busy() {
+fn our_server_reports_that_it_is_busy() {
     while_busy(Peer::Ours, Peer::Ours, |port| {
         for client in peer::REAL {
             let end = run_client(client, port, "-t 1");

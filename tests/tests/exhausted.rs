@@ -171,7 +171,7 @@ fn a_server_that_was_starved_of_threads_serves_again() {
 }
 
 #[test]
-fn a_server_that_is_short_of_descriptors_goes_on() {
+fn a_server_that_is_short_of_descriptors_continues() {
     let (_folder, program) = program();
     let mut f = Problems::new();
     for (n, plenty) in [

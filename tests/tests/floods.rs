@@ -83,10 +83,10 @@ fn flood(port: u16, stall: Stall, size: usize, over: &AtomicBool, opened: &Atomi
     }
 }
 
-/// Ends a flood, also when the test fails.
-struct Ends<'a>(&'a AtomicBool);
+/// Stops a flood, also when the test fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Ends<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -113,7 +113,7 @@ fn good_clients_get_in_beside(stall: Stall, size: usize) {
     let (over, opened) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut f = Problems::new();
     thread::scope(|scope| {
-        let _ends = Ends(&over);
+        let _stop = StopOnDrop(&over);
         scope.spawn(|| flood(port, stall, size, &over, &opened));
         let flooded = wait_for(HANG, || {
             (opened.load(Ordering::Relaxed) > size).then_some(())
@@ -174,7 +174,7 @@ fn a_client_that_opens_its_udp_streams_slowly_blocks_no_other() {
         let first = open_udp(port);
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let _ends = Ends(&over);
+            let _stop = StopOnDrop(&over);
             scope.spawn(|| {
                 let hello = UdpSocket::bind("127.0.0.1:0").expect("a port");
                 while wait_for(Duration::from_secs(3), || {

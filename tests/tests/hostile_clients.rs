@@ -26,12 +26,12 @@ const MEMORY_KIB: u64 = 64 * 1024;
 const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
 
 /// What a broken client keeps open while it stalls.
-type Held = Box<dyn Any + Send>;
+type KeptOpen = Box<dyn Any + Send>;
 
 /// A broken client: how it gets to the point where it stalls.
 struct BrokenClient {
     name: &'static str,
-    act: fn(u16) -> Held,
+    act: fn(u16) -> KeptOpen,
 }
 
 impl fmt::Display for BrokenClient {
@@ -40,40 +40,40 @@ impl fmt::Display for BrokenClient {
     }
 }
 
-fn broken(name: &'static str, act: fn(u16) -> Held) -> BrokenClient {
+fn broken(name: &'static str, act: fn(u16) -> KeptOpen) -> BrokenClient {
     BrokenClient { name, act }
 }
 
 /// Connects and sends these bytes.
-fn says(port: u16, bytes: &[u8]) -> Held {
+fn says(port: u16, bytes: &[u8]) -> KeptOpen {
     let mut raw = Raw::connect(port);
     raw.send(bytes);
     Box::new(raw)
 }
 
 /// Gets to the parameters and sends these bytes there.
-fn answers(port: u16, bytes: &[u8]) -> Held {
+fn answers(port: u16, bytes: &[u8]) -> KeptOpen {
     let mut client = RawClient::up_to_params(port);
     client.control.send(bytes);
     Box::new(client)
 }
 
 /// Gets to the parameters and sends this JSON.
-fn asks_for(port: u16, params: &str) -> Held {
+fn asks_for(port: u16, params: &str) -> KeptOpen {
     let mut client = RawClient::up_to_params(port);
     client.control.send_json(params);
     Box::new(client)
 }
 
 /// Gets to the results and sends these bytes there.
-fn results_in(port: u16, bytes: &[u8]) -> Held {
+fn results_in(port: u16, bytes: &[u8]) -> KeptOpen {
     let mut client = RawClient::up_to_results(port);
     client.control.send(bytes);
     Box::new(client)
 }
 
 /// A test of several streams of which only some connections are opened.
-fn opens_some(port: u16, streams: usize) -> Held {
+fn opens_some(port: u16, streams: usize) -> KeptOpen {
     let params = PARAMS.replace("\"parallel\":1", "\"parallel\":4");
     let mut client = RawClient::up_to_streams(port, &params);
     for _ in 0..streams {
@@ -244,7 +244,7 @@ fn broken_clients() -> Vec<BrokenClient> {
 }
 
 #[test]
-fn a_stalled_client_keeps_nobody_out() {
+fn a_stalled_client_blocks_no_other_client() {
     parallel::each(&broken_clients(), 6, |broken| {
         let mut server = Server::start_with(Peer::Ours, &[], |command| {
             limit_address_space(&command, ADDRESS_SPACE_KIB)

@@ -131,7 +131,7 @@ fn a_bad_vmm_ends_its_client_with_an_error() {
 }
 
 #[test]
-fn a_vmm_that_refuses_the_data_connection_is_told() {
+fn a_vmm_that_refuses_the_data_connection_is_reported() {
     let dir = directory();
     let path = dir.path().join("vm.vsock");
     let listener = UnixListener::bind(&path).expect("a socket file");
@@ -181,7 +181,7 @@ fn an_address_that_leads_nowhere_is_explained() {
 }
 
 #[test]
-fn a_cid_that_nobody_has_is_an_error_at_once_or_in_time() {
+fn an_unused_cid_is_an_error_within_the_time_limit() {
     for cid in ["4294967294", "77", "0", "vsock:4242:7"] {
         let end = client(cid, "--connect-timeout 1000 -J").finish(HANG);
         assert_eq!(end.code(), Some(1), "{end}");
@@ -268,7 +268,7 @@ fn many(server: &Server, count: usize, bytes: &[u8]) -> Vec<UnixStream> {
 }
 
 #[test]
-fn a_guest_that_floods_a_server_keeps_nobody_out() {
+fn a_guest_that_floods_a_server_blocks_no_other_client() {
     let floods = [
         Flood {
             name: "200 connections say nothing",
@@ -373,7 +373,7 @@ fn can_not_listen(dir: &TempDir, args: &str) -> String {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_not_touched() {
+fn a_file_of_another_process_is_not_touched() {
     let dir = directory();
     let file = dir.path().join("vm.vsock_5201");
 

@@ -14,7 +14,7 @@ const BLOCK: u64 = 128 << 10;
 const HEADERS: u64 = 20 + 32;
 
 /// What came of a test in a network namespace of its own.
-struct Moved {
+struct KernelCounts {
     document: serde_json::Value,
     /// What the loopback interface received.
     bytes: u64,
@@ -24,7 +24,7 @@ struct Moved {
 }
 
 /// Runs a test of `AMOUNT` bytes.
-fn run(args: &str) -> Moved {
+fn run(args: &str) -> KernelCounts {
     // Without probes for lost tails, which on a busy machine are sent although nothing is lost.
     let script = r#"ip link set lo up && echo 0 > /proc/sys/net/ipv4/tcp_early_retrans &&
         "$0" --loopback -J "$@" && cat /proc/net/dev /proc/net/snmp"#;
@@ -44,7 +44,7 @@ fn run(args: &str) -> Moved {
         .expect("the counters of lo");
     let mut counters = lo.split_whitespace().map(|n| n.parse().expect("a number"));
     let (bytes, packets) = (counters.next(), counters.next());
-    Moved {
+    KernelCounts {
         document,
         bytes: bytes.expect("bytes"),
         packets: packets.expect("packets"),
@@ -65,7 +65,7 @@ fn the_interface_agrees(args: &str, streams: u64) {
     // What TCP sent twice the interface counted twice, so that only a run without it can be compared.
     let mut runs = (0..20).map(|_| run(args));
     let clean = runs.find(|run| run.again == 0);
-    let Moved {
+    let KernelCounts {
         document,
         bytes,
         packets,

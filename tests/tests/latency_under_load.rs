@@ -96,7 +96,7 @@ fn the_increase_is_the_delay_of_the_queue_in_its_direction() {
 }
 
 #[test]
-fn beside_iperf3_the_kernel_knows_the_latency() {
+fn beside_iperf3_the_kernel_reports_the_latency() {
     for server in [Peer::Old, Peer::New] {
         let end = over_the_queue(server, true, "--probe -O 1 -t 3");
         let document = document(&end);

@@ -60,7 +60,7 @@ fn reverse_streams_carry_their_own_data() {
 }
 
 #[test]
-fn iperf3s_servers_are_not_asked_for_more_than_they_have() {
+fn iperf3s_servers_get_no_request_beyond_their_options() {
     for (peer, args) in [(Peer::New, "-P 129"), (Peer::Old, "-P 1000 -R")] {
         let server = Server::start(peer, &[]);
         let client = run_client(Peer::Ours, server.port(), &format!("-t 1 {args}"));

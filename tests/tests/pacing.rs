@@ -44,7 +44,7 @@ fn check(case: &Case<f64>) -> Result<(), String> {
 }
 
 #[test]
-fn our_average_is_what_was_asked_for() {
+fn our_average_is_the_requested_rate() {
     let rows = [
         ("-b 1M", 1e6),
         ("-b 1M -l 8K", 1e6),

@@ -78,7 +78,7 @@ fn a_servers_text_does_nothing_but_be_read() {
 }
 
 #[test]
-fn output_that_was_not_asked_for_is_not_shown() {
+fn output_that_was_not_requested_is_not_shown() {
     for format in ["", "-J", "--json-stream"] {
         for member in [
             r#""server_output_text":"unasked""#,

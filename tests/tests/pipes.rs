@@ -20,7 +20,7 @@ fn pipe() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn a_server_whose_file_is_a_pipe_without_another_end_goes_on_and_obeys() {
+fn a_server_whose_file_is_a_pipe_without_another_end_continues_and_obeys() {
     let (_folder, path) = pipe();
     let server = Server::start(Peer::Ours, &["-F", path.to_str().unwrap()]);
     for (args, code) in [("-t 1", 1), ("-t 1 -R", 0), ("-t 1", 1), ("-t 1 -R", 0)] {
@@ -35,7 +35,7 @@ fn a_server_whose_file_is_a_pipe_without_another_end_goes_on_and_obeys() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_holds_nobody() {
+fn a_reader_that_does_not_read_blocks_no_test() {
     let (_folder, path) = pipe();
     let reader = fs::OpenOptions::new()
         .read(true)

@@ -41,7 +41,7 @@ fn a_test_runs_or_the_missing_module_is_named() {
 }
 
 #[test]
-fn the_server_goes_on_after_a_client_that_wanted_sctp() {
+fn the_server_continues_after_a_client_that_wanted_sctp() {
     let server = Server::start(Peer::Ours, &[]);
     let port = server.port();
     let wanted = run(&format!("-c 127.0.0.1 -p {port} --sctp -n 1M"));

@@ -167,7 +167,7 @@ fn an_idle_server_of_one_test_ends() {
 
 /// Being idle is no reason to end for a server of many tests, and a running test is not idle.
 #[test]
-fn an_idle_server_of_many_tests_goes_on() {
+fn an_idle_server_of_many_tests_continues() {
     let server = Server::start(Peer::Ours, &["--idle-timeout", "1"]);
     std::thread::sleep(Duration::from_millis(2500));
     serves(server.port(), Peer::Ours, HANG).unwrap();

@@ -89,7 +89,7 @@ fn datagrams_of_every_length_arrive_and_are_cut_as_if_each_went_alone() {
 }
 
 #[test]
-fn the_default_length_fills_a_packet_and_goes_together_without_being_asked() {
+fn the_default_length_fills_a_packet_and_is_batched_by_default() {
     let ends = wire(1500);
     for family in [V4, V6] {
         let before = ends[0].counter(family.counter);
@@ -113,7 +113,7 @@ fn the_default_length_fills_a_packet_and_goes_together_without_being_asked() {
 
 /// A client that receives says of itself how it was woken.
 #[test]
-fn receivers_nap_at_high_rates_unless_they_are_told_not_to() {
+fn receivers_nap_at_high_rates_unless_that_is_turned_off() {
     let ends = wire(1500);
     for (args, naps) in [
         ("-b 0 -l 1448", true),

@@ -80,7 +80,7 @@ fn client(port: u16, args: &str, to: &str) -> Running {
 }
 
 #[test]
-fn a_server_serves_and_obeys_signals_while_nobody_reads_its_output() {
+fn a_server_serves_and_obeys_signals_while_its_output_is_unread() {
     for (args, streams) in [("-i 0.1", ">"), ("-d4", "2>"), ("-J", ">")] {
         for signal in [Signal::SIGTERM, Signal::SIGINT] {
             let pipe = Pipe::full();
@@ -99,7 +99,7 @@ fn a_server_serves_and_obeys_signals_while_nobody_reads_its_output() {
 }
 
 #[test]
-fn a_client_measures_while_nobody_reads_and_its_results_wait() {
+fn a_client_measures_while_its_output_is_unread_and_its_results_wait() {
     let mut pipe = Pipe::full();
     let server = Server::start(Peer::Ours, &["-1"]);
     let to = format!("> {}", pipe.path().display());
@@ -120,7 +120,7 @@ fn a_client_measures_while_nobody_reads_and_its_results_wait() {
 }
 
 #[test]
-fn a_client_obeys_signals_while_nobody_reads() {
+fn a_client_obeys_signals_while_its_output_is_unread() {
     for args in ["-t 600 -i 0.1", "-t 1"] {
         let pipe = Pipe::full();
         let server = Server::start(Peer::Ours, &[]);
@@ -199,7 +199,7 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
-fn a_server_goes_on_without_a_place_for_its_output() {
+fn a_server_continues_without_a_place_for_its_output() {
     for args in ["-d4", "-J", "--json-stream"] {
         let server = Server::start_with(Peer::Ours, &[args], |command| {
             redirected(&command, "> /dev/full 2>&1")

@@ -11,13 +11,13 @@ use serde_json::Value;
 const PORT: u32 = 1_910_445_938;
 
 /// A way to run a test.
-struct Carried {
+struct VsockCase {
     args: &'static str,
     half_close: HalfClose,
     pause: Duration,
 }
 
-impl fmt::Display for Carried {
+impl fmt::Display for VsockCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             args,
@@ -51,7 +51,7 @@ fn a_test_ends_without_a_reset() {
     for args in MODES {
         for half_close in [HalfClose::Passed, HalfClose::KeptBack] {
             for pause in [Duration::ZERO, Duration::from_millis(3)] {
-                cases.push(Carried {
+                cases.push(VsockCase {
                     args,
                     half_close,
                     pause,
@@ -136,7 +136,7 @@ fn what_has_an_end_arrives_before_the_test_is_over() {
 /// As Firecracker's performance tests do it: a daemon for one test whose socket must be there when its command returns,
 /// and exactly as many omitted intervals as were asked for, which they leave out by counting.
 #[test]
-fn a_daemon_of_one_test_and_omitted_intervals_as_many_as_asked_for() {
+fn a_daemon_runs_one_test_with_as_many_omitted_intervals_as_requested() {
     let ways = ["--len 64K", "--len 64K -R", "--len 1024K", "--len 1024K -R"];
     parallel::each(&ways, ways.len(), |way| {
         let vmm = Vmm::start(HalfClose::KeptBack, Duration::ZERO);

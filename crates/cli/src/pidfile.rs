@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn it_names_this_process_while_it_lives() {
+    fn it_names_this_process_while_it_runs() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pid");
         fs::write(&path, "4294967295 was longer").unwrap();

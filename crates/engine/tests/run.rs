@@ -249,7 +249,7 @@ fn the_omitted_period_counts_for_nothing() {
 }
 
 #[test]
-fn senders_tell_what_the_kernel_says_of_their_connection() {
+fn senders_report_what_the_kernel_knows_about_their_connection() {
     let config = config(Limit::Endless);
     let (senders, receivers) = pairs(1);
     let (mut receiver, _) = start(receivers, &config);

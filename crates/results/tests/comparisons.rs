@@ -66,7 +66,7 @@ fn throughput(compared: &Comparison) -> Option<Verdict> {
 }
 
 #[test]
-fn a_slowdown_fails_an_equal_side_passes_and_few_runs_do_not_tell() {
+fn a_slowdown_fails_an_equal_side_passes_and_few_runs_are_inconclusive() {
     let base = side("base", &scaled(1.0, 10));
     for (factor, runs, verdict, outcome) in [
         (0.8, 10, Verdict::Worse, Outcome::Failed),

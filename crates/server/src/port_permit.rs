@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_stops_waiting_counts_no_more() {
+    async fn a_cancelled_wait_is_no_longer_counted() {
         let permits = PortPermits::new();
         let _held = permits.acquire().await;
         let _ = timeout(Duration::from_millis(10), permits.acquire()).await;

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_at_the_limit_goes_on() {
+    fn a_test_at_the_limit_continues() {
         assert_eq!(stopped_after(5, &[1000; 60]), None);
     }
 

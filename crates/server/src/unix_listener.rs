@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_file_is_there_while_somebody_listens() {
+    async fn the_file_exists_while_the_server_listens() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("vm.vsock_5201");
         let listener = open(&file).unwrap();

@@ -120,14 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn among_equals_the_oldest_makes_way() {
+    fn among_equals_the_oldest_is_displaced() {
         let mut waiting = full(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
         assert_eq!(waiting.insert(3, from("10.0.0.4"), 3), Some(0));
         assert_eq!(waiting.insert(4, from("10.0.0.5"), 4), Some(1));
     }
 
     #[test]
-    fn whoever_holds_the_most_makes_way() {
+    fn the_origin_with_the_most_connections_is_displaced() {
         let mut waiting = full(&["10.0.0.1", "10.0.0.9", "10.0.0.2", "10.0.0.9"]);
         assert_eq!(waiting.insert(4, from("10.0.0.3"), 4), Some(1));
         // Now a newcomer of the same origin displaces its own.

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_tell_is_no_figure() {
+    fn incomplete_or_broken_lines_are_refused() {
         for text in [
             "",
             "cpu",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn this_system_tells_of_each_processor() {
+    fn this_system_reports_each_processor() {
         let now = Processors::now().unwrap();
         assert!(now.all.all > 0 && !now.each.is_empty());
     }

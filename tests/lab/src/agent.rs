@@ -35,7 +35,7 @@ pub fn serve() -> io::Result<()> {
     let line: Line = Arc::new(Mutex::new(port.try_clone()?));
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     say(&line, &Frame::new(Kind::Hello, 0, release.trim()));
-    let mut port = Patient(port);
+    let mut port = WaitingPort(port);
     let mut processes = HashMap::new();
     loop {
         let frame = Frame::read_from(&mut port)?;
@@ -153,11 +153,11 @@ impl Process {
 
 /// A port whose other end may not be connected yet, which reads as an end of file. If it stays so, the harness is
 /// gone, and the machine is switched off.
-struct Patient(File);
+struct WaitingPort(File);
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-impl Read for Patient {
+impl Read for WaitingPort {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let begun = Instant::now();
         loop {

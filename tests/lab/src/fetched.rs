@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_says_what_it_needs() {
+    fn a_module_names_its_dependencies() {
         assert_eq!(
             needs(b"x\0author=A\0depends=udp_tunnel,ip6-udp-tunnel\0name=sctp\0"),
             ["udp_tunnel", "ip6_udp_tunnel"]

@@ -30,12 +30,12 @@ pub struct Process {
 #[derive(Debug)]
 pub(super) struct Link {
     line: Mutex<UnixStream>,
-    heard: Mutex<Heard>,
+    received: Mutex<Received>,
     news: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Received {
     /// The kernel's release, once the agent is there.
     hello: Option<String>,
     /// The guest is gone.
@@ -76,23 +76,23 @@ impl Process {
 
     /// What it wrote to standard output up to now.
     pub fn stdout_so_far(&self) -> String {
-        let heard = self.link.heard();
-        let bytes = heard.processes.get(&self.id).map(|it| &it.stdout);
+        let received = self.link.received();
+        let bytes = received.processes.get(&self.id).map(|it| &it.stdout);
         String::from_utf8_lossy(bytes.map_or(&[], Vec::as_slice)).into_owned()
     }
 
     /// What it wrote to standard error up to now.
     pub fn stderr_so_far(&self) -> String {
-        let heard = self.link.heard();
-        let bytes = heard.processes.get(&self.id).map(|it| &it.stderr);
+        let received = self.link.received();
+        let bytes = received.processes.get(&self.id).map(|it| &it.stderr);
         String::from_utf8_lossy(bytes.map_or(&[], Vec::as_slice)).into_owned()
     }
 
     /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
-        let heard = self.link.heard();
-        !heard.closed
-            && heard
+        let received = self.link.received();
+        !received.closed
+            && received
                 .processes
                 .get(&self.id)
                 .is_some_and(|it| it.status.is_none())
@@ -149,7 +149,7 @@ impl Link {
         let copy = || stream.try_clone().expect("a socket can be duplicated");
         let link = Arc::new(Self {
             line: Mutex::new(copy()),
-            heard: Mutex::default(),
+            received: Mutex::default(),
             news: Condvar::new(),
         });
         let (mut source, listener) = (copy(), Arc::downgrade(&link));
@@ -161,7 +161,7 @@ impl Link {
                 link.hear(frame);
             }
             if let Some(link) = listener.upgrade() {
-                link.heard().closed = true;
+                link.received().closed = true;
                 link.news.notify_all();
             }
         });
@@ -170,17 +170,17 @@ impl Link {
 
     /// The kernel's release, as the agent said it.
     pub(super) fn release(&self) -> String {
-        self.heard().hello.clone().unwrap_or_default()
+        self.received().hello.clone().unwrap_or_default()
     }
 
     /// Whether the agent is there before the deadline.
     pub(super) fn wait_for_hello(&self, deadline: Instant) -> bool {
-        self.wait(deadline, |heard| heard.hello.is_some())
+        self.wait(deadline, |received| received.hello.is_some())
     }
 
     fn wait_for_end(&self, id: u32, deadline: Instant) -> bool {
-        self.wait(deadline, |heard| {
-            heard
+        self.wait(deadline, |received| {
+            received
                 .processes
                 .get(&id)
                 .is_none_or(|it| it.status.is_some())
@@ -188,20 +188,20 @@ impl Link {
     }
 
     /// Waits until something holds; not longer than there is a guest, nor beyond the deadline.
-    fn wait(&self, deadline: Instant, holds: impl Fn(&Heard) -> bool) -> bool {
+    fn wait(&self, deadline: Instant, holds: impl Fn(&Received) -> bool) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
-        let waits = |heard: &mut Heard| !holds(heard) && !heard.closed;
-        let waited = self.news.wait_timeout_while(self.heard(), left, waits);
-        let (heard, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        holds(&heard)
+        let waits = |received: &mut Received| !holds(received) && !received.closed;
+        let waited = self.news.wait_timeout_while(self.received(), left, waits);
+        let (received, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        holds(&received)
     }
 
     fn hear(&self, frame: Frame) {
-        let mut heard = self.heard();
+        let mut received = self.received();
         let number = frame.number();
         if frame.kind == Kind::Hello {
-            heard.hello = Some(String::from_utf8_lossy(&frame.bytes).into_owned());
-        } else if let Some(traces) = heard.processes.get_mut(&frame.process) {
+            received.hello = Some(String::from_utf8_lossy(&frame.bytes).into_owned());
+        } else if let Some(traces) = received.processes.get_mut(&frame.process) {
             match frame.kind {
                 Kind::Output => traces.stdout.extend(frame.bytes),
                 Kind::Error => traces.stderr.extend(frame.bytes),
@@ -209,20 +209,20 @@ impl Link {
                 _ => {}
             }
         }
-        drop(heard);
+        drop(received);
         self.news.notify_all();
     }
 
     fn new_process(&self) -> u32 {
-        let mut heard = self.heard();
-        heard.last += 1;
-        let id = heard.last;
-        heard.processes.insert(id, Traces::default());
+        let mut received = self.received();
+        received.last += 1;
+        let id = received.last;
+        received.processes.insert(id, Traces::default());
         id
     }
 
     fn forget(&self, id: u32) -> Traces {
-        self.heard().processes.remove(&id).unwrap_or_default()
+        self.received().processes.remove(&id).unwrap_or_default()
     }
 
     /// A guest that is gone hears nothing; that it is gone shows where its answer is waited for.
@@ -231,8 +231,8 @@ impl Link {
         let _ = frame.write_to(&mut *line);
     }
 
-    fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn received(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

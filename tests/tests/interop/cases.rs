@@ -6,15 +6,15 @@ use iperf_harness::{Expectation, Outcome, Peer, Problems, pair};
 use serde_json::Value;
 
 /// Looks at what is special about a case.
-pub(super) type Also = fn(&Seen<'_>, &mut Problems);
+pub(super) type ExtraCheck = fn(&Observed<'_>, &mut Problems);
 
 /// Makes a file that lies in the shared directory.
 type Content = fn() -> Vec<u8>;
 
-/// Who can be asked.
+/// Peers that a case runs with.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Who {
-    Anyone,
+pub(super) enum Peers {
+    All,
     /// 3.12 does not have the option.
     New,
     /// Real clients from 3.16 on never end such a test.
@@ -32,15 +32,15 @@ pub(super) struct Case {
     pub(super) host: &'static str,
     /// The server writes text, not JSON.
     pub(super) text_server: bool,
-    pub(super) who: Who,
+    pub(super) peers: Peers,
     /// The client warns that its datagrams are larger than a segment of the control connection.
     pub(super) warning: bool,
     pub(super) file: Option<(&'static str, Content)>,
-    pub(super) also: Option<Also>,
+    pub(super) also: Option<ExtraCheck>,
 }
 
 /// What a case looks at.
-pub(super) struct Seen<'a> {
+pub(super) struct Observed<'a> {
     pub(super) outcome: &'a Outcome,
     pub(super) client: &'a Value,
     pub(super) server: &'a Value,
@@ -53,7 +53,7 @@ pub(super) fn case(name: &'static str, client: &'static str) -> Case {
         server: "",
         host: "127.0.0.1",
         text_server: false,
-        who: Who::Anyone,
+        peers: Peers::All,
         warning: false,
         file: None,
         also: None,
@@ -83,18 +83,18 @@ impl Case {
         }
     }
 
-    pub(super) fn who(self, who: Who) -> Self {
-        Self { who, ..self }
+    pub(super) fn peers(self, peers: Peers) -> Self {
+        Self { peers, ..self }
     }
 
-    /// Whether these two can be asked to do this.
+    /// Whether the case runs with these two.
     pub(super) fn suits(&self, client: Peer, server: Peer) -> bool {
         let all_new = client != Peer::Old && server != Peer::Old;
-        match self.who {
-            Who::Anyone => true,
-            Who::New => all_new,
-            Who::OurClient => client == Peer::Ours,
-            Who::OurReceiver => {
+        match self.peers {
+            Peers::All => true,
+            Peers::New => all_new,
+            Peers::OurClient => client == Peer::Ours,
+            Peers::OurReceiver => {
                 let asked = Expectation::of(&pair::words(self.client));
                 let receiver = match asked.mode {
                     Mode::Reverse => client,
@@ -112,7 +112,7 @@ impl Case {
         }
     }
 
-    pub(super) fn also(self, also: Also) -> Self {
+    pub(super) fn also(self, also: ExtraCheck) -> Self {
         Self {
             also: Some(also),
             ..self
@@ -120,21 +120,21 @@ impl Case {
     }
 }
 
-impl Seen<'_> {
+impl Observed<'_> {
     pub(super) fn ends(&self) -> [(&'static str, &Value); 2] {
         [("client", self.client), ("server", self.server)]
     }
 }
 
-pub(super) fn own_ports(seen: &Seen<'_>, f: &mut Problems) {
-    for (index, connected) in list(seen.client, "/start/connected").iter().enumerate() {
-        let want = i64::from(seen.outcome.cport) + i64::try_from(index).expect("few streams");
+pub(super) fn own_ports(observed: &Observed<'_>, f: &mut Problems) {
+    for (index, connected) in list(observed.client, "/start/connected").iter().enumerate() {
+        let want = i64::from(observed.outcome.cport) + i64::try_from(index).expect("few streams");
         f.equal("local_port", int(connected, "/local_port"), Some(want));
     }
 }
 
-pub(super) fn tos(seen: &Seen<'_>, f: &mut Problems, want: i64) {
-    for (end, doc) in seen.ends() {
+pub(super) fn tos(observed: &Observed<'_>, f: &mut Problems, want: i64) {
+    for (end, doc) in observed.ends() {
         f.equal(
             format!("{end}: tos"),
             int(doc, "/start/test_start/tos"),

@@ -9,7 +9,7 @@ mod udp;
 
 use std::fmt;
 
-use cases::{Case, Seen};
+use cases::{Case, Observed};
 use iperf_harness::{Expectation, Outcome, Pair, Peer, Problems, checks, pair, parallel};
 use serde_json::Value;
 
@@ -90,7 +90,7 @@ impl Run {
         }
         if let Some(also) = self.case.also {
             also(
-                &Seen {
+                &Observed {
                     outcome,
                     client: &client,
                     server: &server,

@@ -3,7 +3,7 @@
 use iperf_harness::json::{at, int, list, text};
 use serde_json::Value;
 
-use crate::cases::Who::{New, OurClient};
+use crate::cases::Peers::{New, OurClient};
 use crate::cases::{Case, case, own_ports, tos};
 
 /// Every kind of TCP test.
@@ -45,12 +45,12 @@ fn limits() -> Vec<Case> {
         case("bytes reverse", "-n 4M -R"),
         case("bytes bidir", "-n 4M --bidir"),
         case("bytes 4 streams", "-n 64M -P 4"),
-        case("bytes -i 0", "-n 4M -i 0").who(OurClient),
-        case("bytes reverse -i 0", "-n 4M -R -i 0").who(OurClient),
+        case("bytes -i 0", "-n 4M -i 0").peers(OurClient),
+        case("bytes reverse -i 0", "-n 4M -R -i 0").peers(OurClient),
         case("blocks", "-k 40"),
         case("blocks reverse", "-k 40 -R"),
-        case("blocks -i 0", "-k 40 -i 0").who(OurClient),
-        case("blocks reverse -i 0", "-k 40 -R -i 0").who(OurClient),
+        case("blocks -i 0", "-k 40 -i 0").peers(OurClient),
+        case("blocks reverse -i 0", "-k 40 -R -i 0").peers(OurClient),
         case("one report", "-t 1 -b 20M -i 0"),
         case("short reports", "-t 1 -b 20M -i 0.5"),
         case("flushed reports", "-t 1 -b 20M --forceflush"),
@@ -66,8 +66,8 @@ fn sockets() -> Vec<Case> {
     vec![
         case("small blocks", "-t 1 -b 20M -l 1000"),
         case("large blocks", "-t 1 -b 80M -l 1M"),
-        case("window", "-t 1 -b 20M -w 256K").also(|seen, f| {
-            for (end, doc) in seen.ends() {
+        case("window", "-t 1 -b 20M -w 256K").also(|observed, f| {
+            for (end, doc) in observed.ends() {
                 f.equal(
                     format!("{end}: sock_bufsize"),
                     int(doc, "/start/sock_bufsize"),
@@ -80,8 +80,8 @@ fn sockets() -> Vec<Case> {
             }
         }),
         case("no delay", "-t 1 -b 20M -N"),
-        case("mss", "-t 1 -b 20M -M 1400").also(|seen, f| {
-            for (end, doc) in seen.ends() {
+        case("mss", "-t 1 -b 20M -M 1400").also(|observed, f| {
+            for (end, doc) in observed.ends() {
                 f.equal(
                     format!("{end}: tcp_mss"),
                     int(doc, "/start/tcp_mss"),
@@ -98,55 +98,55 @@ fn sockets() -> Vec<Case> {
             "no delay, mss, window",
             "-t 1 -b 20M -N -M 1400 -w 128K -P 2",
         ),
-        case("congestion control", "-t 1 -b 20M -C reno").also(|seen, f| {
+        case("congestion control", "-t 1 -b 20M -C reno").also(|observed, f| {
             let key = "/end/sender_tcp_congestion";
             f.equal(
                 "sender_tcp_congestion",
-                text(seen.client, key),
+                text(observed.client, key),
                 Some("reno"),
             );
         }),
-        case("congestion control reverse", "-t 1 -b 20M -C reno -R").also(|seen, f| {
+        case("congestion control reverse", "-t 1 -b 20M -C reno -R").also(|observed, f| {
             let key = "/end/sender_tcp_congestion";
             f.equal(
                 "sender_tcp_congestion",
-                text(seen.client, key),
+                text(observed.client, key),
                 Some("reno"),
             );
         }),
-        case("rate with burst", "-t 1 -b 20M/5").also(|seen, f| {
+        case("rate with burst", "-t 1 -b 20M/5").also(|observed, f| {
             f.equal(
                 "target_bitrate",
-                int(seen.client, "/start/target_bitrate"),
+                int(observed.client, "/start/target_bitrate"),
                 Some(20_000_000),
             );
             f.equal(
                 "target_bitrate",
-                int(seen.server, "/start/target_bitrate"),
+                int(observed.server, "/start/target_bitrate"),
                 Some(20_000_000),
             );
         }),
         case("kernel pacing", "-t 1 --fq-rate 100M"),
         case("pacing timer", "-t 1 -b 20M --pacing-timer 500"),
-        case("keepalive", "-t 1 -b 20M --cntl-ka=10/2/3").who(New),
+        case("keepalive", "-t 1 -b 20M --cntl-ka=10/2/3").peers(New),
         case("keepalive on both ends", "-t 1 -b 20M --cntl-ka")
             .server("--cntl-ka")
-            .who(New),
+            .peers(New),
     ]
 }
 
 /// Where the ends are.
 fn addresses() -> Vec<Case> {
     vec![
-        case("bind", "-t 1 -b 20M -B 127.0.0.2").also(|seen, f| {
+        case("bind", "-t 1 -b 20M -B 127.0.0.2").also(|observed, f| {
             f.equal(
                 "local_host",
-                text(seen.client, "/start/connected/0/local_host"),
+                text(observed.client, "/start/connected/0/local_host"),
                 Some("127.0.0.2"),
             );
             f.equal(
                 "remote_host",
-                text(seen.server, "/start/connected/0/remote_host"),
+                text(observed.server, "/start/connected/0/remote_host"),
                 Some("127.0.0.2"),
             );
         }),
@@ -159,36 +159,38 @@ fn addresses() -> Vec<Case> {
         .also(own_ports),
         case("IPv4", "-t 1 -b 20M -4")
             .host("localhost")
-            .also(|seen, f| {
+            .also(|observed, f| {
                 f.equal(
                     "remote_host",
-                    text(seen.client, "/start/connected/0/remote_host"),
+                    text(observed.client, "/start/connected/0/remote_host"),
                     Some("127.0.0.1"),
                 );
             }),
-        case("IPv6", "-t 1 -b 20M -6").host("::1").also(|seen, f| {
-            f.equal(
-                "remote_host",
-                text(seen.client, "/start/connected/0/remote_host"),
-                Some("::1"),
-            );
-        }),
+        case("IPv6", "-t 1 -b 20M -6")
+            .host("::1")
+            .also(|observed, f| {
+                f.equal(
+                    "remote_host",
+                    text(observed.client, "/start/connected/0/remote_host"),
+                    Some("::1"),
+                );
+            }),
         // Real clients want a label for themselves, which the kernel keeps for some seconds.
         case("flow label", "-t 1 -b 20M -6 -L 7 -P 2")
             .host("::1")
-            .who(OurClient),
+            .peers(OurClient),
         case("IPv4 server", "-t 1 -b 20M").server("-4"),
         case("bound server", "-t 1 -b 20M").server("-B 127.0.0.1"),
-        case("type of service", "-t 1 -b 20M -S 0x10").also(|seen, f| tos(seen, f, 16)),
-        case("DSCP", "-t 1 -b 20M --dscp ef").also(|seen, f| tos(seen, f, 184)),
+        case("type of service", "-t 1 -b 20M -S 0x10").also(|observed, f| tos(observed, f, 16)),
+        case("DSCP", "-t 1 -b 20M --dscp ef").also(|observed, f| tos(observed, f, 184)),
     ]
 }
 
 /// What is told about a test.
 fn texts() -> Vec<Case> {
     vec![
-        case("title", "-t 1 -b 20M -T 'my title'").also(|seen, f| {
-            for (end, doc) in seen.ends() {
+        case("title", "-t 1 -b 20M -T 'my title'").also(|observed, f| {
+            for (end, doc) in observed.ends() {
                 f.equal(
                     format!("{end}: title"),
                     text(doc, "/title"),
@@ -196,8 +198,8 @@ fn texts() -> Vec<Case> {
                 );
             }
         }),
-        case("extra data", "-t 1 -b 20M --extra-data 'more data'").also(|seen, f| {
-            for (end, doc) in seen.ends() {
+        case("extra data", "-t 1 -b 20M --extra-data 'more data'").also(|observed, f| {
+            for (end, doc) in observed.ends() {
                 f.equal(
                     format!("{end}: extra_data"),
                     text(doc, "/extra_data"),
@@ -205,21 +207,21 @@ fn texts() -> Vec<Case> {
                 );
             }
         }),
-        case("server output as JSON", "-t 1 -b 20M --get-server-output").also(|seen, f| {
-            let inner = at(seen.client, "/server_output_json");
+        case("server output as JSON", "-t 1 -b 20M --get-server-output").also(|observed, f| {
+            let inner = at(observed.client, "/server_output_json");
             f.equal(
                 "inner cookie",
                 text(inner, "/start/cookie"),
-                text(seen.client, "/start/cookie"),
+                text(observed.client, "/start/cookie"),
             );
             f.holds("inner intervals", !list(inner, "/intervals").is_empty());
             let key = "/end/sum_received/bytes";
-            f.equal("inner bytes", int(inner, key), int(seen.server, key));
+            f.equal("inner bytes", int(inner, key), int(observed.server, key));
         }),
         case("server output as text", "-t 1 -b 20M --get-server-output")
             .text_server()
-            .also(|seen, f| {
-                let inner = text(seen.client, "/server_output_text").unwrap_or("");
+            .also(|observed, f| {
+                let inner = text(observed.client, "/server_output_text").unwrap_or("");
                 f.holds(
                     "it begins with the connection",
                     inner.starts_with("Accepted connection from 127.0.0.1, port "),
@@ -231,8 +233,8 @@ fn texts() -> Vec<Case> {
             "-t 1 -b 20M -R --get-server-output",
         )
         .text_server()
-        .also(|seen, f| {
-            let inner = text(seen.client, "/server_output_text").unwrap_or("");
+        .also(|observed, f| {
+            let inner = text(observed.client, "/server_output_text").unwrap_or("");
             f.holds("it has a summary", inner.trim_end().ends_with("sender"));
         }),
     ]
@@ -243,12 +245,12 @@ fn payloads() -> Vec<Case> {
     vec![
         case("zero-copy", "-t 1 -b 200M -Z"),
         case("zero-copy reverse", "-t 1 -b 200M -Z -R"),
-        case("discarding receiver", "-t 1 -b 200M --skip-rx-copy").who(New),
+        case("discarding receiver", "-t 1 -b 200M --skip-rx-copy").peers(New),
         case(
             "discarding receiver reverse",
             "-t 1 -b 200M --skip-rx-copy -R",
         )
-        .who(New),
+        .peers(New),
         case("affinity", "-t 1 -b 20M -A 0"),
         case("affinity of both", "-t 1 -b 20M -A 0,1"),
         case("connect timeout", "-t 1 -b 20M --connect-timeout 2000"),
@@ -256,8 +258,8 @@ fn payloads() -> Vec<Case> {
         case("send timeout", "-t 1 -b 20M --snd-timeout 5000"),
         case("repeating payload", "-t 1 -b 8M --repeating-payload")
             .server("-F {dir}/out")
-            .also(|seen, f| {
-                let out = seen.outcome.file("out");
+            .also(|observed, f| {
+                let out = observed.outcome.file("out");
                 f.holds("the server wrote a block", out.len() >= 131_072);
                 let digits = out.iter().zip((b'0'..=b'9').cycle()).take(131_072);
                 f.holds(
@@ -267,8 +269,8 @@ fn payloads() -> Vec<Case> {
             }),
         case("random payload", "-t 1 -b 8M")
             .server("-F {dir}/out")
-            .also(|seen, f| {
-                let out = seen.outcome.file("out");
+            .also(|observed, f| {
+                let out = observed.outcome.file("out");
                 let mut counts = [0_u32; 256];
                 out.iter()
                     .take(131_072)
@@ -281,11 +283,11 @@ fn payloads() -> Vec<Case> {
         case("file to server", "-F {dir}/in -n 2M -l 64K")
             .server("-F {dir}/out")
             .file("in", sample_file)
-            .also(|seen, f| {
-                let (sent, out) = (sample_file(), seen.outcome.file("out"));
+            .also(|observed, f| {
+                let (sent, out) = (sample_file(), observed.outcome.file("out"));
                 // What is still on its way at the end is lost, and a receiver may stop counting between a
                 // block's arrival and its way to the file.
-                let received = int(seen.server, "/end/sum_received/bytes").unwrap_or(-1);
+                let received = int(observed.server, "/end/sum_received/bytes").unwrap_or(-1);
                 let received = u64::try_from(received).unwrap_or(u64::MAX - 65_536);
                 f.holds(
                     format!("{} bytes written, {received} counted", out.len()),
@@ -294,20 +296,20 @@ fn payloads() -> Vec<Case> {
                 f.holds("they are the beginning of the file", sent.starts_with(&out));
                 f.equal(
                     "filename",
-                    text(seen.client, "/end/streams/0/diskfile/filename").is_some(),
+                    text(observed.client, "/end/streams/0/diskfile/filename").is_some(),
                     true,
                 );
                 f.equal(
                     "size",
-                    int(seen.client, "/end/streams/0/diskfile/size"),
+                    int(observed.client, "/end/streams/0/diskfile/size"),
                     Some(2 << 20),
                 );
             }),
         case("file to client", "-F {dir}/out -t 1 -b 20M -R")
             .server("-F {dir}/in")
             .file("in", sample_file)
-            .also(|seen, f| {
-                let (sent, out) = (sample_file(), seen.outcome.file("out"));
+            .also(|observed, f| {
+                let (sent, out) = (sample_file(), observed.outcome.file("out"));
                 f.holds("something arrived", out.len() >= 131_072);
                 f.holds("it is the beginning of the file", sent.starts_with(&out));
             }),
@@ -322,12 +324,14 @@ fn sample_file() -> Vec<u8> {
 /// The same over MPTCP.
 fn mptcp() -> Vec<Case> {
     vec![
-        case("MPTCP", "-t 1 -b 20M -m").who(New),
-        case("MPTCP reverse", "-t 1 -b 20M -m -R").who(New),
-        case("MPTCP bidir 2 streams", "-t 1 -b 10M -m --bidir -P 2").who(New),
-        case("MPTCP bytes", "-n 4M -m").who(New),
-        case("MPTCP omit", "-t 1 -b 20M -m -O 1").who(New),
-        case("MPTCP IPv6", "-t 1 -b 20M -m -6").host("::1").who(New),
-        case("MPTCP zero-copy", "-t 1 -b 200M -m -Z").who(New),
+        case("MPTCP", "-t 1 -b 20M -m").peers(New),
+        case("MPTCP reverse", "-t 1 -b 20M -m -R").peers(New),
+        case("MPTCP bidir 2 streams", "-t 1 -b 10M -m --bidir -P 2").peers(New),
+        case("MPTCP bytes", "-n 4M -m").peers(New),
+        case("MPTCP omit", "-t 1 -b 20M -m -O 1").peers(New),
+        case("MPTCP IPv6", "-t 1 -b 20M -m -6")
+            .host("::1")
+            .peers(New),
+        case("MPTCP zero-copy", "-t 1 -b 200M -m -Z").peers(New),
     ]
 }

@@ -2,7 +2,7 @@
 
 use iperf_harness::json::{at, int, list, text};
 
-use crate::cases::Who::{New, OurReceiver};
+use crate::cases::Peers::{New, OurReceiver};
 use crate::cases::{Case, case, own_ports, tos};
 
 /// The table.
@@ -72,30 +72,30 @@ fn datagrams() -> Vec<Case> {
         case("UDP together in bursts", "-u -t 1 -b 100M/40 -l 1000 -6").host("::1"),
         case("UDP whole", "-u -t 1 -b 5M -l 1448 --dont-fragment"),
         case("UDP digits", "-u -t 1 -b 5M -l 1448 --repeating-payload"),
-        case("UDP offload", "-u -t 1 -b 50M -l 1200 --gsro").who(New),
-        case("UDP offload reverse", "-u -t 1 -b 50M -l 1200 --gsro -R").who(New),
+        case("UDP offload", "-u -t 1 -b 50M -l 1200 --gsro").peers(New),
+        case("UDP offload reverse", "-u -t 1 -b 50M -l 1200 --gsro -R").peers(New),
         case(
             "UDP offload bidir",
             "-u -t 1 -b 20M -l 1200 --gsro --bidir -P 2",
         )
-        .who(New),
+        .peers(New),
         case("UDP offload large", "-u -t 1 -b 50M -l 40000 --gsro")
-            .who(New)
+            .peers(New)
             .warning(),
-        case("UDP discarding", "-u -t 1 -b 5M -l 1448 --skip-rx-copy").who(OurReceiver),
+        case("UDP discarding", "-u -t 1 -b 5M -l 1448 --skip-rx-copy").peers(OurReceiver),
         case(
             "UDP discarding reverse",
             "-u -t 1 -b 5M -l 1448 --skip-rx-copy -R",
         )
-        .who(OurReceiver),
+        .peers(OurReceiver),
         case(
             "UDP server output",
             "-u -t 1 -b 5M -l 1448 --get-server-output",
         )
-        .also(|seen, f| {
-            let inner = at(seen.client, "/server_output_json");
+        .also(|observed, f| {
+            let inner = at(observed.client, "/server_output_json");
             let key = "/end/sum_received/bytes";
-            f.equal("inner bytes", int(inner, key), int(seen.server, key));
+            f.equal("inner bytes", int(inner, key), int(observed.server, key));
             f.holds("inner intervals", !list(inner, "/intervals").is_empty());
         }),
         case(
@@ -103,8 +103,8 @@ fn datagrams() -> Vec<Case> {
             "-u -t 1 -b 5M -l 1448 --get-server-output",
         )
         .text_server()
-        .also(|seen, f| {
-            let inner = text(seen.client, "/server_output_text").unwrap_or("");
+        .also(|observed, f| {
+            let inner = text(observed.client, "/server_output_text").unwrap_or("");
             f.holds("it has a summary", inner.trim_end().ends_with("receiver"));
         }),
     ]
@@ -113,8 +113,8 @@ fn datagrams() -> Vec<Case> {
 /// Options of the sockets, and where they are.
 fn sockets() -> Vec<Case> {
     vec![
-        case("UDP window", "-u -t 1 -b 5M -l 1448 -w 200K").also(|seen, f| {
-            for (end, doc) in seen.ends() {
+        case("UDP window", "-u -t 1 -b 5M -l 1448 -w 200K").also(|observed, f| {
+            for (end, doc) in observed.ends() {
                 let kept = int(doc, "/start/rcvbuf_actual");
                 f.holds(
                     format!("{end}: rcvbuf_actual {kept:?}"),
@@ -123,8 +123,9 @@ fn sockets() -> Vec<Case> {
             }
         }),
         case("UDP type of service", "-u -t 1 -b 5M -l 1448 -S 0x10")
-            .also(|seen, f| tos(seen, f, 16)),
-        case("UDP DSCP", "-u -t 1 -b 5M -l 1448 --dscp ef").also(|seen, f| tos(seen, f, 184)),
+            .also(|observed, f| tos(observed, f, 16)),
+        case("UDP DSCP", "-u -t 1 -b 5M -l 1448 --dscp ef")
+            .also(|observed, f| tos(observed, f, 184)),
         case("UDP IPv4", "-u -t 1 -b 5M -l 1448 -4").host("localhost"),
         case("UDP IPv6", "-u -t 1 -b 5M -l 1448 -6").host("::1"),
         case(

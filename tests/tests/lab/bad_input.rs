@@ -54,7 +54,7 @@ fn the_missing_module_is_named() {
 /// Connections that say nothing come all the time, from the guest to this machine and within the guest, and a good
 /// test is served beside them.
 #[test]
-fn a_guest_that_floods_the_listener_keeps_nobody_out() {
+fn a_guest_that_floods_the_listener_blocks_no_other_client() {
     let backend = Backend::start(1);
     let guest = backend.guest(0);
     let vm = Machine::new(Kernel::New).vsock(guest).boot();

@@ -26,7 +26,7 @@ pub(super) struct Route<'a> {
 
 /// Both ends of a test.
 #[derive(Debug)]
-pub(super) struct Ends {
+pub(super) struct BothEnds {
     pub(super) client: Finished,
     pub(super) server: Finished,
 }
@@ -97,18 +97,23 @@ impl<'a> Route<'a> {
     }
 
     /// One test of ours with ours.
-    pub(super) fn meet(&self, port: u32, client_args: &str, server_args: &str) -> Ends {
+    pub(super) fn meet(&self, port: u32, client_args: &str, server_args: &str) -> BothEnds {
         self.meet_of((Peer::Ours, client_args), (Peer::Ours, server_args), port)
     }
 
     /// One test.
-    pub(super) fn meet_of(&self, client: (Peer, &str), server: (Peer, &str), port: u32) -> Ends {
+    pub(super) fn meet_of(
+        &self,
+        client: (Peer, &str),
+        server: (Peer, &str),
+        port: u32,
+    ) -> BothEnds {
         let serving = self.serve(server.0, port, &format!("-1 {}", server.1));
         // Most servers listen by then, and a client that comes too early costs time.
         thread::sleep(Duration::from_millis(200));
         let client = self.ask(client.0, port, client.1);
         let patience = if client.succeeded() { 20 } else { 3 };
-        Ends {
+        BothEnds {
             client,
             server: serving.finish(Duration::from_secs(patience)),
         }
@@ -121,7 +126,7 @@ impl<'a> Route<'a> {
         server: Peer,
         port: u32,
         args: &str,
-    ) -> Result<(Ends, Value, Value), String> {
+    ) -> Result<(BothEnds, Value, Value), String> {
         let client_args = format!("-J {args}");
         let ends = self.meet_of((client, &client_args), (server, "-J"), port);
         let mut f = Problems::new();
@@ -135,7 +140,7 @@ impl<'a> Route<'a> {
     }
 }
 
-impl Ends {
+impl BothEnds {
     /// One end's document. Both must have ended well.
     pub(super) fn document(&self, f: &mut Problems, client: bool) -> Value {
         let (name, end) = if client {
@@ -153,7 +158,7 @@ impl Ends {
     }
 }
 
-impl fmt::Display for Ends {
+impl fmt::Display for BothEnds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.client, self.server)
     }

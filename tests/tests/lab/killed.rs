@@ -48,7 +48,7 @@ fn start(route: &Route<'_>, mode: &str) -> Program {
 }
 
 #[test]
-fn a_client_whose_server_is_killed_says_so() {
+fn a_client_reports_that_its_server_was_killed() {
     for mode in ["--bidir", "-R"] {
         let backend = Backend::start(1);
         let guest = backend.guest(0);
@@ -76,7 +76,7 @@ fn a_client_whose_server_is_killed_says_so() {
 }
 
 #[test]
-fn a_server_whose_client_is_killed_says_so_and_goes_on() {
+fn a_server_reports_that_its_client_was_killed_and_continues() {
     for mode in ["", "-R"] {
         let backend = Backend::start(1);
         let guest = backend.guest(0);

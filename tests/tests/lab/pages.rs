@@ -212,7 +212,7 @@ fn write_bytes(path: &std::path::Path, port: u32, most: usize) -> usize {
 }
 
 #[test]
-fn pages_of_a_peer_that_nobody_reads_are_bounded() {
+fn unread_pages_of_a_peer_are_bounded() {
     const BYTES: usize = 20_000;
     let backend = Backend::start_unlimited(1);
     let vm = machine(Kernel::New, &backend);

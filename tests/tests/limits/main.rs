@@ -38,7 +38,7 @@ fn causes_of(server: &str, client: &str) -> Result<Vec<String>, String> {
 }
 
 #[test]
-fn a_rate_a_small_window_and_their_absence_are_told_apart() {
+fn a_rate_a_small_window_and_their_absence_are_distinguished() {
     let rows = [
         ("-t 1 -b 50M", "-b", true),
         ("-t 1 -u -b 20M", "-b", true),

@@ -109,7 +109,7 @@ fn ours_is_like_the_real_one() {
 
 /// As 3.22 has it: what was asked for, at both ends.
 #[test]
-fn gsro_is_reported_as_asked_for() {
+fn gsro_is_reported_as_requested() {
     for server in [Peer::Ours, Peer::New] {
         for client in [Peer::Ours, Peer::New] {
             for (args, want) in [("-u", 0), ("-u --gsro", 1), ("-u --gsro -R", 1)] {

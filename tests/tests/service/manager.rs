@@ -98,7 +98,7 @@ fn a_server_that_drains_ends_with_its_last_test_and_takes_no_other() {
 }
 
 #[test]
-fn draining_has_a_bound_and_running_tests_are_told() {
+fn draining_has_a_bound_and_running_tests_are_informed() {
     let server = Server::start(Peer::Ours, &["--tests", "4", "--drain", "1"]);
     let running = start_client(Peer::Ours, server.port(), "-t 60 -b 10M");
     server.wait_for_test(1);

@@ -48,7 +48,7 @@ fn queries() -> Vec<String> {
 }
 
 #[test]
-fn a_real_prometheus_scrapes_both_and_knows_the_queries_of_the_dashboard() {
+fn a_real_prometheus_scrapes_both_and_answers_the_queries_of_the_dashboard() {
     let (server, shown) = metrics::start(&["--tests", "4"]);
     let (_exporter, probed) = exporter::start(&[]);
     let dir = tempfile::tempdir().expect("a directory");

@@ -1,7 +1,7 @@
 //! UDP over a bad way: what a receiver counts must be, to the datagram, what the proxy between the two passed on.
 
 mod counts;
-mod greetings;
+mod hellos;
 mod run;
 
 use std::time::Duration;

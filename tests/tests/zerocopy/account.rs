@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// What one kind of end is asked to do, and what may come of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
+pub(super) struct ExpectedMode {
     pub(super) requested: &'static str,
     /// Modes that it may have used.
     pub(super) used: &'static [&'static str],
@@ -19,7 +19,7 @@ pub(super) struct Way {
     pub(super) reason: Option<bool>,
 }
 
-impl Way {
+impl ExpectedMode {
     /// Does what it is asked to do.
     pub(super) const fn plain(requested: &'static str, used: &'static [&'static str]) -> Self {
         Self {
@@ -46,9 +46,9 @@ impl Way {
 
 /// What both documents are compared with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
-    pub(super) send: Way,
-    pub(super) receive: Way,
+pub(super) struct ExpectedReport {
+    pub(super) send: ExpectedMode,
+    pub(super) receive: ExpectedMode,
     /// Both directions at once.
     pub(super) bidir: bool,
     /// Nothing was omitted: the objects tell of exactly the bytes that the streams tell of.
@@ -67,7 +67,7 @@ const COUNTS: [&str; 6] = [
 ];
 
 /// Checks both documents of a test over byte streams.
-pub(super) fn both(f: &mut Problems, client: &Value, server: &Value, wanted: &Wanted) {
+pub(super) fn both(f: &mut Problems, client: &Value, server: &Value, wanted: &ExpectedReport) {
     let streams = list(client, "/end/streams");
     let theirs = list(server, "/end/streams");
     f.equal("the server's streams", theirs.len(), streams.len());
@@ -110,7 +110,13 @@ pub(super) fn of_stream<'a>(stream: &'a Value, side: &str) -> &'a Value {
 }
 
 /// Checks one end. `bytes` went through it, if that is known.
-pub(super) fn end(f: &mut Problems, name: &str, object: &Value, way: Way, bytes: Option<i64>) {
+pub(super) fn end(
+    f: &mut Problems,
+    name: &str,
+    object: &Value,
+    way: ExpectedMode,
+    bytes: Option<i64>,
+) {
     f.equal(
         format!("{name}: requested"),
         text(object, "/requested"),

@@ -9,7 +9,7 @@ use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::{Problems, parallel};
 use serde_json::Value;
 
-use crate::account::{self, Way};
+use crate::account::{self, ExpectedMode};
 use crate::modes::Case;
 
 const WORKERS: usize = 4;
@@ -18,25 +18,28 @@ const WORKERS: usize = 4;
 #[test]
 fn over_mptcp_everything_is_copied_and_the_reason_given() {
     let senders = [
-        ("-Z", Way::plain("auto", &["sendfile"]).because()),
+        ("-Z", ExpectedMode::plain("auto", &["sendfile"]).because()),
         (
             "--zerocopy=splice",
-            Way::plain("splice", &["splice"]).because(),
+            ExpectedMode::plain("splice", &["splice"]).because(),
         ),
-        ("--zerocopy=msg", Way::plain("msg", &["copy"]).because()),
+        (
+            "--zerocopy=msg",
+            ExpectedMode::plain("msg", &["copy"]).because(),
+        ),
     ];
     let receivers = [
         (
             "--zerocopy-rx=mmap",
-            Way::plain("mmap", &["copy"]).because(),
+            ExpectedMode::plain("mmap", &["copy"]).because(),
         ),
         (
             "--zerocopy-rx=trunc",
-            Way::plain("trunc", &["trunc"]).because(),
+            ExpectedMode::plain("trunc", &["trunc"]).because(),
         ),
         (
             "--zerocopy-rx=splice",
-            Way::plain("splice", &["splice"]).because(),
+            ExpectedMode::plain("splice", &["splice"]).because(),
         ),
     ];
     let mut cases = Vec::new();
@@ -51,21 +54,21 @@ fn over_mptcp_everything_is_copied_and_the_reason_given() {
 }
 
 /// A test over UDP, and what its ends come to.
-struct Datagrams {
+struct UdpCase {
     args: &'static str,
-    send: Way,
-    receive: Way,
+    send: ExpectedMode,
+    receive: ExpectedMode,
     /// What the reason of the sender says.
     reason: Option<&'static str>,
 }
 
-impl fmt::Display for Datagrams {
+impl fmt::Display for UdpCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.args)
     }
 }
 
-impl Datagrams {
+impl UdpCase {
     fn go(&self) -> Result<(), String> {
         let outcome = udp_pair("-t 1 -b 20M -l 1400").client_args(self.args).run();
         let (client, server) = (outcome.client_json()?, outcome.server_json()?);
@@ -97,11 +100,11 @@ impl Datagrams {
 
 #[test]
 fn datagrams_are_sent_by_copy_or_with_completions() {
-    const COPY: Way = Way::plain("copy", &["copy"]);
-    const AUTO: Way = Way::plain("auto", &["copy"]).because();
-    const MSG: Way = Way::plain("msg", &["msg"]).because();
+    const COPY: ExpectedMode = ExpectedMode::plain("copy", &["copy"]);
+    const AUTO: ExpectedMode = ExpectedMode::plain("auto", &["copy"]).because();
+    const MSG: ExpectedMode = ExpectedMode::plain("msg", &["msg"]).because();
     // Headers are read all the same.
-    const TRUNC: Way = Way::plain("trunc", &["trunc"]).perhaps_because();
+    const TRUNC: ExpectedMode = ExpectedMode::plain("trunc", &["trunc"]).perhaps_because();
     let unless = Some("datagrams go by copy unless --zerocopy=msg");
     let after_all = Some("the kernel copied after all, as it does over loopback");
     let mut cases = Vec::new();
@@ -115,26 +118,26 @@ fn datagrams_are_sent_by_copy_or_with_completions() {
         ("--skip-rx-copy", COPY, TRUNC, None),
         ("--skip-rx-copy -R", COPY, TRUNC, None),
     ] {
-        cases.push(Datagrams {
+        cases.push(UdpCase {
             args,
             send,
             receive,
             reason,
         });
     }
-    parallel::each(&cases, cases.len(), Datagrams::go);
+    parallel::each(&cases, cases.len(), UdpCase::go);
 }
 
 /// A test over the Unix sockets of a VMM.
-struct Hybrid(Case);
+struct VmmCase(Case);
 
-impl fmt::Display for Hybrid {
+impl fmt::Display for VmmCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl Hybrid {
+impl VmmCase {
     fn go(&self) -> Result<(), String> {
         const PORT: u32 = 5201;
         let vmm = Vmm::start(HalfClose::Passed, Duration::ZERO);
@@ -156,28 +159,34 @@ impl Hybrid {
 
 #[test]
 fn unix_sockets_take_files_and_map_nothing() {
-    const SENDFILE: (&str, Way) = ("-Z", Way::plain("auto", &["sendfile"]));
-    const SPLICE: (&str, Way) = ("--zerocopy=splice", Way::plain("splice", &["splice"]));
-    const MSG: (&str, Way) = ("--zerocopy=msg", Way::plain("msg", &["copy"]).because());
-    const MMAP: (&str, Way) = (
+    const SENDFILE: (&str, ExpectedMode) = ("-Z", ExpectedMode::plain("auto", &["sendfile"]));
+    const SPLICE: (&str, ExpectedMode) = (
+        "--zerocopy=splice",
+        ExpectedMode::plain("splice", &["splice"]),
+    );
+    const MSG: (&str, ExpectedMode) = (
+        "--zerocopy=msg",
+        ExpectedMode::plain("msg", &["copy"]).because(),
+    );
+    const MMAP: (&str, ExpectedMode) = (
         "--zerocopy-rx=mmap",
-        Way::plain("mmap", &["copy"]).because(),
+        ExpectedMode::plain("mmap", &["copy"]).because(),
     );
-    const SPLICED: (&str, Way) = (
+    const SPLICED: (&str, ExpectedMode) = (
         "--zerocopy-rx=splice",
-        Way::plain("splice", &["splice"]).perhaps_because(),
+        ExpectedMode::plain("splice", &["splice"]).perhaps_because(),
     );
-    const TRUNC: (&str, Way) = (
+    const TRUNC: (&str, ExpectedMode) = (
         "--zerocopy-rx=trunc",
-        Way::plain("trunc", &["trunc"]).because(),
+        ExpectedMode::plain("trunc", &["trunc"]).because(),
     );
     let mut cases = Vec::new();
     for args in ["-n 8M", "-n 8M -R", "-n 8M --bidir -P 2"] {
         for (sender, receiver) in [(SENDFILE, MMAP), (SPLICE, SPLICED), (MSG, TRUNC)] {
-            cases.push(Hybrid(Case::new(args, sender, receiver)));
+            cases.push(VmmCase(Case::new(args, sender, receiver)));
         }
     }
-    cases.push(Hybrid(Case::new("-n 8M --verify", SENDFILE, MMAP)));
-    cases.push(Hybrid(Case::new("-n 8M --verify -R", MSG, MMAP)));
-    parallel::each(&cases, WORKERS, Hybrid::go);
+    cases.push(VmmCase(Case::new("-n 8M --verify", SENDFILE, MMAP)));
+    cases.push(VmmCase(Case::new("-n 8M --verify -R", MSG, MMAP)));
+    parallel::each(&cases, WORKERS, VmmCase::go);
 }

@@ -7,7 +7,7 @@ use iperf_harness::json::text;
 use iperf_harness::pair::tcp_pair;
 use iperf_harness::{Problems, parallel};
 
-use crate::account::{self, Wanted, Way};
+use crate::account::{self, ExpectedMode, ExpectedReport};
 use crate::modes::{RECEIVERS, SENDERS};
 
 /// The same command with at most so many bytes pinned. Who has `CAP_IPC_LOCK` is not bounded, so it is taken away.
@@ -28,7 +28,7 @@ fn pinning(command: &Command, bytes: u64) -> Command {
 struct Case {
     args: &'static str,
     bytes: u64,
-    sender: Way,
+    sender: ExpectedMode,
     /// With which error a strict client ends.
     strict: Option<&'static str>,
 }
@@ -59,7 +59,7 @@ impl Case {
             error.map(|error| self.strict.is_some_and(|part| error.contains(part)))
                 == self.strict.map(|_| true),
         );
-        let wanted = Wanted {
+        let wanted = ExpectedReport {
             send: self.sender,
             receive: RECEIVERS[0].1,
             bidir: false,
@@ -79,7 +79,7 @@ impl Case {
 
 #[test]
 fn what_may_not_be_pinned_is_copied_and_the_reason_given() {
-    const NOTHING: Way = Way::plain("msg", &["copy"]).because();
+    const NOTHING: ExpectedMode = ExpectedMode::plain("msg", &["copy"]).because();
     let strict = Some("the kernel pins no more memory (RLIMIT_MEMLOCK");
     let mut cases = Vec::new();
     for (args, bytes, sender, strict) in [

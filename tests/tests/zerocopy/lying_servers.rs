@@ -11,33 +11,33 @@ use iperf_harness::wire::{
 use iperf_harness::{HANG, Peer, Problems, Running, parallel};
 use serde_json::Value;
 
-/// The byte with which a server tells what it grants.
+/// The byte that announces what a server grants.
 pub(super) const GRANTED: u8 = 64;
 
 const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
 
 /// A server that lies, and the arguments of the client that meets it.
 #[derive(Clone)]
-struct Liar {
+struct LyingServer {
     name: &'static str,
     args: &'static str,
     act: fn(&mut Stage),
     /// A part of the error.
-    says: &'static str,
+    error: &'static str,
 }
 
-impl fmt::Display for Liar {
+impl fmt::Display for LyingServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
 }
 
-fn liar(name: &'static str, act: fn(&mut Stage), says: &'static str) -> Liar {
-    Liar {
+fn lying(name: &'static str, act: fn(&mut Stage), error: &'static str) -> LyingServer {
+    LyingServer {
         name,
         args: "-t 1 -b 10M --verify",
         act,
-        says,
+        error,
     }
 }
 
@@ -49,8 +49,8 @@ fn grants(stage: &mut Stage, message: &[u8]) {
     stage.stall();
 }
 
-/// Gives up the test with a code, and says this of it.
-fn gives_up(stage: &mut Stage, message: &[u8]) {
+/// Ends the test with an error code and this message.
+fn fails(stage: &mut Stage, message: &[u8]) {
     stage.take_params();
     stage.control.send(&[GRANTED]);
     stage.control.send_json(r#"{"version":"x","verify":true}"#);
@@ -60,31 +60,31 @@ fn gives_up(stage: &mut Stage, message: &[u8]) {
     stage.control.send(message);
 }
 
-/// Servers whose word on what they grant is wrong.
-fn liars() -> Vec<Liar> {
+/// Servers whose grants are wrong.
+fn lying_servers() -> Vec<LyingServer> {
     let unreadable = "unable to read which extensions the server grants";
     vec![
-        liar("grants no JSON", |s| grants(s, &framed("}{")), unreadable),
-        liar("grants nothing at all", |s| grants(s, &[0; 4]), unreadable),
-        liar("grants 4 GiB", |s| grants(s, &[0xff; 100_000]), unreadable),
-        liar(
+        lying("grants no JSON", |s| grants(s, &framed("}{")), unreadable),
+        lying("grants nothing at all", |s| grants(s, &[0; 4]), unreadable),
+        lying("grants 4 GiB", |s| grants(s, &[0xff; 100_000]), unreadable),
+        lying(
             "grants more than there can be",
             |s| grants(s, &framed(&format!("\"{}\"", " ".repeat(8192)))),
             unreadable,
         ),
-        liar(
+        lying(
             "grants what nests",
             |s| grants(s, &framed(&"[".repeat(8000))),
             unreadable,
         ),
-        liar(
+        lying(
             "grants an array",
             |s| {
                 grants(s, &[&framed("[true]")[..], &[CREATE_STREAMS]].concat());
             },
             "--verify",
         ),
-        liar(
+        lying(
             "grants strings",
             |s| {
                 let message = framed(r#"{"version":7,"verify":"true"}"#);
@@ -92,7 +92,7 @@ fn liars() -> Vec<Liar> {
             },
             "--verify",
         ),
-        liar(
+        lying(
             "grants nothing",
             |s| {
                 grants(s, &[&framed("{}")[..], &[CREATE_STREAMS]].concat());
@@ -103,9 +103,9 @@ fn liars() -> Vec<Liar> {
 }
 
 /// Servers that grant when they should not.
-fn untimely_liars() -> Vec<Liar> {
+fn unexpected_grants() -> Vec<LyingServer> {
     vec![
-        liar(
+        lying(
             "does not answer",
             |s| {
                 s.take_params();
@@ -114,7 +114,7 @@ fn untimely_liars() -> Vec<Liar> {
             },
             "--verify needs iperf at both ends",
         ),
-        liar(
+        lying(
             "grants twice",
             |s| {
                 let once = framed(r#"{"version":"x","verify":true}"#);
@@ -122,7 +122,7 @@ fn untimely_liars() -> Vec<Liar> {
             },
             "error - ",
         ),
-        liar(
+        lying(
             "grants without end",
             |s| {
                 let once = framed(r#"{"version":"x","verify":true}"#);
@@ -131,7 +131,7 @@ fn untimely_liars() -> Vec<Liar> {
             },
             "error - ",
         ),
-        liar(
+        lying(
             "grants before it is asked",
             |s| {
                 s.control.send(&[GRANTED]);
@@ -140,7 +140,7 @@ fn untimely_liars() -> Vec<Liar> {
             },
             "error - ",
         ),
-        liar(
+        lying(
             "grants in the test",
             |s| {
                 s.take_params();
@@ -153,65 +153,61 @@ fn untimely_liars() -> Vec<Liar> {
             },
             "error - ",
         ),
-        Liar {
+        LyingServer {
             name: "grants what nobody asked for",
             args: "-t 1 -b 10M",
-            ..liar("", |s| grants(s, &framed("{}")), "error - ")
+            ..lying("", |s| grants(s, &framed("{}")), "error - ")
         },
     ]
 }
 
-/// Servers that give up and have something to say about it.
-fn quitters() -> Vec<Liar> {
+/// Servers that fail and send a reason.
+fn failing_servers() -> Vec<LyingServer> {
     vec![
-        liar(
-            "gives up and says nothing",
-            |s| gives_up(s, b""),
+        lying("fails and sends nothing", |s| fails(s, b""), "error - "),
+        lying(
+            "fails and sends no JSON",
+            |s| fails(s, &framed("}{")),
             "error - ",
         ),
-        liar(
-            "gives up and says no JSON",
-            |s| gives_up(s, &framed("}{")),
+        lying(
+            "fails and sends 4 GiB",
+            |s| fails(s, &[0xff; 70_000]),
             "error - ",
         ),
-        liar(
-            "gives up and says 4 GiB",
-            |s| gives_up(s, &[0xff; 70_000]),
-            "error - ",
-        ),
-        liar(
-            "gives up with an empty reason",
+        lying(
+            "fails with an empty reason",
             |s| {
-                gives_up(s, &framed(r#"{"error":""}"#));
+                fails(s, &framed(r#"{"error":""}"#));
             },
             "error - ",
         ),
-        liar(
-            "gives up with a number",
-            |s| gives_up(s, &framed(r#"{"error":5}"#)),
+        lying(
+            "fails with a number",
+            |s| fails(s, &framed(r#"{"error":5}"#)),
             "error - ",
         ),
-        liar(
-            "gives up in colour",
+        lying(
+            "fails in colour",
             |s| {
-                gives_up(s, &framed(r#"{"error":"\u001b[31mred\u0007\n\u0000"}"#));
+                fails(s, &framed(r#"{"error":"\u001b[31mred\u0007\n\u0000"}"#));
             },
             "[31mred",
         ),
-        liar(
-            "gives up at length",
+        lying(
+            "fails at length",
             |s| {
-                gives_up(
+                fails(
                     s,
                     &framed(&format!(r#"{{"error":"{}"}}"#, "long ".repeat(1600))),
                 );
             },
             "long long",
         ),
-        liar(
-            "gives up and stalls",
+        lying(
+            "fails and stalls",
             |s| {
-                gives_up(s, b"\0\0\0\x50{\"error\":\"w");
+                fails(s, b"\0\0\0\x50{\"error\":\"w");
                 s.stall();
             },
             "error - ",
@@ -221,21 +217,21 @@ fn quitters() -> Vec<Liar> {
 
 #[test]
 fn a_server_that_lies_about_extensions_ends_its_client_with_an_error() {
-    let liars = [liars(), untimely_liars(), quitters()].concat();
-    parallel::each(&liars, liars.len(), |liar| {
-        let server = RawServer::start(liar.act);
+    let lying_servers = [lying_servers(), unexpected_grants(), failing_servers()].concat();
+    parallel::each(&lying_servers, lying_servers.len(), |lying| {
+        let server = RawServer::start(lying.act);
         let mut command = Peer::Ours.command();
         command
             .args(["-c", "127.0.0.1", "-p", &server.port().to_string()])
-            .args(words(liar.args));
+            .args(words(lying.args));
         let client = limit_address_space(&command, ADDRESS_SPACE_KIB);
         let end = Running::start(client).finish(HANG);
         let mut f = Problems::new();
         f.holds("the client ends by itself", !end.timed_out);
         f.equal("exit code", end.code(), Some(1));
         f.holds(
-            format!("it says {:?}", liar.says),
-            end.stderr.contains(liar.says),
+            format!("it reports {:?}", lying.error),
+            end.stderr.contains(lying.error),
         );
         f.equal("lines", end.stderr.lines().count(), 1);
         f.holds("of no great length", end.stderr.len() < 1500);
@@ -245,68 +241,68 @@ fn a_server_that_lies_about_extensions_ends_its_client_with_an_error() {
     });
 }
 
-/// What a server says in its results of how bytes went through.
-struct Tale {
+/// What a server reports in its results about how bytes were moved.
+struct FalseReport {
     name: &'static str,
     zerocopy: &'static str,
     /// Whether it is believed, that is, shown.
     shown: bool,
 }
 
-impl fmt::Display for Tale {
+impl fmt::Display for FalseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
 }
 
 #[test]
-fn a_report_that_cannot_be_true_harms_nobody() {
+fn a_report_that_cannot_be_true_does_no_harm() {
     const MAX: &str = r#"{"requested":"mmap","used":"mmap","calls":9223372036854775807,"bytes_not_copied":9223372036854775807,"bytes_copied":9223372036854775807,"mappings":9223372036854775807,"completions":9223372036854775807,"completions_copied":9223372036854775807,"cpu":1e308}"#;
-    let tales = [
-        Tale {
+    let reports = [
+        FalseReport {
             name: "a number",
             zerocopy: "7",
             shown: false,
         },
-        Tale {
+        FalseReport {
             name: "an array",
             zerocopy: "[[[[]]]]",
             shown: false,
         },
-        Tale {
+        FalseReport {
             name: "nothing",
             zerocopy: "{}",
             shown: false,
         },
-        Tale {
+        FalseReport {
             name: "unknown modes",
             zerocopy: r#"{"requested":"mmap","used":"telepathy"}"#,
             shown: false,
         },
-        Tale {
+        FalseReport {
             name: "wrong types",
             zerocopy: r#"{"requested":"mmap","used":"mmap","calls":"x","bytes_not_copied":[],"cpu":{},"reason":5}"#,
             shown: true,
         },
-        Tale {
+        FalseReport {
             name: "below zero",
             zerocopy: r#"{"requested":"mmap","used":"copy","calls":-1,"bytes_not_copied":-5,"bytes_copied":-9223372036854775808,"cpu":-1}"#,
             shown: true,
         },
-        Tale {
+        FalseReport {
             name: "as much as there can be",
             zerocopy: MAX,
             shown: true,
         },
-        Tale {
+        FalseReport {
             name: "in colour",
             zerocopy: r#"{"requested":"mmap","used":"mmap","reason":"\u001b[31m\n\u0000red"}"#,
             shown: true,
         },
     ];
     for format in ["-J", "", "--json-stream"] {
-        parallel::each(&tales, tales.len(), |tale| {
-            let zerocopy = tale.zerocopy;
+        parallel::each(&reports, reports.len(), |report| {
+            let zerocopy = report.zerocopy;
             let server = RawServer::start(move |stage| {
                 stage.take_results();
                 let own = format!("\"id\":1,\"zerocopy\":{zerocopy}");
@@ -326,7 +322,7 @@ fn a_report_that_cannot_be_true_harms_nobody() {
             if format == "-J" {
                 let document = end.document();
                 let shown = text(&document, "/end/sum_received/zerocopy/requested");
-                f.equal("what is shown", shown, tale.shown.then_some("mmap"));
+                f.equal("what is shown", shown, report.shown.then_some("mmap"));
                 let own = json::at(&document, "/end/sum_sent/zerocopy/used");
                 f.equal("the own end", own, &Value::from("splice"));
             }

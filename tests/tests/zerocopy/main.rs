@@ -7,17 +7,18 @@
 //! - [`verify`]: what arrives is what was sent, and which end reports a difference
 //! - [`peers`]: real iperf3 at the other end
 //! - [`limits`]: a kernel that pins no memory
-//! - [`nonsense`]: clients and servers that lie
+//! - [`extensions`]: requests that a server ignores or refuses
+//! - [`lying_servers`]: grants and reports that cannot be true
 //!
 //! `IPERF_CASE=text` runs only the cases whose name contains the text.
 
 mod account;
 mod carriers;
+mod extensions;
 mod limits;
 mod lying_servers;
 mod mapping;
 mod modes;
-mod nonsense;
 mod peers;
 mod strict;
 mod verify;

@@ -11,7 +11,7 @@ use iperf_harness::pair::tcp_pair;
 use iperf_harness::{Case, Problems, parallel};
 use serde_json::Value;
 
-use crate::account::{self, Wanted, Way};
+use crate::account::{self, ExpectedMode, ExpectedReport};
 use crate::modes::{PERHAPS_MAPPED, SENDERS};
 
 /// 15 pages, 20 bytes of IPv4, and 32 of TCP with time stamps.
@@ -37,9 +37,9 @@ fn is_mapped(case: &Case) -> Result<(), String> {
     let outcome = pair.host(host).run();
     let (client, server) = (outcome.client_json()?, outcome.server_json()?);
     let bidir = case.args.contains("--bidir");
-    let wanted = Wanted {
+    let wanted = ExpectedReport {
         send: SENDERS[4].1,
-        receive: Way::plain("mmap", &["mmap"]),
+        receive: ExpectedMode::plain("mmap", &["mmap"]),
         bidir,
         exact: !case.args.contains("-O"),
     };
@@ -84,7 +84,7 @@ fn over_ipv6_another_mtu_does_it() {
 /// A test in which next to nothing can be mapped: not one byte is lost when mapping ends in the middle.
 struct Fallback {
     option: &'static str,
-    sender: Way,
+    sender: ExpectedMode,
     direction: &'static str,
 }
 
@@ -101,9 +101,9 @@ impl Fallback {
             .client_args(self.direction)
             .run();
         let (client, server) = (outcome.client_json()?, outcome.server_json()?);
-        let wanted = Wanted {
+        let wanted = ExpectedReport {
             send: self.sender,
-            receive: Way::plain("mmap", &["copy"]).because(),
+            receive: ExpectedMode::plain("mmap", &["copy"]).because(),
             bidir: false,
             exact: true,
         };
@@ -154,7 +154,7 @@ fn with_the_usual_mtu_not_everything_is_mapped() {
                 .client_args(args)
                 .run();
             let (client, server) = outcome.documents();
-            let wanted = Wanted {
+            let wanted = ExpectedReport {
                 send: SENDERS[4].1,
                 receive: PERHAPS_MAPPED,
                 bidir: false,

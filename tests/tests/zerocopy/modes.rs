@@ -5,36 +5,52 @@ use std::fmt;
 use iperf_harness::pair::tcp_pair;
 use iperf_harness::{Pair, Peer, Problems, parallel};
 
-use crate::account::{self, Wanted, Way};
+use crate::account::{self, ExpectedMode, ExpectedReport};
 
 /// Half of a case is starting and ending two programs.
 const WORKERS: usize = 4;
 
 /// A way to send: the option, and what becomes of it.
-pub(super) const SENDERS: [(&str, Way); 5] = [
-    ("", Way::plain("copy", &["copy"])),
-    ("-Z", Way::plain("auto", &["splice"])),
-    ("--zerocopy=sendfile", Way::plain("sendfile", &["sendfile"])),
-    ("--zerocopy=splice", Way::plain("splice", &["splice"])),
+pub(super) const SENDERS: [(&str, ExpectedMode); 5] = [
+    ("", ExpectedMode::plain("copy", &["copy"])),
+    ("-Z", ExpectedMode::plain("auto", &["splice"])),
+    (
+        "--zerocopy=sendfile",
+        ExpectedMode::plain("sendfile", &["sendfile"]),
+    ),
+    (
+        "--zerocopy=splice",
+        ExpectedMode::plain("splice", &["splice"]),
+    ),
     // Over loopback the kernel copies after all, and says so.
-    ("--zerocopy=msg", Way::plain("msg", &["msg"]).because()),
+    (
+        "--zerocopy=msg",
+        ExpectedMode::plain("msg", &["msg"]).because(),
+    ),
 ];
 
 /// What mapping comes to where segments do not fill pages: something, or nothing and the reason why.
-pub(super) const PERHAPS_MAPPED: Way = Way::plain("mmap", &["mmap", "copy"]).perhaps_because();
+pub(super) const PERHAPS_MAPPED: ExpectedMode =
+    ExpectedMode::plain("mmap", &["mmap", "copy"]).perhaps_because();
 
 /// A way to receive.
-pub(super) const RECEIVERS: [(&str, Way); 4] = [
-    ("--zerocopy-rx=off", Way::plain("copy", &["copy"])),
+pub(super) const RECEIVERS: [(&str, ExpectedMode); 4] = [
+    ("--zerocopy-rx=off", ExpectedMode::plain("copy", &["copy"])),
     ("--zerocopy-rx=mmap", PERHAPS_MAPPED),
-    ("--zerocopy-rx=trunc", Way::plain("trunc", &["trunc"])),
-    ("--zerocopy-rx=splice", Way::plain("splice", &["splice"])),
+    (
+        "--zerocopy-rx=trunc",
+        ExpectedMode::plain("trunc", &["trunc"]),
+    ),
+    (
+        "--zerocopy-rx=splice",
+        ExpectedMode::plain("splice", &["splice"]),
+    ),
 ];
 
 /// One test of ours against ours.
 pub(super) struct Case {
     pub(super) args: String,
-    pub(super) wanted: Option<Wanted>,
+    pub(super) wanted: Option<ExpectedReport>,
 }
 
 impl fmt::Display for Case {
@@ -44,8 +60,12 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    pub(super) fn new(args: &str, sender: (&str, Way), receiver: (&str, Way)) -> Self {
-        let wanted = Wanted {
+    pub(super) fn new(
+        args: &str,
+        sender: (&str, ExpectedMode),
+        receiver: (&str, ExpectedMode),
+    ) -> Self {
+        let wanted = ExpectedReport {
             send: sender.1,
             receive: receiver.1,
             bidir: args.contains("--bidir"),
@@ -140,7 +160,7 @@ fn old_names_and_other_families_do_the_same() {
         .client_args("-J -6 -n 16M --zerocopy=splice --zerocopy-rx=splice")
         .server_args("-J")
         .run();
-    let wanted = Wanted {
+    let wanted = ExpectedReport {
         send: SENDERS[3].1,
         receive: RECEIVERS[3].1,
         bidir: false,
@@ -163,7 +183,7 @@ fn lines(stdout: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_line_of_text_tells_it() {
+fn a_line_of_text_reports_it() {
     let tx = "zerocopy: tx splice 100.0 % not copied, 0.0 % copied";
     let rx = "zerocopy: rx trunc 100.0 % dropped, 0.0 % copied";
     let table: [(&str, &[&str], &[&str]); 5] = [
@@ -204,7 +224,7 @@ fn a_line_of_text_gives_the_reason() {
 
 /// What iperf3 has as well prints what iperf3 prints; the lines are for those who chose a mode or a check.
 #[test]
-fn the_lines_appear_only_where_more_was_asked_for_than_iperf3_has() {
+fn the_lines_appear_only_with_options_that_iperf3_lacks() {
     let table = [
         ("-Z", 0, 0),
         ("-Z -R", 0, 0),
@@ -233,7 +253,7 @@ fn the_lines_appear_only_where_more_was_asked_for_than_iperf3_has() {
 
 /// One object in the last line, as in the one document.
 #[test]
-fn json_lines_tell_it_too() {
+fn json_lines_report_it_too() {
     let outcome = Pair::new(Peer::Ours, Peer::Ours)
         .client_args("-n 8M --zerocopy=splice --zerocopy-rx=splice --json-stream")
         .server_args("--json-stream")

@@ -9,7 +9,7 @@ use iperf_harness::pair::title;
 use iperf_harness::{Pair, Peer, Problems, parallel, peer};
 use serde_json::Value;
 
-use crate::account::{self, Way};
+use crate::account::{self, ExpectedMode};
 use crate::mapping::{MTU, is_why_not};
 use crate::modes::{PERHAPS_MAPPED, RECEIVERS, SENDERS};
 
@@ -21,8 +21,8 @@ struct Case {
     server: Peer,
     args: String,
     /// What our end does when it sends, and when it receives.
-    sends: Option<Way>,
-    receives: Option<Way>,
+    sends: Option<ExpectedMode>,
+    receives: Option<ExpectedMode>,
     /// Why our receiver copies, if it must.
     unmapped: bool,
 }
@@ -157,7 +157,7 @@ fn our_server() -> Vec<Case> {
 }
 
 #[test]
-fn our_client_spares_its_own_copies() {
+fn our_client_avoids_its_own_copies() {
     parallel::each(&our_client(), WORKERS, Case::go);
 }
 
@@ -169,7 +169,7 @@ fn our_server_does_what_iperf3_can_ask_for() {
 /// Where segments fill pages it is the sender's pages that decide, and those of iperf3 can't be mapped.
 #[test]
 fn what_iperf3_sends_is_not_mapped_wherever_it_comes_from() {
-    let unmapped = Way::plain("mmap", &["copy"]).because();
+    let unmapped = ExpectedMode::plain("mmap", &["copy"]).because();
     let mut cases = Vec::new();
     for server in peer::REAL {
         for args in ["-n 64M -R --zerocopy-rx=mmap", "-n 64M -R -Z"] {

@@ -197,13 +197,13 @@ fn damages() -> Vec<Damaged> {
 }
 
 #[test]
-fn a_difference_is_found_and_told_by_stream_and_offset() {
+fn a_difference_is_found_and_reported_by_stream_and_offset() {
     parallel::each(&damages(), WORKERS, Damaged::go);
 }
 
 /// Nobody looks when nobody asked to.
 #[test]
-fn without_verification_nobody_notices() {
+fn without_verification_a_difference_goes_unnoticed() {
     let server = Server::start(Peer::Ours, &["-J"]);
     let Damaged { place, damage, .. } = to_server("", 5000, Damage::Flip);
     let proxy = Proxy::tcp(server.port(), place, damage);
@@ -244,7 +244,7 @@ fn iperf3_does_not_verify() {
 
 /// A server that would not look says so, and nobody believes that it did.
 #[test]
-fn a_server_that_would_not_look_says_so() {
+fn a_server_that_does_not_verify_reports_so() {
     for (server_args, args) in [
         ("-F {dir}/out", "-J --verify -n 1M"),
         ("-F {dir}/in", "-J --verify -n 1M -R"),

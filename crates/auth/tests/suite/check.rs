@@ -15,7 +15,7 @@ fn users() -> String {
 }
 
 #[test]
-fn who_knows_the_password_gets_in() {
+fn a_user_with_the_password_is_admitted() {
     for padding in PADDINGS {
         let server = KEYS.server(&users(), padding);
         let token = KEYS.token("mario", "rossi", padding);

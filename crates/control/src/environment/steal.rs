@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn this_system_tells() {
+    fn this_system_reports_its_counters() {
         assert!(Steal::now().is_some());
     }
 }

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_responder_counts_and_knows_no_latency() {
+    fn a_responder_counts_and_measures_no_latency() {
         let mut stats = ExchangeStats::new(&Exchange::new(1, 1), false, false);
         let sample = stats.sample(7);
         assert_eq!((sample.transactions, sample.service), (7, None));

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_are_for_lack_of_room_unless_the_namespace_knows_better() {
+    fn drops_are_for_lack_of_room_unless_the_namespace_counts_show_otherwise() {
         let checksums =
             |checksums, no_room, dropped| Causes { checksums, no_room }.checksums_of(dropped);
         // No other sockets: the counts agree.

@@ -20,7 +20,7 @@ fn counts(stage: Stage) -> Counts {
 }
 
 #[test]
-fn both_ends_tell_counts_in_pieces_of_any_size() {
+fn both_ends_send_counts_in_pieces_of_any_size() {
     let granted = granted();
     let mut test = running(Some(&granted));
     for stage in [Stage::Omitted, Stage::Sent] {

@@ -126,7 +126,7 @@ fn is_whole_test(recording: &Recording) -> bool {
 }
 
 #[test]
-fn a_client_gets_on_with_every_recorded_server() {
+fn a_client_completes_with_every_recorded_server() {
     const COURSE: [&str; 6] = [
         "ParamsSent",
         "OpenStreams",
@@ -158,7 +158,7 @@ fn a_client_gets_on_with_every_recorded_server() {
 }
 
 #[test]
-fn a_server_gets_on_with_every_recorded_client() {
+fn a_server_completes_with_every_recorded_client() {
     for recording in Recording::all() {
         let name = &recording.name;
         if name.starts_with("busy") {

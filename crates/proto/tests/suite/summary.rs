@@ -93,7 +93,7 @@ fn a_peer_may_list_fewer_streams() {
 }
 
 #[test]
-fn a_server_knows_only_its_own_side_before_the_exchange() {
+fn a_server_reports_only_its_own_side_before_the_exchange() {
     let test = udp(Direction::Forward, 0);
     let summary = summarize(&totals(&test, false), &test, None).unwrap();
     assert!(summary.streams[0].sent().is_none());

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn one_run_a_side_tells_nothing() {
+    fn one_run_a_side_is_inconclusive() {
         let decision = decide(&[10.0], &[5.0], false, false);
         assert_eq!(
             decision.verdict(true, 0.05, decision.p),

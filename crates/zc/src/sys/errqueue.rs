@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_are_passed_over() {
+    fn other_messages_are_ignored() {
         let mut bytes = message(libc::SOL_SOCKET, libc::SO_TIMESTAMP, &[0; 16]);
         assert_eq!(parse(&bytes), None);
         bytes.extend(message(libc::SOL_IP, libc::IP_RECVERR, &error(2, 0, 1, 1)));

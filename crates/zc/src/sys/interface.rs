@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_tells_nothing() {
+    fn a_missing_interface_reports_nothing() {
         let none = Interface::open("no-such-iface").unwrap();
         assert_eq!((none.mtu(), none.driver()), (None, None));
         assert_eq!((none.speed_mbps(), none.offloads()), (None, None));

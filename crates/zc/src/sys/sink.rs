@@ -99,7 +99,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn it_takes_what_is_there_and_no_more_than_asked() {
+    fn it_takes_what_is_there_and_no_more_than_requested() {
         let (here, mut there) = UnixStream::pair().unwrap();
         let take = |length| receive(here.as_fd(), length, MsgFlags::MSG_DONTWAIT).unwrap();
         there.write_all(&[7; 100]).unwrap();

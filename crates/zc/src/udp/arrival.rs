@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_was_set_is_not_believed() {
+    fn a_wall_clock_that_was_set_is_not_trusted() {
         let hour = Duration::from_secs(3600);
         assert_eq!(clocks(hour).arrival(Some(ARRIVAL)), MONOTONIC);
         assert_eq!(clocks(hour).arrival(Some(ARRIVAL + 2 * hour)), MONOTONIC);

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 /// The lengths of hellos and replies: iperf3's, and a hello with a cookie.
-const GREETINGS: [usize; 2] = [4, 41];
+const HELLOS: [usize; 2] = [4, 41];
 
 /// Where the sequence number lies, behind the time.
 const SEQUENCE: usize = 8;
@@ -31,7 +31,7 @@ pub struct Plan {
     rules: Vec<(u64, Fate)>,
     until: Option<u64>,
     cut: Option<u64>,
-    greetings: u32,
+    hellos: u32,
     hold: Duration,
     counters_64bit: bool,
 }
@@ -46,14 +46,14 @@ pub struct Record {
     /// How many came in.
     pub arrived: u64,
     /// How many hellos or replies came in.
-    pub greetings: u32,
+    pub hellos: u32,
 }
 
 /// One direction of one stream.
 #[derive(Debug)]
 pub(super) struct FaultyPath {
     plan: Plan,
-    greetings: u32,
+    hellos: u32,
     /// Datagrams that are held back, and the place in the stream that each waits for.
     late: Vec<(u64, Vec<u8>)>,
     record: Record,
@@ -84,15 +84,15 @@ impl Plan {
     }
 
     /// The first `count` hellos or replies of each stream are lost.
-    pub fn lose_greetings(self, count: u32) -> Self {
+    pub fn lose_hellos(self, count: u32) -> Self {
         Self {
-            greetings: count,
+            hellos: count,
             ..self
         }
     }
 
     /// Hellos or replies take this long, and everything behind them waits.
-    pub fn hold_greetings(self, time: Duration) -> Self {
+    pub fn hold_hellos(self, time: Duration) -> Self {
         Self { hold: time, ..self }
     }
 
@@ -129,7 +129,7 @@ impl FaultyPath {
     pub(super) fn new(plan: Plan) -> Self {
         Self {
             plan,
-            greetings: 0,
+            hellos: 0,
             late: Vec::new(),
             record: Record::default(),
         }
@@ -137,11 +137,11 @@ impl FaultyPath {
 
     /// Takes a datagram and says what goes on now.
     pub(super) fn offer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
-        if GREETINGS.contains(&datagram.len()) {
-            self.greetings += 1;
-            self.record.greetings += 1;
+        if HELLOS.contains(&datagram.len()) {
+            self.hellos += 1;
+            self.record.hellos += 1;
             std::thread::sleep(self.plan.hold);
-            let passes = self.greetings > self.plan.greetings;
+            let passes = self.hellos > self.plan.hellos;
             return passes.then(|| datagram.to_vec()).into_iter().collect();
         }
         self.record.arrived += 1;
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fate_is_what_it_says() {
+    fn each_fault_does_what_its_name_says() {
         let plan = |fate| Plan::new().every(3, fate);
         assert_eq!(passed(plan(Fate::Drop), 7), [1, 2, 4, 5, 7]);
         assert_eq!(passed(plan(Fate::Duplicate), 4), [1, 2, 3, 3, 4]);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn greetings_are_no_part_of_the_stream() {
-        let mut lane = FaultyPath::new(Plan::new().lose_greetings(1).every(1, Fate::Drop));
+        let mut lane = FaultyPath::new(Plan::new().lose_hellos(1).every(1, Fate::Drop));
         assert!(lane.offer(b"9876").is_empty());
         assert!(lane.offer(&datagram(1)).is_empty());
         assert_eq!(lane.offer(b"9876"), [b"9876"]);

@@ -43,17 +43,17 @@ pub trait Faults: Send + Sync + 'static {
     fn connect(&self, client: &mut Socket) -> io::Result<Socket>;
 
     /// Passes a chunk on.
-    fn pass(&self, way: &mut Way, chunk: &[u8]) -> io::Result<()> {
-        way.to.write_all(chunk)
+    fn pass(&self, direction: &mut Direction, chunk: &[u8]) -> io::Result<()> {
+        direction.to.write_all(chunk)
     }
 
     /// Passes the end of a stream on.
-    fn end(&self, way: &Way) -> io::Result<()> {
-        way.to.shutdown(Shutdown::Write)
+    fn end(&self, direction: &Direction) -> io::Result<()> {
+        direction.to.shutdown(Shutdown::Write)
     }
 
     /// One direction failed; both connections are shut down then, so the programs learn of it.
-    fn failed(&self, _way: &Way, _error: &io::Error) {}
+    fn failed(&self, _direction: &Direction, _error: &io::Error) {}
 
     /// Traffic beside the connections: what becomes readable when there is some.
     fn beside(&self) -> Option<BorrowedFd<'_>> {
@@ -69,7 +69,7 @@ pub trait Faults: Send + Sync + 'static {
 
 /// One direction of one connection.
 #[derive(Debug)]
-pub struct Way {
+pub struct Direction {
     /// Which connection, in the order in which they were opened: 0 is the control connection.
     connection: usize,
     from_client: bool,
@@ -179,7 +179,7 @@ fn open<F: Faults>(
         } else {
             [ends[1], ends[0]]
         };
-        let mut way = Way {
+        let mut direction = Direction {
             connection,
             from_client,
             from: from.try_clone()?,
@@ -187,12 +187,12 @@ fn open<F: Faults>(
             passed: 0,
         };
         let faults = Arc::clone(faults);
-        io::Result::Ok(thread::spawn(move || way.copy(&*faults)))
+        io::Result::Ok(thread::spawn(move || direction.copy(&*faults)))
     };
     Ok([copy(true)?, copy(false)?])
 }
 
-impl Way {
+impl Direction {
     fn copy(&mut self, faults: &impl Faults) {
         if let Err(error) = self.copy_to_end(faults) {
             faults.failed(self, &error);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use super::{Faults, Proxy, Way};
+use super::{Direction, Faults, Proxy};
 use crate::port::Port;
 use crate::wire::COOKIE;
 
@@ -73,21 +73,21 @@ impl Faults for TcpFaults {
         connect_tcp(client, self.server)
     }
 
-    fn pass(&self, way: &mut Way, chunk: &[u8]) -> io::Result<()> {
-        if way.ends_test(chunk) {
+    fn pass(&self, direction: &mut Direction, chunk: &[u8]) -> io::Result<()> {
+        if direction.ends_test(chunk) {
             self.wait_for_quiet();
         }
-        let before = way.passed;
-        way.passed += chunk.len();
-        match self.index(way, before) {
+        let before = direction.passed;
+        direction.passed += chunk.len();
+        match self.index(direction, before) {
             Some(index) if index < chunk.len() => {
-                self.harm(way, chunk.split_at(index))?;
+                self.harm(direction, chunk.split_at(index))?;
                 self.done.store(true, Ordering::Relaxed);
             }
-            _ => way.to.write_all(chunk)?,
+            _ => direction.to.write_all(chunk)?,
         }
         self.traffic
-            .fetch_add(way.passed - before, Ordering::Relaxed);
+            .fetch_add(direction.passed - before, Ordering::Relaxed);
         Ok(())
     }
 
@@ -106,14 +106,14 @@ pub(super) fn connect_tcp(client: &Socket, server: SocketAddr) -> io::Result<Soc
 
 impl TcpFaults {
     /// How far behind `passed` the damage is to be done.
-    fn index(&self, way: &Way, passed: usize) -> Option<usize> {
+    fn index(&self, direction: &Direction, passed: usize) -> Option<usize> {
         let Place {
             connection,
             from_client,
             offset,
         } = self.place;
         let cookie = if from_client { COOKIE } else { 0 };
-        let here = (way.connection, way.from_client) == (connection, from_client);
+        let here = (direction.connection, direction.from_client) == (connection, from_client);
         (offset + cookie).checked_sub(passed).filter(|_| here)
     }
 
@@ -131,8 +131,8 @@ impl TcpFaults {
     }
 
     /// Passes on a chunk that is to be damaged between `before` and `rest`.
-    fn harm(&self, way: &mut Way, (before, rest): (&[u8], &[u8])) -> io::Result<()> {
-        way.to.write_all(before)?;
+    fn harm(&self, direction: &mut Direction, (before, rest): (&[u8], &[u8])) -> io::Result<()> {
+        direction.to.write_all(before)?;
         let length = match self.damage {
             Damage::Flip => 1,
             Damage::Drop(length) | Damage::Repeat(length) => length,
@@ -140,14 +140,14 @@ impl TcpFaults {
         let mut piece = rest[..length.min(rest.len())].to_vec();
         let (there, rest) = (piece.len(), &rest[piece.len()..]);
         piece.resize(length, 0);
-        way.from.read_exact(&mut piece[there..])?;
-        way.passed += length - there;
+        direction.from.read_exact(&mut piece[there..])?;
+        direction.passed += length - there;
         match self.damage {
-            Damage::Flip => way.to.write_all(&[piece[0] ^ 1])?,
+            Damage::Flip => direction.to.write_all(&[piece[0] ^ 1])?,
             Damage::Drop(_) => {}
-            Damage::Repeat(_) => way.to.write_all(&piece.repeat(2))?,
+            Damage::Repeat(_) => direction.to.write_all(&piece.repeat(2))?,
         }
-        way.to.write_all(rest)
+        direction.to.write_all(rest)
     }
 }
 

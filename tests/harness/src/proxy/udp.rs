@@ -20,7 +20,7 @@ use socket2::Socket;
 
 use super::datagrams::{FaultyPath, Plan, Record};
 use super::tcp::connect_tcp;
-use super::{Faults, Proxy, Way};
+use super::{Direction, Faults, Proxy};
 use crate::port::Port;
 
 /// What the proxy's sockets can hold, so that it loses nothing by itself; the kernel may give less.
@@ -78,17 +78,17 @@ impl Faults for UdpFaults {
         connect_tcp(client, self.server)
     }
 
-    fn pass(&self, way: &mut Way, chunk: &[u8]) -> io::Result<()> {
+    fn pass(&self, direction: &mut Direction, chunk: &[u8]) -> io::Result<()> {
         // Held until the chunk has gone, so that no later datagram overtakes it.
         let mut flows = self.flows();
         self.pass_datagrams(&mut flows);
-        if way.ends_test(chunk) {
+        if direction.ends_test(chunk) {
             for flow in flows.iter_mut() {
                 send(&flow.back, flow.to_server.end(), self.server);
                 send(&self.front, flow.to_client.end(), flow.client);
             }
         }
-        way.to.write_all(chunk)
+        direction.to.write_all(chunk)
     }
 
     fn beside(&self) -> Option<BorrowedFd<'_>> {

@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 use tempfile::TempDir;
 
-use super::{Faults, Proxy, Way};
+use super::{Direction, Faults, Proxy};
 use crate::pair::words;
 use crate::peer::Peer;
 use crate::process::{Finished, HANG, Running, wait_for};
@@ -146,11 +146,11 @@ impl Faults for VmmFaults {
         Ok(server.into())
     }
 
-    fn pass(&self, way: &mut Way, chunk: &[u8]) -> io::Result<()> {
-        if way.connection > 0 {
+    fn pass(&self, direction: &mut Direction, chunk: &[u8]) -> io::Result<()> {
+        if direction.connection > 0 {
             thread::sleep(self.delay);
         }
-        way.to.write_all(chunk)?;
+        direction.to.write_all(chunk)?;
         // Single bytes and JSON are the control connection's, which is no slower than it has to be.
         if chunk.len() > 4096 {
             thread::sleep(self.pause);
@@ -158,19 +158,23 @@ impl Faults for VmmFaults {
         Ok(())
     }
 
-    fn end(&self, way: &Way) -> io::Result<()> {
+    fn end(&self, direction: &Direction) -> io::Result<()> {
         if self.half_close == HalfClose::KeptBack {
-            wait_for_close(&way.from);
+            wait_for_close(&direction.from);
         }
-        match way.to.shutdown(Shutdown::Write) {
+        match direction.to.shutdown(Shutdown::Write) {
             // It has closed already, with nothing under way.
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             result => result,
         }
     }
 
-    fn failed(&self, way: &Way, error: &io::Error) {
-        let from = if way.from_client { "client" } else { "server" };
+    fn failed(&self, direction: &Direction, error: &io::Error) {
+        let from = if direction.from_client {
+            "client"
+        } else {
+            "server"
+        };
         let mut complaints = self.complaints.lock().expect("no direction panics");
         complaints.push(format!("from the {from}: {error}"));
     }

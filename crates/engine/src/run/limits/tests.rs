@@ -54,7 +54,7 @@ fn causes(frame: impl Borrow<Frame>, stream: Evidence) -> Vec<Cause> {
 }
 
 #[test]
-fn the_kernels_clocks_tell_what_held_the_sender_back() {
+fn the_kernels_clocks_show_what_held_the_sender_back() {
     let cause = |last| causes(frame(), sender(last, 21_000));
     assert_eq!(cause(info(10, 7, 0)), [Cause::ReceiveWindow]);
     assert_eq!(cause(info(10, 0, 4)), [Cause::SendBuffer]);

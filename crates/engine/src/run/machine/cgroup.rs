@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_tell_for_how_long() {
+    fn both_cgroup_versions_report_the_throttled_time() {
         let second = "usage_usec 5\nnr_periods 20\nnr_throttled 10\nthrottled_usec 700000\n";
         let first = "nr_periods 20\nnr_throttled 10\nthrottled_time 700000000\n";
         let wanted = Throttled {

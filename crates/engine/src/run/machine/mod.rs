@@ -153,7 +153,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_group_that_was_held_back_longest_tells() {
+    fn the_group_that_was_held_back_longest_decides() {
         let at = |millis, held_periods, periods| Throttled {
             time: Duration::from_millis(millis),
             held_periods,

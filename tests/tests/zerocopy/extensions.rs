@@ -1,4 +1,4 @@
-//! Clients that ask for nonsense: a server ignores or refuses it, and continues.
+//! Clients that ask for cases: a server ignores or refuses it, and continues.
 
 use std::fmt;
 
@@ -19,28 +19,28 @@ const MEMORY_KIB: u64 = 64 * 1024;
 /// What a server answers to parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Answer {
-    /// The test goes on as if nothing had been asked for.
+    /// The test goes on as if nothing had been extensions for.
     Plain,
-    /// It goes on, and verification is granted or not.
+    /// It continues, and verification is granted or not.
     Grants { verify: bool },
     /// They are refused.
     Refusal,
 }
 
-/// The value of `extensions`, and what comes of it.
-struct Asked {
+/// The value of `extensions`, and the expected answer.
+struct Request {
     name: &'static str,
     extensions: String,
     answer: Answer,
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
 }
 
-impl Asked {
+impl Request {
     fn params(&self) -> String {
         let own = format!(",\"extensions\":{}}}", self.extensions);
         PARAMS.replacen('}', &own, 1)
@@ -72,104 +72,104 @@ impl Asked {
     }
 }
 
-fn asked(name: &'static str, extensions: impl Into<String>, answer: Answer) -> Asked {
-    Asked {
+fn request(name: &'static str, extensions: impl Into<String>, answer: Answer) -> Request {
+    Request {
         name,
         extensions: extensions.into(),
         answer,
     }
 }
 
-/// What is passed over, or granted in part.
-fn harmless() -> Vec<Asked> {
+/// Values that are ignored, or granted in part.
+fn ignored() -> Vec<Request> {
     let granted = Answer::Grants { verify: false };
     vec![
-        asked("a number", "5", Answer::Plain),
-        asked("a string", "\"zerocopy\"", Answer::Plain),
-        asked("an array", "[{\"verify\":true}]", Answer::Plain),
-        asked("null", "null", Answer::Plain),
-        asked("true", "true", Answer::Plain),
-        asked("nothing", "{}", granted),
-        asked(
-            "what nobody knows",
+        request("a number", "5", Answer::Plain),
+        request("a string", "\"zerocopy\"", Answer::Plain),
+        request("an array", "[{\"verify\":true}]", Answer::Plain),
+        request("null", "null", Answer::Plain),
+        request("true", "true", Answer::Plain),
+        request("nothing", "{}", granted),
+        request(
+            "unknown extensions",
             r#"{"teleport":{"now":[1,2]},"verify":0}"#,
             granted,
         ),
-        asked("modes that are a number", r#"{"zerocopy":5}"#, granted),
-        asked(
+        request("modes that are a number", r#"{"zerocopy":5}"#, granted),
+        request(
             "modes that are an array",
             r#"{"zerocopy":["msg","mmap"]}"#,
             granted,
         ),
-        asked(
+        request(
             "names that are numbers",
             r#"{"zerocopy":{"send":1,"receive":{}}}"#,
             granted,
         ),
-        asked(
+        request(
             "verification that is a string",
             r#"{"verify":"true"}"#,
             granted,
         ),
-        asked("verification that is a number", r#"{"verify":1}"#, granted),
-        asked(
+        request("verification that is a number", r#"{"verify":1}"#, granted),
+        request(
             "verification",
             r#"{"verify":true}"#,
             Answer::Grants { verify: true },
         ),
-        asked(
-            "verification of what is dropped",
+        request(
+            "verification of discarded bytes",
             r#"{"zerocopy":{"receive":"trunc"},"verify":true}"#,
             granted,
         ),
-        asked(
+        request(
             "twice",
             r#"{"verify":true,"verify":false}"#,
             Answer::Grants { verify: true },
         ),
-        asked(
-            "what nests and ends",
+        request(
+            "nested and closed",
             r#"{"zerocopy":"#.repeat(300) + "1" + &"}".repeat(300),
             granted,
         ),
     ]
 }
 
-/// What is refused.
-fn senseless() -> Vec<Asked> {
+/// Values that are refused.
+fn refused() -> Vec<Request> {
     vec![
-        asked(
-            "an unknown way to send",
+        request(
+            "an unknown mode of sending",
             r#"{"zerocopy":{"send":"telepathy"}}"#,
             Answer::Refusal,
         ),
-        asked(
-            "an unknown way to receive",
+        request(
+            "an unknown mode of receiving",
             r#"{"zerocopy":{"receive":""}}"#,
             Answer::Refusal,
         ),
-        asked(
-            "a way of the other end",
+        request(
+            "a mode of the other direction",
             r#"{"zerocopy":{"send":"mmap"}}"#,
             Answer::Refusal,
         ),
-        asked(
-            "a way that is not one",
+        request(
+            "a choice instead of a mode",
             r#"{"zerocopy":{"receive":"auto"}}"#,
             Answer::Refusal,
         ),
-        asked(
+        request(
             "a huge name",
             format!(r#"{{"zerocopy":{{"send":"{}"}}}}"#, "msg".repeat(2000)),
             Answer::Refusal,
         ),
-        asked(
+        request(
             "a name with control characters",
             "{\"zerocopy\":{\"send\":\"\\u0000\\u001b[31m\"}}",
             Answer::Refusal,
         ),
-        asked(
-            "what nests and does not end",
+        request(
+            "nested and not closed",
             "[".repeat(6000) + &"]".repeat(1000),
             Answer::Refusal,
         ),
@@ -177,21 +177,21 @@ fn senseless() -> Vec<Asked> {
 }
 
 #[test]
-fn nonsense_is_passed_over_or_refused_and_the_server_goes_on() {
-    let nonsense: Vec<_> = [harmless(), senseless()].into_iter().flatten().collect();
-    parallel::each(&nonsense, 8, |asked| {
+fn invalid_extensions_are_ignored_or_refused_and_the_server_continues() {
+    let cases: Vec<_> = [ignored(), refused()].into_iter().flatten().collect();
+    parallel::each(&cases, 8, |request| {
         let server = Server::start_with(Peer::Ours, &[], |command| {
             limit_address_space(&command, ADDRESS_SPACE_KIB)
         });
         let before = procfs::resident_kib(server.id());
         let mut client = RawClient::up_to_params(server.port());
-        client.control.send_json(&asked.params());
-        let answer = Asked::answer(&mut client);
+        client.control.send_json(&request.params());
+        let answer = Request::answer(&mut client);
         let mut f = Problems::new();
-        f.equal("the answer", answer, Ok(asked.answer));
+        f.equal("the answer", answer, Ok(request.answer));
         // It is still there while the next one is served.
         let served = serves(server.port(), Peer::Ours, HANG);
-        f.holds(format!("the server goes on: {served:?}"), served.is_ok());
+        f.holds(format!("the server continues: {served:?}"), served.is_ok());
         let grown = procfs::resident_kib(server.id()).saturating_sub(before);
         f.holds(format!("it grew by {grown} KiB"), grown < MEMORY_KIB);
         drop(client);
@@ -199,7 +199,7 @@ fn nonsense_is_passed_over_or_refused_and_the_server_goes_on() {
     });
 }
 
-/// Every mode that a client can name runs over every transport, however little sense it makes.
+/// Every mode that a client can name runs over every transport, whether or not it is useful there.
 #[test]
 fn modes_that_a_transport_lacks_are_copies() {
     let server = Server::start(Peer::Ours, &[]);
@@ -216,7 +216,7 @@ fn modes_that_a_transport_lacks_are_copies() {
             );
         let mut client = RawClient::up_to_params(server.port());
         client.control.send_json(&params);
-        let answer = Asked::answer(&mut client);
+        let answer = Request::answer(&mut client);
         assert_eq!(answer, Ok(Answer::Grants { verify: false }), "{send}");
         drop(client);
     }

@@ -18,27 +18,27 @@ fn a_lost_greeting_is_repeated() {
     for args in ["-t 1 -b 2M", "-t 1 -b 2M -R", "-t 1 -b 1M --bidir -P 2"] {
         for count in 1..=2 {
             for (hellos, replies) in [(count, 0), (0, count), (count, 1)] {
-                cases.push(Case::ours(args, Lost { hellos, replies }));
+                cases.push(Case::ours(args, LostHellos { hellos, replies }));
             }
         }
     }
     parallel::each(&cases, cases.len(), survives);
 }
 
-/// Greetings that are lost.
+/// Lost hellos and replies.
 #[derive(Debug)]
-struct Lost {
+struct LostHellos {
     hellos: u32,
     replies: u32,
 }
 
-fn survives(case: &Case<Lost>) -> Result<(), String> {
+fn survives(case: &Case<LostHellos>) -> Result<(), String> {
     let lost = &case.expected;
     let (outcome, passed) = udp_pair(&case.args).run_through(|server| {
         Proxy::udp(
             server,
-            Plan::new().lose_greetings(lost.hellos),
-            Plan::new().lose_greetings(lost.replies),
+            Plan::new().lose_hellos(lost.hellos),
+            Plan::new().lose_hellos(lost.replies),
         )
     });
     let asked = Expectation::of(&words(&case.args));
@@ -62,7 +62,7 @@ fn survives(case: &Case<Lost>) -> Result<(), String> {
     f.into_result(outcome)
 }
 
-/// Runs a test over UDP whose datagrams to the client have a bad way.
+/// Runs a test over UDP whose datagrams to the client cross a faulty path.
 fn run(case: &Case, to_client: &Plan) -> (Outcome, Vec<Passed>) {
     let pair = case.pair().client_args("-J -u");
     pair.run_through(|server| Proxy::udp(server, Plan::new(), to_client.clone()))
@@ -78,7 +78,7 @@ fn a_slow_reply_ruins_no_count() {
         }
     }
     parallel::each(&cases, cases.len(), |case| {
-        let slow = Plan::new().hold_greetings(Duration::from_millis(700));
+        let slow = Plan::new().hold_hellos(Duration::from_millis(700));
         let (outcome, passed) = run(case, &slow);
         let mut f = Problems::new();
         f.equal("the client's exit code", outcome.client.code(), Some(0));
@@ -88,24 +88,24 @@ fn a_slow_reply_ruins_no_count() {
         f.positive("packets", received("packets"));
         for flow in &passed {
             if peer::REAL.contains(&case.server) {
-                f.equal("hellos", flow.to_server.greetings, 1);
+                f.equal("hellos", flow.to_server.hellos, 1);
             } else {
-                f.holds("hellos are repeated", flow.to_server.greetings > 1);
+                f.holds("hellos are repeated", flow.to_server.hellos > 1);
             }
         }
         f.into_result(outcome)
     });
 }
 
-/// An iperf3 server that got the hello begins the test, and that says as much as its reply, which is lost.
+/// An iperf3 server that got the hello begins the test, which proves as much as its lost reply would.
 #[test]
 fn the_start_of_the_test_stands_for_a_lost_reply() {
     let cases = peer::REAL.map(|server| Case::new(Peer::Ours, server, "-t 1 -b 2M", ()));
     parallel::each(&cases, cases.len(), |case| {
-        let (outcome, passed) = run(case, &Plan::new().lose_greetings(1));
+        let (outcome, passed) = run(case, &Plan::new().lose_hellos(1));
         let mut f = Problems::new();
         f.equal("the client's exit code", outcome.client.code(), Some(0));
-        f.equal("hellos", passed[0].to_server.greetings, 1);
+        f.equal("hellos", passed[0].to_server.hellos, 1);
         let document = outcome.client.document();
         let lost = int(&document, "/end/sum_received/lost_packets");
         f.equal("lost", lost, Some(0));
@@ -113,13 +113,13 @@ fn the_start_of_the_test_stands_for_a_lost_reply() {
     });
 }
 
-/// Sends datagrams that are no hello to a port, all the time.
-struct Noise {
+/// Keeps sending datagrams that are not hellos to a port.
+struct StrayDatagrams {
     ended: Arc<AtomicBool>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
-impl Noise {
+impl StrayDatagrams {
     fn start(port: u16) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let threads = [&[0; 1460][..], b"1234", b"9876 and more", b""].map(|datagram| {
@@ -127,7 +127,7 @@ impl Noise {
             thread::spawn(move || {
                 let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
                 while !until.load(Ordering::Relaxed) {
-                    // Nobody has to listen.
+                    // Nothing may be listening.
                     let _ = socket.send_to(datagram, ("127.0.0.1", port));
                     thread::sleep(Duration::from_millis(1));
                 }
@@ -142,7 +142,7 @@ impl Noise {
     fn end(self) {
         self.ended.store(true, Ordering::Relaxed);
         for thread in self.threads {
-            thread.join().expect("noise does not fail");
+            thread.join().expect("stray does not fail");
         }
     }
 }
@@ -150,7 +150,7 @@ impl Noise {
 #[test]
 fn stray_datagrams_are_no_hellos() {
     let server = Server::start(Peer::Ours, &["-J"]);
-    let noise = Noise::start(server.port());
+    let stray = StrayDatagrams::start(server.port());
     for client in [Peer::Ours, Peer::New, Peer::Old] {
         for args in ["-J -u -t 1 -b 2M -P 8", "-J -u -t 1 -b 1M -P 4 --bidir"] {
             let client = run_client(client, server.port(), args);
@@ -160,7 +160,7 @@ fn stray_datagrams_are_no_hellos() {
             assert_eq!(lost, Some(0), "{client}");
         }
     }
-    noise.end();
+    stray.end();
 }
 
 /// iperf3's clients count what they receive: when datagrams are lost, a server has to send more than the quota.
