@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use clap::Args;
 use iperf_results::compare::{Comparison, Margin, Outcome, Requirement, Settings, Side};
 use iperf_results::format;
-use iperf_results::{ReadOptions, read_all};
 
 use super::output::{append, note, print, stdout};
 use super::printed::{CompareFormat, FormatArgs};
@@ -118,26 +117,22 @@ pub(super) fn conclude(
 
 /// Reads all sides, or reports what could not be read.
 fn read(args: &CompareArgs) -> Option<Vec<Side>> {
-    let options = args.input.options();
     let sides: Vec<Option<Side>> = if args.sides.is_empty() {
         vec![
-            side("base".into(), &args.base, &options),
-            side("new".into(), &args.new, &options),
+            side("base".into(), &args.base, &args.input),
+            side("new".into(), &args.new, &args.input),
         ]
     } else {
         args.sides
             .iter()
-            .map(|path| side(name(path), std::slice::from_ref(path), &options))
+            .map(|path| side(name(path), std::slice::from_ref(path), &args.input))
             .collect()
     };
     sides.into_iter().collect()
 }
 
-fn side(name: String, paths: &[PathBuf], options: &ReadOptions) -> Option<Side> {
-    let (records, errors) = read_all(paths, options);
-    for error in &errors {
-        note(&error.to_string());
-    }
+fn side(name: String, paths: &[PathBuf], input: &InputArgs) -> Option<Side> {
+    let (records, errors) = input.read(paths);
     errors.is_empty().then_some(Side { name, records })
 }
 

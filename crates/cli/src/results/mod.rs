@@ -12,12 +12,13 @@ mod report;
 mod runs;
 mod sweep;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Subcommand};
-use iperf_results::{ReadOptions, Tool};
+use iperf_results::{ReadError, ReadOptions, Record, Tool, read_all};
 
 pub(crate) use direct::{Files, Labels};
 
@@ -52,6 +53,15 @@ impl InputArgs {
             tool: self.tool,
             bytes: self.bytes,
         }
+    }
+
+    /// Reads all inputs, and prints what is wrong with those that cannot be read.
+    fn read(&self, paths: &[PathBuf]) -> (Vec<Record>, Vec<ReadError>) {
+        let (records, errors) = read_all(paths, &self.options());
+        for error in &errors {
+            output::note(&error.to_string());
+        }
+        (records, errors)
     }
 }
 

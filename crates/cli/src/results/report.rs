@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use iperf_results::format::{self, Format};
-use iperf_results::{FailedRun, ReadError, read_all};
+use iperf_results::{FailedRun, ReadError};
 
-use super::output::note;
 use super::printed::{FormatArgs, ReportFormat};
 use super::{InputArgs, UNREADABLE};
 
@@ -28,10 +27,7 @@ pub(crate) struct ReportArgs {
 
 /// 0, or 2 if an input could not be read; the others are shown all the same, and dashboards see a failed run.
 pub(super) fn run(args: &ReportArgs) -> ExitCode {
-    let (records, errors) = read_all(&args.files, &args.input.options());
-    for error in &errors {
-        note(&error.to_string());
-    }
+    let (records, errors) = args.input.read(&args.files);
     let format = Format::from(args.printed.format);
     if records.is_empty() && !format.shows_failures() {
         return ExitCode::from(UNREADABLE);

@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 
 use super::Panel;
-use super::axis::{round, step, ticks};
+use super::axis::{Frame, ValueAxis, point, round};
 use crate::format::value::show;
 use crate::metric::Unit;
 
@@ -12,8 +12,13 @@ const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = 12.0;
-const TOP: f64 = 14.0;
-const BOTTOM: f64 = 46.0;
+const FRAME: Frame = Frame {
+    size: (WIDTH, HEIGHT),
+    left: LEFT,
+    right: RIGHT,
+    top: 14.0,
+    bottom: 46.0,
+};
 /// Between error bars of different series at one value.
 const APART: f64 = 7.0;
 /// Half of the line at each end of an error bar.
@@ -46,14 +51,9 @@ pub(crate) struct Cells<'a> {
 
 impl Cells<'_> {
     pub(crate) fn panel(&self) -> Panel {
-        let y_step = step(self.highest);
-        let y_end = (self.highest / y_step).ceil().max(1.0) * y_step;
-        let y = |value: f64| HEIGHT - BOTTOM - value / y_end * (HEIGHT - TOP - BOTTOM);
+        let values = ValueAxis::new(FRAME, self.unit, self.highest);
         let body = html! {
-            @for tick in ticks(y_end, y_step) {
-                line class="axis" x1=(LEFT) x2=(WIDTH - RIGHT) y1=(round(y(tick))) y2=(round(y(tick))) {}
-                text x=(LEFT - 6.0) y=(round(y(tick) + 4.0)) text-anchor="end" { (show(tick, self.unit)) }
-            }
+            (values.draw())
             @for (at, value) in self.values.iter().enumerate() {
                 text x=(round(self.x(at))) y=(HEIGHT - 26.0) text-anchor="middle" {
                     title { (value) }
@@ -61,11 +61,11 @@ impl Cells<'_> {
                 }
             }
             text x=(f64::midpoint(LEFT, WIDTH - RIGHT)) y=(HEIGHT - 8.0) text-anchor="middle" { (self.axis) }
-            @for number in 0..self.series.len() { (self.line(number, &y)) }
+            @for number in 0..self.series.len() { (self.line(number, &values)) }
         };
         Panel {
             title: self.title.clone(),
-            size: (WIDTH, HEIGHT),
+            size: FRAME.size,
             legend: self.series.iter().map(|(name, _)| name.clone()).collect(),
             body,
         }
@@ -87,7 +87,7 @@ impl Cells<'_> {
         value.chars().take(kept).chain(['…']).collect()
     }
 
-    fn line(&self, number: usize, y: &impl Fn(f64) -> f64) -> Markup {
+    fn line(&self, number: usize, values: &ValueAxis) -> Markup {
         let (name, figures) = &self.series[number];
         let aside = (number as f64 - (self.series.len() as f64 - 1.0) / 2.0) * APART;
         let colour = number % 8;
@@ -99,24 +99,21 @@ impl Cells<'_> {
         let x = |at: usize| round(self.x(at) + aside);
         let path: Vec<String> = known
             .iter()
-            .map(|(at, figure)| format!("{},{}", x(*at), round(y(figure.median))))
+            .map(|(at, figure)| format!("{},{}", x(*at), values.y(figure.median)))
             .collect();
         html! {
             g class="points lone" role="list" aria-label=(name) {
                 @if self.joined { polyline class=(format!("curve s{colour}")) points=(path.join(" ")) {} }
                 @for (at, figure) in known {
                     @let (left, right) = (x(at) - CAP, x(at) + CAP);
-                    @let (bottom, top) = (round(y(figure.least)), round(y(figure.most)));
+                    @let (bottom, top) = (values.y(figure.least), values.y(figure.most));
                     path class=(format!("range s{colour}"))
                         d=(format!("M{left} {bottom}H{right}M{left} {top}H{right}M{} {bottom}V{top}", x(at))) {}
                     @let label = format!(
                         "{name}, {} {}: {} ({} … {})", self.axis, self.values[at],
                         show(figure.median, self.unit), show(figure.least, self.unit), show(figure.most, self.unit),
                     );
-                    circle class=(format!("point f{colour}")) cx=(x(at)) cy=(round(y(figure.median))) r="4"
-                        tabindex="0" role="listitem" aria-label=(label) data-x=(at) data-y=(figure.median) {
-                        title { (label) }
-                    }
+                    (point(colour, (x(at), values.y(figure.median)), (at as f64, figure.median), &label))
                 }
             }
         }

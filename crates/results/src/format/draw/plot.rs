@@ -4,7 +4,7 @@
 use maud::html;
 
 use super::Panel;
-use super::axis::{round, step, ticks};
+use super::axis::{Frame, ValueAxis, point, round, step, ticks};
 use crate::format::value::show;
 use crate::metric::Unit;
 
@@ -13,8 +13,13 @@ const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = 12.0;
-const TOP: f64 = 12.0;
-const BOTTOM: f64 = 28.0;
+const FRAME: Frame = Frame {
+    size: (WIDTH, HEIGHT),
+    left: LEFT,
+    right: RIGHT,
+    top: 12.0,
+    bottom: 28.0,
+};
 /// A series of more values is drawn by the means of neighbours.
 const MAX_POINTS: usize = 400;
 /// Series of one plot; more cannot be distinguished.
@@ -45,45 +50,36 @@ pub(crate) fn plot(title: &str, unit: Unit, series: &[Series]) -> Option<Panel> 
     if series.is_empty() || last <= 0.0 {
         return None;
     }
-    let (x_step, y_step) = (step(last), step(highest));
-    let (x_end, y_end) = (
-        last.max(x_step),
-        (highest / y_step).ceil().max(1.0) * y_step,
-    );
+    let x_step = step(last);
+    let x_end = last.max(x_step);
     let x = |value: f64| LEFT + value / x_end * (WIDTH - LEFT - RIGHT);
-    let y = |value: f64| HEIGHT - BOTTOM - value / y_end * (HEIGHT - TOP - BOTTOM);
+    let values = ValueAxis::new(FRAME, unit, highest);
     let body = html! {
-        @for tick in ticks(y_end, y_step) {
-            line class="axis" x1=(LEFT) x2=(WIDTH - RIGHT) y1=(round(y(tick))) y2=(round(y(tick))) {}
-            text x=(LEFT - 6.0) y=(round(y(tick) + 4.0)) text-anchor="end" { (show(tick, unit)) }
-        }
+        (values.draw())
         @for tick in ticks(x_end, x_step) {
             text x=(round(x(tick))) y=(HEIGHT - 8.0) text-anchor="middle" { (show(tick, Unit::Seconds)) }
         }
         @for (at, series) in series.iter().enumerate() {
             @let lone = if series.points.len() == 1 { "points lone" } else { "points" };
             g class=(lone) role="list" aria-label=(series.name) {
-                polyline class=(format!("curve s{}", at % 8)) points=(line(&series.points, x, y)) {}
+                polyline class=(format!("curve s{}", at % 8)) points=(line(&series.points, x, &values)) {}
                 @for &(time, value) in &series.points {
                     @let label = format!("{}: {} at {}", series.name, show(value, unit), show(time, Unit::Seconds));
-                    circle class=(format!("point f{}", at % 8)) cx=(round(x(time))) cy=(round(y(value))) r="4"
-                        tabindex="0" role="listitem" aria-label=(label) data-x=(time) data-y=(value) {
-                        title { (label) }
-                    }
+                    (point(at % 8, (round(x(time)), values.y(value)), (time, value), &label))
                 }
             }
         }
     };
     Some(Panel {
         title: title.to_owned(),
-        size: (WIDTH, HEIGHT),
+        size: FRAME.size,
         legend: series.into_iter().map(|series| series.name).collect(),
         body,
     })
 }
 
-fn line(points: &[(f64, f64)], x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
-    let each = |&(time, value): &(f64, f64)| format!("{},{}", round(x(time)), round(y(value)));
+fn line(points: &[(f64, f64)], x: impl Fn(f64) -> f64, values: &ValueAxis) -> String {
+    let each = |&(time, value): &(f64, f64)| format!("{},{}", round(x(time)), values.y(value));
     points.iter().map(each).collect::<Vec<_>>().join(" ")
 }
 
