@@ -183,7 +183,7 @@ impl Machine {
             .arg("-initrd")
             .arg(&files.initramfs)
             .arg("-append")
-            .arg([KERNEL_OPTIONS, &self.options.join(" ")].join(" "));
+            .arg([KERNEL_OPTIONS, &self.options.join(" "), &more_options()].join(" "));
         command
     }
 }
@@ -191,6 +191,11 @@ impl Machine {
 /// The kernel's first test of its timer takes interrupts that come late, as they do where many machines are emulated,
 /// for none, and panics. After a panic the machine ends.
 const KERNEL_OPTIONS: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
+
+/// What `LAB_KERNEL_OPTIONS` adds to each kernel's command line; a kernel that checks itself needs some.
+fn more_options() -> String {
+    env::var("LAB_KERNEL_OPTIONS").unwrap_or_default()
+}
 
 /// The programs of every machine.
 fn add_programs(image: &mut Image) {
