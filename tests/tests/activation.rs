@@ -39,7 +39,7 @@ fn client(port: u16, options: &[&str]) -> Output {
         .expect("the client starts")
 }
 
-/// What a server has told its manager.
+/// What a server has reported to its manager.
 fn told(notify: &UnixDatagram) -> String {
     let mut message = [0; 256];
     let length = notify.recv(&mut message).expect("a message");

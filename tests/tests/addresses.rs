@@ -69,7 +69,7 @@ fn with_hosts(command: &Command, directory: &TempDir, addresses: &[&str]) -> Com
     inside
 }
 
-/// 10.9.0.3 and fd09::3 belong to nobody: what is sent to them is dropped without a word.
+/// 10.9.0.3 and fd09::3 are unused: what is sent to them is dropped silently.
 fn with_silent_addresses() -> [Namespace; 2] {
     let ends = wire(1500);
     for address in ["10.9.0.3", "fd09::3"] {

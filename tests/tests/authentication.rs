@@ -52,7 +52,7 @@ impl Secrets {
         Server::start(peer, &[&keys, &users, more].concat())
     }
 
-    /// What a client whose clock says `time` would send.
+    /// What a client whose clock shows `time` would send.
     fn token(&self, time: i64) -> String {
         let text = format!("user: {USER}\npwd:  {PASSWORD}\nts:   {time}");
         fs::write(self.path("token"), text).expect("a file");
@@ -78,7 +78,7 @@ struct Case {
     pkcs1: bool,
     user: &'static str,
     password: Option<&'static str>,
-    /// What the client says; `None` when it is served.
+    /// The client's error; `None` when it is served.
     refused: Option<&'static str>,
 }
 
@@ -111,7 +111,7 @@ impl Case {
 
     fn check(&self, secrets: &Secrets) -> Result<(), String> {
         let mut args = vec!["-d", "-V"];
-        // 3.12 knows no other padding and not the option.
+        // 3.12 has no other padding, and not the option.
         if self.pkcs1 && self.server != Peer::Old {
             args.push("--use-pkcs1-padding");
         }
@@ -143,7 +143,7 @@ impl Case {
         }
         for end in [&client, &server] {
             let shown = format!("{}{}", end.stdout, end.stderr);
-            // What a real end tells with -d is its own affair.
+            // What a real iperf3 prints with -d does not matter here.
             let ours = end.command.contains(&*Peer::Ours.path().to_string_lossy());
             for secret in [PASSWORD, "BEGIN", self.password.unwrap_or(PASSWORD)] {
                 f.holds(
@@ -245,7 +245,7 @@ fn the_wrong_padding_is_a_wrong_password() {
     ]);
 }
 
-/// Who does not log in at all is refused, and a server that asks nobody does not mind who does.
+/// A client that does not log in is refused, and a server without logins accepts one that does.
 #[test]
 fn logins_are_for_servers_that_ask() {
     let secrets = Secrets::new();
@@ -318,7 +318,7 @@ fn a_login_that_cannot_be_sent_is_refused_before_connecting() {
     }
 }
 
-/// The token names the time of the client. So a token that somebody has seen is of no use for long.
+/// The token contains the client's time, so a captured token soon becomes useless.
 #[test]
 fn a_token_of_another_time_is_worth_nothing() {
     let secrets = Secrets::new();

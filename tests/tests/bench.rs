@@ -100,7 +100,7 @@ fn two_commands_run_in_pairs_that_alternate_and_every_run_is_saved() {
         &command, &command, "--rounds", "3", "--warmup", "1", "--name", "old", "--name", "new",
         "--save", file,
     ]);
-    // Three pairs can't tell sides apart.
+    // Three pairs are too few to distinguish the sides.
     assert_eq!(end.code(), Some(0), "{end}");
     assert!(end.stdout.contains(&format!("old: {command}")), "{end}");
     assert!(
@@ -215,7 +215,7 @@ fn rounds_are_added_until_the_comparison_is_decided() {
         file.to_str().unwrap(),
     ]);
     assert_eq!(end.code(), Some(1), "{end}");
-    // Two pairs never tell, and eight are the fewest that do.
+    // Two pairs are always inconclusive, and eight are the fewest that are not.
     assert!(saved(&file).len() >= 16, "{end}");
 }
 

@@ -32,7 +32,7 @@ fn name() -> String {
     Peer::Ours.program_name()
 }
 
-/// A daemon, which nobody waits for; dropping it ends it.
+/// A daemon, which has no parent to wait for it; dropping this ends it.
 struct Daemon(Pid);
 
 impl Daemon {

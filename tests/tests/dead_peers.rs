@@ -168,7 +168,7 @@ fn cut_one(case: &CutCase) -> Result<(), String> {
         (is_running(&server) || is_running(&client)).then_some(())
     });
     assert!(begun.is_some(), "the test does not begin");
-    // Nobody is told: the interfaces stay up, and the frames are for nobody.
+    // Neither end is notified: the interfaces stay up, and the frames are dropped.
     for (end, address, name) in [
         (&ends[0], "10.9.0.2", "left"),
         (&ends[1], "10.9.0.1", "right"),

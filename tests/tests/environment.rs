@@ -57,7 +57,7 @@ fn each_end_describes_itself_and_its_peer() {
     assert!((0.0..=100.0).contains(&steal), "{steal}");
 }
 
-/// The version that the program tells its peers: the one that `-v` prints, but without the commit.
+/// The version that the program sends to its peers: the one that `-v` prints, but without the commit.
 fn own_version() -> String {
     let mut command = Peer::Ours.command();
     command.arg("-v");

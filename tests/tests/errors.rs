@@ -226,7 +226,7 @@ fn a_server_of_another_kind_is_suspected() {
     other.join().unwrap();
 }
 
-/// What the resolver says depends on the machine, so a real client is asked, too.
+/// The resolver's error depends on the machine, so a real client is run, too.
 #[test]
 fn a_name_that_does_not_exist() {
     let args = "-c nosuch.invalid -t 1";
@@ -416,7 +416,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// The port that nobody listened on when the lines were recorded.
+/// The port without a listener when the lines were recorded.
 const RECORDED_PORT: &str = "15990";
 
 fn recorded_lines() -> Vec<Line> {

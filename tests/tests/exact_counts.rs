@@ -7,7 +7,7 @@ use iperf_harness::pair::tcp_pair;
 use iperf_harness::{Case, Peer, Problems, parallel};
 use serde_json::Value;
 
-/// What a document says was moved: each sum of the end, and the sum of the counted intervals.
+/// What a document reports as moved: each sum of the end, and the sum of the counted intervals.
 fn moved(document: &Value, sum: &str, interval: &str) -> [Option<i64>; 2] {
     let counted = document["intervals"].as_array().unwrap();
     let counted = counted.iter().map(|entry| &entry[interval]);

@@ -95,7 +95,7 @@ fn a_client_without_descriptors_ends_with_an_error() {
     );
 }
 
-/// A server that is starved, tried with clients that give up in the middle, and then given what it needs.
+/// A server that is starved, tried with clients that leave in the middle, and then given what it needs.
 fn starve(f: &mut Problems, program: &Path, limit: &str, plenty: Option<&str>) {
     let (port, user) = (Port::reserve(), user());
     let number = port.number().to_string();

@@ -404,7 +404,7 @@ fn a_file_of_another_process_is_not_touched() {
     assert_eq!(end.code(), Some(1), "{end}");
 }
 
-/// A daemon, which nobody waits for; dropping it ends it.
+/// A daemon, which has no parent to wait for it; dropping this ends it.
 struct Daemon(Pid);
 
 impl Drop for Daemon {
@@ -457,7 +457,7 @@ fn the_socket_of_a_killed_server_is_replaced() {
     kill(killed.0, Signal::SIGKILL).expect("it runs");
     let dead = wait_for(HANG, || UnixStream::connect(&file).is_err().then_some(()));
     assert!(dead.is_some() && file.exists(), "the file stays");
-    // The dead process may still be there for the pid file: nobody has waited for it.
+    // The dead process may still have its pid: no parent has waited for it.
     fs::remove_file(dir.path().join("server.pid")).expect("a pid file");
     let daemon = daemon(&dir, "");
     assert!(UnixStream::connect(&file).is_ok());

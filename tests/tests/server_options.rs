@@ -15,7 +15,7 @@ struct Case {
     server: &'static str,
     client: Peer,
     args: &'static str,
-    /// What the client says; `None` when it is served.
+    /// The client's error; `None` when it is served.
     refused: Option<&'static str>,
 }
 
@@ -103,7 +103,7 @@ fn short_tests_add_up_to_the_limit_of_the_rate() {
         let server = Server::start(Peer::Ours, &["--server-bitrate-limit", "10M/60"]);
         let mut f = Problems::new();
         for (test, refused) in [(1, false), (2, false), (3, true)] {
-            // A server that still says goodbye to the last client is busy.
+            // A server that still ends the last client's test is busy.
             let end = loop {
                 let end = run_client(client, server.port(), "-n 30M -J");
                 if !end.complaint().contains("busy") {
@@ -142,7 +142,7 @@ fn tests_above_the_longest_are_refused() {
         refused,
     });
     parallel::each(&cases, cases.len(), Case::check);
-    // In the words of their own; 3.12 knows no such error.
+    // In iperf3's own words; 3.12 has no such error.
     let real = [
         (Peer::New, Some("maximum permitted")),
         (Peer::Old, Some("error - ")),

@@ -16,7 +16,7 @@ fn pause(receiver: &Running) {
     receiver.signal(Signal::SIGCONT);
 }
 
-/// The receiver knows its losses as drops, and all of them: there is no other way to lose anything.
+/// The receiver reports its losses as drops, and all of them: nothing can be lost elsewhere.
 fn all_losses_are_drops(document: &serde_json::Value, ends: &[&Finished]) {
     let udp = |key: &str| int(document, &format!("/end/streams/0/udp/{key}"));
     let (drops, lost) = (udp("socket_drops"), udp("lost_packets"));

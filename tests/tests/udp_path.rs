@@ -111,7 +111,7 @@ fn the_default_length_fills_a_packet_and_is_batched_by_default() {
     }
 }
 
-/// A client that receives says of itself how it was woken.
+/// A receiving client reports how it was woken.
 #[test]
 fn receivers_nap_at_high_rates_unless_that_is_turned_off() {
     let ends = wire(1500);

@@ -141,7 +141,7 @@ fn a_daemon_runs_one_test_with_as_many_omitted_intervals_as_requested() {
     parallel::each(&ways, ways.len(), |way| {
         let vmm = Vmm::start(HalfClose::KeptBack, Duration::ZERO);
         let mut command = Peer::Ours.command();
-        // The time-out ends a daemon that nobody comes to.
+        // The time-out ends a daemon without clients.
         command
             .args(["-sD", "-p", "5201", "-1", "--affinity", "0", "--vsock"])
             .args(["--idle-timeout", "30", "-B"])

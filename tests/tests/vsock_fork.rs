@@ -213,7 +213,7 @@ fn the_recorded_server_completes_a_test_of_our_client() {
         assert_eq!(json::text(&document, "/error"), None, "{name}: {end}");
         let bytes = |key: &str| json::int(&document, key).and_then(|n| usize::try_from(n).ok());
         if recording.client_sends(0) {
-            // What the server says, whatever this one counted.
+            // What the server reports, whatever this end counted.
             let theirs = recording.results_of_server();
             assert_eq!(
                 bytes("/end/streams/0/receiver/bytes"),

@@ -19,7 +19,7 @@ const OURS_ALONE: [&str; 10] = [
     "zerocopy",
 ];
 
-/// What only our lines say.
+/// What only our lines contain.
 const OUR_LINES: [&str; 6] = [
     " of them dropped in the receiver's socket",
     " datagrams with a bad checksum reached the receiver's machine",

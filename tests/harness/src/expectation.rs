@@ -26,7 +26,7 @@ pub enum Transport {
     Vsock,
 }
 
-/// A test as asked for.
+/// A test as requested.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expectation {
     /// Who sends.
@@ -154,7 +154,7 @@ impl Expectation {
 }
 
 impl Transport {
-    /// The block size that is used when none is asked for; 0 if it depends on the path.
+    /// The default block size; 0 if it depends on the path.
     fn block(self) -> u64 {
         match self {
             Self::Tcp => 131_072,

@@ -4,7 +4,7 @@ use crate::process::HANG;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// Status and body of an answer; `None` when nobody answers.
+/// Status and body of an answer; `None` without an answer.
 pub fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(HANG)).ok()?;

@@ -115,7 +115,7 @@ pub fn wire(mtu: u32) -> [Namespace; 2] {
 }
 
 impl Namespace {
-    /// A counter of the system inside, of those that `nstat` knows.
+    /// A counter of the system inside, of those that `nstat` prints.
     pub fn counter(&self, name: &str) -> u64 {
         let table = self.run("nstat", &["-asz", name]);
         let line = table.lines().find_map(|line| line.strip_prefix(name));

@@ -186,7 +186,7 @@ impl Pair {
         (outcome, proxy.finish())
     }
 
-    /// `between` is called when the server listens, and says which port the client is to connect to.
+    /// `between` is called when the server listens, and returns the port that the client is to connect to.
     fn run_with<T>(
         &self,
         server: impl FnOnce(Command) -> Command,

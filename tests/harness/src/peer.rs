@@ -57,7 +57,7 @@ impl Peer {
         command
     }
 
-    /// The version that the program says it is, for example `3.22`.
+    /// The version that the program reports, for example `3.22`.
     pub fn version(self) -> String {
         let output = self
             .command()

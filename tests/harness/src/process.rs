@@ -259,7 +259,7 @@ pub fn limit_address_space(command: &Command, kib: u64) -> Command {
     limited
 }
 
-/// Looks every few milliseconds until `ready` says something or `limit` has passed.
+/// Looks every few milliseconds until `ready` returns something or `limit` has passed.
 pub fn wait_for<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {

@@ -10,7 +10,7 @@ use crate::peer::Peer;
 /// A small good test: it ends when its bytes are sent (with a real client from 3.16 on, at the next second).
 const GOOD: &str = "-J -n 256K";
 
-/// Runs a small good test with the server on `port` within `limit`, and says how long that took.
+/// Runs a small good test with the server on `port` within `limit`, and returns how long that took.
 ///
 /// A server may be busy, or between two listening sockets; the client asks again as long as there is time. Any
 /// other failure is one.

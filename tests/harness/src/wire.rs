@@ -32,7 +32,7 @@ pub const DISPLAY_RESULTS: u8 = 14;
 pub const IPERF_DONE: u8 = 16;
 /// The server is busy, or a cookie is wrong.
 pub const ACCESS_DENIED: u8 = 0xff;
-/// The server gives up; two 32-bit integers follow.
+/// The server fails; two 32-bit integers follow.
 pub const SERVER_ERROR: u8 = 0xfe;
 
 /// The length of a cookie with its NUL.
@@ -78,7 +78,7 @@ impl Link for UnixStream {
 pub struct Raw<S = TcpStream>(pub S);
 
 impl Raw {
-    /// Connects to a port on 127.0.0.1. Servers may listen anew between two tests, so a refusal is asked again.
+    /// Connects to a port on 127.0.0.1. Servers may reopen their listener between two tests, so a refusal is retried.
     pub fn connect(port: u16) -> Self {
         let deadline = Instant::now() + HANG;
         loop {
@@ -182,7 +182,7 @@ pub struct RawClient {
 }
 
 impl RawClient {
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     pub fn connect(port: u16) -> Self {
         Self {
             control: Raw::connect(port),
@@ -192,9 +192,9 @@ impl RawClient {
         }
     }
 
-    /// Sends the cookie and is asked for the parameters.
+    /// Sends the cookie and reads the request for the parameters.
     ///
-    /// A server that still cleans up after another client says that it is busy; that is asked again.
+    /// A server that still cleans up after another client reports that it is busy; that is retried.
     pub fn up_to_params(port: u16) -> Self {
         let deadline = Instant::now() + HANG;
         loop {
@@ -211,7 +211,7 @@ impl RawClient {
         }
     }
 
-    /// Sends parameters and is asked for the data connections.
+    /// Sends parameters and reads the request for the data connections.
     pub fn up_to_streams(port: u16, params: &str) -> Self {
         let mut client = Self::up_to_params(port);
         client.control.send_json(params);
@@ -230,7 +230,7 @@ impl RawClient {
         client
     }
 
-    /// Sends a block on each data connection, ends the test and is asked for the results.
+    /// Sends a block on each data connection, ends the test and reads the request for the results.
     pub fn up_to_results(port: u16) -> Self {
         let mut client = Self::up_to_running(port, PARAMS, 1);
         for data in &mut client.data {

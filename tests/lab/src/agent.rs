@@ -20,7 +20,7 @@ use super::frame::{Frame, Kind};
 /// What the kernel's first virtio serial port is called.
 pub const PORT: &str = "/dev/vport0p1";
 
-/// The port's end that is written to, shared by all who have something to say.
+/// The port's end that is written to, shared by all threads that write.
 type Line = Arc<Mutex<File>>;
 
 /// A command that runs.

@@ -168,7 +168,7 @@ impl Link {
         link
     }
 
-    /// The kernel's release, as the agent said it.
+    /// The kernel's release, as reported by the agent.
     pub(super) fn release(&self) -> String {
         self.received().hello.clone().unwrap_or_default()
     }

@@ -99,7 +99,7 @@ impl Vm {
         self.start(command).finish(limit)
     }
 
-    /// Runs a command that must succeed, and says what it wrote.
+    /// Runs a command that must succeed, and returns its output.
     pub fn must(&self, command: &str) -> String {
         let end = self.run(command);
         assert!(end.succeeded(), "in the guest:\n{end}");
@@ -141,7 +141,7 @@ impl Vm {
         self.kernel
     }
 
-    /// What the guest's console said up to now.
+    /// The guest's console output so far.
     pub fn console(&self) -> String {
         let bytes = fs::read(&self.files.console).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

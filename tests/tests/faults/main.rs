@@ -1,5 +1,5 @@
 //! Each system call of a short test fails once, with errors that kernels really give. What may come of it is a right result or
-//! a clear error, within a deadline: no panic, no hang, no wrong result, and a server that goes on.
+//! a clear error, within a deadline: no panic, no hang, no wrong result, and a server that continues.
 //!
 //! strace makes the calls fail, the N-th one of each thread. The sweep takes long and is run by hand:
 //!

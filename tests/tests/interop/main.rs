@@ -16,7 +16,7 @@ use serde_json::Value;
 /// Most of a case is waiting for its second to pass.
 const WORKERS: usize = 8;
 
-/// What a client says about datagrams that do not fit into a segment.
+/// A client's warning about datagrams that do not fit into a segment.
 const FRAGMENTS: [&str; 3] = [
     "warning: UDP block size ",
     " exceeds TCP MSS ",

@@ -20,7 +20,7 @@ pub(super) fn table() -> Vec<Case> {
     .concat()
 }
 
-/// Who sends, over how many streams.
+/// The sending end, and the number of streams.
 fn modes() -> Vec<Case> {
     vec![
         case("plain", "-t 1 -b 20M"),
@@ -186,7 +186,7 @@ fn addresses() -> Vec<Case> {
     ]
 }
 
-/// What is told about a test.
+/// What is reported about a test.
 fn texts() -> Vec<Case> {
     vec![
         case("title", "-t 1 -b 20M -T 'my title'").also(|observed, f| {

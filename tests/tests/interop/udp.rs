@@ -10,7 +10,7 @@ pub(super) fn table() -> Vec<Case> {
     [modes(), limits(), datagrams(), sockets()].concat()
 }
 
-/// Who sends, over how many streams.
+/// The sending end, and the number of streams.
 pub(super) fn modes() -> Vec<Case> {
     vec![
         case("UDP plain", "-u -t 1"),

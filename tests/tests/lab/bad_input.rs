@@ -8,7 +8,7 @@ use iperf_lab::{Backend, FLOOD, Kernel, Machine, Place};
 
 use super::modes::to_host;
 
-/// The client fails, and its one line of error says this.
+/// The client fails, and its one line of error contains this.
 fn fails(place: Place<'_>, args: &str, says: &[&str]) {
     let end: Finished = place.start(Peer::Ours, args).finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");

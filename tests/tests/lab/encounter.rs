@@ -18,7 +18,7 @@ pub(super) struct Route<'a> {
     pub(super) to: String,
     /// The server's words behind `-s`.
     pub(super) listen: String,
-    /// A VMM is between the two: neither is told the port of the other's end.
+    /// A VMM is between the two: neither learns the port of the other's end.
     pub(super) anonymous: bool,
     /// The guest whose connections come in at the server's socket file.
     pub(super) from: Option<Guest>,
@@ -73,7 +73,7 @@ impl<'a> Route<'a> {
         server
     }
 
-    /// Runs a client to its end; while nobody listens yet, it tries again.
+    /// Runs a client to its end; until the server listens, it tries again.
     pub(super) fn ask(&self, peer: Peer, port: u32, args: &str) -> Finished {
         let begun = Instant::now();
         loop {
@@ -119,7 +119,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// One test with documents at both ends, which must say what was asked for.
+    /// One test with documents at both ends, which must report what was requested.
     pub(super) fn checked(
         &self,
         client: Peer,

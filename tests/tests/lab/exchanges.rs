@@ -10,7 +10,7 @@ use iperf_lab::{Backend, Kernel, Machine, Place};
 use super::encounter::Route;
 use super::modes::{to_guest, to_host};
 
-/// What is asked for on a route. A number of transactions is met exactly.
+/// What is requested on a route. A number of transactions is met exactly.
 const STREAMS: [&str; 4] = [
     "--rr -n 200",
     "--rr=100,5000 -t 1 -R -P 2",
@@ -27,10 +27,10 @@ const SCTP: [&str; 3] = [
     "--sctp --rr=1000,5000 -t 1 -R",
     "--sctp --rr -n 200 --pipeline 8 -P 2",
 ];
-/// Both have the host's end in a VMM's hands.
+/// Both run through a VMM at the host's end.
 const THROUGH_A_VMM: [&str; 2] = ["--rr -n 200", "--rr=1000 -t 1 -R"];
 
-/// Runs a test, and looks at what either end says of it.
+/// Runs a test, and looks at what either end reports about it.
 fn exchange(route: &Route<'_>, args: &str) -> Result<(), String> {
     static PORT: AtomicU32 = AtomicU32::new(9000);
     let port = PORT.fetch_add(1, Ordering::Relaxed);

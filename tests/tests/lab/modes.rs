@@ -17,7 +17,7 @@ const WORKERS: usize = 4;
 /// What is special about a case: looked at in the client's and the server's document.
 type Also = fn(&mut Problems, &Value, &Value);
 
-/// What a client is asked to do.
+/// What a client is to do.
 #[derive(Clone, Copy)]
 struct Mode {
     args: &'static str,
@@ -33,7 +33,7 @@ const fn also(args: &'static str, also: Also) -> Mode {
     Mode { args, also }
 }
 
-/// All that streams can be asked for.
+/// All modes of byte streams.
 fn modes() -> Vec<Mode> {
     vec![
         mode("-t 1 -b 20M"),
@@ -82,7 +82,7 @@ fn modes() -> Vec<Mode> {
     ]
 }
 
-/// What messages can be asked for, which only AF_VSOCK carries.
+/// All modes of messages, which only AF_VSOCK carries.
 fn messages() -> Vec<Mode> {
     let seqpacket: Also = |f, client, server| {
         for doc in [client, server] {

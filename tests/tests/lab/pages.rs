@@ -1,7 +1,7 @@
 //! A guest that receives from its host by mapping: our transport `virtio_vsock_pages` in place of the stock one.
 //!
 //! ```text
-//! stock transport loaded    ours is refused, and says what to do
+//! stock transport loaded    ours is refused, and reports what to do
 //! ours                      every way, every byte compared: at least 98 % of what the host sends is mapped
 //! split=1                   a host that takes packets of one piece gets all that the guest sends
 //! a peer that nobody reads  costs no more memory than its credit allows

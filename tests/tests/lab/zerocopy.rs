@@ -57,7 +57,7 @@ const SOME_CUT: f64 = 1.0;
 const CUT: &str = "the kernel copies blocks for which the receiver's buffer has no room as a whole";
 
 const MAPPED: Side = all("mmap");
-/// What `-Z` sends by when the receiver maps: one copy, and the receiver spares the other.
+/// The mode of `-Z` when the receiver maps: one copy, and the receiver avoids the other.
 const COPIED_TO_BE_MAPPED: Side = none("copy", "the receiver maps what is copied once");
 const NO_MODULE: Side = none(
     "copy",
@@ -178,7 +178,7 @@ impl Server {
     }
 }
 
-/// Runs a row against the server; while nobody listens yet, it tries again.
+/// Runs a row against the server; until the server listens, it tries again.
 fn ask(vm: &Vm, row: &Row) -> Finished {
     let command = format!("exec iperf -c 1 --vsock -J {row}");
     let mut end = vm.run_within(&command, LIMIT);
@@ -224,7 +224,7 @@ fn check_documents(f: &mut Problems, row: &Row, client: &Value, server: &Value) 
             let report = at(stream, &format!("/{name}/zerocopy"));
             let what = format!("stream {index}, {name}");
             if name == "sender" && row.args.starts_with("--zerocopy-rx") {
-                // A side that was not asked for anything has nothing to say.
+                // A side without a request has nothing to report.
                 continue;
             }
             side.check(f, &what, report);
@@ -243,7 +243,7 @@ fn check_documents(f: &mut Problems, row: &Row, client: &Value, server: &Value) 
     }
 }
 
-/// A server's document tells what the server did, and the client's what both did.
+/// A server's document reports what the server did, and the client's what both did.
 fn check_both_tell_the_same(f: &mut Problems, client: &Value, server: &Value) {
     let sides = ["/sender/zerocopy", "/receiver/zerocopy"];
     let told = sides.into_iter().filter(|side| !at(server, side).is_null());

@@ -128,7 +128,7 @@ fn a_narrow_link_is_congestion() {
         found.iter().any(|name| name == "congestion"),
         "{document:#}"
     );
-    // A pair of virtual interfaces says that it has 10 Gbit/s, and has what the machine has.
+    // A pair of virtual interfaces reports 10 Gbit/s, and carries what the machine can.
     assert!(!found.iter().any(|name| name == "link"), "{document:#}");
 }
 

@@ -149,7 +149,7 @@ fn a_test_ends_when_its_last_datagrams_are_lost() {
     });
 }
 
-/// A receiver that gets nothing knows of nothing, but the sender does: that is a loss of everything.
+/// A receiver that gets nothing cannot count losses, but with the sender's count everything was lost.
 #[test]
 fn the_loss_of_everything_is_100_percent() {
     let mut cases = vec![Case::new(

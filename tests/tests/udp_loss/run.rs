@@ -64,7 +64,7 @@ impl Case {
     }
 
     pub(super) fn run(&self) -> Result<Run, String> {
-        // What an end must not do it has to be told itself.
+        // Each end has its own option for this.
         let own = self.args.contains("--no-gso").then_some("--no-gso");
         let pair = Pair::new(self.client, self.server)
             .client_args(&self.args)

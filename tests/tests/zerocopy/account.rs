@@ -9,7 +9,7 @@ use iperf_harness::Problems;
 use iperf_harness::json::{at, float, int, list, text};
 use serde_json::Value;
 
-/// What one kind of end is asked to do, and what may come of it.
+/// The mode requested of one kind of end, and what it may report.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExpectedMode {
     pub(super) requested: &'static str,
@@ -20,7 +20,7 @@ pub(super) struct ExpectedMode {
 }
 
 impl ExpectedMode {
-    /// Does what it is asked to do.
+    /// Uses the requested mode.
     pub(super) const fn plain(requested: &'static str, used: &'static [&'static str]) -> Self {
         Self {
             requested,
@@ -51,7 +51,7 @@ pub(super) struct ExpectedReport {
     pub(super) receive: ExpectedMode,
     /// Both directions at once.
     pub(super) bidir: bool,
-    /// Nothing was omitted: the objects tell of exactly the bytes that the streams tell of.
+    /// Nothing was omitted: the objects count exactly the bytes that the streams count.
     pub(super) exact: bool,
 }
 
@@ -135,7 +135,7 @@ pub(super) fn end(
         format!("{name}: reason {reason:?}"),
         idle || way.reason.is_none_or(|must| must == gives),
     );
-    // Another mode than the one asked for has a reason, always.
+    // A mode other than the requested one always has a reason.
     if used != way.requested && way.requested != "auto" {
         f.holds(format!("{name}: {used} without a reason"), gives);
     }
@@ -230,7 +230,7 @@ fn sums(f: &mut Problems, doc: &Value, is_client: bool, bidir: bool) {
     }
 }
 
-/// Neither document has the key anywhere: nobody asked for anything.
+/// Neither document has the key anywhere: nothing was requested.
 pub(super) fn nowhere(f: &mut Problems, client: &Value, server: &Value) {
     for (who, doc) in [("client", client), ("server", server)] {
         let streams = list(doc, "/end/streams");

@@ -14,7 +14,7 @@ use crate::modes::Case;
 
 const WORKERS: usize = 4;
 
-/// An MPTCP socket is none of TCP's: what spares a copy there is refused here, or the kernel copies inside.
+/// An MPTCP socket is not a TCP socket: what avoids a copy with TCP is refused here, or the kernel copies inside.
 #[test]
 fn over_mptcp_everything_is_copied_and_the_reason_given() {
     let senders = [
@@ -58,7 +58,7 @@ struct UdpCase {
     args: &'static str,
     send: ExpectedMode,
     receive: ExpectedMode,
-    /// What the reason of the sender says.
+    /// A part of the sender's reason.
     reason: Option<&'static str>,
 }
 

@@ -11,7 +11,7 @@ use iperf_harness::wire::{
 use iperf_harness::{HANG, Peer, Problems, Running, parallel};
 use serde_json::Value;
 
-/// The byte that announces what a server grants.
+/// The byte that announces a server's grants.
 pub(super) const GRANTED: u8 = 64;
 
 const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;

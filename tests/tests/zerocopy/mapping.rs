@@ -128,7 +128,7 @@ pub(super) fn is_why_not(reason: &str) -> bool {
     })
 }
 
-/// Whoever spares the copy from a file, or copies, sends pages that nobody else can have.
+/// A sender that avoids the copy from a file, or copies, sends pages that the receiver cannot map.
 #[test]
 fn pages_that_are_not_the_networks_own_are_not_mapped() {
     let cases: Vec<Fallback> = SENDERS[..4]

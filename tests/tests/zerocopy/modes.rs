@@ -22,7 +22,7 @@ pub(super) const SENDERS: [(&str, ExpectedMode); 5] = [
         "--zerocopy=splice",
         ExpectedMode::plain("splice", &["splice"]),
     ),
-    // Over loopback the kernel copies after all, and says so.
+    // Over loopback the kernel copies after all, and reports it.
     (
         "--zerocopy=msg",
         ExpectedMode::plain("msg", &["msg"]).because(),
@@ -222,7 +222,7 @@ fn a_line_of_text_gives_the_reason() {
     f.assert_none(&outcome);
 }
 
-/// What iperf3 has as well prints what iperf3 prints; the lines are for those who chose a mode or a check.
+/// Options that iperf3 has too print what iperf3 prints; the extra lines appear only with a chosen mode or a check.
 #[test]
 fn the_lines_appear_only_with_options_that_iperf3_lacks() {
     let table = [

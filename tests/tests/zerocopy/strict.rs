@@ -97,7 +97,7 @@ fn copying_is_an_error_and_avoiding_it_is_none() {
     parallel::each(&cases(), WORKERS, check);
 }
 
-/// What iperf3 does it does not tell.
+/// iperf3 does not report what it did.
 #[test]
 fn an_end_that_reports_nothing_has_avoided_no_copy() {
     let silent = "zero-copy (trunc) was requested, but the receiver does not report what it did";

@@ -24,7 +24,7 @@ fn what_arrives_is_what_was_sent_in_every_mode() {
         "-n 2000001 -l 9001 -P 3",
     ] {
         for sender in SENDERS {
-            // The others do not see the bytes, and can't be asked.
+            // The others do not see the bytes, so they cannot verify them.
             for receiver in &RECEIVERS[..2] {
                 cases.push(Case::new(&format!("{args} --verify"), sender, *receiver));
             }
@@ -201,7 +201,7 @@ fn a_difference_is_found_and_reported_by_stream_and_offset() {
     parallel::each(&damages(), WORKERS, Damaged::go);
 }
 
-/// Nobody looks when nobody asked to.
+/// Without --verify no end compares anything.
 #[test]
 fn without_verification_a_difference_goes_unnoticed() {
     let server = Server::start(Peer::Ours, &["-J"]);
@@ -242,7 +242,7 @@ fn iperf3_does_not_verify() {
     }
 }
 
-/// A server that would not look says so, and nobody believes that it did.
+/// A server that does not verify reports so, and the client does not claim that it did.
 #[test]
 fn a_server_that_does_not_verify_reports_so() {
     for (server_args, args) in [

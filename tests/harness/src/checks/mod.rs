@@ -22,7 +22,7 @@ pub enum End {
     Server,
 }
 
-/// A test may run this much longer than it was asked to: a machine can be slow, not hung.
+/// A test may run this much longer than requested: a machine can be slow, not hung.
 const SLACK_SECONDS: f64 = 20.0;
 /// And on a processor that is emulated, beside others.
 const EMULATED_SLACK_SECONDS: f64 = 30.0;
@@ -334,7 +334,7 @@ fn exact_intervals(f: &mut Problems, doc: &Value, end: End, asked: &Expectation)
     }
 }
 
-/// How much longer than asked for a test may last.
+/// How much longer than requested a test may last.
 fn slack(asked: &Expectation) -> f64 {
     if asked.tolerance.late_reports {
         EMULATED_SLACK_SECONDS

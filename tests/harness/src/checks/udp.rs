@@ -13,7 +13,7 @@ const APART: i64 = 4;
 /// And so many more when they forget the omitted ones.
 const APART_BY_OMIT: i64 = 40;
 
-/// What only a receiver knows.
+/// What only a receiver can count.
 const RECEIVED: [&str; 3] = ["jitter_ms", "lost_packets", "lost_percent"];
 
 /// One stream in one interval.

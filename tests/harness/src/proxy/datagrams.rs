@@ -41,7 +41,7 @@ pub struct Plan {
 pub struct Record {
     /// The sequence numbers of the datagrams.
     pub sequences: Vec<u64>,
-    /// How many of them went on before the client said that the test is over; `None` if it never did.
+    /// How many of them passed before the client ended the test; `None` if it never did.
     pub before_end: Option<usize>,
     /// How many came in.
     pub arrived: u64,
@@ -135,7 +135,7 @@ impl FaultyPath {
         }
     }
 
-    /// Takes a datagram and says what goes on now.
+    /// Takes a datagram and returns what passes now.
     pub(super) fn offer(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
         if HELLOS.contains(&datagram.len()) {
             self.hellos += 1;
@@ -167,7 +167,7 @@ impl FaultyPath {
         self.note(out)
     }
 
-    /// The client ends the test: what is still held back goes on now.
+    /// The client ends the test: what is still held back passes now.
     pub(super) fn end(&mut self) -> Vec<Vec<u8>> {
         let late = self.late.drain(..).map(|(_, datagram)| datagram).collect();
         let out = self.note(late);

@@ -212,7 +212,7 @@ impl Direction {
         }
     }
 
-    /// Whether the client says that the test is over.
+    /// Whether the client ends the test with this.
     fn ends_test(&self, chunk: &[u8]) -> bool {
         self.connection == 0 && self.from_client && chunk == [TEST_END]
     }

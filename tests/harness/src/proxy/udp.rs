@@ -163,7 +163,7 @@ fn receive(socket: &UdpSocket, datagram: &mut [u8]) -> Option<(usize, SocketAddr
     loop {
         match socket.recv_from(datagram) {
             Ok(received) => return Some(received),
-            // About an earlier datagram that nobody wanted.
+            // An ICMP error for an earlier datagram.
             Err(e) if e.kind() == ErrorKind::ConnectionRefused => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => return None,
             Err(e) => panic!("the proxy can't receive: {e}"),

@@ -129,7 +129,7 @@ impl Vmm {
         (client, server.finish(HANG))
     }
 
-    /// Waits until all connections have ended, and says what went wrong on them.
+    /// Waits until all connections have ended, and returns what went wrong on them.
     pub fn finish(self) -> Vec<String> {
         self.proxy.finish()
     }

@@ -41,14 +41,14 @@ const EVENTS: u16 = 4;
 
 const IDLE: Duration = Duration::from_micros(200);
 
-/// A packet that the device gives to the guest, and what it says about it.
+/// A packet that the device passes to the guest, and what it reports about it.
 #[derive(Clone, Debug)]
 pub struct Forged {
     /// Header and payload, as they are written into the guest's buffer.
     pub bytes: Vec<u8>,
-    /// The bytes that the device says it has written; `None`: as many as there are.
+    /// The bytes that the device reports as written; `None`: as many as there are.
     pub written: Option<u32>,
-    /// The buffer that the device says it gives back; `None`: the one that it took.
+    /// The buffer that the device reports as returned; `None`: the one that it took.
     pub buffer: Option<u32>,
 }
 

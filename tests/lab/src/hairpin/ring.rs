@@ -99,7 +99,7 @@ impl Ring {
         }
     }
 
-    /// Gives a buffer back, of which so many bytes are said to be written.
+    /// Returns a buffer, with this many bytes reported as written.
     pub(super) fn push(&mut self, memory: &Memory, head: u32, written: u32) {
         let Some(place) = self.place() else { return };
         let used = Address::OfQemu(place.used);
