@@ -332,7 +332,9 @@ impl TextSink {
         lines.into_iter().try_for_each(|line| self.line(line))?;
         if self.options.limits || self.options.verbose && self.options.is_client {
             let lines = summary::limits(config, self.options.is_client, summary);
-            let interface = self.test.interface.as_ref().map(summary::interface);
+            let interface = self.test.interface.as_ref();
+            let interface = interface.filter(|_| self.options.limits);
+            let interface = interface.map(summary::interface);
             lines
                 .into_iter()
                 .chain(interface)
