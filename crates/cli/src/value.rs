@@ -214,9 +214,8 @@ impl<'a> Value<'a> {
         let (number, rest) = units::parse_decimal(self.str()?)?;
         if is_fraction(number) {
             // Rounded down it would be 0, which is no limit.
-            return Err(
-                self.refuse("0 for no limit, or from 1 to 9223372036854775807 bits per second")
-            );
+            let allowed = "0 for no limit, or from 1 to 9223372036854775807 bits per second";
+            return Err(self.refuse(allowed));
         }
         let outside = self.refuse("from 0 to 9223372036854775807 bits per second");
         let bits = self.scaled(number, rest.is_empty(), &(0..=i64::MAX), outside)?;

@@ -37,16 +37,22 @@ fn with_a_stopped_server(args: &str) -> Finished {
     end
 }
 
-#[test]
-fn a_receiver_that_is_stopped_again_and_again_closes_its_window_and_congests_nothing() {
-    let end = with_a_stopped_server("-t 3 -w 256K");
-    let found = named(&end);
+/// The receive window comes first, and congestion is not named.
+#[track_caller]
+fn check_that_the_window_limits(end: &Finished) {
+    let found = named(end);
     assert_eq!(
         found.first().map(String::as_str),
         Some("receive window"),
         "{end}"
     );
     assert!(!found.iter().any(|name| name == "congestion"), "{end}");
+}
+
+#[test]
+fn a_receiver_that_is_stopped_again_and_again_closes_its_window_and_congests_nothing() {
+    let end = with_a_stopped_server("-t 3 -w 256K");
+    check_that_the_window_limits(&end);
 }
 
 #[test]
@@ -71,13 +77,7 @@ fn a_receiver_that_writes_slowly_closes_its_window() {
         // The rest is dropped with the pipe.
     });
     let end = client.finish(HANG);
-    let found = named(&end);
-    assert_eq!(
-        found.first().map(String::as_str),
-        Some("receive window"),
-        "{end}"
-    );
-    assert!(!found.iter().any(|name| name == "congestion"), "{end}");
+    check_that_the_window_limits(&end);
     server.process.signal(Signal::SIGKILL);
     reader.join().expect("a reader");
 }
