@@ -143,7 +143,7 @@ impl MoverContext<'_> {
         }
     }
 
-    /// Whether received data is not read: it goes into memory that all receivers share.
+    /// Whether received data is not read.
     fn drops(&self) -> bool {
         self.file.is_none()
             && !self.config.verify
@@ -306,6 +306,7 @@ impl MoverContext<'_> {
                 let mover = CopyReceiver::new(length).with_room(self.room());
                 match self.verifier() {
                     Some(verifier) => receives(mover.verified(verifier), modes),
+                    None if self.config.streams > 1 => receives(mover.dropping(), modes),
                     None => receives(mover, modes),
                 }
             }
