@@ -16,13 +16,13 @@ use iperf_harness::wire::{
 };
 use iperf_harness::{Peer, Problems, Server, parallel, procfs};
 
-/// Within this time of asking a good client must have been served.
+/// A good client must be served within this time.
 const SERVED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A server may grow this much for a broken client.
 const MEMORY_KIB: u64 = 64 * 1024;
 
-/// And it gets no more address space than this: a length of 4 GiB that is believed is fatal.
+/// Its address space, in KiB: a server that allocates 4 GiB because a peer announced them dies.
 const ADDRESS_SPACE_KIB: u64 = 3 * 1024 * 1024;
 
 /// What a broken client keeps open while it stalls.
@@ -45,7 +45,7 @@ fn broken(name: &'static str, act: fn(u16) -> KeptOpen) -> BrokenClient {
 }
 
 /// Connects and sends these bytes.
-fn says(port: u16, bytes: &[u8]) -> KeptOpen {
+fn sends(port: u16, bytes: &[u8]) -> KeptOpen {
     let mut raw = Raw::connect(port);
     raw.send(bytes);
     Box::new(raw)
@@ -59,7 +59,7 @@ fn answers(port: u16, bytes: &[u8]) -> KeptOpen {
 }
 
 /// Gets to the parameters and sends this JSON.
-fn asks_for(port: u16, params: &str) -> KeptOpen {
+fn requests(port: u16, params: &str) -> KeptOpen {
     let mut client = RawClient::up_to_params(port);
     client.control.send_json(params);
     Box::new(client)
@@ -83,29 +83,46 @@ fn opens_some(port: u16, streams: usize) -> KeptOpen {
 }
 
 fn broken_clients() -> Vec<BrokenClient> {
+    [
+        in_the_cookie(),
+        in_the_parameters(),
+        in_the_test(),
+        in_the_results(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn in_the_cookie() -> Vec<BrokenClient> {
     vec![
-        broken("says nothing", |port| says(port, b"")),
-        broken("stops in the cookie", |port| says(port, b"abcdefghij")),
-        broken("200 connections say nothing", |port| {
+        broken("sends nothing", |port| sends(port, b"")),
+        broken("stops in the cookie", |port| sends(port, b"abcdefghij")),
+        broken("200 connections send nothing", |port| {
             Box::new((0..200).map(|_| Raw::connect(port)).collect::<Vec<_>>())
         }),
         broken("200 connections stop in the cookie", |port| {
-            Box::new((0..200).map(|_| says(port, b"abc")).collect::<Vec<_>>())
+            Box::new((0..200).map(|_| sends(port, b"abc")).collect::<Vec<_>>())
         }),
-        broken("garbage", |port| says(port, &[0x9e; 4096])),
+        broken("garbage", |port| sends(port, &[0x9e; 4096])),
         broken("an HTTP request", |port| {
-            says(
+            sends(
                 port,
                 b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nUser-Agent: test\r\n\r\n",
             )
         }),
-        broken("a TLS greeting", |port| {
+        broken("a TLS ClientHello", |port| {
             let mut bytes = vec![
                 0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03,
             ];
             bytes.extend([0x5a; 506]);
-            says(port, &bytes)
+            sends(port, &bytes)
         }),
+    ]
+}
+
+fn in_the_parameters() -> Vec<BrokenClient> {
+    vec![
         broken("no parameters", |port| answers(port, b"")),
         broken("stops in the length", |port| answers(port, &[0, 0])),
         broken("stops in the parameters", |port| {
@@ -120,28 +137,33 @@ fn broken_clients() -> Vec<BrokenClient> {
             )
         }),
         broken("parameters that are no JSON", |port| {
-            asks_for(port, "{\"tcp\":tru")
+            requests(port, "{\"tcp\":tru")
         }),
         broken("parameters that are an array", |port| {
-            asks_for(port, "[1,2,3]")
+            requests(port, "[1,2,3]")
         }),
         broken("parameters that nest", |port| {
-            asks_for(port, &"[".repeat(8192))
+            requests(port, &"[".repeat(8192))
         }),
         broken("parameters of wrong types", |port| {
-            asks_for(
+            requests(
                 port,
                 r#"{"tcp":"x","time":"1","title":5,"len":[],"parallel":{},"congestion":null}"#,
             )
         }),
         broken("parameters out of any range", |port| {
-            asks_for(
+            requests(
                 port,
                 r#"{"tcp":true,"time":1e300,"parallel":2147483648,"len":-9223372036854775808,"num":1e999}"#,
             )
         }),
+    ]
+}
+
+fn in_the_test() -> Vec<BrokenClient> {
+    vec![
         broken("128 streams never opened", |port| {
-            asks_for(port, &PARAMS.replace("\"parallel\":1", "\"parallel\":128"))
+            requests(port, &PARAMS.replace("\"parallel\":1", "\"parallel\":128"))
         }),
         broken("no data connections", |port| {
             Box::new(RawClient::up_to_streams(port, PARAMS))
@@ -163,7 +185,7 @@ fn broken_clients() -> Vec<BrokenClient> {
             client.open_data_with(&[b'q'; 37]);
             Box::new(client)
         }),
-        broken("more data connections than asked for", |port| {
+        broken("more data connections than it announced", |port| {
             let mut client = RawClient::up_to_running(port, PARAMS, 1);
             for _ in 0..20 {
                 client.open_data();
@@ -174,7 +196,7 @@ fn broken_clients() -> Vec<BrokenClient> {
         broken("sends no data", |port| {
             Box::new(RawClient::up_to_running(port, PARAMS, 1))
         }),
-        broken("never reads what it asked for", |port| {
+        broken("never reads what it requested", |port| {
             let params = PARAMS.replace("\"bandwidth\":1000000", "\"reverse\":true");
             Box::new(RawClient::up_to_running(port, &params, 1))
         }),
@@ -202,6 +224,11 @@ fn broken_clients() -> Vec<BrokenClient> {
                 .send(&[PARAM_EXCHANGE, CREATE_STREAMS, TEST_START, TEST_RUNNING]);
             Box::new(client)
         }),
+    ]
+}
+
+fn in_the_results() -> Vec<BrokenClient> {
+    vec![
         broken("no results", |port| results_in(port, b"")),
         broken("stops in the results", |port| {
             results_in(port, &framed(RESULTS)[..50])

@@ -188,7 +188,7 @@ fn stream_interval(stream: &Value) -> StreamInterval {
     }
 }
 
-/// The number whose thousandfold is exactly this one.
+/// The number that gives exactly this one when multiplied by 1000.
 fn seconds_of(milliseconds: f64) -> f64 {
     let near = milliseconds / 1000.0;
     [near, near.next_up(), near.next_down()]

@@ -1,20 +1,21 @@
-//! The events that a run may have had, read from the text that iperf3 printed of it.
+//! Events that make a run print a given text of iperf3's.
 //!
-//! Printed numbers are rounded, so lengths and bytes are chosen from what they were rounded from such that rates
-//! come out right as well.
+//! The text has rounded numbers. Times and bytes are chosen within what rounds to them so that the rates come out right
+//! as well.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
     BitRate, ByteTotals, CpuUsage, DatagramSample, DatagramTotals, Direction, Event, FileProgress,
-    Interval, Limit, Peer, Role, ServerOutput, SocketName, StreamInfo, StreamInterval, Summary,
-    TcpSample, TcpTotals, TestBegan, TestConfig, TestStarted, Transport,
+    Interval, Limit, Peer, Role, ServerOutput, SocketName, StreamInfo, StreamInterval,
+    StreamOutcome, Summary, TcpSample, TcpTotals, TestBegan, TestConfig, TestStarted, Transport,
 };
 use iperf_report::ReportOptions;
 use serde_json::Value;
 
 use super::outcomes::{self, counted};
+use super::row::{Row, amount};
 use super::{micros, options, sample};
 
 /// The options of a run, from the command lines in the samples' index.
@@ -120,47 +121,15 @@ pub fn events(run: &Run, text: &str) -> Vec<Event> {
     let config = Arc::new(run.config.clone());
     let mut lines = text.lines().peekable();
     let mut events = Vec::new();
-    if !is_client {
-        let banner = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Server listening on "));
-        let (port, number) = banner.unwrap().split_once(" (test #").unwrap();
-        events.push(Event::Listening {
-            port: port.parse().unwrap(),
-            test_number: number.trim_end_matches(')').parse().unwrap(),
+    if is_client {
+        events.push(Event::ControlConnected {
+            mss: after(text, "Control connection MSS ").map(|mss| mss.parse().unwrap()),
+            derived_block: None,
         });
+    } else {
+        events.push(listening(text));
     }
-    let find = |prefix: &str| text.lines().find_map(|line| line.strip_prefix(prefix));
-    events.extend(is_client.then(|| Event::ControlConnected {
-        mss: find("Control connection MSS ").map(|mss| mss.parse().unwrap()),
-        derived_block: None,
-    }));
-    let peer = |text: &str| {
-        let (host, port) = text.split_once(", port ").unwrap();
-        SocketName {
-            host: host.into(),
-            port: port.parse().unwrap(),
-        }
-    };
-    let mss = find("      TCP MSS: ").map(|mss| mss.trim_end_matches(" (default)"));
-    events.push(Event::TestBegan(TestBegan {
-        peer: match find("Connecting to host ") {
-            Some(text) => Peer::ConnectingTo(peer(text)),
-            None => Peer::AcceptedFrom(peer(find("Accepted connection from ").unwrap())),
-        },
-        at: find("Time: ").map_or(UNIX_EPOCH, |date| {
-            let clock = date.strip_prefix("Sun, 22 Nov 2026 ").unwrap();
-            let mut parts = clock[..8]
-                .split(':')
-                .map(|part| part.parse::<u64>().unwrap());
-            let mut next = || parts.next().unwrap();
-            let seconds = (next() * 60 + next()) * 60 + next();
-            UNIX_EPOCH + Duration::from_secs(1_795_305_600 + seconds)
-        }),
-        cookie: find("      Cookie: ").unwrap_or_default().into(),
-        control_mss: mss.map_or(0, |mss| mss.parse().unwrap()),
-        config: Arc::clone(&config),
-    }));
+    events.push(Event::TestBegan(began(text, &config)));
     // A server's output within the client's has its own streams; it follows the summary.
     while lines
         .next_if(|line| !line.starts_with("[ ID]"))
@@ -184,171 +153,82 @@ pub fn events(run: &Run, text: &str) -> Vec<Event> {
     events.extend(intervals(&config, is_client, &rows));
     let summary_lines: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
     events.push(Event::Summary(summary(&config, is_client, &summary_lines)));
-    if let Some((_, output)) = text.split_once("\n\nServer output:\n") {
-        let output = output.strip_suffix("\n\niperf Done.\n").unwrap();
-        let output = output.strip_suffix('\n').unwrap();
-        events.push(Event::ServerOutput(ServerOutput::Text(format!(
-            "{output}\n"
-        ))));
-    }
-    if let Some((_, output)) = text.split_once("\n\nServer JSON output:\n") {
-        let output = output.strip_suffix("\n\niperf Done.\n").unwrap();
-        events.push(Event::ServerOutput(ServerOutput::Json(output.into())));
-    }
+    events.extend(server_output(text).map(Event::ServerOutput));
     events.push(Event::TestFinished);
     events
+}
+
+/// The rest of the first line that begins with this.
+fn after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(prefix))
+}
+
+fn listening(text: &str) -> Event {
+    let banner = after(text, "Server listening on ").unwrap();
+    let (port, number) = banner.split_once(" (test #").unwrap();
+    Event::Listening {
+        port: port.parse().unwrap(),
+        test_number: number.trim_end_matches(')').parse().unwrap(),
+    }
+}
+
+fn began(text: &str, config: &Arc<TestConfig>) -> TestBegan {
+    let mss = after(text, "      TCP MSS: ").map(|mss| mss.trim_end_matches(" (default)"));
+    TestBegan {
+        peer: match after(text, "Connecting to host ") {
+            Some(name) => Peer::ConnectingTo(socket_name(name, ", port ")),
+            None => Peer::AcceptedFrom(socket_name(
+                after(text, "Accepted connection from ").unwrap(),
+                ", port ",
+            )),
+        },
+        at: after(text, "Time: ").map_or(UNIX_EPOCH, |date| {
+            let clock = date.strip_prefix("Sun, 22 Nov 2026 ").unwrap();
+            let mut parts = clock[..8]
+                .split(':')
+                .map(|part| part.parse::<u64>().unwrap());
+            let mut next = || parts.next().unwrap();
+            let seconds = (next() * 60 + next()) * 60 + next();
+            UNIX_EPOCH + Duration::from_secs(1_795_305_600 + seconds)
+        }),
+        cookie: after(text, "      Cookie: ").unwrap_or_default().into(),
+        control_mss: mss.map_or(0, |mss| mss.parse().unwrap()),
+        config: Arc::clone(config),
+    }
+}
+
+/// What the client prints of its server's output, at the end.
+fn server_output(text: &str) -> Option<ServerOutput> {
+    let behind = |heading: &str| {
+        let (_, output) = text.split_once(heading)?;
+        output.strip_suffix("\n\niperf Done.\n")
+    };
+    if let Some(output) = behind("\n\nServer output:\n") {
+        return Some(ServerOutput::Text(output.into()));
+    }
+    behind("\n\nServer JSON output:\n").map(|output| ServerOutput::Json(output.into()))
+}
+
+fn socket_name(text: &str, separator: &str) -> SocketName {
+    let (host, port) = text.split_once(separator).unwrap();
+    SocketName {
+        host: host.into(),
+        port: port.parse().unwrap(),
+    }
 }
 
 fn stream(line: &str, config: &TestConfig, is_client: bool, events: &[Event]) -> Option<Event> {
     let (socket, ends) = line.strip_prefix('[')?.split_once("] local ")?;
     let (local, remote) = ends.split_once(" connected to ")?;
-    let name = |text: &str| {
-        let (host, port) = text.split_once(" port ").unwrap();
-        SocketName {
-            host: host.into(),
-            port: port.parse().unwrap(),
-        }
-    };
     let opened = |event: &&Event| matches!(event, Event::StreamOpened(_));
     let index = events.iter().filter(opened).count();
     Some(Event::StreamOpened(StreamInfo {
         id: index as u32 + 1,
         socket: socket.trim().parse().unwrap(),
-        local: name(local),
-        remote: name(remote),
+        local: socket_name(local, " port "),
+        remote: socket_name(remote, " port "),
         role: config.role_on(index, is_client),
     }))
-}
-
-/// One line of numbers.
-#[derive(Clone, Debug)]
-struct Row {
-    /// `None` for a sum.
-    socket: Option<i32>,
-    sending: Option<bool>,
-    start: f64,
-    end: f64,
-    /// Bytes: the printed number, and the least and the most that are printed so.
-    transfer: (f64, f64, f64),
-    bits_per_second: f64,
-    retransmits: Option<u64>,
-    cwnd: u64,
-    jitter: f64,
-    lost: i64,
-    packets: u64,
-    tail: String,
-}
-
-impl Row {
-    fn parse(line: &str) -> Option<Self> {
-        let (id, rest) = line.strip_prefix('[')?.split_once(']')?;
-        let socket = match id {
-            "SUM" => None,
-            id => Some(id.trim().parse().ok()?),
-        };
-        let (sending, rest) = match rest.strip_prefix('[') {
-            Some(rest) => {
-                let (role, rest) = rest.split_once(']')?;
-                (Some(role.starts_with("TX")), rest)
-            }
-            None => (None, rest),
-        };
-        let words: Vec<_> = rest.split_whitespace().collect();
-        let (start, end) = words.first()?.split_once('-')?;
-        assert_eq!(words[1], "sec");
-        let tail = ["(omitted)", "sender", "receiver"];
-        let tail = words.iter().find(|word| tail.contains(word));
-        let own = &words[6..words.len() - usize::from(tail.is_some())];
-        let bits = amount(words[4], words[5].trim_end_matches("/sec")).0;
-        let bits = if words[5].contains("Byte") {
-            bits * 8.0
-        } else {
-            bits
-        };
-        let mut row = Self {
-            socket,
-            sending,
-            start: start.parse().unwrap(),
-            end: end.parse().unwrap(),
-            transfer: amount(words[2], words[3]),
-            bits_per_second: bits,
-            retransmits: None,
-            cwnd: 0,
-            jitter: 0.0,
-            lost: 0,
-            packets: 0,
-            tail: tail.map_or("", |tail| tail).into(),
-        };
-        match own {
-            [] => {}
-            // Of TCP's sum and summary, and of a UDP sender.
-            [count] => {
-                row.packets = count.parse().unwrap();
-                row.retransmits = Some(row.packets);
-            }
-            [retransmits, cwnd, unit] => {
-                row.retransmits = Some(retransmits.parse().unwrap());
-                row.cwnd = amount(cwnd, unit).0 as u64;
-            }
-            [jitter, "ms", counts, _percent] => {
-                let (lost, packets) = counts.split_once('/').unwrap();
-                row.jitter = jitter.parse::<f64>().unwrap() / 1000.0;
-                row.lost = lost.parse().unwrap();
-                row.packets = packets.parse().unwrap();
-            }
-            other => panic!("{other:?}"),
-        }
-        Some(row)
-    }
-
-    fn sends(&self, config: &TestConfig, is_client: bool) -> bool {
-        self.sending
-            .unwrap_or_else(|| config.role_on(0, is_client).sends())
-    }
-
-    /// Bytes that fit what was printed of the row, over this many seconds.
-    fn bytes(&self, config: &TestConfig, seconds: f64) -> u64 {
-        if config.transport == Transport::Udp {
-            return self.packets.saturating_add_signed(-self.lost) * u64::from(config.block);
-        }
-        let (bytes, least, most) = self.transfer;
-        let wanted = self.bits_per_second * seconds / 8.0;
-        // A rate that was printed as zero carries no information.
-        let wanted = if self.bits_per_second < 1e6 {
-            bytes
-        } else {
-            wanted
-        };
-        wanted.clamp(least, most).round() as u64
-    }
-
-    /// A length that fits what was printed of the row since this moment.
-    fn seconds(&self, config: &TestConfig, start: f64) -> f64 {
-        let printed = self.end - start;
-        let bytes = self.bytes(config, printed) as f64;
-        if self.bits_per_second < 1e6 {
-            return printed;
-        }
-        let wanted = bytes * 8.0 / self.bits_per_second;
-        wanted.clamp(printed - 0.0049, printed + 0.0049)
-    }
-}
-
-/// A printed amount, and the least and the most that are printed so.
-fn amount(number: &str, unit: &str) -> (f64, f64, f64) {
-    let base: f64 = if unit.contains("bit") { 1000.0 } else { 1024.0 };
-    let power = ["K", "M", "G", "T"]
-        .iter()
-        .position(|letter| unit.starts_with(letter));
-    let unit = base.powi(power.map_or(0, |power| power as i32 + 1));
-    let decimals = number
-        .split_once('.')
-        .map_or(0, |(_, decimals)| decimals.len());
-    let error = 0.499 * 0.1_f64.powi(decimals as i32);
-    let number: f64 = number.parse().unwrap();
-    // Less than one of a unit would be printed in the unit below.
-    let least = (number - error).max(number.min(1.0));
-    (number * unit, least * unit, (number + error) * unit)
 }
 
 fn intervals(config: &TestConfig, is_client: bool, rows: &[Row]) -> Vec<Event> {
@@ -431,41 +311,16 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
         let sent = of(Some(socket), "sender");
         let received = of(Some(socket), "receiver");
         let sending = config.role_on(index, is_client).sends();
-        let seconds = |duration: Option<f64>| duration.unwrap();
-        let tcp = config.transport == Transport::Tcp;
-        let side = |row: &Row, bytes: u64| {
-            if tcp {
-                let tcp = row.retransmits.map(|retransmits| TcpTotals {
-                    retransmits,
-                    ..TcpTotals::default()
-                });
-                return outcomes::bytes(bytes, with_tcp(tcp));
-            }
-            let totals = DatagramTotals {
-                jitter: row.jitter,
-                ..counted(row.packets, Some(row.lost))
-            };
-            outcomes::datagrams(bytes, totals)
-        };
         let mut summary = outcomes::stream(
             socket,
             sending,
-            sent.map(|row| side(row, row.bytes(config, seconds(sender)))),
-            received.map(|row| side(row, row.bytes(config, seconds(receiver)))),
+            sent.map(|row| counts(row, config, sender.unwrap())),
+            received.map(|row| counts(row, config, receiver.unwrap())),
         );
         summary.own.file = find("        Sent ").map(file);
         summary
     });
-    let cpu = find("CPU Utilization: ").map(|text| {
-        let percents = text.split(['%', ' ', '(', '/']);
-        let percents: Vec<f64> = percents.filter_map(|part| part.parse().ok()).collect();
-        let usage = |at: usize| CpuUsage {
-            total: percents[at],
-            user: percents[at + 1],
-            system: percents[at + 2],
-        };
-        (usage(0), usage(3))
-    });
+    let cpu = find("CPU Utilization: ").map(cpu);
     let name = |prefix: &str| find(prefix).map(str::to_owned);
     let (snd, rcv) = (name("snd_tcp_congestion "), name("rcv_tcp_congestion "));
     // Whatever the direction, a server knows its own algorithm only.
@@ -490,9 +345,33 @@ fn summary(config: &TestConfig, is_client: bool, lines: &[&str]) -> Summary {
     }
 }
 
-fn with_tcp(tcp: Option<TcpTotals>) -> ByteTotals {
-    let low_water = None;
-    ByteTotals { tcp, low_water }
+/// What one side of a stream counted in this many seconds.
+fn counts(row: &Row, config: &TestConfig, seconds: f64) -> StreamOutcome {
+    let bytes = row.bytes(config, seconds);
+    if config.transport == Transport::Tcp {
+        let tcp = row.retransmits.map(|retransmits| TcpTotals {
+            retransmits,
+            ..TcpTotals::default()
+        });
+        let low_water = None;
+        return outcomes::bytes(bytes, ByteTotals { tcp, low_water });
+    }
+    let totals = DatagramTotals {
+        jitter: row.jitter,
+        ..counted(row.packets, Some(row.lost))
+    };
+    outcomes::datagrams(bytes, totals)
+}
+
+fn cpu(text: &str) -> (CpuUsage, CpuUsage) {
+    let percents = text.split(['%', ' ', '(', '/']);
+    let percents: Vec<f64> = percents.filter_map(|part| part.parse().ok()).collect();
+    let usage = |at: usize| CpuUsage {
+        total: percents[at],
+        user: percents[at + 1],
+        system: percents[at + 2],
+    };
+    (usage(0), usage(3))
 }
 
 fn file(text: &str) -> FileProgress {

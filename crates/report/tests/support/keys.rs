@@ -43,7 +43,7 @@ macro_rules! integers {
 impl<'de> Deserializer<'de> for Keys<'_> {
     type Error = Error;
 
-    // Only a value of any type asks for this.
+    // Only a field that takes any value calls this.
     fn deserialize_any<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
         self.found("object");
         visitor.visit_unit()

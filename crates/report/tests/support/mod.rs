@@ -1,4 +1,4 @@
-//! What all tests of sinks need: samples, and a sink whose output can be read.
+//! What all tests of sinks need: samples, and a sink with output that can be read back.
 
 #![allow(
     dead_code,
@@ -17,6 +17,7 @@ pub mod from_json;
 pub mod from_text;
 pub mod keys;
 pub mod outcomes;
+mod row;
 
 use std::fs;
 use std::io::{self, Write};

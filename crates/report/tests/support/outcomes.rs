@@ -34,7 +34,7 @@ fn side(bytes: u64, detail: Detail) -> StreamOutcome {
     }
 }
 
-/// A stream whose sides counted this. What this end counted is 0 if it is not stated.
+/// A stream with the counts of both sides. What this end counted is 0 if it is not given.
 pub fn stream(
     socket: i32,
     sending: bool,
