@@ -1,14 +1,16 @@
-//! The choice of a mover: once per stream, by what the test asks for, what its socket is, and what the kernel can do.
+//! The choice of a mover: once per stream, by what the test requests, what its socket is, and what the kernel can do.
 
 use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
 use std::sync::Arc;
 
-use iperf_model::{Batching, CopyMode, MAX_STREAMS, ReceiveMode, SendMode, TestConfig, Transport};
+use iperf_model::{
+    Batching, CopyMode, LocalOptions, MAX_STREAMS, ReceiveMode, Role, SendMode, TestConfig,
+    Transport,
+};
 use iperf_zc::probe;
 use iperf_zc::receive::map::{self, MapOptions};
 use iperf_zc::receive::message::MessageReceiver;
@@ -32,11 +34,17 @@ use crate::worker::payload;
 
 /// The file of `-F`: read by a sender, created or truncated by a receiver. It may be a pipe: opening one never waits
 /// for its other end, which a reader does not need yet.
-pub(crate) fn open(path: &Path, sending: bool) -> Result<(File, String), EngineError> {
+pub(crate) fn open_file(
+    local: &LocalOptions,
+    role: Role,
+) -> Result<Option<(File, String)>, EngineError> {
+    let Some(path) = &local.file else {
+        return Ok(None);
+    };
     let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
     let mut options = File::options();
     options.custom_flags(OFlag::O_NONBLOCK.bits());
-    if sending {
+    if role.sends() {
         options.read(true);
     } else if is_pipe {
         options.write(true);
@@ -49,7 +57,7 @@ pub(crate) fn open(path: &Path, sending: bool) -> Result<(File, String), EngineE
             .mode(0o600);
     }
     let failed = |source| EngineError::File {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     };
     let file = options.open(path).map_err(failed)?;
@@ -59,7 +67,7 @@ pub(crate) fn open(path: &Path, sending: bool) -> Result<(File, String), EngineE
     }
     // Workers block, and are woken.
     fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|errno| failed(errno.into()))?;
-    Ok((file, path.to_string_lossy().into_owned()))
+    Ok(Some((file, path.to_string_lossy().into_owned())))
 }
 
 fn duplicate(file: &File) -> Result<File, EngineError> {

@@ -72,7 +72,7 @@ impl Transport {
     }
 }
 
-/// Who sends.
+/// Which end sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Direction {
     /// The client sends, the server receives.
@@ -187,7 +187,7 @@ pub struct UdpOptions {
 pub struct TestConfig {
     /// How data streams travel.
     pub transport: Transport,
-    /// Who sends.
+    /// Which end sends.
     pub direction: Direction,
     /// Streams per direction, 1..=128.
     pub streams: u16,

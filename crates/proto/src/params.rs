@@ -59,13 +59,13 @@ pub struct Params {
     pub pacing_timer: Option<i64>,
     /// Blocks per burst.
     pub burst: Option<i64>,
-    /// 1 asks for UDP segmentation offload.
+    /// 1 requests UDP segmentation offload.
     pub gso: Option<i64>,
     /// Bytes of each datagram cut by the offload.
     pub gso_dg_size: Option<i64>,
     /// Bytes per send call.
     pub gso_bf_size: Option<i64>,
-    /// 1 asks for UDP receive offload.
+    /// 1 requests UDP receive offload.
     pub gro: Option<i64>,
     /// Bytes per receive call.
     pub gro_bf_size: Option<i64>,
@@ -274,16 +274,14 @@ impl Params {
         let (most_streams, largest_block) = self.largest(test.transport);
         let streams = check(self.parallel, 1..=most_streams, Code::STREAMS);
         let window = check(self.window, 0..=536_870_912, Code::BUFFER_SIZE);
-        let block = if udp {
+        let (len, sizes, wrong) = if udp {
             // Only the client chooses the datagram size; there is no default.
-            check(
-                Some(self.len.unwrap_or(0)),
-                udp::BLOCK_SIZES,
-                Code::UDP_BLOCK_SIZE,
-            )
+            let len = Some(self.len.unwrap_or(0));
+            (len, udp::BLOCK_SIZES, Code::UDP_BLOCK_SIZE)
         } else {
-            check(self.len, 1..=largest_block, Code::BLOCK_SIZE)
+            (self.len, 1..=largest_block, Code::BLOCK_SIZE)
         };
+        let block = check(len, sizes, wrong);
         let rate = check(self.bandwidth, POSITIVE, Code::RECV_PARAMS);
         let fq_rate = check(self.fqrate, POSITIVE, Code::RECV_PARAMS);
         let timer = check(self.pacing_timer, POSITIVE, Code::RECV_PARAMS);
@@ -339,7 +337,7 @@ impl Params {
         Ok(test)
     }
 
-    /// The most streams, and the largest block, that this client may ask for.
+    /// The most streams, and the largest block, that this client may request.
     fn largest(&self, transport: Transport) -> (i64, i64) {
         if self.is_ours() {
             (

@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use iperf_engine::{Measurement, Run};
-use iperf_model::{Limit, TestConfig, Transport};
+use iperf_model::{TestConfig, Transport};
 use tokio::time::sleep;
 
 /// After the client has stopped, a server waits until no datagram has arrived for `SILENCE`, at most `LIMIT`.
@@ -34,7 +34,7 @@ pub(crate) async fn settle(measurement: &mut Measurement, test: &TestConfig) {
         settle_datagrams(measurement.run()).await;
         return;
     }
-    let by_amount = matches!(test.limit, Limit::Bytes(_) | Limit::Blocks(_));
+    let by_amount = test.limit.is_amount();
     if by_amount || measurement.run().peer_is_finite() {
         settle_bytes(measurement.run()).await;
     }

@@ -13,7 +13,6 @@ use iperf_model::Exchange;
 use iperf_zc::account::Report;
 use nix::errno::Errno;
 use nix::libc::MSG_MORE;
-use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{MsgFlags, send};
 use socket2::Socket;
 
@@ -103,7 +102,9 @@ impl Accepting {
 }
 
 impl Worker for Accepting {
-    fn begin(&mut self, _: Instant) {}
+    fn task(&self) -> &Task {
+        &self.task
+    }
 
     fn step(&mut self, _: bool) -> Step {
         match self.task.counters.phase() {
@@ -123,18 +124,6 @@ impl Worker for Accepting {
             Err(error) if is_of_the_connection(&error) => Step::Moved,
             Err(_) => Step::Wait(Instant::now() + PAUSE),
         }
-    }
-
-    fn end(&mut self, _: &Ending) {
-        self.task.stop_counting(Report::default());
-    }
-
-    fn socket(&self) -> &Socket {
-        &self.task.socket
-    }
-
-    fn readiness(&self) -> EpollFlags {
-        EpollFlags::EPOLLIN
     }
 }
 

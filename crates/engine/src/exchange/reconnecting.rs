@@ -16,8 +16,6 @@ use std::time::Instant;
 use iperf_model::Exchange;
 use iperf_zc::account::Report;
 use iperf_zc::sockopt;
-use nix::sys::epoll::EpollFlags;
-use socket2::Socket;
 
 use crate::exchange::claim::Claim;
 use crate::exchange::peer::Peer;
@@ -225,12 +223,12 @@ impl Reconnecting {
 }
 
 impl Worker for Reconnecting {
+    fn task(&self) -> &Task {
+        &self.task
+    }
+
     fn begin(&mut self, start: Instant) {
-        if let Some(rate) = self.exchange.rate {
-            self.schedule = Some(Schedule::new(start, rate));
-            // The system's 50 µs of slack would make every request so late.
-            let _ = nix::sys::prctl::set_timerslack(1);
-        }
+        self.schedule = Schedule::begin(start, self.exchange);
         self.now = Instant::now();
     }
 
@@ -250,13 +248,5 @@ impl Worker for Reconnecting {
     fn end(&mut self, _: &Ending) {
         self.current = None;
         self.task.stop_counting(Report::default());
-    }
-
-    fn socket(&self) -> &Socket {
-        &self.task.socket
-    }
-
-    fn readiness(&self) -> EpollFlags {
-        EpollFlags::EPOLLIN
     }
 }

@@ -14,9 +14,6 @@ use std::time::{Duration, Instant};
 
 use iperf_model::Exchange;
 use iperf_proto::exchange::{number, number_of};
-use iperf_zc::account::Report;
-use nix::sys::epoll::EpollFlags;
-use socket2::Socket;
 
 use crate::exchange::claim::Claim;
 use crate::exchange::peer::Peer;
@@ -44,7 +41,7 @@ pub(crate) struct Requester {
     /// Bytes of requests in the window that are still to be sent.
     unsent: usize,
     responses: Box<[u8]>,
-    /// Bytes of a response whose rest has not come.
+    /// Bytes of a response of which the rest has not arrived.
     partial: usize,
     /// The end of the last transaction.
     now: Instant,
@@ -278,12 +275,12 @@ impl Requester {
 }
 
 impl Worker for Requester {
+    fn task(&self) -> &Task {
+        &self.task
+    }
+
     fn begin(&mut self, start: Instant) {
-        if let Some(rate) = self.exchange.rate {
-            self.schedule = Some(Schedule::new(start, rate));
-            // The system's 50 µs of slack would make every request so late.
-            let _ = nix::sys::prctl::set_timerslack(1);
-        }
+        self.schedule = Schedule::begin(start, self.exchange);
         if self.datagrams {
             // However that fails, the worker wakes for its end.
             let _ = self.peer.limit(self.exchange.timeout);
@@ -309,17 +306,5 @@ impl Worker for Requester {
             Ok(step) => step,
             Err(error) => self.failed(error),
         }
-    }
-
-    fn end(&mut self, _: &Ending) {
-        self.task.stop_counting(Report::default());
-    }
-
-    fn socket(&self) -> &Socket {
-        &self.task.socket
-    }
-
-    fn readiness(&self) -> EpollFlags {
-        EpollFlags::EPOLLIN
     }
 }

@@ -1,13 +1,11 @@
 //! Answers requests.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use iperf_model::Exchange;
 use iperf_proto::udp::is_repeated_hello;
 use iperf_zc::account::Report;
-use nix::sys::epoll::EpollFlags;
-use socket2::Socket;
-use std::time::{Duration, Instant};
 
 use crate::exchange::peer::Peer;
 use crate::worker::counters::Phase;
@@ -24,7 +22,7 @@ pub(crate) struct Responder {
     /// Each message is one request, which begins with its number.
     datagrams: bool,
     requests: Box<[u8]>,
-    /// Bytes of a request whose rest has not come.
+    /// Bytes of a request of which the rest has not arrived.
     partial: usize,
     /// Responses, one after another.
     responses: Box<[u8]>,
@@ -113,7 +111,9 @@ impl Responder {
 }
 
 impl Worker for Responder {
-    fn begin(&mut self, _: Instant) {}
+    fn task(&self) -> &Task {
+        &self.task
+    }
 
     fn step(&mut self, _: bool) -> Step {
         match self.task.counters.phase() {
@@ -131,17 +131,5 @@ impl Worker for Responder {
             }
             Err(error) => Step::Ended(Ending::Failed(error)),
         }
-    }
-
-    fn end(&mut self, _: &Ending) {
-        self.task.stop_counting(Report::default());
-    }
-
-    fn socket(&self) -> &Socket {
-        &self.task.socket
-    }
-
-    fn readiness(&self) -> EpollFlags {
-        EpollFlags::EPOLLIN
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use iperf_model::Exchange;
+
 /// The schedule of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
@@ -12,6 +14,14 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
+    /// The schedule of a test that has begun, if it is one at a rate. The calling thread wakes on time from now on: the
+    /// default timer slack would make each request 50 µs late.
+    pub(crate) fn begin(start: Instant, exchange: Exchange) -> Option<Self> {
+        let rate = exchange.rate?;
+        let _ = nix::sys::prctl::set_timerslack(1);
+        Some(Self::new(start, rate))
+    }
+
     /// `rate` requests per second from `start` on.
     pub(crate) fn new(start: Instant, rate: u32) -> Self {
         Self {

@@ -12,7 +12,7 @@ pub(crate) struct Waiting {
     pub(crate) omitted: bool,
 }
 
-/// Requests in flight, by number. A number has its place until its response came or its time is over; as many numbers
+/// Requests in flight, by number. A number has its place until its response arrives or its time is over; as many numbers
 /// as the window has places may be out.
 #[derive(Debug)]
 pub(crate) struct Window {

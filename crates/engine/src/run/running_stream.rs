@@ -11,9 +11,8 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
 use iperf_model::{
-    ByteTotals, CopyMode, DatagramSample, DatagramTotals, Detail, ExchangeCounts, FileProgress,
-    Latencies, Limit, Role, SendMode, StreamInfo, StreamInterval, StreamOutcome, TcpSample,
-    Transport,
+    ByteTotals, DatagramSample, DatagramTotals, Detail, ExchangeCounts, FileProgress, Latencies,
+    Role, StreamInfo, StreamInterval, StreamOutcome, TcpSample, Transport,
 };
 use iperf_zc::sockopt;
 use iperf_zc::source::Source;
@@ -24,7 +23,7 @@ use tracing::debug;
 
 use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::error::EngineError;
-use crate::exchange::{self, ExchangeStats};
+use crate::exchange::ExchangeStats;
 use crate::modes::Modes;
 use crate::modes::WorkerReport;
 use crate::movers::{self, MoverContext};
@@ -121,14 +120,21 @@ fn exchange_stats(plan: &RunPlan<'_>, requests: bool) -> Option<ExchangeStats> {
     Some(ExchangeStats::new(exchange, requests, omitting))
 }
 
-/// Whether the omitted period of a stream ends at a position, which both ends know.
-fn cuts_omitted(plan: &RunPlan<'_>, sends: bool) -> bool {
-    let by_amount = matches!(plan.config.limit, Limit::Bytes(_) | Limit::Blocks(_));
-    by_amount && plan.config.omit > 0 && (plan.exact || sends)
+/// Where the omitted period of a stream ends, if it ends at a position that both ends know. Without a quota the sender
+/// continues, and the peer cuts by its own clock.
+fn cut(
+    plan: &RunPlan<'_>,
+    role: Role,
+    has_quota: bool,
+    allowance: Option<Arc<Quota>>,
+) -> Option<Arc<Cut>> {
+    let config = plan.config;
+    let is_exact = config.limit.is_amount() && config.omit > 0 && (plan.exact || role.sends());
+    (has_quota && is_exact).then(|| Arc::new(Cut::after(allowance)))
 }
 
 impl RunningStream {
-    /// Makes the worker of a stream, for a thread that it shares with so many in all.
+    /// Makes the worker of a stream. `sharers`: the workers of its thread, this one included.
     pub(crate) fn new(
         stream: Stream,
         plan: &RunPlan<'_>,
@@ -149,18 +155,14 @@ impl RunningStream {
         let socket = Arc::new(socket);
         let counters = Arc::new(Counters::default());
         let report = Arc::new(OnceLock::new());
-        let path = plan.local.file.as_deref();
-        let file = path
-            .map(|path| movers::open(path, info.role.sends()))
-            .transpose()?;
+        let file = movers::open_file(plan.local, info.role)?;
         let transport = plan.config.transport;
         let exchanges = exchange_stats(plan, info.role.sends());
         let is_udp = transport == Transport::Udp && exchanges.is_none();
         let received = Arc::new(DatagramCounters::new(one_way(plan, info.role)));
         let batching = Arc::new(BatchingInUse::new(passage.batching));
-        // Without a quota the sender continues, and the peer cuts by its own clock.
-        let cuts = exchanges.is_none() && quota.is_some() && cuts_omitted(plan, info.role.sends());
-        let cut = cuts.then(|| Arc::new(Cut::after(allowance)));
+        let has_quota = quota.is_some() && exchanges.is_none();
+        let cut = cut(plan, info.role, has_quota, allowance);
         let task = Task {
             socket: socket.clone(),
             counters: counters.clone(),
@@ -185,15 +187,9 @@ impl RunningStream {
         // The stream of a test with a connection for each transaction is idle.
         let sender = (info.role.sends() && transactions.is_none()).then_some(&socket);
         let tcp = sender.and_then(|socket| TcpStats::begin(transport, socket));
-        let exchange = plan.config.exchange.zip(exchanges.as_ref());
-        let (worker, modes) = if let Some((exchange, stats)) = exchange {
-            let worker = exchange::worker(task, exchange, stats, plan.config, transactions);
-            (worker, Modes::new(SendMode::Copy, CopyMode::Copy))
-        } else if info.role.sends() {
-            workers::sender(plan, &context, task)?
-        } else {
-            workers::receiver(plan, &context, task, received.clone())?
-        };
+        let stats = exchanges.as_ref();
+        let (worker, modes) =
+            workers::worker(plan, &context, task, info.role, stats, transactions)?;
         let stream = Self {
             datagrams: is_udp.then(|| Datagrams::new(received, batching, &socket)),
             info,
@@ -383,6 +379,10 @@ impl RunningStream {
     /// The stream's id on the wire.
     pub(crate) fn id(&self) -> u32 {
         self.info.id
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.info.role
     }
 
     /// Whether this end sends on the stream.

@@ -51,7 +51,7 @@ impl Counters {
         self.blocks.load(Ordering::Relaxed)
     }
 
-    /// Takes note of a receiver's low-water mark in bytes.
+    /// Records a receiver's low-water mark in bytes.
     pub(crate) fn note_low_water(&self, bytes: u64) {
         if bytes > 1 {
             self.low_water.fetch_max(bytes, Ordering::Relaxed);
@@ -63,7 +63,7 @@ impl Counters {
         self.low_water.load(Ordering::Relaxed)
     }
 
-    /// Takes note of a receiver's nap.
+    /// Records a receiver's nap.
     pub(crate) fn note_nap(&self, nap: Duration) {
         let nanos = u64::try_from(nap.as_nanos()).unwrap_or(u64::MAX);
         self.nap.fetch_max(nanos, Ordering::Relaxed);

@@ -40,7 +40,7 @@ impl Cut {
         }
     }
 
-    /// Asks the sender's worker to make it before its next block.
+    /// Has the sender's worker make it before its next block.
     pub(crate) fn ask(&self) {
         self.requested.store(true, Ordering::Release);
     }

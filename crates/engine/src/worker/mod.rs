@@ -69,21 +69,30 @@ pub(crate) enum Step {
 
 /// Moves the bytes of one stream in one direction.
 pub(crate) trait Worker: Send {
+    /// What it shares with the rest of its stream.
+    fn task(&self) -> &Task;
+
     /// The test began at `start`.
-    fn begin(&mut self, start: Instant);
+    fn begin(&mut self, _start: Instant) {}
 
     /// Makes one system call that moves bytes, or finds out why none may be made. With `may_block` the call waits in a
     /// blocking socket; a worker that asks for less sleeps by itself.
     fn step(&mut self, may_block: bool) -> Step;
 
     /// Accounts for what was done. To be called once, after the last step, on the thread that drove the worker.
-    fn end(&mut self, ending: &Ending);
+    fn end(&mut self, _ending: &Ending) {
+        self.task().stop_counting(Report::default());
+    }
 
     /// The socket that the worker moves bytes through.
-    fn socket(&self) -> &Socket;
+    fn socket(&self) -> &Socket {
+        &self.task().socket
+    }
 
     /// What a blocked worker waits for.
-    fn readiness(&self) -> EpollFlags;
+    fn readiness(&self) -> EpollFlags {
+        EpollFlags::EPOLLIN
+    }
 }
 
 /// Wakes the driver: something happened that it need not wait for a tick to handle.

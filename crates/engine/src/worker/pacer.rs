@@ -115,7 +115,7 @@ impl Pacer {
         })
     }
 
-    /// Takes note of what was sent.
+    /// Counts what was sent.
     pub(crate) fn sent(&mut self, bytes: usize) {
         let bits = 8 * bytes as u128;
         self.bits += bits;

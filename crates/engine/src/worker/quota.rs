@@ -1,6 +1,6 @@
 //! The quota of `-n` and `-k`: a number of bytes or blocks that all streams of one direction share.
 //!
-//! Senders *claim* a block before they send it, so that together they send no block too many. Whoever moves the
+//! Senders *claim* a block before they send it, so that together they send no block too many. The worker that moves the
 //! last one learns it at once and wakes the driver, so that a test ends when its quota is met and not at the next
 //! tick.
 
@@ -64,7 +64,7 @@ impl Quota {
         }
     }
 
-    /// Asks to send up to `blocks` blocks of `bytes` bytes each; returns how many may go. Blocks that the quota ends
+    /// Claims up to `blocks` blocks of `bytes` bytes each; returns how many may go. Blocks that the quota ends
     /// in are sent whole.
     pub(crate) fn claim(&self, blocks: u32, bytes: u64) -> u32 {
         let each = self.amount(bytes, 1).max(1);
@@ -75,7 +75,7 @@ impl Quota {
         blocks.min(u32::try_from(left).unwrap_or(u32::MAX))
     }
 
-    /// Takes note of what was moved; true for the one call that met the quota.
+    /// Counts what was moved; true for the one call that met the quota.
     pub(crate) fn moved(&self, bytes: u64, blocks: u64) -> bool {
         let amount = self.amount(bytes, blocks);
         let before = self.moved.fetch_add(amount, Ordering::AcqRel);

@@ -2,12 +2,9 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Instant;
 
 use iperf_zc::Moved;
 use iperf_zc::receive::ReceiveMover;
-use nix::sys::epoll::EpollFlags;
-use socket2::Socket;
 
 use crate::waking::Waking;
 use crate::worker::counters::Phase;
@@ -84,7 +81,9 @@ impl Receiver {
 }
 
 impl Worker for Receiver {
-    fn begin(&mut self, _start: Instant) {}
+    fn task(&self) -> &Task {
+        &self.task
+    }
 
     fn step(&mut self, may_block: bool) -> Step {
         match self.task.counters.phase() {
@@ -129,13 +128,5 @@ impl Worker for Receiver {
     fn end(&mut self, _ending: &Ending) {
         self.waking.end(&self.task.socket);
         self.task.stop_counting(self.mover.report());
-    }
-
-    fn socket(&self) -> &Socket {
-        &self.task.socket
-    }
-
-    fn readiness(&self) -> EpollFlags {
-        EpollFlags::EPOLLIN
     }
 }

@@ -8,7 +8,6 @@ use iperf_model::Pacing;
 use iperf_zc::Moved;
 use iperf_zc::send::SendMover;
 use nix::sys::epoll::EpollFlags;
-use socket2::Socket;
 
 use crate::worker::counters::Phase;
 use crate::worker::pacer::{Grant, Pacer};
@@ -74,7 +73,7 @@ impl Sender {
         cut.position().is_none()
     }
 
-    /// Takes note of what was sent. The quota counts from the cut on.
+    /// Counts what was sent. The quota counts from the cut on.
     fn count(&mut self, moved: Moved) {
         match &self.task.cut {
             Some(cut) if cut.position().is_none() => {
@@ -85,7 +84,7 @@ impl Sender {
         }
     }
 
-    /// Asks the pacer and the quota for more blocks.
+    /// Requests more blocks of the pacer and the quota.
     fn ask(&mut self) -> Result<u32, Step> {
         let omitting = self.is_omitting();
         let block = u64::from(self.block);
@@ -119,6 +118,10 @@ impl Sender {
 }
 
 impl Worker for Sender {
+    fn task(&self) -> &Task {
+        &self.task
+    }
+
     fn begin(&mut self, start: Instant) {
         let Pacing { rate, burst, .. } = self.pacing;
         self.pacer = Pacer::new(start, rate, burst, self.block, self.kind);
@@ -167,10 +170,6 @@ impl Worker for Sender {
         // What is not known by then counts as copied.
         let _ = self.mover.finish(self.task.socket.as_fd(), deadline);
         self.task.stop_counting(self.mover.report());
-    }
-
-    fn socket(&self) -> &Socket {
-        &self.task.socket
     }
 
     fn readiness(&self) -> EpollFlags {

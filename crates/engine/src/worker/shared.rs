@@ -112,7 +112,7 @@ impl SharedWorkers {
                 }
                 Step::Ended(ending) => {
                     worker.end(&ending);
-                    // Whoever reads the rest expects a blocking socket.
+                    // What reads the rest expects a blocking socket.
                     let _ = worker.socket().set_nonblocking(false);
                     let _ = self.epoll.delete(worker.socket());
                     self.workers[index] = None;

@@ -54,7 +54,7 @@ impl EndingSlot {
     }
 }
 
-/// Tells of all workers of a thread how they ended, also when the thread panics.
+/// Records how each worker of a thread ended, also if the thread panics.
 struct Endings {
     endings: Vec<EndingSlot>,
     wake: Wake,

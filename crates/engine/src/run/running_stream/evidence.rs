@@ -20,7 +20,7 @@ impl RunningStream {
         let datagrams = self.datagrams.as_ref().filter(|_| !self.sends());
         let count = |signed: i64| u64::try_from(signed).unwrap_or(0);
         Evidence {
-            sending: self.sends(),
+            role: self.info.role,
             bytes: self.last_bytes - self.base_bytes,
             cpu: report.map_or(Duration::ZERO, |report| report.cpu.total()),
             waited: report.and_then(|report| report.waited),

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use iperf_model::Transport;
+use iperf_model::{CopyMode, Role, SendMode, Transport};
 use socket2::Socket;
 
-use crate::datagrams::DatagramCounters;
 use crate::error::EngineError;
+use crate::exchange::{self, ExchangeStats};
 use crate::modes::Modes;
 use crate::movers::MoverContext;
+use crate::net::transactions::Transactions;
 use crate::run::RunPlan;
 use crate::waking::Waking;
 use crate::waking::low_water::LowWater;
@@ -18,7 +19,7 @@ use crate::worker::receiver::Receiver;
 use crate::worker::sender::Sender;
 use crate::worker::{Task, Worker};
 
-/// When the receiver of a stream wakes, on a thread that it shares with so many in all.
+/// When the receiver of a stream wakes. `sharers`: the workers of its thread, this one included.
 fn waking(
     plan: &RunPlan<'_>,
     context: &MoverContext<'_>,
@@ -38,8 +39,27 @@ fn waking(
 
 type WorkerAndModes = (Box<dyn Worker>, Modes);
 
+/// The worker of a stream. `stats` are those of a request/response test.
+pub(super) fn worker(
+    plan: &RunPlan<'_>,
+    context: &MoverContext<'_>,
+    task: Task,
+    role: Role,
+    stats: Option<&ExchangeStats>,
+    transactions: Option<Transactions>,
+) -> Result<WorkerAndModes, EngineError> {
+    if let Some((exchange, stats)) = plan.config.exchange.zip(stats) {
+        let worker = exchange::worker(task, exchange, stats, plan.config, transactions);
+        Ok((worker, Modes::new(SendMode::Copy, CopyMode::Copy)))
+    } else if role.sends() {
+        sender(plan, context, task)
+    } else {
+        receiver(plan, context, task)
+    }
+}
+
 /// The worker of a stream that this end sends on.
-pub(super) fn sender(
+fn sender(
     plan: &RunPlan<'_>,
     context: &MoverContext<'_>,
     task: Task,
@@ -56,16 +76,14 @@ pub(super) fn sender(
 }
 
 /// The worker of a stream that this end receives on.
-pub(super) fn receiver(
+fn receiver(
     plan: &RunPlan<'_>,
     context: &MoverContext<'_>,
     task: Task,
-    datagrams: Arc<DatagramCounters>,
 ) -> Result<WorkerAndModes, EngineError> {
-    let chosen = if plan.config.transport == Transport::Udp {
-        context.datagram_receiver(datagrams)
-    } else {
-        context.receiver()?
+    let chosen = match &task.datagrams {
+        Some(datagrams) => context.datagram_receiver(datagrams.clone()),
+        None => context.receiver()?,
     };
     let waking = waking(plan, context, &task.socket, &task.counters, task.sharers);
     let receiver = Receiver::new(task, chosen.mover, waking);
