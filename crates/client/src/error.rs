@@ -3,7 +3,7 @@
 use std::io;
 
 use iperf_control::StopReason;
-use iperf_engine::{EngineError, FileError, LostStream, Trouble};
+use iperf_engine::{EngineError, LostStream, Trouble};
 use iperf_model::{CopyMode, CopyReport, Failure, FailureKind, reason};
 use iperf_proto::client;
 use iperf_proto::code::Code;
@@ -30,13 +30,8 @@ pub enum ClientError {
     #[error("{}", stream_message(.0))]
     Streams(#[source] EngineError),
     /// A data stream ended in the middle of the test.
-    #[error("{}", lost_message(*.sending, .source.as_ref()))]
-    StreamLost {
-        /// Whether this end was sending on it.
-        sending: bool,
-        /// The kernel's error; `None` when the server closed the stream.
-        source: Option<io::Error>,
-    },
+    #[error("{}", .0.message("server"))]
+    StreamLost(LostStream),
     /// Nothing arrived for as long as `--rcv-timeout` allows.
     #[error("{}", Code::NO_DATA.text())]
     Silence,
@@ -95,7 +90,7 @@ impl ClientError {
 impl From<Trouble> for ClientError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Lost(LostStream { sending, source }) => Self::StreamLost { sending, source },
+            Trouble::Lost(lost) => Self::StreamLost(lost),
             // A client sets no limit for the first byte alone.
             Trouble::Silence | Trouble::Mute(_) => Self::Silence,
             Trouble::Stalled(limit) => Self::Stalled(limit.as_secs()),
@@ -125,17 +120,4 @@ fn copied_message(side: &str, requested: CopyMode, report: Option<&CopyReport>) 
         if reason.is_some() { ": " } else { "" },
         reason.unwrap_or_default(),
     )
-}
-
-fn lost_message(sending: bool, source: Option<&io::Error>) -> String {
-    let code = if sending {
-        Code::STREAM_WRITE
-    } else {
-        Code::STREAM_READ
-    };
-    match source {
-        Some(source) if FileError::is(source) => source.to_string(),
-        Some(source) => code.with_error(source),
-        None => format!("{}: the server closed the stream", code.text()),
-    }
 }

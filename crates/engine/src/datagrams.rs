@@ -186,7 +186,7 @@ struct Before {
 }
 
 impl Before {
-    /// Takes note of a datagram and returns how many numbers it adds behind the cut. `before` is what was counted without
+    /// Counts a datagram and returns how many numbers it adds behind the cut. `before` is what was counted without
     /// it, and `after` with it.
     fn note(
         &mut self,

@@ -76,7 +76,16 @@ impl EngineError {
         move |source| Self::System { operation, source }
     }
 
-    /// iperf3's code for it; `None` is the general one of whoever opens the stream.
+    /// Wraps the error of a connection to `address`, to be used with `map_err`.
+    pub(crate) fn connect(address: &impl ToString) -> impl Fn(io::Error) -> Self {
+        let address = address.to_string();
+        move |source| Self::Connect {
+            address: address.clone(),
+            source,
+        }
+    }
+
+    /// iperf3's code for it; `None`: the general one of the end that opens the stream.
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Option { option, .. } => match *option {
@@ -103,19 +112,6 @@ impl EngineError {
             | Self::System { source, .. }
             | Self::NoSctp(source) => source,
             other @ Self::Buffer { .. } => io::Error::other(other),
-        }
-    }
-
-    /// The kernel's error, where there is one.
-    pub fn source_io(&self) -> Option<&io::Error> {
-        match self {
-            Self::Connect { source, .. }
-            | Self::Bind { source, .. }
-            | Self::Option { source, .. }
-            | Self::File { source, .. }
-            | Self::NoSctp(source)
-            | Self::System { source, .. } => Some(source),
-            Self::Buffer { .. } => None,
         }
     }
 }

@@ -24,7 +24,7 @@ mod waking;
 mod worker;
 
 pub use error::EngineError;
-pub use iperf_zc::FileError;
+
 pub use run::affinity::{Affinity, pin};
 pub use run::clock::{IntervalClock, Tick};
 pub use run::cpu::CpuMeter;

@@ -23,7 +23,7 @@ pub(crate) struct WorkerReport {
 /// How one end of a stream was to move its bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Modes {
-    /// What the test asks for.
+    /// What the test requests.
     requested: CopyMode,
     /// What its mover does, unless it falls back.
     chosen: CopyMode,

@@ -1,6 +1,6 @@
 //! What workers count is what the kernel counted on the same sockets, in every mode.
 //!
-//! The test holds duplicates of both sockets, and asks them when the workers have ended:
+//! The test keeps duplicates of both sockets, and reads their counters when the workers have ended:
 //!
 //! ```text
 //! sent     = acknowledged by the peer's kernel + still on its way
@@ -74,7 +74,7 @@ impl Ends {
     }
 }
 
-/// Asks until the answer is the same twice: acknowledgements and segments may be under way.
+/// Reads until the counters are the same twice: acknowledgements and segments may be in flight.
 fn settled<T: PartialEq>(ask: impl Fn() -> T) -> T {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut before = ask();

@@ -211,7 +211,8 @@ fn the_peer_of_a_lost_stream_gets_a_second_to_say_why() {
         );
         watch.lost(start + seen + SECOND).err()
     });
-    let lost = matches!(&trouble, Trouble::Lost(lost) if !lost.sending && lost.source.is_none());
+    let lost =
+        matches!(&trouble, Trouble::Lost(lost) if !lost.role.sends() && lost.source.is_none());
     assert!(lost, "{trouble:?}");
     assert!(
         watch.lost(start + 100 * SECOND).is_ok(),

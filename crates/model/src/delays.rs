@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Latencies;
+use crate::{Latencies, Role};
 
 /// What a test has for measuring delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,15 +71,15 @@ pub struct ClockRelation {
     pub offset: i64,
     /// How far the offset may be off, in nanoseconds, at any time while delays were measured.
     pub error: u64,
-    /// How fast the offset grows, in millionths, where that could be told.
+    /// How fast the offset grows, in millionths, where that could be measured.
     pub drift_ppm: Option<f64>,
 }
 
 /// The delays of the datagrams that an end received.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OneWayDelays {
-    /// They were sent by this end and received by the peer.
-    pub sending: bool,
+    /// What this end did with the datagrams.
+    pub role: Role,
     /// From the time in a datagram to its arrival.
     pub delays: Arc<Latencies>,
 }

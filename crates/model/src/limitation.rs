@@ -1,5 +1,7 @@
 //! What limited a throughput test, and the evidence.
 
+use crate::Role;
+
 /// What kept data from going faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -84,8 +86,8 @@ impl Cause {
 /// A cause that held for a part of the test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limitation {
-    /// Whether it is about the data that this end sends.
-    pub sending: bool,
+    /// What this end does with the data that it is about.
+    pub role: Role,
     /// What it was.
     pub cause: Cause,
     /// For which part of the test it held, from 0 to 1; of losses, the part of the data that was lost.
@@ -99,7 +101,7 @@ impl Limitation {
     #[must_use]
     pub fn of_peer(self) -> Self {
         Self {
-            sending: !self.sending,
+            role: self.role.counterpart(),
             ..self
         }
     }

@@ -4,7 +4,7 @@
 //! [{"sends":true,"cause":"receive window","share":0.71,"evidence":"71 % of the time"}]
 //! ```
 
-use iperf_model::{Cause, Limitation};
+use iperf_model::{Cause, Limitation, Role};
 use serde_json::{Value, json};
 
 use crate::json::Fields;
@@ -18,7 +18,7 @@ const LONGEST: usize = 200;
 /// The member for the peer.
 pub(crate) fn to_json(limits: &[Limitation]) -> Value {
     let limits = limits.iter().map(|limit| {
-        json!({ "sends": limit.sending, "cause": limit.cause.name(), "share": limit.share, "evidence": limit.evidence })
+        json!({ "sends": limit.role.sends(), "cause": limit.cause.name(), "share": limit.share, "evidence": limit.evidence })
     });
     limits.collect()
 }
@@ -29,7 +29,7 @@ pub(crate) fn parse(results: &Fields<'_>) -> Vec<Limitation> {
     let limits = limits.iter().take(MOST).filter_map(|limit| {
         let evidence = shown::line(&limit.string("evidence").unwrap_or_default());
         Some(Limitation {
-            sending: limit.truth("sends"),
+            role: Role::of(limit.truth("sends")),
             cause: Cause::from_name(&limit.string("cause")?)?,
             share: limit.number("share").unwrap_or(0.0).clamp(0.0, 1.0),
             evidence: evidence.chars().take(LONGEST).collect(),
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn limits_are_read_as_they_were_written() {
         let limits = vec![Limitation {
-            sending: true,
+            role: Role::Sender,
             cause: Cause::ReceiveWindow,
             share: 0.5,
             evidence: "50 % of the time".to_owned(),

@@ -59,12 +59,12 @@ pub fn summarize(
 /// The delays of what either end received.
 fn one_way(totals: &RunTotals, peer: Option<&Results>) -> Vec<OneWayDelays> {
     let theirs = peer.and_then(|peer| peer.one_way.clone());
-    let received = [(true, theirs), (false, totals.one_way.clone())];
-    let received = received.into_iter();
-    received
-        .filter_map(|(sending, delays)| {
+    let own = totals.one_way.clone();
+    [(Role::Sender, theirs), (Role::Receiver, own)]
+        .into_iter()
+        .filter_map(|(role, delays)| {
             Some(OneWayDelays {
-                sending,
+                role,
                 delays: delays?,
             })
         })
@@ -81,11 +81,11 @@ fn limits(totals: &RunTotals, test: &TestConfig, peer: Option<&Results>) -> Vec<
         .flat_map(|peer| peer.limits.iter().cloned());
     let theirs = theirs.map(Limitation::of_peer);
     let mut limits: Vec<_> = totals.limits.iter().cloned().chain(theirs).collect();
-    for sending in [true, false] {
-        let exists = (totals.streams.iter()).any(|stream| stream.role.sends() == sending);
-        if exists && !limits.iter().any(|limit| limit.sending == sending) {
+    for role in [Role::Sender, Role::Receiver] {
+        let exists = totals.streams.iter().any(|stream| stream.role == role);
+        if exists && !limits.iter().any(|limit| limit.role == role) {
             limits.push(Limitation {
-                sending,
+                role,
                 cause: Cause::Unknown,
                 share: 1.0,
                 evidence: "no figure shows what it was".to_owned(),
@@ -94,7 +94,7 @@ fn limits(totals: &RunTotals, test: &TestConfig, peer: Option<&Results>) -> Vec<
     }
     // What weighs most comes first, in each direction.
     limits.sort_by(|a, b| {
-        let order = b.sending.cmp(&a.sending);
+        let order = b.role.sends().cmp(&a.role.sends());
         order.then(b.share.total_cmp(&a.share))
     });
     limits

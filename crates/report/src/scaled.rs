@@ -14,7 +14,7 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// The unit that `-f` asks for; adaptive bits when it asks for none.
+    /// The unit that `-f` names; adaptive bits without it.
     pub(crate) fn of_rate(letter: Option<char>) -> Self {
         let Some(letter) = letter else {
             return Self::Bits;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use iperf_model::{
     Batching, Carrier, Cause, ClockRelation, CopyMode, CopyReport, Delays, Detail, Environment,
     EnvironmentAfter, Event, Exchange, ExchangeCounts, Latencies, Limitation, Load, OneWayDelays,
-    ProbeMethod, Probes, ReceiveMode, RemoteEnvironment, SendMode, StreamOutcome, ZeroCopy,
+    ProbeMethod, Probes, ReceiveMode, RemoteEnvironment, Role, SendMode, StreamOutcome, ZeroCopy,
 };
 use iperf_report::{Document, Format};
 use serde_json::Value;
@@ -143,7 +143,7 @@ fn tell_everything(events: &mut Vec<Event>) {
                 summary.remote_checksum_errors = Some(1);
             }
             summary.limits.push(Limitation {
-                sending: true,
+                role: Role::Sender,
                 cause: Cause::Bitrate,
                 share: 0.5,
                 evidence: "why".to_owned(),
@@ -170,8 +170,8 @@ fn delays() -> Delays {
         up: Some(latencies.clone()),
         down: Some(latencies.clone()),
     };
-    let ways = [true, false].map(|sending| OneWayDelays {
-        sending,
+    let ways = [Role::Sender, Role::Receiver].map(|role| OneWayDelays {
+        role,
         delays: Arc::new(latencies.clone()),
     });
     Delays {

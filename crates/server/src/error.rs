@@ -3,7 +3,7 @@
 use std::io;
 
 use iperf_control::StopReason;
-use iperf_engine::{EngineError, FileError, LostStream, Trouble};
+use iperf_engine::{EngineError, LostStream, Trouble};
 use iperf_model::{Failure, FailureKind, reason};
 use iperf_proto::code::Code;
 use iperf_proto::server::{self, Server};
@@ -35,7 +35,7 @@ pub(crate) enum TestError {
     /// The client ended the test.
     #[error("{}", Code::CLIENT_TERMINATED.text())]
     ClientTerminated,
-    /// The client asks for what this server does not do.
+    /// The client requested something that this server does not do.
     #[error("{}", .0.text())]
     Refused(Code),
     /// The client may not run a test here. The reason is not sent.
@@ -61,11 +61,8 @@ pub(crate) enum TestError {
     #[error("the handshake was not over after {0} s")]
     HandshakeTooLong(u64),
     /// A data stream ended in the middle of the test.
-    #[error("{}", lost_message(*.sending, .source.as_ref()))]
-    StreamLost {
-        sending: bool,
-        source: Option<io::Error>,
-    },
+    #[error("{}", .0.message("client"))]
+    StreamLost(LostStream),
     /// Nothing arrived for as long as `--rcv-timeout` allows.
     #[error("{}", Code::NO_DATA.text())]
     Silence,
@@ -123,8 +120,8 @@ impl TestError {
             Self::StreamsMissing { .. } | Self::StreamIndex { .. } | Self::HandshakeTooLong(_) => {
                 Some(Code::STREAM_ACCEPT)
             }
-            Self::StreamLost { sending: true, .. } | Self::Stalled(_) => Some(Code::STREAM_WRITE),
-            Self::StreamLost { sending: false, .. } => Some(Code::STREAM_READ),
+            Self::StreamLost(lost) => Some(lost.code()),
+            Self::Stalled(_) => Some(Code::STREAM_WRITE),
             Self::Silence | Self::Mute(_) => Some(Code::NO_DATA),
             Self::Overtime => Some(Code::SERVER_TIME_LIMIT),
             Self::Protocol(_)
@@ -138,15 +135,7 @@ impl TestError {
 }
 
 impl TestError {
-    /// What was received is not what was sent.
-    pub(crate) fn wrong_data(source: io::Error) -> Self {
-        Self::StreamLost {
-            sending: false,
-            source: Some(source),
-        }
-    }
-
-    /// Tells the client of it, if the machine has not.
+    /// Has the machine report it to the client, if it has not yet.
     pub(crate) fn tell(&self, machine: &mut Server) {
         match self {
             Self::Interrupted(_) => machine.terminate(),
@@ -167,7 +156,7 @@ impl TestError {
 impl From<Trouble> for TestError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Lost(LostStream { sending, source }) => Self::StreamLost { sending, source },
+            Trouble::Lost(lost) => Self::StreamLost(lost),
             Trouble::Silence => Self::Silence,
             Trouble::Mute(limit) => Self::Mute(limit.as_secs()),
             Trouble::Stalled(limit) => Self::Stalled(limit.as_secs()),
@@ -181,17 +170,4 @@ fn stream_code(error: &EngineError) -> Code {
 
 fn stream_message(error: &EngineError) -> String {
     format!("{}: {error}", stream_code(error))
-}
-
-fn lost_message(sending: bool, source: Option<&io::Error>) -> String {
-    let code = if sending {
-        Code::STREAM_WRITE
-    } else {
-        Code::STREAM_READ
-    };
-    match source {
-        Some(source) if FileError::is(source) => source.to_string(),
-        Some(source) => code.with_error(source),
-        None => format!("{}: the client closed the stream", code.text()),
-    }
 }

@@ -98,7 +98,7 @@ pub(crate) async fn run(
     result
 }
 
-/// Tells the sink what happened in the handshake.
+/// Sends the events of the handshake to the sink.
 fn announce(plan: &TestPlan, config: &ServerConfig, facts: Option<Event>, output: &mut Output<'_>) {
     output.event(&Event::TestBegan(TestBegan {
         peer: Peer::AcceptedFrom(plan.peer.clone()),
@@ -255,7 +255,7 @@ impl Session<'_> {
         })
     }
 
-    /// Does what the machine asks for.
+    /// Carries out an action of the state machine.
     async fn act(&mut self, phase: Phase, action: Action) -> Next {
         match (action, phase) {
             (Action::EndTest, Phase::Running(mut running)) => {
@@ -357,8 +357,8 @@ impl Session<'_> {
         exceeded(&mut rates, Instant::now(), sent + received);
         let (last, totals) = measurement.finish(end);
         let run = measurement.run();
-        let wrong_data = run.wrong_data().map(TestError::wrong_data);
-        let wrong = wrong_data.or_else(|| Some(Trouble::Lost(watch.fault(run)?).into()));
+        let wrong = run.wrong_data().or_else(|| watch.fault(run));
+        let wrong = wrong.map(|lost| Trouble::Lost(lost).into());
         let lingering = measurement.close();
         // On a thread of its own, while results are exchanged.
         let streams = (!lingering.is_over()).then(|| spawn_blocking(|| lingering.wait()));

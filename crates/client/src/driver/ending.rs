@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iperf_engine::{LostStream, Trouble};
+use iperf_engine::Trouble;
 use iperf_model::{Event, Summary};
 use iperf_proto::client::Failure;
 use iperf_proto::results::Results;
@@ -31,8 +31,8 @@ impl Driver<'_, '_> {
         let run = ended.measurement.run();
         // A receiver may have failed just now.
         run.ended_workers();
-        if let Some(source) = run.wrong_data() {
-            let trouble = Trouble::Lost(LostStream::wrong_data(source));
+        if let Some(lost) = run.wrong_data() {
+            let trouble = Trouble::Lost(lost);
             return Next::Over(Phase::Ended(Box::new(ended)), Err(trouble.into()));
         }
         for counts in run.counts_to_tell() {
@@ -120,7 +120,7 @@ impl Driver<'_, '_> {
         phase
     }
 
-    /// Tells the server how the test ended, and closes the connection.
+    /// Reports to the server how the test ended, and closes the connection.
     pub(super) async fn leave(self, phase: Phase, result: &Result<(), ClientError>) {
         let mut talk = self.talk;
         // A server that refused the test expects nothing more; it is notified of every other failure.

@@ -98,24 +98,24 @@ pub struct StreamSpec {
     pub role: Role,
 }
 
-/// Opens the client's end of a stream; it blocks until `deadline` at most. `greeting` is the test's
-/// cookie, which byte streams begin with.
+/// Opens the client's end of a stream; it blocks until `deadline` at most. `preamble` is what byte streams begin with:
+/// the test's cookie, and the stream's index if the server reads it.
 pub fn connect(
     plan: &StreamPlan<'_>,
     target: &Target,
-    greeting: &[u8],
+    preamble: &[u8],
     spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
     let address = match target {
         Target::Inet(address) => *address,
         Target::Vsock(_) | Target::Vmm(_) => {
-            return vsock::connect(plan, target, greeting, spec, deadline);
+            return vsock::connect(plan, target, preamble, spec, deadline);
         }
     };
     match plan.test.transport {
-        Transport::Udp => udp::connect(plan, address, greeting, spec, deadline),
-        Transport::Sctp => sctp::connect(plan, address, greeting, spec, deadline),
-        _ => tcp::connect(plan, address, greeting, spec, deadline),
+        Transport::Udp => udp::connect(plan, address, preamble, spec, deadline),
+        Transport::Sctp => sctp::connect(plan, address, preamble, spec, deadline),
+        _ => tcp::connect(plan, address, preamble, spec, deadline),
     }
 }

@@ -26,6 +26,13 @@ pub(crate) fn set<T>(
     })
 }
 
+/// Makes an accepted socket blocking, as workers need it.
+pub(crate) fn make_blocking(socket: &Socket) -> Result<(), EngineError> {
+    socket
+        .set_nonblocking(false)
+        .map_err(EngineError::system("make the socket blocking"))
+}
+
 /// Binds a socket according to the plan.
 pub(crate) fn bind(socket: &Socket, plan: &StreamPlan<'_>) -> Result<(), EngineError> {
     if let Some(address) = plan.bind {
@@ -178,7 +185,7 @@ pub fn congestion(socket: &Socket) -> Option<String> {
     Some(String::from_utf8_lossy(&name[..end]).into_owned())
 }
 
-/// Writes the greeting; a fresh connection has room for it, so a wait means that something is wrong.
+/// Sends the preamble. A new connection has room for it, so having to wait means that something is wrong.
 pub(crate) fn write_all(socket: &Socket, bytes: &[u8], deadline: Instant) -> io::Result<()> {
     socket.set_write_timeout(Some(left(deadline)))?;
     (&mut &*socket).write_all(bytes)?;

@@ -27,11 +27,11 @@ const BACKLOG: i32 = 128;
 /// What a kernel without the protocol answers.
 const UNKNOWN_PROTOCOL: [Errno; 2] = [Errno::EPROTONOSUPPORT, Errno::ESOCKTNOSUPPORT];
 
-/// Opens the client's end of a stream and writes `greeting` as its first bytes.
+/// Opens the client's end of a stream and sends `preamble` on it.
 pub(crate) fn connect(
     plan: &StreamPlan<'_>,
     address: SocketAddr,
-    greeting: &[u8],
+    preamble: &[u8],
     spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
@@ -43,14 +43,11 @@ pub(crate) fn connect(
         set("SCTP_INITMSG", &streams, result)?;
     }
     let target = options::labelled(&socket, plan, address)?;
-    let failed = |source| EngineError::Connect {
-        address: address.to_string(),
-        source,
-    };
+    let failed = EngineError::connect(&address);
     socket
         .connect_timeout(&target, left(deadline))
-        .map_err(failed)?;
-    write_all(&socket, greeting, deadline).map_err(failed)?;
+        .map_err(&failed)?;
+    write_all(&socket, preamble, deadline).map_err(failed)?;
     finish(socket, buffers, spec)
 }
 
@@ -70,15 +67,13 @@ pub fn listen(address: SocketAddr, plan: &StreamPlan<'_>) -> Result<Socket, Engi
     Ok(socket)
 }
 
-/// Makes a stream of an association that a server accepted. Its greeting has been read.
+/// Makes a stream of an association that a server accepted. Its preamble has been read.
 pub fn adopt(
     socket: Socket,
     plan: &StreamPlan<'_>,
     spec: StreamSpec,
 ) -> Result<Stream, EngineError> {
-    socket
-        .set_nonblocking(false)
-        .map_err(EngineError::system("make the socket blocking"))?;
+    options::make_blocking(&socket)?;
     let v4 = options::peer(&socket)?.ip().to_canonical().is_ipv4();
     let buffers = shape(&socket, plan, spec, v4)?;
     finish(socket, buffers, spec)
@@ -279,7 +274,7 @@ mod tests {
 
     #[test]
     #[ignore = "needs SCTP in the kernel: a test of the lab runs it on a kernel that has it"]
-    fn an_sctp_stream_carries_its_greeting() {
+    fn an_sctp_stream_carries_its_preamble() {
         const SPEC: StreamSpec = StreamSpec {
             id: 1,
             number: 5,

@@ -29,24 +29,21 @@ pub fn shortest_round_trip(socket: impl AsFd) -> Duration {
     Duration::from_micros(info.min_rtt.unwrap_or(info.rtt).into())
 }
 
-/// Opens the client's end of a stream and writes `greeting` as its first bytes.
+/// Opens the client's end of a stream and sends `preamble` on it.
 pub(crate) fn connect(
     plan: &StreamPlan<'_>,
     address: SocketAddr,
-    greeting: &[u8],
+    preamble: &[u8],
     spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
     let (socket, target) = unconnected(plan, address)?;
     let buffers = options::kept(&socket, plan)?;
-    let failed = |source| EngineError::Connect {
-        address: address.to_string(),
-        source,
-    };
+    let failed = EngineError::connect(&address);
     socket
         .connect_timeout(&target, left(deadline))
-        .map_err(failed)?;
-    write_all(&socket, greeting, deadline).map_err(failed)?;
+        .map_err(&failed)?;
+    write_all(&socket, preamble, deadline).map_err(failed)?;
     set_congestion(&socket, plan)?;
     finish(socket, plan, buffers, spec)
 }
@@ -111,15 +108,13 @@ pub(super) fn listen(
     Ok(socket)
 }
 
-/// Makes a stream of a connection that a server accepted. Its greeting has been read.
+/// Makes a stream of a connection that a server accepted. Its preamble has been read.
 pub fn adopt(
     socket: Socket,
     plan: &StreamPlan<'_>,
     spec: StreamSpec,
 ) -> Result<Stream, EngineError> {
-    socket
-        .set_nonblocking(false)
-        .map_err(EngineError::system("make the socket blocking"))?;
+    options::make_blocking(&socket)?;
     let v4 = options::peer(&socket)?.ip().to_canonical().is_ipv4();
     shape(&socket, plan, v4)?;
     let buffers = options::kept(&socket, plan)?;

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::EngineError;
-use crate::net::options::{left, set, set_window, write_all};
+use crate::net::options::{left, make_blocking, set, set_window, write_all};
 use crate::net::{StreamPlan, StreamSpec, Target, vmm};
 use crate::stream::{Closing, Stream};
 
@@ -40,18 +40,17 @@ pub fn open(target: &Target, deadline: Instant) -> Result<Connection, EngineErro
             open_vsock(*address, socket, deadline)
         }
         Target::Vmm(socket) => vmm::open(socket, deadline),
-        Target::Inet(address) => Err(EngineError::Connect {
-            address: address.to_string(),
-            source: io::ErrorKind::Unsupported.into(),
-        }),
+        Target::Inet(address) => Err(EngineError::connect(address)(
+            io::ErrorKind::Unsupported.into(),
+        )),
     }
 }
 
-/// Opens the client's end of a stream and writes `greeting` as its first bytes.
+/// Opens the client's end of a stream and sends `preamble` on it.
 pub(crate) fn connect(
     plan: &StreamPlan<'_>,
     target: &Target,
-    greeting: &[u8],
+    preamble: &[u8],
     spec: StreamSpec,
     deadline: Instant,
 ) -> Result<Stream, EngineError> {
@@ -61,11 +60,8 @@ pub(crate) fn connect(
         }
         _ => open(target, deadline)?,
     };
-    let failed = |source| EngineError::Connect {
-        address: connection.remote.to_string(),
-        source,
-    };
-    write_all(&connection.socket, greeting, deadline).map_err(failed)?;
+    write_all(&connection.socket, preamble, deadline)
+        .map_err(EngineError::connect(&connection.remote))?;
     adopt(connection, plan, spec)
 }
 
@@ -94,7 +90,7 @@ fn message_socket(plan: &StreamPlan<'_>) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Makes a stream of a connection. Its greeting has been exchanged.
+/// Makes a stream of a connection. Its preamble has been exchanged.
 pub fn adopt(
     connection: Connection,
     plan: &StreamPlan<'_>,
@@ -105,9 +101,7 @@ pub fn adopt(
         local,
         remote,
     } = connection;
-    socket
-        .set_nonblocking(false)
-        .map_err(EngineError::system("make the socket blocking"))?;
+    make_blocking(&socket)?;
     let buffers = shape(&socket, plan)?;
     let info = StreamInfo {
         id: spec.id,

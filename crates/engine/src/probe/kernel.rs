@@ -2,7 +2,7 @@
 //! streams.
 //!
 //! Nothing else is possible beside an iperf3 server without disturbing it: between tests it takes any connection for a
-//! client that asks for one.
+//! client that requests one.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;

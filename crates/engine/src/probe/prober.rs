@@ -22,7 +22,7 @@ use crate::probe::clocks::{Clocks, PeerClock, Times};
 use crate::probe::period::{Period, Present, Recorded};
 use crate::stream::Stream;
 
-/// Probes whose answers are awaited: more than 16 s of them. Older ones are lost.
+/// Probes that wait for an answer: more than 16 s of them. Older ones are lost.
 const MOST_OUT: usize = 16_384;
 
 /// How long to wait for the answers to the last probes.
@@ -258,7 +258,7 @@ impl Work {
             return;
         };
         if let Some(first) = self.first.take() {
-            // Whoever started the thread may have ceased to wait.
+            // The thread that started this one may no longer wait.
             let _ = first.send(());
         }
         let times = Times {

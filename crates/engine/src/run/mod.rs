@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iperf_model::{Interval, LocalOptions, Role, TestConfig, Transport};
-use iperf_zc::interrupt;
+use iperf_proto::Code;
+use iperf_zc::{FileError, interrupt};
 use tracing::debug;
 
 use crate::error::EngineError;
@@ -80,7 +81,7 @@ impl WorkerEnd {
             Ending::Stopped | Ending::QuotaMet | Ending::SourceDone => return None,
         };
         Some(LostStream {
-            sending: self.role.sends(),
+            role: self.role,
             source,
         })
     }
@@ -89,18 +90,28 @@ impl WorkerEnd {
 /// A stream that ended in the middle of the test.
 #[derive(Debug)]
 pub struct LostStream {
-    /// Whether this end was sending on it.
-    pub sending: bool,
+    /// What this end did on it.
+    pub role: Role,
     /// The system's error; `None` when the peer closed the stream.
     pub source: Option<io::Error>,
 }
 
 impl LostStream {
-    /// What was received is not what was sent.
-    pub fn wrong_data(source: io::Error) -> Self {
-        Self {
-            sending: false,
-            source: Some(source),
+    /// iperf3's code for it.
+    pub fn code(&self) -> Code {
+        if self.role.sends() {
+            Code::STREAM_WRITE
+        } else {
+            Code::STREAM_READ
+        }
+    }
+
+    /// The message about it; `peer` names the other end.
+    pub fn message(&self, peer: &str) -> String {
+        match &self.source {
+            Some(source) if FileError::is(source) => source.to_string(),
+            Some(source) => self.code().with_error(source),
+            None => format!("{}: the {peer} closed the stream", self.code().text()),
         }
     }
 }
@@ -197,9 +208,13 @@ impl Run {
         let block = OnceCell::new();
         let mut threads = Threads::new(plan, &streams);
         for stream in streams {
-            let sending = stream.info.role.sends();
-            let quota = if sending { &send_quota } else { &receive_quota };
-            let sharers = threads.next_sharers(sending);
+            let role = stream.info.role;
+            let quota = if role.sends() {
+                &send_quota
+            } else {
+                &receive_quota
+            };
+            let sharers = threads.next_sharers(role);
             let (stream, worker) = RunningStream::new(
                 stream,
                 plan,
@@ -309,11 +324,13 @@ impl Run {
             .collect()
     }
 
-    /// What a receiver of a verified stream found to be other than it was sent, as the error that ended it. Nothing
-    /// that came behind it was counted.
-    pub fn wrong_data(&self) -> Option<io::Error> {
+    /// A verified stream on which what arrived is not what was sent. Nothing behind the difference was counted.
+    pub fn wrong_data(&self) -> Option<LostStream> {
         let difference = self.streams.iter().find_map(RunningStream::difference)?;
-        Some(difference.into())
+        Some(LostStream {
+            role: Role::Receiver,
+            source: Some(difference.into()),
+        })
     }
 
     /// Bytes that this end sent and received so far, omitted ones included.

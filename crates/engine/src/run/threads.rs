@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iperf_model::{MAX_STREAMS, SendMode, Transport};
+use iperf_model::{MAX_STREAMS, Role, SendMode, Transport};
 
 use crate::error::EngineError;
 use crate::movers;
@@ -30,7 +30,7 @@ struct Assigned {
 
 /// The workers of one direction.
 struct Direction {
-    sending: bool,
+    role: Role,
     streams: usize,
     /// How many threads drive them.
     threads: usize,
@@ -45,35 +45,37 @@ pub(crate) struct Threads {
 impl Threads {
     /// Counts threads for the streams of a test.
     pub(crate) fn new(plan: &RunPlan<'_>, streams: &[Stream]) -> Self {
-        let direction = |sending| {
-            let streams = streams.iter().filter(|s| s.info.role.sends() == sending);
+        let direction = |role: Role| {
+            let streams = streams
+                .iter()
+                .filter(|s| s.info.role.sends() == role.sends());
             let streams = streams.count();
             let threads = match plan.local.threads {
-                Some(threads) if may_share(plan, sending) => streams.min(threads.get().into()),
-                None if streams > MAX_STREAMS.into() && may_share(plan, sending) => {
+                Some(threads) if may_share(plan, role) => streams.min(threads.get().into()),
+                None if streams > MAX_STREAMS.into() && may_share(plan, role) => {
                     std::thread::available_parallelism().map_or(1, NonZero::get)
                 }
                 _ => streams,
             };
             Direction {
-                sending,
+                role,
                 streams,
                 threads,
                 workers: Vec::with_capacity(streams),
             }
         };
         Self {
-            directions: [direction(true), direction(false)],
+            directions: [direction(Role::Sender), direction(Role::Receiver)],
         }
     }
 
-    fn direction(&mut self, sending: bool) -> &mut Direction {
-        &mut self.directions[usize::from(!sending)]
+    fn direction(&mut self, role: Role) -> &mut Direction {
+        &mut self.directions[usize::from(!role.sends())]
     }
 
     /// How many workers the thread of the direction's next worker will have.
-    pub(crate) fn next_sharers(&mut self, sending: bool) -> u32 {
-        let direction = self.direction(sending);
+    pub(crate) fn next_sharers(&mut self, role: Role) -> u32 {
+        let direction = self.direction(role);
         let thread = direction.workers.len() % direction.threads.max(1);
         let more = usize::from(thread < direction.streams % direction.threads.max(1));
         u32::try_from(direction.streams / direction.threads.max(1) + more).unwrap_or(u32::MAX)
@@ -87,7 +89,7 @@ impl Threads {
             ending: stream.ending_slot(),
             worker,
         };
-        self.direction(stream.sends()).workers.push(assigned);
+        self.direction(stream.role()).workers.push(assigned);
     }
 
     /// Starts the threads, which wait at the gate.
@@ -111,7 +113,7 @@ impl Threads {
 impl Direction {
     /// The direction in the names of its threads.
     fn way(&self) -> &'static str {
-        if self.sending { "tx" } else { "rx" }
+        if self.role.sends() { "tx" } else { "rx" }
     }
 
     /// Starts a thread for each worker.
@@ -144,7 +146,7 @@ impl Direction {
         wake: &Wake,
     ) -> Result<(), EngineError> {
         let way = self.way();
-        let nap = (!self.sending).then_some(NAP);
+        let nap = (!self.role.sends()).then_some(NAP);
         let mut groups: Vec<Vec<Assigned>> = Vec::new();
         groups.resize_with(self.threads, Vec::new);
         for (index, assigned) in self.workers.into_iter().enumerate() {
@@ -171,10 +173,10 @@ impl Direction {
 }
 
 /// Whether workers of the direction can share a thread: their calls must not block in a non-blocking socket.
-fn may_share(plan: &RunPlan<'_>, sending: bool) -> bool {
+fn may_share(plan: &RunPlan<'_>, role: Role) -> bool {
     let config = plan.config;
     // Files block; MSG_ZEROCOPY waits for completions.
-    let waits = sending
+    let waits = role.sends()
         && match config.zerocopy.send {
             SendMode::Copy | SendMode::Sendfile | SendMode::Splice => false,
             SendMode::Auto => config.transport != Transport::Tcp,

@@ -100,9 +100,9 @@ impl Watch {
             }
             self.lost.get_or_insert((now + LOST_STREAM_GRACE, lost));
         }
-        if let Some(source) = run.wrong_data() {
+        if let Some(lost) = run.wrong_data() {
             // No better message can arrive.
-            return Err(Trouble::Lost(LostStream::wrong_data(source)));
+            return Err(Trouble::Lost(lost));
         }
         let silence = run.receive_silence(now);
         let lasts = |limit: Duration| silence.is_some_and(|silence| silence >= limit);

@@ -55,7 +55,7 @@ impl Mark {
         }
     }
 
-    /// Takes note of what a read brought; true when it is time to look.
+    /// Counts what a read returned; true when it is time to check.
     fn on_read(&mut self, bytes: usize) -> bool {
         // A read that brings less than the mark was ended by its time-out, or by a full buffer.
         self.rate.on_read(bytes) >= self.bytes.max(SMALL_BATCH) || bytes < self.bytes
@@ -128,7 +128,7 @@ impl LowWater {
         };
     }
 
-    /// Takes note of what a read brought.
+    /// Counts what a read returned.
     #[inline]
     pub(crate) fn on_read(&mut self, socket: &Socket, bytes: usize) {
         match &mut self.state {
@@ -142,12 +142,12 @@ impl LowWater {
         }
     }
 
-    /// Takes note of a read that brought nothing in its time.
+    /// Counts a read that returned nothing in its time.
     pub(crate) fn timed_out(&mut self, socket: &Socket) {
         self.update(socket, Instant::now());
     }
 
-    /// Leaves the socket as it was, for whoever reads the rest.
+    /// Restores the socket, for what reads the rest.
     pub(crate) fn end(&self, socket: &Socket) {
         if self.counters.low_water() > 0 {
             self.set(socket, NO_MARK);

@@ -50,7 +50,7 @@ impl Waking {
         }
     }
 
-    /// Takes note of what a read brought.
+    /// Counts what a read returned.
     #[inline]
     pub(crate) fn on_read(&mut self, socket: &Socket, bytes: usize) {
         match self {
@@ -60,7 +60,7 @@ impl Waking {
         }
     }
 
-    /// Takes note of a read that brought nothing. May sleep for up to a millisecond.
+    /// Counts a read that returned nothing. May sleep for up to a millisecond.
     pub(crate) fn on_empty(&mut self, socket: &Socket) {
         match self {
             Self::AtOnce => {}

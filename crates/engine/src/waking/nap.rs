@@ -79,7 +79,7 @@ impl Naps {
         self.is_rested || self.length.is_none()
     }
 
-    /// Takes note of what a read brought.
+    /// Counts what a read returned.
     #[inline]
     pub(crate) fn on_read(&mut self, bytes: usize) {
         if self.gathers(bytes) && self.length.is_none() {
@@ -87,7 +87,7 @@ impl Naps {
         }
     }
 
-    /// Takes note of bytes; whether they are enough for a look at the clock.
+    /// Counts bytes; whether they are enough for a look at the clock.
     fn gathers(&mut self, bytes: usize) -> bool {
         self.is_rested = false;
         let rate = self.rate.get_or_insert_with(|| Rate::new(Instant::now()));

@@ -162,7 +162,7 @@ impl EndClock {
 
 impl EndOneWay {
     pub(crate) fn of(delays: &model::OneWayDelays, is_client: bool) -> Self {
-        let direction = if delays.sending == is_client {
+        let direction = if delays.role.sends() == is_client {
             "client to server"
         } else {
             "server to client"

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limit {
-    /// Whose data it is about: `client to server` or `server to client`.
+    /// The direction that it is about: `client to server` or `server to client`.
     pub direction: String,
     /// What it was: `receive window`, `send buffer`, `congestion`, `sender's CPU`, `receiver's CPU`, `receiver's
     /// socket buffer`, `vsock credit`, `-b`, `--fq-rate`, `application`, `link`, `interface drops`, `CPU quota`, `steal
@@ -21,7 +21,7 @@ pub struct Limit {
 
 impl Limit {
     pub(crate) fn of(limit: &Limitation, is_client: bool) -> Self {
-        let direction = if limit.sending == is_client {
+        let direction = if limit.role.sends() == is_client {
             "client to server"
         } else {
             "server to client"

@@ -1,5 +1,7 @@
 //! The lines of numbers, column by column.
 
+use iperf_model::Role;
+
 use crate::document::{EndRow, EndTotals, FileRow, IntervalRow};
 use crate::number::general;
 use crate::scaled::{Unit, scaled};
@@ -20,7 +22,7 @@ pub(crate) struct Lines {
 /// The numbers that every line begins with.
 struct Common {
     socket: Option<i64>,
-    sending: bool,
+    role: Role,
     start: f64,
     end: f64,
     bytes: u64,
@@ -32,7 +34,7 @@ impl Lines {
     pub(crate) fn interval(&self, row: &IntervalRow) -> String {
         let common = self.common(&Common {
             socket: row.socket,
-            sending: row.sender == Some(true),
+            role: Role::of(row.sender == Some(true)),
             start: row.start,
             end: row.end,
             bytes: row.bytes,
@@ -62,7 +64,7 @@ impl Lines {
     pub(crate) fn sender(&self, row: &EndRow, totals: &EndTotals) -> String {
         let common = self.common(&Common {
             socket: row.socket.map(i64::from),
-            sending: row.sending,
+            role: row.role,
             start: 0.0,
             end: totals.sender_seconds,
             bytes: row.sent.bytes,
@@ -84,7 +86,7 @@ impl Lines {
         let received = &row.received;
         let common = self.common(&Common {
             socket: row.socket.map(i64::from),
-            sending: row.sending,
+            role: row.role,
             start: 0.0,
             end: totals.receiver_seconds,
             bytes: received.bytes,
@@ -106,7 +108,7 @@ impl Lines {
         if !self.udp || count == 0 {
             return None;
         }
-        let id = self.id(None, row.sending);
+        let id = self.id(None, row.role);
         let (start, end) = (0.0, totals.sender_seconds);
         Some(format!(
             "{id} {start:>4.1}-{end:>4.1} sec  {count} datagrams received out-of-order"
@@ -114,19 +116,19 @@ impl Lines {
     }
 
     fn common(&self, common: &Common) -> String {
-        let id = self.id(common.socket, common.sending);
+        let id = self.id(common.socket, common.role);
         let Common { start, end, .. } = common;
         let transfer = scaled(common.bytes as f64, Unit::Bytes);
         let rate = scaled(common.bits_per_second / 8.0, self.rate);
         format!("{id} {start:>6.2}-{end:<6.2} sec  {transfer}s  {rate}s/sec")
     }
 
-    fn id(&self, socket: Option<i64>, sending: bool) -> String {
+    fn id(&self, socket: Option<i64>, role: Role) -> String {
         let socket = socket.map_or_else(|| "SUM".to_owned(), |socket| socket.to_string());
         if !self.bidirectional {
             return format!("[{socket:>3}]");
         }
-        let direction = if sending { "TX" } else { "RX" };
+        let direction = if role.sends() { "TX" } else { "RX" };
         let end = if self.is_client { 'C' } else { 'S' };
         format!("[{socket:>3}][{direction}-{end}]")
     }

@@ -102,11 +102,11 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn shows_sender(&self, row: &EndRow) -> bool {
-        self.lines.is_client || row.sending
+        self.lines.is_client || row.role.sends()
     }
 
     fn shows_receiver(&self, row: &EndRow) -> bool {
-        self.lines.is_client || !row.sending
+        self.lines.is_client || !row.role.sends()
     }
 
     fn stream(&self, row: &EndRow, out: &mut Vec<String>) {
@@ -149,7 +149,7 @@ impl Page<'_> {
                 "      {errors} datagrams with a bad checksum reached the receiver's machine"
             ));
         }
-        if group.sending {
+        if group.role.sends() {
             let remote = summary.remote_cpu.unwrap_or_default();
             out.push(cpu("sender", summary.cpu, "receiver", remote));
             if self.lines.bidirectional {

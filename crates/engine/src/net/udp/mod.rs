@@ -53,18 +53,15 @@ pub(crate) fn connect(
     let socket = open(address)?;
     options::bind(&socket, plan)?;
     let target = options::labelled(&socket, plan, address)?;
-    let failed = |source| EngineError::Connect {
-        address: address.to_string(),
-        source,
-    };
-    socket.connect(&target).map_err(failed)?;
+    let failed = EngineError::connect(&address);
+    socket.connect(&target).map_err(&failed)?;
     let stream = finish(socket, plan, spec, address.ip())?;
     let offload = stream.passage.batching == Batching::Packets;
     if offload {
         // A hello longer than a block would leave in pieces.
         segment(&stream.socket, 0)?;
     }
-    greet(&stream.socket, plan, cookie, spec, deadline).map_err(failed)?;
+    send_hello(&stream.socket, plan, cookie, spec, deadline).map_err(failed)?;
     if offload {
         segment(&stream.socket, plan.test.block)?;
     }
@@ -100,7 +97,7 @@ pub fn listen(address: SocketAddr, device: Option<&str>) -> Result<Socket, Engin
 }
 
 /// Makes a stream of a listening socket that got a hello from `peer`. The hello is answered by [`reply`], once the
-/// socket for the next one stands.
+/// socket for the next one is open.
 pub fn adopt(
     socket: Socket,
     peer: SocketAddr,
@@ -109,14 +106,9 @@ pub fn adopt(
 ) -> Result<Stream, EngineError> {
     socket
         .connect(&SockAddr::from(peer))
-        .map_err(|source| EngineError::Connect {
-            address: peer.to_string(),
-            source,
-        })?;
+        .map_err(EngineError::connect(&peer))?;
     drop_strays(&socket);
-    socket
-        .set_nonblocking(false)
-        .map_err(EngineError::system("make the socket blocking"))?;
+    options::make_blocking(&socket)?;
     finish(socket, plan, spec, peer.ip())
 }
 
@@ -184,8 +176,8 @@ fn finish(
     })
 }
 
-/// Says hello until the server replies.
-fn greet(
+/// Sends hellos until the server replies.
+fn send_hello(
     socket: &Socket,
     plan: &StreamPlan<'_>,
     cookie: &[u8],
@@ -264,7 +256,7 @@ fn await_reply(
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Ok(Answer::Nothing),
                 io::ErrorKind::Interrupted => {}
-                // Nobody listens there yet: wait for the rest of the patience, so that hellos do not flood.
+                // Nothing listens there yet: wait as long as for a reply, so that hellos do not flood.
                 io::ErrorKind::ConnectionRefused => {
                     std::thread::sleep(left.min(FIRST_PATIENCE));
                     return Ok(Answer::Refused);
@@ -275,7 +267,7 @@ fn await_reply(
     }
 }
 
-/// Reads a datagram. Where the server sends, its data proves as much as the reply does that the stream stands: `None`. It
+/// Reads a datagram. In reverse mode the first data datagram proves the stream as well as the reply does: `None`. It
 /// is only peeked at. Either call may report, and so forget, that an earlier datagram was refused.
 fn read_answer(
     mut socket: &Socket,
@@ -415,7 +407,7 @@ mod tests {
         let address = server.local_addr().unwrap();
         let limit = Duration::from_millis(300);
         let error = connect_within(limit, address, Hello::Once, Role::Sender).unwrap_err();
-        assert_eq!(error.source_io().unwrap().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(error.into_io().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

@@ -23,7 +23,7 @@ const UNCOUNTED: f64 = 24.0;
 
 impl Direction<'_> {
     pub(super) fn cpu(&self) -> Option<Limitation> {
-        let cause = if self.sending {
+        let cause = if self.role.sends() {
             Cause::SenderCpu
         } else {
             Cause::ReceiverCpu
@@ -107,7 +107,7 @@ impl Direction<'_> {
             received,
         } = self.frame.machine.link.as_ref()?;
         let (speed, mtu) = (f64::from(link.speed?) * 1e6, f64::from(link.mtu?));
-        let counters = if self.sending { sent } else { received };
+        let counters = if self.role.sends() { sent } else { received };
         let carried = counters.bytes as f64 * 8.0 / seconds;
         let most = speed * (mtu + HEADER) / (mtu + HEADER + UNCOUNTED);
         let share = carried / most;
@@ -128,7 +128,7 @@ impl Direction<'_> {
 
     pub(super) fn interface_drops(&self) -> Option<Limitation> {
         let carried = self.frame.machine.link.as_ref()?;
-        let (counters, what) = if self.sending {
+        let (counters, what) = if self.role.sends() {
             (carried.sent, "had to send")
         } else {
             (carried.received, "received")

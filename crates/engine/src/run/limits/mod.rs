@@ -1,5 +1,5 @@
 //! What limited a throughput test, from what this end's kernel and threads know. What needs the other end's knowledge, it
-//! finds itself and tells.
+//! finds by itself and reports.
 //!
 //! ```text
 //! tcp        tcp_info: time for which the receiver's window or the send buffer held the sender back; retransmits, round
@@ -16,7 +16,7 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use iperf_model::{BitRate, Cause, Limitation, TcpTotals, TestConfig, Transport};
+use iperf_model::{BitRate, Cause, Limitation, Role, TcpTotals, TestConfig, Transport};
 use iperf_zc::tcp_info::TcpInfo;
 
 use crate::run::machine::{Conditions, Watched};
@@ -65,9 +65,9 @@ impl Gauge {
 }
 
 /// What one stream shows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Evidence {
-    pub(crate) sending: bool,
+    pub(crate) role: Role,
     /// Bytes since the omitted period.
     pub(crate) bytes: u64,
     /// Of the worker's thread, from the start on: on a processor, and waiting for one.
@@ -104,8 +104,10 @@ fn find(frame: &Frame, streams: &[Evidence]) -> Vec<Limitation> {
         return Vec::new();
     }
     let mut limits = Vec::new();
-    for sending in [true, false] {
-        let streams = streams.iter().filter(|stream| stream.sending == sending);
+    for role in [Role::Sender, Role::Receiver] {
+        let streams = streams
+            .iter()
+            .filter(|stream| stream.role.sends() == role.sends());
         let streams: Vec<_> = streams.collect();
         if streams.is_empty() {
             continue;
@@ -113,7 +115,7 @@ fn find(frame: &Frame, streams: &[Evidence]) -> Vec<Limitation> {
         let direction = Direction {
             frame,
             streams,
-            sending,
+            role,
         };
         let before = limits.len();
         limits.extend(direction.causes().into_iter().flatten());
@@ -132,7 +134,7 @@ fn find(frame: &Frame, streams: &[Evidence]) -> Vec<Limitation> {
 struct Direction<'a> {
     frame: &'a Frame,
     streams: Vec<&'a Evidence>,
-    sending: bool,
+    role: Role,
 }
 
 impl Direction<'_> {
@@ -155,16 +157,20 @@ impl Direction<'_> {
 
     fn limit(&self, cause: Cause, share: f64, evidence: String) -> Limitation {
         Limitation {
-            sending: self.sending,
+            role: self.role,
             cause,
             share: share.clamp(0.0, 1.0),
             evidence,
         }
     }
 
-    /// Who this end is in this direction.
+    /// What this end is called in this direction.
     fn end(&self) -> &'static str {
-        if self.sending { "sender" } else { "receiver" }
+        if self.role.sends() {
+            "sender"
+        } else {
+            "receiver"
+        }
     }
 
     fn mean(&self, figure: impl Fn(&Evidence) -> Option<f64>) -> Option<f64> {
@@ -179,7 +185,7 @@ impl Direction<'_> {
     }
 
     fn bitrate(&self) -> Option<Limitation> {
-        let rate = self.frame.rate.filter(|_| self.sending)?.bits() as f64;
+        let rate = self.frame.rate.filter(|_| self.role.sends())?.bits() as f64;
         let share = self.rate()? / rate;
         (share >= AT_RATE).then(|| {
             let evidence = format!("{:.1} % of the requested rate", 100.0 * share);
@@ -216,7 +222,7 @@ impl Direction<'_> {
 
     /// No network lies between the ends of a vsock: a sender that does not work waits for its peer.
     fn credit(&self) -> Option<Limitation> {
-        if !self.sending || !self.frame.transport.is_vsock() {
+        if !self.role.sends() || !self.frame.transport.is_vsock() {
             return None;
         }
         let busy = self.mean(|stream| Some(stream.cpu.as_secs_f64() / self.frame.running))?;

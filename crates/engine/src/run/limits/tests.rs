@@ -17,6 +17,21 @@ fn frame() -> Frame {
     }
 }
 
+/// What a stream shows that shows nothing.
+fn evidence(role: Role) -> Evidence {
+    Evidence {
+        role,
+        bytes: 0,
+        cpu: Duration::ZERO,
+        waited: None,
+        core: None,
+        congestion: None,
+        send_buffer: None,
+        tcp: None,
+        datagrams: None,
+    }
+}
+
 fn sender(last: TcpInfo, mean_rtt: u32) -> Evidence {
     let totals = TcpTotals {
         mean_rtt,
@@ -30,10 +45,9 @@ fn sender(last: TcpInfo, mean_rtt: u32) -> Evidence {
         ..TcpInfo::default()
     };
     Evidence {
-        sending: true,
         bytes: 10_000_000,
         tcp: Some((first, last, totals)),
-        ..Evidence::default()
+        ..evidence(Role::Sender)
     }
 }
 
@@ -84,7 +98,7 @@ fn threads_that_work_or_wait_for_a_processor_are_the_limit() {
     let thread = |cpu, waited| Evidence {
         cpu: Duration::from_secs(cpu),
         waited: Some(Duration::from_secs(waited)),
-        ..Evidence::default()
+        ..evidence(Role::Receiver)
     };
     assert_eq!(causes(frame(), thread(10, 0)), [Cause::ReceiverCpu]);
     assert_eq!(causes(frame(), thread(3, 6)), [Cause::ReceiverCpu]);
@@ -95,7 +109,7 @@ fn threads_that_work_or_wait_for_a_processor_are_the_limit() {
 fn datagrams_are_lost_on_the_way_or_in_the_socket() {
     let lost = |lost, dropped| Evidence {
         datagrams: Some((1000, lost, dropped)),
-        ..Evidence::default()
+        ..evidence(Role::Receiver)
     };
     assert_eq!(causes(frame(), lost(50, 50)), [Cause::SocketBuffer]);
     assert_eq!(causes(frame(), lost(50, 0)), [Cause::Congestion]);
@@ -109,9 +123,8 @@ fn a_vsock_sender_that_does_not_work_waits_for_its_peer() {
         ..frame()
     };
     let stream = Evidence {
-        sending: true,
         cpu: Duration::from_secs(2),
-        ..Evidence::default()
+        ..evidence(Role::Sender)
     };
     assert_eq!(causes(vsock, stream), [Cause::Credit]);
 }
@@ -197,7 +210,7 @@ fn a_send_buffer_that_is_under_way_as_a_whole_is_the_limit() {
 fn receiver() -> Evidence {
     Evidence {
         bytes: 11_700_000_000,
-        ..Evidence::default()
+        ..evidence(Role::Receiver)
     }
 }
 

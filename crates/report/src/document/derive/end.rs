@@ -1,6 +1,6 @@
 //! The member `end` from a summary.
 
-use iperf_model::{Batching, CopyReport, CpuUsage, Summary, TestConfig};
+use iperf_model::{Batching, CopyReport, CpuUsage, Role, Summary, TestConfig};
 
 use super::{CopyReports, EndGroup, EndRow, EndTotals, FileRow, counts_datagrams};
 use crate::document::{
@@ -78,7 +78,7 @@ fn cpu(summary: &Summary) -> CpuUtilization {
 fn stream(row: &EndRow, totals: &EndTotals) -> EndStream {
     let side = StreamSide {
         socket: row.socket.unwrap_or_default().into(),
-        sender: Some(row.sending),
+        sender: Some(row.role.sends()),
         ..StreamSide::default()
     };
     // Only the sending end has the kernel's counters; the other one has 0.
@@ -144,9 +144,9 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> UdpStream {
         out_of_order: Some(received.out_of_order),
         duplicates: received.duplicates,
         socket_drops: received.socket_drops,
-        moved_by: row.batching.map(|by| moved_by(by, row.sending).to_owned()),
+        moved_by: row.batching.map(|by| moved_by(by, row.role).to_owned()),
         rcv_nap_us: received.nap.and_then(|nap| nap.as_micros().try_into().ok()),
-        sender: Some(row.sending),
+        sender: Some(row.role.sends()),
         zerocopy: (sender.is_some() || receiver.is_some()).then(|| UdpCopies {
             sender: sender.as_ref().map(Copies::of),
             receiver: receiver.as_ref().map(Copies::of),
@@ -155,8 +155,8 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> UdpStream {
 }
 
 /// The system's names for how datagrams move.
-fn moved_by(batching: Batching, sending: bool) -> &'static str {
-    match (batching, sending) {
+fn moved_by(batching: Batching, role: Role) -> &'static str {
+    match (batching, role.sends()) {
         (Batching::Nothing, true) => "send",
         (Batching::Calls, true) => "sendmmsg",
         (Batching::Packets, true) => "gso",
@@ -180,12 +180,17 @@ impl Sums {
         let (sender_end, receiver_end) = (totals.sender_seconds, totals.receiver_seconds);
         let mut sums = Self {
             mixed: None,
-            sent: sum(sender_end, sent.bytes, sent.bits_per_second, group.sending),
+            sent: sum(
+                sender_end,
+                sent.bytes,
+                sent.bits_per_second,
+                group.role.sends(),
+            ),
             received: sum(
                 receiver_end,
                 received.bytes,
                 received.bits_per_second,
-                group.sending,
+                group.role.sends(),
             ),
         };
         if udp {
@@ -193,7 +198,7 @@ impl Sums {
                 receiver_end,
                 sent.bytes,
                 sent.bits_per_second,
-                group.sending,
+                group.role.sends(),
             );
             let (jitter, lost) = (received.jitter_ms, received.lost.unwrap_or(0));
             mixed.count(jitter, lost, group.sum.packets, group.sum.lost_percent());

@@ -21,12 +21,13 @@ impl Interval {
         };
         let udp = counts_datagrams(config);
         let mut streams = Vec::with_capacity(interval.streams.len());
-        let mut sums = roles(config, is_client).into_iter().map(|sender| {
+        let mut sums = roles(config, is_client).into_iter().map(|role| {
             let frame = IntervalRow {
-                sender: Some(sender),
+                sender: Some(role.sends()),
                 ..frame.clone()
             };
-            let rows = interval.streams.iter().filter(|s| s.role.sends() == sender);
+            let streams_of = |s: &&StreamInterval| s.role.sends() == role.sends();
+            let rows = interval.streams.iter().filter(streams_of);
             let first = streams.len();
             streams.extend(rows.map(|stream| row_of(&frame, udp, stream)));
             sum_of(&frame, udp, &streams[first..])

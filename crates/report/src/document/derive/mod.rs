@@ -19,7 +19,7 @@ mod totals;
 
 use std::time::Duration;
 
-use iperf_model::{Direction, TestConfig, Transport};
+use iperf_model::{Direction, Role, TestConfig, Transport};
 
 pub(crate) use totals::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 
@@ -78,12 +78,13 @@ fn counts_datagrams(config: &TestConfig) -> bool {
 }
 
 /// Whether this end sends, for each group of a test in the order of output.
-fn roles(config: &TestConfig, is_client: bool) -> Vec<bool> {
-    match config.direction {
+fn roles(config: &TestConfig, is_client: bool) -> Vec<Role> {
+    let sends = match config.direction {
         Direction::Forward => vec![is_client],
         Direction::Reverse => vec![!is_client],
         Direction::Bidirectional => vec![is_client, !is_client],
-    }
+    };
+    sends.into_iter().map(Role::of).collect()
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iperf_model::{
-    Batching, CopyReport, DatagramTotals, FileProgress, StreamOutcome, StreamSummary, Summary,
-    TcpTotals, TestConfig, ZeroCopy,
+    Batching, CopyReport, DatagramTotals, FileProgress, Role, StreamOutcome, StreamSummary,
+    Summary, TcpTotals, TestConfig, ZeroCopy,
 };
 
 use super::{mean, milliseconds, percent, rate, roles, seconds, total, total_lost};
@@ -28,8 +28,8 @@ pub(crate) struct EndTotals {
 /// The streams of one direction.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EndGroup {
-    /// Whether this end sends.
-    pub(crate) sending: bool,
+    /// What this end does.
+    pub(crate) role: Role,
     /// One row per stream, in order of creation.
     pub(crate) rows: Vec<EndRow>,
     /// All of them together.
@@ -45,8 +45,8 @@ pub(crate) struct EndGroup {
 pub(crate) struct EndRow {
     /// The stream's socket; `None` for a sum.
     pub(crate) socket: Option<i32>,
-    /// Whether this end sends.
-    pub(crate) sending: bool,
+    /// What this end does.
+    pub(crate) role: Role,
     /// What was sent.
     pub(crate) sent: SentRow,
     /// What was received.
@@ -124,22 +124,22 @@ impl EndTotals {
         };
         let groups: Vec<_> = roles(config, is_client)
             .into_iter()
-            .map(|sending| {
+            .map(|role| {
                 let rows: Vec<_> = summary
                     .streams
                     .iter()
-                    .filter(|stream| stream.own.role.sends() == sending)
+                    .filter(|stream| stream.own.role.sends() == role.sends())
                     .map(|stream| {
                         let row = EndRow::of_stream(stream, sender_seconds, receiver_seconds);
                         row.with_copies(config, stream)
                     })
                     .collect();
                 EndGroup {
-                    sending,
-                    sum: EndRow::of_sum(&rows, sending, sender_seconds, receiver_seconds),
+                    role,
+                    sum: EndRow::of_sum(&rows, role, sender_seconds, receiver_seconds),
                     rows,
-                    congestion: congestion(config, summary, sending),
-                    checksum_errors: if sending {
+                    congestion: congestion(config, summary, role),
+                    checksum_errors: if role.sends() {
                         summary.remote_checksum_errors
                     } else {
                         summary.checksum_errors
@@ -161,14 +161,14 @@ impl EndTotals {
 fn congestion(
     config: &TestConfig,
     summary: &Summary,
-    sending: bool,
+    role: Role,
 ) -> (Option<String>, Option<String>) {
     if !config.transport.is_tcp() {
         return (None, None);
     }
     let local = summary.congestion.clone();
     let remote = summary.remote_congestion.clone();
-    if sending {
+    if role.sends() {
         (local, remote)
     } else {
         (remote, local)
@@ -216,7 +216,7 @@ impl EndRow {
         }
         Self {
             socket: Some(own.socket),
-            sending: own.role.sends(),
+            role: own.role,
             sent: SentRow {
                 bytes: sent.bytes,
                 bits_per_second: rate(sent.bytes, sender_seconds),
@@ -245,7 +245,7 @@ impl EndRow {
             file: own
                 .file
                 .as_ref()
-                .map(|file| FileRow::new(file, own.role.sends(), sent.bytes, received.bytes)),
+                .map(|file| FileRow::new(file, own.role, sent.bytes, received.bytes)),
             copies: CopyReports::default(),
         }
     }
@@ -261,14 +261,14 @@ impl EndRow {
         self
     }
 
-    fn of_sum(rows: &[Self], sending: bool, sender_seconds: f64, receiver_seconds: f64) -> Self {
+    fn of_sum(rows: &[Self], role: Role, sender_seconds: f64, receiver_seconds: f64) -> Self {
         let sent_bytes = total(rows.iter().map(|row| row.sent.bytes));
         let received_bytes = total(rows.iter().map(|row| row.received.bytes));
         // One unknown count makes the sum unknown.
         let losses: Option<Vec<_>> = rows.iter().map(|row| row.received.lost).collect();
         Self {
             socket: None,
-            sending,
+            role,
             sent: SentRow {
                 bytes: sent_bytes,
                 bits_per_second: rate(sent_bytes, sender_seconds),
@@ -326,13 +326,13 @@ fn sum_of_copies<'a>(reports: impl Iterator<Item = Option<&'a CopyReport>>) -> O
 }
 
 impl FileRow {
-    fn new(file: &FileProgress, sending: bool, sent: u64, received: u64) -> Self {
+    fn new(file: &FileProgress, role: Role, sent: u64, received: u64) -> Self {
         Self {
             name: file.name.clone(),
             size: file.size,
             moved: file.moved,
-            sent: if sending { file.moved } else { sent },
-            received: if sending { received } else { file.moved },
+            sent: if role.sends() { file.moved } else { sent },
+            received: if role.sends() { received } else { file.moved },
         }
     }
 
