@@ -2,6 +2,7 @@
 //!
 //! The first line has the sides, each other a run. A line without its end, left by a crash, is cut off on resuming.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -55,28 +56,12 @@ struct HeaderSide {
     server: Option<String>,
 }
 
-/// What is read of a line.
-#[derive(Debug, Deserialize)]
-struct Entry {
+/// A run. Its command and records are for readers; on resuming, records are read again from the output.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry<'a> {
     pair: u64,
-    side: String,
-    started: f64,
-    seconds: f64,
-    exit_code: Option<i32>,
-    cpu_seconds: Option<f64>,
-    server_cpu_seconds: Option<f64>,
-    peak_memory: Option<u64>,
-    server_peak_memory: Option<u64>,
-    error: Option<String>,
-    output: String,
-    stderr: String,
-}
-
-/// What is written.
-#[derive(Debug, Serialize)]
-struct EntryOut<'a> {
-    pair: u64,
-    side: &'a str,
+    side: Cow<'a, str>,
+    #[serde(skip_deserializing)]
     command: &'a str,
     started: f64,
     seconds: f64,
@@ -86,9 +71,10 @@ struct EntryOut<'a> {
     peak_memory: Option<u64>,
     server_peak_memory: Option<u64>,
     error: Option<String>,
+    #[serde(skip_deserializing)]
     records: &'a [Record],
-    output: &'a str,
-    stderr: &'a str,
+    output: Cow<'a, str>,
+    stderr: Cow<'a, str>,
 }
 
 /// The file.
@@ -159,7 +145,7 @@ impl Journal {
         }
         let mut runs: Vec<Run> = Vec::new();
         for (at, line) in lines.filter(|(_, line)| !line.is_empty()) {
-            let entry: Entry =
+            let entry: Entry<'_> =
                 serde_json::from_slice(line).map_err(|error| wrong(at + 1, error.to_string()))?;
             let side = plan.sides.iter().position(|side| side.name == entry.side);
             let side =
@@ -178,9 +164,9 @@ impl Journal {
             Ok(records) => (records.as_slice(), None),
             Err(failure) => (&[][..], Some(failure.what.clone())),
         };
-        self.line(&EntryOut {
+        self.line(&Entry {
             pair: run.round,
-            side: &side.name,
+            side: Cow::Borrowed(&side.name),
             command: &side.command,
             started: run.started,
             seconds: run.seconds,
@@ -191,8 +177,8 @@ impl Journal {
             server_peak_memory: run.server_memory,
             error,
             records,
-            output: &run.out,
-            stderr: &run.err,
+            output: Cow::Borrowed(&run.out),
+            stderr: Cow::Borrowed(&run.err),
         })
     }
 
@@ -205,7 +191,7 @@ impl Journal {
     }
 }
 
-impl Entry {
+impl Entry<'_> {
     /// The run again, unless it failed: it is tried once more then.
     fn run(self, side: usize, plan: &Plan) -> Option<Run> {
         if self.error.is_some() {
@@ -222,8 +208,8 @@ impl Entry {
             memory: self.peak_memory,
             server_memory: self.server_peak_memory,
             result: Ok(Vec::new()),
-            out: self.output,
-            err: self.stderr,
+            out: self.output.into_owned(),
+            err: self.stderr.into_owned(),
         };
         let records = read(&run, &plan.sides[side].name, plan).ok()?;
         run.result = Ok(records);
