@@ -195,7 +195,7 @@ impl Case {
         self.figures.contains(&Wall)
     }
 
-    /// The client's arguments for a test of so many seconds.
+    /// The client's arguments for a test of this many seconds.
     pub fn client_args(&self, seconds: u32) -> Vec<String> {
         let mut words: Vec<String> = self.args.split_whitespace().map(str::to_owned).collect();
         if !self.is_short() {

@@ -77,7 +77,7 @@ fn here(case: &Case, ours: &Program, words: &[String]) -> Result<String, String>
     let _loops = (case.ground == Ground::BusyLoopback).then(BusyLoops::start);
     let mut bench = Command::new(ours.path());
     bench.args(words).arg("--save").arg(&file);
-    // The verdicts of its table are not asked for: programs differ in more than bench compares.
+    // Its verdicts are not used: programs differ in more than bench compares.
     let ended = bench.stdin(Stdio::null()).stdout(Stdio::null()).status();
     ended.map_err(|error| format!("{}: {error}", ours.path().display()))?;
     fs::read_to_string(&file).map_err(|error| format!("iperf bench saved nothing: {error}"))

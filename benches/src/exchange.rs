@@ -11,7 +11,7 @@ pub(crate) enum Tool {
     Neper,
 }
 
-/// What a case asks for.
+/// What a case requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exchange<'a> {
     /// Bytes of a request and of its response.
@@ -21,7 +21,7 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// `None` if a case is of another kind, or asks for more.
+    /// `None` if a case is of another kind, or requires more.
     pub(crate) fn of(words: &[&'a str]) -> Option<Self> {
         let size = words.iter().find_map(|word| word.strip_prefix("--rr="))?;
         let mut exchange = Self {

@@ -103,7 +103,7 @@ impl Figure {
         }
     }
 
-    /// Whether two values are compared by their difference: a ratio of losses says nothing when one is nought.
+    /// Whether two values are compared by their difference: a ratio of losses is meaningless if one of them is 0.
     pub fn is_difference(self) -> bool {
         self == Self::Loss
     }
@@ -129,7 +129,7 @@ impl Goal {
         }
     }
 
-    /// As it stands in the table.
+    /// As the table shows it.
     pub fn text(self, figure: Figure) -> String {
         match self {
             Self::AtLeast(limit) => format!("≥ {limit}"),

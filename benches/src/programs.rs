@@ -18,14 +18,14 @@ pub struct Program {
     /// How it is called in the table.
     pub name: String,
     path: PathBuf,
-    /// What stands before the program: the loader of a fetched one.
+    /// What precedes the program on the command line: the loader of a fetched one.
     start: Vec<PathBuf>,
-    speaks: Speaks,
+    kind: Kind,
 }
 
-/// A command line.
+/// A kind of program: which options it takes, and how it reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speaks {
+enum Kind {
     Iperf3,
     Iperf2,
     Nuttcp,
@@ -37,15 +37,15 @@ enum Speaks {
 }
 
 /// Tools of other kinds: how they are called here, their program, and the Debian package that has it.
-const TOOLS: [(&str, Speaks, &str, &str); 4] = [
-    ("iperf2", Speaks::Iperf2, "iperf", "iperf"),
-    ("nuttcp", Speaks::Nuttcp, "nuttcp", "nuttcp"),
-    ("sockperf", Speaks::Sockperf, "sockperf", "sockperf"),
-    ("qperf", Speaks::Qperf, "qperf", "qperf"),
+const TOOLS: [(&str, Kind, &str, &str); 4] = [
+    ("iperf2", Kind::Iperf2, "iperf", "iperf"),
+    ("nuttcp", Kind::Nuttcp, "nuttcp", "nuttcp"),
+    ("sockperf", Kind::Sockperf, "sockperf", "sockperf"),
+    ("qperf", Kind::Qperf, "qperf", "qperf"),
 ];
 
 /// Programs that Debian does not have, by their files' names.
-const BUILT: [(&str, Speaks); 2] = [("netperf", Speaks::Netperf), ("tcp_rr", Speaks::Neper)];
+const BUILT: [(&str, Kind); 2] = [("netperf", Kind::Netperf), ("tcp_rr", Kind::Neper)];
 
 /// A case's client and server, as a shell takes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,18 +67,18 @@ impl Program {
             _ => None,
         };
         let tool = TOOLS.iter().find(|(tool, ..)| *tool == name);
-        let (path, speaks) = match (known, tool) {
-            (Some(peer), _) => (peer.path().to_owned(), Speaks::Iperf3),
-            (None, Some((_, speaks, program, package))) => {
+        let (path, kind) = match (known, tool) {
+            (Some(peer), _) => (peer.path().to_owned(), Kind::Iperf3),
+            (None, Some((_, kind, program, package))) => {
                 let found = installed(program);
                 let missing = || format!("{name} is not installed: apt-get install {package}");
-                (found.ok_or_else(missing)?, *speaks)
+                (found.ok_or_else(missing)?, *kind)
             }
             (None, None) => {
                 let path = PathBuf::from(name);
                 let file = path.file_name().and_then(|file| file.to_str());
                 let built = BUILT.iter().find(|(built, _)| file == Some(built));
-                (path, built.map_or(Speaks::Iperf3, |(_, speaks)| *speaks))
+                (path, built.map_or(Kind::Iperf3, |(_, kind)| *kind))
             }
         };
         if !path.is_file() {
@@ -97,7 +97,7 @@ impl Program {
             name: name.to_owned(),
             path,
             start,
-            speaks,
+            kind,
         })
     }
 
@@ -117,10 +117,10 @@ impl Program {
 
     /// What its version option prints first.
     pub fn version(&self) -> String {
-        let option = match self.speaks {
-            Speaks::Nuttcp | Speaks::Netperf => "-V",
-            // It has none, and tells it among its results.
-            Speaks::Neper => "--help",
+        let option = match self.kind {
+            Kind::Nuttcp | Kind::Netperf => "-V",
+            // It has no such option; its results include the version.
+            Kind::Neper => "--help",
             _ => "--version",
         };
         let mut words = self.start.iter().chain([&self.path]);
@@ -134,27 +134,27 @@ impl Program {
             .to_owned()
     }
 
-    /// Whether its help knows of vsock.
-    fn speaks_vsock(&self) -> bool {
+    /// Whether its help names vsock.
+    fn knows_vsock(&self) -> bool {
         let output = Command::new(&self.path).arg("--help").output();
-        let said = output.map(|output| [output.stdout, output.stderr].concat());
-        String::from_utf8_lossy(&said.unwrap_or_default()).contains("--vsock")
+        let help = output.map(|output| [output.stdout, output.stderr].concat());
+        String::from_utf8_lossy(&help.unwrap_or_default()).contains("--vsock")
     }
 
     /// Whether it has the test of a case.
     pub fn runs(&self, case: &Case) -> bool {
         let here = self.commands(case, 1, (1, 2)).is_some();
-        here && (case.ground != Ground::Vsock || self.start.is_empty() && self.speaks_vsock())
+        here && (case.ground != Ground::Vsock || self.start.is_empty() && self.knows_vsock())
     }
 
-    /// Whether its tests are those of another tool, and how it is told of them.
+    /// The tool that `iperf bench` is to take it for, in a request/response test.
     pub(crate) fn exchange_tool(&self) -> Option<Tool> {
-        match self.speaks {
-            Speaks::Sockperf => Some(Tool::Sockperf),
-            Speaks::Qperf => Some(Tool::Qperf),
-            Speaks::Netperf => Some(Tool::Netperf),
-            Speaks::Neper => Some(Tool::Neper),
-            Speaks::Iperf3 | Speaks::Iperf2 | Speaks::Nuttcp => None,
+        match self.kind {
+            Kind::Sockperf => Some(Tool::Sockperf),
+            Kind::Qperf => Some(Tool::Qperf),
+            Kind::Netperf => Some(Tool::Netperf),
+            Kind::Neper => Some(Tool::Neper),
+            Kind::Iperf3 | Kind::Iperf2 | Kind::Nuttcp => None,
         }
     }
 
@@ -177,10 +177,10 @@ impl Program {
         let program = self.word(&self.path);
         let (port, second) = ports;
         let words: Vec<&str> = case.args.split_whitespace().collect();
-        if let Some(exchange) = Exchange::of(&words).filter(|_| self.speaks != Speaks::Iperf3) {
+        if let Some(exchange) = Exchange::of(&words).filter(|_| self.kind != Kind::Iperf3) {
             return exchange.commands(self, ports, seconds);
         }
-        if self.speaks == Speaks::Iperf3 {
+        if self.kind == Kind::Iperf3 {
             let words = case.client_args(seconds).join(" ");
             let (client, server) = (
                 case.ground.client().join(" "),
@@ -195,12 +195,12 @@ impl Program {
             return None;
         }
         let test = Test::of(case)?;
-        let (client, server) = match self.speaks {
-            Speaks::Iperf3 | Speaks::Netperf | Speaks::Neper => return None,
-            Speaks::Iperf2 => test.iperf2(port, seconds),
-            Speaks::Nuttcp => test.nuttcp(port, second, seconds),
-            Speaks::Sockperf => test.sockperf(port, seconds)?,
-            Speaks::Qperf => test.qperf(port, seconds)?,
+        let (client, server) = match self.kind {
+            Kind::Iperf3 | Kind::Netperf | Kind::Neper => return None,
+            Kind::Iperf2 => test.iperf2(port, seconds),
+            Kind::Nuttcp => test.nuttcp(port, second, seconds),
+            Kind::Sockperf => test.sockperf(port, seconds)?,
+            Kind::Qperf => test.qperf(port, seconds)?,
         };
         Some(Commands {
             client: format!("{program} {client}"),
@@ -344,12 +344,12 @@ impl fmt::Display for Program {
 mod tests {
     use super::*;
 
-    fn program(speaks: Speaks) -> Program {
+    fn program(kind: Kind) -> Program {
         Program {
             name: "x".into(),
             path: "x".into(),
             start: Vec::new(),
-            speaks,
+            kind,
         }
     }
 
@@ -359,60 +359,60 @@ mod tests {
 
     #[test]
     fn a_case_is_translated_for_each_tool() {
-        for (speaks, name, client, server) in [
+        for (kind, name, client, server) in [
             (
-                Speaks::Iperf3,
+                Kind::Iperf3,
                 "tcp-4K",
                 "exec 'x' -c 127.0.0.1 -J -p 1 -l 4K -t 3",
                 "exec 'x' -s -p 1",
             ),
             (
-                Speaks::Iperf2,
+                Kind::Iperf2,
                 "udp-1448",
                 "exec 'x' -c 127.0.0.1 -p 1 -t 3 -e -l 1448 -u -b 1000G",
                 "exec 'x' -s -p 1 -u",
             ),
             (
-                Speaks::Nuttcp,
+                Kind::Nuttcp,
                 "tcp-128K",
                 "exec 'x' -P 1 -p 2 -T 3 -l 128k 127.0.0.1",
                 "exec 'x' -S --nofork -P 1",
             ),
             (
-                Speaks::Sockperf,
+                Kind::Sockperf,
                 "udp-64",
                 "exec 'x' throughput -i 127.0.0.1 -p 1 -t 3 -m 64",
                 "exec 'x' server -i 127.0.0.1 -p 1",
             ),
             (
-                Speaks::Qperf,
+                Kind::Qperf,
                 "tcp",
                 "exec 'x' -lp 1 -t 3 127.0.0.1 tcp_bw",
                 "exec 'x' -lp 1",
             ),
         ] {
-            let commands = program(speaks).commands(&case(name), 3, (1, 2)).unwrap();
+            let commands = program(kind).commands(&case(name), 3, (1, 2)).unwrap();
             assert_eq!((&*commands.client, &*commands.server), (client, server));
         }
     }
 
     #[test]
     fn exchanges_are_translated_for_each_tool() {
-        for (speaks, name, client, server) in [
+        for (kind, name, client, server) in [
             (
-                Speaks::Sockperf,
+                Kind::Sockperf,
                 "tcp-rr",
                 "exec '/t/sockperf' ping-pong --tcp -i 127.0.0.1 -p 1 -t 3 -m 14 --full-rtt",
                 "exec '/t/sockperf' server --tcp --uc-reuseaddr -i 127.0.0.1 -p 1",
             ),
             (
-                Speaks::Qperf,
+                Kind::Qperf,
                 "udp-rr",
                 "exec '/t/qperf' -lp 1 -t 3 -m 14 127.0.0.1 udp_lat",
                 "exec '/t/qperf' -lp 1",
             ),
             (
-                Speaks::Neper,
+                Kind::Neper,
                 "tcp-rr-4",
                 "exec '/t/tcp_rr' -c -H 127.0.0.1 --nolog -C 1 -P 2 -F 4 -T 4 -l 3 -Q 14 -R 14 -p 50,99",
                 "exec '/t/tcp_rr' --nolog -C 1 -P 2 -F 4 -T 4 -l 3 -Q 14 -R 14",
@@ -420,12 +420,12 @@ mod tests {
         ] {
             let program = Program {
                 path: "/t/x".into(),
-                ..program(speaks)
+                ..program(kind)
             };
             let commands = program.commands(&case(name), 3, (1, 2)).unwrap();
             assert_eq!((&*commands.client, &*commands.server), (client, server));
         }
-        let netperf = program(Speaks::Netperf);
+        let netperf = program(Kind::Netperf);
         assert!(netperf.commands(&case("udp-rr"), 3, (1, 2)).is_some());
         assert_eq!(netperf.commands(&case("tcp-rr-4"), 3, (1, 2)), None);
         assert_eq!(netperf.commands(&case("tcp"), 3, (1, 2)), None);
@@ -433,15 +433,15 @@ mod tests {
 
     #[test]
     fn a_tool_without_a_test_does_not_run_the_case() {
-        for (speaks, name) in [
-            (Speaks::Iperf2, "zerocopy"),
-            (Speaks::Nuttcp, "tcp-bidir"),
-            (Speaks::Sockperf, "tcp"),
-            (Speaks::Qperf, "tcp-reverse"),
-            (Speaks::Iperf2, "vsock-64K"),
+        for (kind, name) in [
+            (Kind::Iperf2, "zerocopy"),
+            (Kind::Nuttcp, "tcp-bidir"),
+            (Kind::Sockperf, "tcp"),
+            (Kind::Qperf, "tcp-reverse"),
+            (Kind::Iperf2, "vsock-64K"),
         ] {
             assert_eq!(
-                program(speaks).commands(&case(name), 3, (1, 2)),
+                program(kind).commands(&case(name), 3, (1, 2)),
                 None,
                 "{name}"
             );

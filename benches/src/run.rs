@@ -30,7 +30,7 @@ pub struct Exchanges {
     pub tail: Option<f64>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
     /// Received bits per second, both directions together; what was sent, where a tool prints nothing else.
@@ -41,7 +41,7 @@ pub struct Run {
     pub datagrams_per_second: Option<f64>,
     /// Lost datagrams in percent of the sent ones.
     pub loss_percent: Option<f64>,
-    /// What a request/response test came to.
+    /// The result of a request/response test.
     pub exchanges: Option<Exchanges>,
     /// What the client used.
     pub client: Usage,
@@ -89,7 +89,7 @@ struct SavedMetric {
 impl SavedRecord {
     fn exchanges(&self) -> Option<Exchanges> {
         let median = self.get("latency.p50").or(self.get("latency.mean"))?;
-        // Tools with one request in flight that do not say how many there were.
+        // Tools with one request in flight that do not report how many there were.
         let mean = self.get("latency.mean").filter(|mean| *mean > 0.0);
         Some(Exchanges {
             per_second: self.get("transactions").or(mean.map(|mean| 1.0 / mean))?,
@@ -121,7 +121,7 @@ impl Saved {
             .get("throughput")
             .or_else(|| record.get("throughput.sent"))
             .filter(|rate| *rate > 0.0)
-            // The bytes of exchanges say nothing.
+            // The bytes of exchanges are no figure.
             .or(exchanges.map(|_| 0.0))
             .ok_or("nothing was received")?;
         let bits_per_second = rate + record.get("throughput.reverse").unwrap_or(0.0);
@@ -159,7 +159,7 @@ impl Run {
         }
     }
 
-    /// So many seconds for each 10⁹ received bytes.
+    /// Seconds for each 10⁹ received bytes.
     pub fn per_gb(&self, seconds: f64) -> Option<f64> {
         (self.bytes > 0.0).then(|| seconds / (self.bytes / 1e9))
     }

@@ -40,7 +40,7 @@ fn client(port: u16, options: &[&str]) -> Output {
 }
 
 /// What a server has reported to its manager.
-fn told(notify: &UnixDatagram) -> String {
+fn message(notify: &UnixDatagram) -> String {
     let mut message = [0; 256];
     let length = notify.recv(&mut message).expect("a message");
     String::from_utf8_lossy(&message[..length])
@@ -57,11 +57,11 @@ fn a_passed_socket_serves_tcp_and_udp_and_the_manager_learns_of_it() {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = socket.local_addr().expect("an address").port();
         let server = activated(socket.into(), Some(&notify), "-1");
-        assert_eq!(told(&notify), "READY=1");
+        assert_eq!(message(&notify), "READY=1");
         let client = client(port, options);
         let report = String::from_utf8_lossy(&client.stdout);
         assert!(client.status.success(), "{options:?}: {report}");
-        assert_eq!(told(&notify), "STOPPING=1");
+        assert_eq!(message(&notify), "STOPPING=1");
         let server = server.wait_with_output().expect("the server ends");
         let text = String::from_utf8_lossy(&server.stdout);
         assert!(server.status.success(), "{server:?}");

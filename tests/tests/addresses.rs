@@ -8,7 +8,7 @@ use iperf_harness::pair::words;
 use iperf_harness::{Finished, HANG, Peer, Running, Server};
 use tempfile::TempDir;
 
-/// A wire whose ends also have the link-local addresses fe80::9:1 and fe80::9:2.
+/// A wire with ends that also have the link-local addresses fe80::9:1 and fe80::9:2.
 fn link_local() -> [Namespace; 2] {
     let ends = wire(1500);
     for (end, line) in ends.iter().zip([

@@ -44,7 +44,7 @@ impl Secrets {
         self.0.path().join(name).to_string_lossy().into_owned()
     }
 
-    /// Starts a server that asks for a login.
+    /// Starts a server that requires a login.
     fn serve(&self, peer: Peer, more: &[&str]) -> Server {
         let [private, users] = ["private.pem", "users.csv"].map(|name| self.path(name));
         let keys = ["--rsa-private-key-path", &private];
@@ -52,7 +52,7 @@ impl Secrets {
         Server::start(peer, &[&keys, &users, more].concat())
     }
 
-    /// What a client whose clock shows `time` would send.
+    /// What a client with the clock at `time` would send.
     fn token(&self, time: i64) -> String {
         let text = format!("user: {USER}\npwd:  {PASSWORD}\nts:   {time}");
         fs::write(self.path("token"), text).expect("a file");
@@ -235,7 +235,7 @@ fn a_client_without_a_password_does_not_connect() {
     check_all(&servers.map(|server| Case::good(Peer::Ours, server, false).wrong(USER, None, text)));
 }
 
-/// A client whose padding the server does not use.
+/// A client with a padding that the server does not use.
 #[test]
 fn the_wrong_padding_is_a_wrong_password() {
     check_all(&[
@@ -291,7 +291,7 @@ fn a_small_key_is_enough_and_both_ends_warn() {
     }
 }
 
-/// A server reads a login up to the next white space. Nobody listens on the port, so a connection would be refused.
+/// A server reads a login up to the next white space. Nothing listens on the port, so a connection would be refused.
 #[test]
 fn a_login_that_cannot_be_sent_is_refused_before_connecting() {
     let secrets = Secrets::new();

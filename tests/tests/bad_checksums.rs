@@ -112,7 +112,7 @@ impl Case {
                     udp("socket_drops"),
                     Some(full),
                 );
-                // Nothing is lost on loopback, and the damaged ones came in addition.
+                // Nothing is lost on loopback, and the damaged ones are additional.
                 f.equal(
                     format!("{end}: lost_packets"),
                     udp("lost_packets"),

@@ -290,7 +290,7 @@ fn a_log_file_takes_everything() {
     );
 }
 
-/// Who starts it as `iperf3` reads messages of `iperf3`.
+/// A program that is started as `iperf3` names itself `iperf3` in its messages.
 #[test]
 fn the_program_answers_to_the_name_it_is_called_by() {
     let dir = directory();

@@ -1,4 +1,4 @@
-//! A peer that is stopped, or whose machine is unreachable, is dropped within a minute, in every mode and on both ends.
+//! A peer that is stopped, or on an unreachable machine, is dropped within a minute, in every mode and on both ends.
 //! What is waited for here is real time, so the cases run side by side.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 /// A minute, and some for a busy machine.
 const DROPPED_WITHIN: Duration = Duration::from_secs(75);
 
-/// Whom the signal stops.
+/// Which end the signal stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stopped {
     Client,

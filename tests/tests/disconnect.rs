@@ -200,7 +200,7 @@ fn a_client_that_leaves_is_reported_without_a_prefix_in_json_as_well() {
         let error = wait_for(HANG, || reported_error(&server.process.stdout_so_far()));
         let server = server.finish(HANG);
         let mut f = Problems::new();
-        // When an interval ends in the moment in which the client leaves, a real server asks a socket that it has closed.
+        // When an interval ends in the moment in which the client leaves, a real server reads the state of a socket that it has closed.
         let late = case.server == Peer::New && error.as_deref() == Some(LATE_QUESTION);
         if !late {
             f.equal("error", error.as_deref(), Some(leaving(case.expected)));

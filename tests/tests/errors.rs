@@ -239,7 +239,7 @@ fn a_name_that_does_not_exist() {
     assert_eq!((ours.code(), ours.stdout.as_str()), (Some(1), ""), "{ours}");
 }
 
-/// A listener whose queue is full drops what asks to connect, like a firewall.
+/// A listener with a full queue drops connection requests, like a firewall.
 #[test]
 fn the_connection_takes_too_long() {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -392,7 +392,7 @@ fn a_wrong_cookie_does_not_join_a_test() {
     let mut client = RawClient::up_to_streams(server.port(), iperf_harness::wire::PARAMS);
     let mut stranger = Raw::connect(server.port());
     stranger.send(&[b'z'; 37]);
-    // A real server turns it away; ours takes it for another client that asks for a test.
+    // A real server refuses it; ours takes it for another client that requests a test.
     let answer = stranger.reply(HANG);
     let turned_away = [Reply::State(ACCESS_DENIED), Reply::State(PARAM_EXCHANGE)];
     assert!(turned_away.contains(&answer), "{answer:?}");
@@ -403,7 +403,7 @@ fn a_wrong_cookie_does_not_join_a_test() {
     still_serves(&server);
 }
 
-/// A recorded command line of 3.22 and what came of it.
+/// A recorded command line of 3.22 and its outcome.
 struct Line {
     args: String,
     exit: i64,
@@ -437,7 +437,7 @@ fn recorded_lines() -> Vec<Line> {
                 message: json::text(row, "/message")?.to_owned(),
             })
         })
-        // Keys and users have tests of their own; what the resolver says depends on the machine.
+        // Keys and users have tests of their own; the resolver's message depends on the machine.
         .filter(|line| !line.args.contains(".pem") && !line.args.contains("nosuch.invalid"))
         .filter(|line| !deliberate.contains(&line.args))
         .collect()

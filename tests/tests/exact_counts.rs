@@ -89,7 +89,7 @@ fn both_ends_count_the_amount_exactly() {
     parallel::each(&cases, 6, moves_exactly);
 }
 
-/// iperf3's servers stop when they have sent the amount, and its clients count what came in the omitted period. Between
+/// iperf3's servers stop when they have sent the amount, and its clients count what arrived in the omitted period. Between
 /// this program and iperf3 a test ends as between two iperf3s.
 #[test]
 fn a_test_with_iperf3_ends() {

@@ -25,7 +25,7 @@ fn program() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A user of its own, whose threads are counted apart.
+/// A separate user, so that its threads are counted separately.
 fn user() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let offset = std::process::id() * 64 % 1_000_000 + NEXT.fetch_add(1, Ordering::Relaxed);

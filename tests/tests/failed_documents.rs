@@ -1,4 +1,4 @@
-//! The document of a client whose test fails has the members of 3.22's, at whichever point the test fails.
+//! The document of a failed test has the members of 3.22's, at whatever point the client's test fails.
 
 use std::fmt;
 use std::os::fd::AsRawFd;
@@ -47,7 +47,7 @@ impl Failing {
     }
 }
 
-/// Asks for the streams and refuses them.
+/// Requests the streams and refuses them.
 fn refuse_streams(stage: &mut Stage) {
     stage.take_params();
     // Before the client learns that it may connect. The port is kept: another test could take it.

@@ -92,7 +92,7 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// Waits until the server is between two tests: then it asks for parameters.
+/// Waits until the server is between two tests: then it requests parameters.
 fn is_free(port: u16) -> bool {
     wait_for(HANG, || {
         let mut probe = RawClient::connect(port);

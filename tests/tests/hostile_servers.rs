@@ -38,7 +38,7 @@ fn lies(name: &'static str, act: fn(&mut Stage)) -> BrokenServer {
     }
 }
 
-/// Says nothing more.
+/// Sends nothing more.
 fn stalls(name: &'static str, act: fn(&mut Stage)) -> BrokenServer {
     BrokenServer {
         name,
@@ -224,7 +224,7 @@ fn a_broken_server_ends_its_client_with_an_error() {
     });
 }
 
-/// A client of a short test takes no more than such a test can make, however its end is asked for.
+/// A client of a short test takes no more than such a test can make, whatever limit it has.
 #[test]
 fn results_that_no_test_can_make_cost_no_memory() {
     const ROOM_KIB: u64 = 512 * 1024;

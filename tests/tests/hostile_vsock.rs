@@ -245,7 +245,7 @@ fn command(dir: &TempDir, args: &str) -> std::process::Command {
     command
 }
 
-/// A guest's way to be a nuisance, and what it keeps open meanwhile.
+/// How a guest disturbs a server, and what it keeps open meanwhile.
 struct Flood {
     name: &'static str,
     act: fn(&Server) -> Vec<UnixStream>,
@@ -432,7 +432,7 @@ fn the_socket_of_a_daemon_is_there_when_its_parent_ends_and_gone_when_it_does() 
         let dir = directory();
         let file = dir.path().join("vm.vsock_5201");
         let daemon = daemon(&dir, "");
-        // Nobody waits here: a VMM may connect at once.
+        // There is no handshake to wait for: a VMM may connect at once.
         assert!(UnixStream::connect(&file).is_ok());
         kill(daemon.0, signal).expect("it runs");
         assert!(is_gone(&file), "{signal}");

@@ -13,7 +13,7 @@ const BLOCK: u64 = 128 << 10;
 /// Bytes of an IPv4 and a TCP header with timestamps, as the loopback interface counts them with each packet.
 const HEADERS: u64 = 20 + 32;
 
-/// What came of a test in a network namespace of its own.
+/// The outcome of a test in a network namespace of its own.
 struct KernelCounts {
     document: serde_json::Value,
     /// What the loopback interface received.

@@ -10,7 +10,7 @@ use iperf_harness::{Finished, HANG, Peer, Problems, Server, procfs};
 
 const MIB: i64 = 1 << 20;
 
-/// Both ends' documents say that so many bytes were sent, and that all arrived.
+/// Both ends' documents report this many bytes as sent, and all of them as received.
 fn check(args: &str, sent: i64, client: &Finished, server: &Finished) {
     let mut f = Problems::new();
     f.holds(

@@ -1,4 +1,4 @@
-//! `--probe` and `--one-way` against the truth: a link whose queue is known, between real ends.
+//! `--probe` and `--one-way` against the truth: a link with a known queue, between real ends.
 //!
 //! ```text
 //! left ── queue of 50 kB, 1 Mbit/s: 400 ms when it is full ──► right

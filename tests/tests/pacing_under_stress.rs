@@ -1,7 +1,7 @@
 //! Pacing compared with iperf3's under hard conditions: with little processor time, and before short queues.
 //!
 //! The table of queues is for readers: timers of a busy machine lose more than bursts do, so the rule about short queues
-//! is tested in virtual time (`worker::quantum` of the engine). These take minutes, need root, and are only as good as the machine is quiet, so they run when asked for:
+//! is tested in virtual time (`worker::quantum` of the engine). These take minutes, need root and a quiet machine, so they run only on request:
 //!
 //! ```text
 //! cargo nextest run -p iperf-tests --run-ignored only --no-capture -E 'binary(pacing_under_stress)'

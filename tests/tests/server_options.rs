@@ -10,7 +10,7 @@ use iperf_harness::{HANG, Peer, Problems, Server, parallel};
 
 const TOO_FAST: &str = "total required bandwidth is larger than server limit";
 
-/// A client asks a server that is limited.
+/// A client and a server with limits.
 struct Case {
     server: &'static str,
     client: Peer,
@@ -180,8 +180,8 @@ fn an_idle_server_of_many_tests_continues() {
     assert!(client.succeeded() && end.succeeded(), "{client}{end}");
 }
 
-/// A test that is refused is the one test, and so is one whose parameters can't be read; a handshake that breaks before
-/// anything was asked is none.
+/// With `-1` a refused test counts as the one test, and so does one with parameters that can't be read. A handshake that
+/// breaks before the parameters does not.
 #[test]
 fn what_counts_as_the_one_test() {
     let server = Server::start(Peer::Ours, &["-1", "--server-max-duration", "1"]);

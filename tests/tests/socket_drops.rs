@@ -25,7 +25,7 @@ fn all_losses_are_drops(document: &serde_json::Value, ends: &[&Finished]) {
     assert!(drops <= lost, "{drops:?} drops, {lost:?} lost\n{story}");
 }
 
-/// Runs a test whose server, or client, sleeps.
+/// Runs a test with a server, or client, that is stopped for a while.
 fn run(format: &str, server_sleeps: bool) -> (Finished, Finished) {
     let server = Server::start(Peer::Ours, &["-1", format]);
     let direction = if server_sleeps { "" } else { "-R" };

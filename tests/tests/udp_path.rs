@@ -34,7 +34,7 @@ const V6: Family = Family {
 };
 
 impl Family {
-    /// Packets that a datagram of so many bytes takes.
+    /// The packets of a datagram with this many bytes.
     fn packets(&self, length: u64) -> u64 {
         let bytes = 8 + length;
         if self.header + bytes <= MTU {

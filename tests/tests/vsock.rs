@@ -133,8 +133,8 @@ fn what_has_an_end_arrives_before_the_test_is_over() {
     });
 }
 
-/// As Firecracker's performance tests do it: a daemon for one test whose socket must be there when its command returns,
-/// and exactly as many omitted intervals as were asked for, which they leave out by counting.
+/// As in Firecracker's performance tests: a daemon for one test, with a socket that must exist when its command returns,
+/// and exactly the requested number of omitted intervals, which they skip by counting.
 #[test]
 fn a_daemon_runs_one_test_with_as_many_omitted_intervals_as_requested() {
     let ways = ["--len 64K", "--len 64K -R", "--len 1024K", "--len 1024K -R"];

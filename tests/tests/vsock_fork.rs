@@ -145,7 +145,7 @@ fn play_client(recording: &Recording, file: &Path) -> (usize, usize) {
     for entry in &recording.entries {
         match (entry.to_server, entry.kind.as_str()) {
             (true, "TEST_END") => {
-                // All that was sent has arrived: there is nobody between the two.
+                // All that was sent has arrived: nothing is between the two.
                 thread::sleep(Duration::from_millis(200));
                 control.send(&entry.bytes);
             }

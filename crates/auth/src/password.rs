@@ -56,7 +56,7 @@ impl Password {
         password.map_err(AuthError::Prompt)
     }
 
-    /// Asks on a terminal. The error is [`ErrorKind::Interrupted`] when the user typed Ctrl-C.
+    /// Prompts on a terminal. The error is [`ErrorKind::Interrupted`] when the user typed Ctrl-C.
     fn ask(terminal: BorrowedFd<'_>, screen: &mut impl Write) -> io::Result<Self> {
         let silent = Silent::new(terminal)?;
         screen.write_all(b"Password: ")?;
@@ -254,7 +254,7 @@ mod tests {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Tells the process that it is the child.
+    /// Marks a process as the child.
     const CHILD: &str = "IPERF_AUTH_TEST_CHILD";
 
     /// What the child does: it reports what it got.

@@ -274,7 +274,7 @@ impl App<'_> {
     }
 }
 
-/// Reads the key and asks for the password, before anything is printed or connected.
+/// Reads the key and prompts for the password, before anything is printed or connected.
 fn login(config: &ClientConfig) -> io::Result<Option<Login>> {
     config
         .credentials

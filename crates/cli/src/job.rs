@@ -64,7 +64,7 @@ pub struct OutputOptions {
     pub verbose: bool,
     /// Report how bytes were moved: a zero-copy mode, `--zerocopy-strict` or `--verify` was given.
     pub copies: bool,
-    /// Say what limited a test (`--limits`).
+    /// Report what limited a test (`--limits`).
     pub limits: bool,
     /// The unit of rates (`-f`), one of `kmgtKMGT`; `None` is automatic.
     pub format: Option<char>,

@@ -209,7 +209,7 @@ impl<'a> Value<'a> {
         )
     }
 
-    /// Bits per second: a number whose unit letters are powers of 1000, rounded down. 0 stands for no limit.
+    /// Bits per second: a number whose unit letters are powers of 1000, rounded down. 0 means no limit.
     pub(crate) fn rate(&self) -> Result<BitRate, ParameterError> {
         let (number, rest) = units::parse_decimal(self.str()?)?;
         if is_fraction(number) {

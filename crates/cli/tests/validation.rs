@@ -1,4 +1,4 @@
-//! Command lines whose fate in iperf3 3.22 was recorded are read, and every difference is one that is listed.
+//! Command lines are accepted or refused as iperf3 3.22 recorded it, and every difference is one that is listed.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::collections::HashMap;

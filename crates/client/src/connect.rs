@@ -201,7 +201,7 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     lookup_host(host, port).await
 }
 
-/// The addresses that are of a family; `why` is the option that asks for it.
+/// The addresses that are of a family; `why` is the option that requires it.
 fn of_family(
     mut addresses: Vec<SocketAddr>,
     family: Family,

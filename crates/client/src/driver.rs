@@ -1,4 +1,4 @@
-//! The loop of a client: feeds the protocol machine, does what it asks for, and ends the test when its limit is reached.
+//! The loop of a client: feeds the state machine, carries out its actions, and ends the test when its limit is reached.
 
 mod ending;
 mod opening;
@@ -222,7 +222,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         step.map_err(|_| Failure::ControlClosed.into())
     }
 
-    /// Does what the machine asks for.
+    /// Carries out an action of the state machine.
     async fn act(&mut self, phase: Phase, action: Action) -> Next {
         match (action, phase) {
             (Action::ParamsSent, phase @ Phase::Asking(_)) => {

@@ -1,4 +1,4 @@
-//! The client's side of a test: connects, asks for the test, runs its end of the streams and reports.
+//! The client's side of a test: connects, requests the test, runs its end of the streams and reports.
 //!
 //! ```text
 //! connect ──► Driver ◄──► proto::client ── what to do next

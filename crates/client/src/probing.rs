@@ -40,7 +40,7 @@ impl Probing {
         }
     }
 
-    /// The server's clock, if it tells.
+    /// The server's clock, if it reports it.
     pub(crate) fn clock(&self) -> Option<Arc<PeerClock>> {
         match self {
             Self::Messages(prober) => Some(prober.clock()),

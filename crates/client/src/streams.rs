@@ -177,11 +177,11 @@ impl Opener {
             number: stream_number(true, test.transport, local.file.is_some(), index),
             role: test.role_on(index, true),
         };
-        let mut greeting = self.cookie.as_bytes().to_vec();
+        let mut preamble = self.cookie.as_bytes().to_vec();
         if self.numbered {
-            greeting.extend(index_bytes(index));
+            preamble.extend(index_bytes(index));
         }
-        let mut stream = net::connect(&plan, &self.target, &greeting, role, deadline)?;
+        let mut stream = net::connect(&plan, &self.target, &preamble, role, deadline)?;
         stream.transactions.clone_from(&self.transactions);
         Ok(stream)
     }

@@ -41,7 +41,7 @@ pub enum OnBroken {
 /// What a driver reacts to.
 #[derive(Debug)]
 pub enum Step<A, O> {
-    /// The machine asks for this.
+    /// An action of the state machine.
     Act(A),
     /// The driver's own event.
     Other(O),
@@ -164,7 +164,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use tokio::runtime::{Builder, Runtime};
 
-    /// Asks for an action for each byte.
+    /// Returns an action for each byte.
     #[derive(Default)]
     struct Bytes {
         actions: VecDeque<u8>,

@@ -32,12 +32,12 @@ impl fmt::Display for StopReason {
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<Option<StopReason>>);
 
-/// Tells its [`Stop`] to stop.
+/// Triggers its [`Stop`].
 #[derive(Debug)]
 pub struct StopHandle(watch::Sender<Option<StopReason>>);
 
 impl StopHandle {
-    /// Says so. The first reason stays.
+    /// Triggers it. The first reason stays.
     pub fn stop(&self, reason: StopReason) {
         self.0.send_if_modified(|current| {
             let first = current.is_none();

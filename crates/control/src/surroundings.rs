@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// What is known of this machine, and when.
 #[derive(Debug)]
 pub enum Surroundings {
-    /// Nobody asks, or the system did not answer in time.
+    /// Not collected, or the system did not answer in time.
     Unknown,
     /// The thread is reading.
     Asking(Blocking<Observation>),

@@ -1,4 +1,4 @@
-//! A server that prints who measured what, and ends after two tests: `cargo run -p iperf --example server`.
+//! A server that prints the client and the result of each test, and ends after two: `cargo run -p iperf --example server`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::time::Duration;

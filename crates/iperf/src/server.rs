@@ -73,7 +73,7 @@ impl Server {
                     Err(error) => Err(Error::Thread(error)),
                     Ok(runtime) => {
                         let outputs = |test: Option<TestId>| output(test, &documents);
-                        // Nobody waits when the future was dropped.
+                        // There is no receiver if the future was dropped.
                         let ready = |address| {
                             let _ = listening.send(address);
                         };
@@ -148,7 +148,7 @@ fn output(test: Option<TestId>, documents: &mpsc::Sender<Document>) -> Box<dyn S
     }
     let documents = documents.clone();
     let done = move |document: &Document| {
-        // A server's memory must not depend on how often somebody asks.
+        // A server's memory must not depend on how often this is called.
         let _ = documents.try_send(document.clone());
     };
     beside(null_sink(), report_options(false), Box::new(done))

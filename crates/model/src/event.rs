@@ -75,7 +75,7 @@ pub enum Event {
 /// The parameters were exchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TestBegan {
-    /// Who the peer is.
+    /// The peer.
     pub peer: Peer,
     /// Date of the exchange.
     pub at: SystemTime,

@@ -1,4 +1,4 @@
-//! Rates whose unit is in their type: bits per second where people and iperf3's wire name a rate, bytes per second where
+//! Rates whose unit is in their type: bits per second where users and iperf3's protocol give a rate, bytes per second where
 //! sockets and buffers do.
 
 use std::time::Duration;
@@ -14,12 +14,12 @@ pub struct BitRate(u64);
 pub struct ByteRate(u64);
 
 impl BitRate {
-    /// A rate of so many bits per second.
+    /// This many bits per second.
     pub const fn new(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The rate; `None` for 0, which stands for no limit.
+    /// The rate; `None` for 0, which means no limit.
     pub fn limit(self) -> Option<Self> {
         (self.0 > 0).then_some(self)
     }
@@ -34,19 +34,19 @@ impl BitRate {
         ByteRate(self.0 / 8)
     }
 
-    /// Bits in so much time, rounded down.
+    /// Bits in this time, rounded down.
     pub fn bits_in(self, time: Duration) -> u128 {
         u128::from(self.0).saturating_mul(time.as_nanos()) / NANOS
     }
 }
 
 impl ByteRate {
-    /// A rate of so many bytes per second.
+    /// This many bytes per second.
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// The rate at which so many bytes take so much time.
+    /// The rate at which this many bytes take this time.
     pub fn of(bytes: usize, time: Duration) -> Self {
         let rate = bytes as u128 * NANOS / time.as_nanos().max(1);
         Self(u64::try_from(rate).unwrap_or(u64::MAX))
@@ -57,7 +57,7 @@ impl ByteRate {
         self.0
     }
 
-    /// Bytes in so much time, rounded down.
+    /// Bytes in this time, rounded down.
     pub fn bytes_in(self, time: Duration) -> u128 {
         u128::from(self.0).saturating_mul(time.as_nanos()) / NANOS
     }

@@ -1,4 +1,4 @@
-//! Parameters/response tests on the wire: what a client asks for under `extensions`, what a datagram begins with, and what a
+//! Request/response tests on the wire: what a client requests under `extensions`, what a datagram begins with, and what a
 //! requester counted, in the results.
 //!
 //! ```text
@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use crate::Code;
 use crate::json::Fields;
 
-/// The exchanges that a client asks for. Numbers are as the client sent them.
+/// The exchanges that a client requests. Numbers are as the client sent them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
     request: i64,

@@ -11,7 +11,7 @@ use crate::session::{Extra, Session};
 /// [`poll_transmit`](Self::poll_transmit) returns and take the actions of [`poll_action`](Self::poll_action) until there
 /// are none.
 pub trait Machine {
-    /// What the machine asks its driver to do.
+    /// What the driver has to do.
     type Action;
 
     /// Takes bytes from the control connection, in pieces of any size.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::json::Fields;
 use crate::{Code, Params};
 
-/// What a client asks for. Values are as it sent them.
+/// What a client requests. Values are as it sent them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
     tos: Option<i64>,

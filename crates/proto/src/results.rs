@@ -31,7 +31,7 @@ pub struct Results {
     pub environment: Option<RemoteEnvironment>,
     /// What a requester counted over all streams. Our own key, in request/response tests.
     pub exchanges: Option<ExchangeCounts>,
-    /// What limited the test, as far as this end can tell. Our own key, for a peer of this program.
+    /// What limited the test, as far as this end knows. Our own key, for a peer of this program.
     pub limits: Vec<Limitation>,
     /// The delays of the datagrams that this end received. Our own key.
     pub one_way: Option<Arc<Latencies>>,

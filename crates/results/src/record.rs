@@ -23,7 +23,7 @@ pub struct Record {
     pub version: Option<String>,
     /// The parameters.
     pub parameters: Parameters,
-    /// The peer that the client names, or whose client a server served.
+    /// The peer: the server that a client names, or the client that a server served.
     pub target: Option<Target>,
     /// Facts of the machines: `kernel`, `cpu`, `governor`, `mtu`…
     pub environment: BTreeMap<String, String>,

@@ -18,7 +18,7 @@ pub struct Plan {
     pub sides: Vec<SidePlan>,
     /// Rounds; each runs every side once.
     pub rounds: u64,
-    /// Rounds before them whose results are not used.
+    /// Warm-up rounds: their results are not used.
     pub warmup: u64,
     /// Which side goes first.
     pub order: Order,
@@ -82,7 +82,7 @@ impl Plan {
     }
 }
 
-/// The seconds that a command line asks for.
+/// The seconds in a command line.
 fn seconds(command: &str) -> Option<f64> {
     let words: Vec<&str> = command.split_ascii_whitespace().collect();
     let given = words.iter().enumerate().find_map(|(at, word)| {

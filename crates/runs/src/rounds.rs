@@ -167,7 +167,7 @@ impl Rounds {
         (1..=rounds).all(|round| (0..plan.sides.len()).all(|side| self.has(round, side)))
     }
 
-    /// Refuses a run whose parameters are not those of the side's first.
+    /// Refuses a run with other parameters than the first run of its side.
     fn check(&self, run: &mut Run, plan: &Plan) {
         let first = self
             .runs

@@ -185,7 +185,7 @@ impl Running {
     /// Ends it and returns all that it has printed, and whether that was more than is kept.
     pub(crate) fn finish(mut self) -> (Vec<u8>, Vec<u8>, bool) {
         self.stop();
-        // Nobody sends: the channel closes once both pipes have, which a process that cannot be killed may prevent.
+        // Nothing is sent: the channel closes once both pipes have, which a process that cannot be killed may prevent.
         let _ = self.outputs.recv_timeout(SLACK);
         let too_much = [&self.out, &self.err].into_iter().any(|capture| {
             capture
@@ -233,7 +233,7 @@ fn await_report(mut socket: UnixStream) -> Receiver<Report> {
         let mut text = Vec::new();
         let read = (&mut socket).take(1024).read_to_end(&mut text);
         if let (Ok(_), Ok(report)) = (read, serde_json::from_slice(&text)) {
-            // Nobody waits any more if the command was dropped.
+            // There is no receiver if the command was dropped.
             let _ = tell.send(report);
         }
     });

@@ -151,7 +151,7 @@ struct Handshake {
 }
 
 impl Handshake {
-    /// Waits for the parameters, checks them, and asks for the streams.
+    /// Waits for the parameters, checks them, and requests the streams.
     async fn ask(&mut self, stop: &mut Stop) -> Result<Opening, Obstacle> {
         loop {
             let connections = self.client.connections.recv();
@@ -260,7 +260,7 @@ impl Handshake {
         }
     }
 
-    /// Tells the client why there is no test.
+    /// Reports to the client why there is no test.
     async fn end(mut self, opening: Option<Opening>, obstacle: Obstacle) -> Dropped {
         let error = match obstacle {
             Obstacle::Busy => {

@@ -77,7 +77,7 @@ impl Refusals {
         Self(Arc::new(Semaphore::new(MAX_REFUSALS)))
     }
 
-    /// Tells a peer that the server is busy. In a flood of peers the connection is closed at once: the answer is
+    /// Reports to a peer that the server is busy. In a flood of peers the connection is closed at once: the answer is
     /// sent if there is room for it, and may be lost.
     pub(crate) fn refuse(&self, stream: Wire) {
         if let Ok(permit) = self.0.clone().try_acquire_owned() {
@@ -96,7 +96,7 @@ impl Refusals {
     }
 }
 
-/// Tells a peer that the server is busy.
+/// Reports to a peer that the server is busy.
 ///
 /// What it has sent is read before the connection is closed: with bytes unread the kernel would send a reset, which
 /// can overtake the answer.

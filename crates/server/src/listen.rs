@@ -81,7 +81,7 @@ pub(crate) async fn listen(config: &ServerConfig) -> io::Result<Listener> {
     }
 }
 
-/// Serves on a socket that somebody else has opened.
+/// Serves on a socket that was opened elsewhere, for example by systemd.
 pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<Listener> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener).map(Listener::Tcp)

@@ -1,6 +1,6 @@
-//! Who may listen for data streams on a port that has room for one handshake at a time (UDP, SCTP).
+//! Which handshake may listen for data streams on a port that serves one handshake at a time (UDP, SCTP).
 //!
-//! Nobody else is refused while one holds the port: they wait in order. A holder that keeps others waiting has as long
+//! The others are not refused while one holds the port: they wait in order. A holder that keeps others waiting has as long
 //! as an orderly client needs to open its streams one after another, so that a slow one can't keep the port.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// How long a handshake waits for the port.
 const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
-/// What a holder that keeps others waiting gets beyond the time of an orderly client, shared among those who wait …
+/// What a holder that keeps others waiting gets beyond the time of an orderly client, shared among those that wait …
 const GRACE: Duration = Duration::from_secs(1);
 
 /// … but not less than this.

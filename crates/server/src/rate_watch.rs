@@ -40,7 +40,7 @@ impl SharedRateWatch {
         }
     }
 
-    /// The watch. Nobody holds it for longer than a look.
+    /// The watch. The lock is held only for one check.
     pub(crate) fn look(&self) -> MutexGuard<'_, RateWatch> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

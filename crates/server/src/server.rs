@@ -194,7 +194,7 @@ impl<'a> Server<'a> {
                     }
                 }
                 change = change::next(self.changes.as_mut()) => self.change(change),
-                () = told_to_drain(self.drain.as_mut()), if !self.is_draining => self.drain(),
+                () = drain_requested(self.drain.as_mut()), if !self.is_draining => self.drain(),
                 accepted = self.listener.accept(), if self.accept_again.is_none() => {
                     self.accepted(accepted);
                 }
@@ -383,7 +383,7 @@ impl<'a> Server<'a> {
         let (id, sink) = self.tests.begin(self.outputs, slot);
         let sender = self.sender.clone();
         let thread = TestThread::start(move |result| {
-            // Nobody listens when the server has ended.
+            // There is no receiver once the server has ended.
             drop(sender.send(TaskEvent::Ended(id, result)));
         });
         let thread = match thread {
@@ -470,7 +470,7 @@ impl<'a> Server<'a> {
 }
 
 /// Resolves when the server is to drain.
-async fn told_to_drain(drain: Option<&mut watch::Receiver<bool>>) {
+async fn drain_requested(drain: Option<&mut watch::Receiver<bool>>) {
     if let Some(drain) = drain
         && drain.wait_for(|drain| *drain).await.is_ok()
     {
@@ -486,7 +486,8 @@ fn report(sink: &mut dyn Sink, event: &Event) {
     }
 }
 
-/// Streams and strangers need descriptors; the soft limit is there for programs that use `select`.
+/// Raises the soft limit, which only protects programs that use `select`: each stream and each connection needs a
+/// descriptor.
 pub fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));

@@ -19,7 +19,7 @@ pub(crate) fn spawn<T: Send + 'static>(
     tokio::spawn(async move {
         let task = pin!(task);
         let event = Caught(task).await.unwrap_or_else(lost);
-        // Nobody listens when the server has ended.
+        // There is no receiver once the server has ended.
         drop(events.send(event));
     });
 }

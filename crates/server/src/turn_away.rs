@@ -1,9 +1,9 @@
-//! Clients whose streams are open, and whose test does not begin.
+//! Refusing a client after its streams were opened.
 
 use crate::error::TestError;
 use crate::handshake::{Dropped, ReadyTest};
 
-/// Tells a client whose streams are open why its test fails.
+/// Reports the reason of a failed test to a client with open streams.
 pub(crate) fn turn_away(mut ready: ReadyTest, error: TestError) -> Dropped {
     error.tell(&mut ready.talk.machine);
     part(ready);
@@ -14,7 +14,7 @@ pub(crate) fn turn_away(mut ready: ReadyTest, error: TestError) -> Dropped {
     }
 }
 
-/// Tells a client whose streams are open that the server is busy.
+/// Reports to a client with open streams that the server is busy.
 pub(crate) fn deny(mut ready: ReadyTest) {
     ready.talk.machine.deny();
     part(ready);

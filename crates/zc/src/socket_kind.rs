@@ -20,7 +20,7 @@ pub(crate) enum SocketKind {
 }
 
 impl SocketKind {
-    /// Asks the kernel.
+    /// Reads it from the kernel.
     pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let ask = |name| sockopt::read_int(socket, libc::SOL_SOCKET, name);
         let (domain, kind) = (ask(libc::SO_DOMAIN)?, ask(libc::SO_TYPE)?);

@@ -2,7 +2,7 @@
 
 use crate::peer::Peer;
 
-/// Who sends.
+/// Which end sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The client.
@@ -29,7 +29,7 @@ pub enum Transport {
 /// A test as requested.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expectation {
-    /// Who sends.
+    /// Which end sends.
     pub mode: Mode,
     /// Streams per direction.
     pub streams: usize,
@@ -117,7 +117,7 @@ impl Expectation {
         }
     }
 
-    /// The same test, when this client asks for it.
+    /// The same test, when this client requests it.
     pub fn by(mut self, client: Peer) -> Self {
         self.tolerance.abrupt_end = client == Peer::Old && self.quota().is_some();
         self.tolerance.more_than_quota =

@@ -7,7 +7,7 @@ use serde_json::{Deserializer, Map, Number, Value};
 
 static NOTHING: Value = Value::Null;
 
-/// Parses a document. A key that comes twice, as real programs write some, stands where it came last.
+/// Parses a document. Of a key that occurs twice, which real programs write, the last one counts.
 pub fn parse(text: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str::<LastWins>(text).map(|LastWins(value)| value)
 }

@@ -37,7 +37,7 @@ impl Namespace {
         namespace
     }
 
-    /// A new namespace whose loopback interface has an MTU of so many bytes.
+    /// A new namespace whose loopback interface has this MTU, in bytes.
     pub fn with_mtu(bytes: u32) -> Self {
         let namespace = Self::new();
         let mtu = bytes.to_string();

@@ -21,8 +21,7 @@ const LOST: Duration = Duration::from_secs(10);
 
 /// A client and a server to be run against each other once.
 ///
-/// In arguments `{dir}` stands for a fresh directory that both share, and `{cport}` for the first of many free
-/// ports.
+/// In arguments `{dir}` is replaced by a new directory that both share, and `{cport}` by the first of many free ports.
 #[derive(Clone, Debug)]
 pub struct Pair {
     client: Peer,
@@ -46,7 +45,7 @@ pub struct Case<T = ()> {
     pub expected: T,
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Outcome {
     /// The client's end.

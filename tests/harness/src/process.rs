@@ -1,4 +1,4 @@
-//! A child process whose output is kept and whose end is certain.
+//! A child process: its output is kept, and it is ended in any case.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -243,7 +243,7 @@ fn quote(word: &OsStr) -> String {
     }
 }
 
-/// The same command with at most so much address space, so that an absurd allocation ends it.
+/// The same command with limited address space, so that an absurd allocation ends it.
 pub fn limit_address_space(command: &Command, kib: u64) -> Command {
     let mut limited = Command::new("sh");
     limited

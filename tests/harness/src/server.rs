@@ -26,7 +26,7 @@ impl Server {
         Self::start_with(peer, args, |command| command)
     }
 
-    /// Starts a server whose command is first changed, for example to run in another directory.
+    /// Starts a server after changing its command, for example to run in another directory.
     pub fn start_with(peer: Peer, args: &[&str], change: impl FnOnce(Command) -> Command) -> Self {
         let port = Port::reserve();
         let mut command = peer.command();

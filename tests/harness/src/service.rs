@@ -1,4 +1,4 @@
-//! Whether a server serves: a good client asks for a small test and gets it.
+//! Whether a server serves: it runs a small test for a good client.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ const GOOD: &str = "-J -n 256K";
 
 /// Runs a small good test with the server on `port` within `limit`, and returns how long that took.
 ///
-/// A server may be busy, or between two listening sockets; the client asks again as long as there is time. Any
-/// other failure is one.
+/// A server may be busy, or between two listening sockets; the client tries again as long as there is time. Any
+/// other failure counts.
 pub fn serves(port: u16, client: Peer, limit: Duration) -> Result<Duration, String> {
     let asked = Instant::now();
     loop {

@@ -20,11 +20,11 @@ pub const TEST_START: u8 = 1;
 pub const TEST_RUNNING: u8 = 2;
 /// The client has decided that the test is over.
 pub const TEST_END: u8 = 4;
-/// The server asks for the parameters.
+/// The server requests the parameters.
 pub const PARAM_EXCHANGE: u8 = 9;
-/// The server asks for the data connections.
+/// The server requests the data connections.
 pub const CREATE_STREAMS: u8 = 10;
-/// The server asks for the client's results.
+/// The server requests the client's results.
 pub const EXCHANGE_RESULTS: u8 = 13;
 /// The server has sent its results.
 pub const DISPLAY_RESULTS: u8 = 14;
@@ -44,14 +44,14 @@ pub const PARAMS: &str = r#"{"tcp":true,"omit":0,"time":1,"num":0,"blockcount":0
 /// Results of a client that sent nothing.
 pub const RESULTS: &str = r#"{"cpu_util_total":0,"cpu_util_user":0,"cpu_util_system":0,"sender_has_retransmits":1,"congestion_used":"cubic","streams":[{"id":1,"bytes":0,"retransmits":0,"jitter":0,"errors":0,"omitted_errors":0,"packets":0,"omitted_packets":0,"start_time":0,"end_time":1}]}"#;
 
-/// What a read on a control connection came to.
+/// The result of a read on a control connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// A byte.
     State(u8),
     /// The peer closed or reset the connection.
     Closed,
-    /// Nothing came in time.
+    /// Nothing arrived in time.
     Silence,
 }
 
@@ -345,13 +345,13 @@ impl RawServer {
 }
 
 impl Stage {
-    /// Asks for the parameters and reads them.
+    /// Requests the parameters and reads them.
     pub fn take_params(&mut self) -> String {
         self.control.send(&[PARAM_EXCHANGE]);
         self.control.expect_json()
     }
 
-    /// Asks for one data connection and accepts it.
+    /// Requests one data connection and accepts it.
     pub fn take_stream(&mut self) {
         self.control.send(&[CREATE_STREAMS]);
         let (stream, _) = self.listener.accept().expect("a data connection");

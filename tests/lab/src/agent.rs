@@ -34,7 +34,7 @@ pub fn serve() -> io::Result<()> {
     let port = OpenOptions::new().read(true).write(true).open(PORT)?;
     let line: Line = Arc::new(Mutex::new(port.try_clone()?));
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    say(&line, &Frame::new(Kind::Hello, 0, release.trim()));
+    send(&line, &Frame::new(Kind::Hello, 0, release.trim()));
     let mut port = WaitingPort(port);
     let mut processes = HashMap::new();
     loop {
@@ -44,9 +44,9 @@ pub fn serve() -> io::Result<()> {
             Kind::Run | Kind::RunWithInput => match start(&line, &frame) {
                 Ok(process) => _ = processes.insert(id, process),
                 Err(error) => {
-                    say(&line, &Frame::new(Kind::Error, id, error.to_string()));
-                    // As a shell says that a command cannot be run.
-                    say(&line, &end(id, 126 << 8));
+                    send(&line, &Frame::new(Kind::Error, id, error.to_string()));
+                    // The code that a shell has for a command that cannot be run.
+                    send(&line, &end(id, 126 << 8));
                 }
             },
             Kind::Input => {
@@ -86,7 +86,7 @@ fn start(line: &Line, frame: &Frame) -> io::Result<Process> {
         .spawn()?;
     let input = child.stdin.take().map(|mut stdin| {
         let (sender, receiver): (_, Receiver<Vec<u8>>) = mpsc::channel();
-        // A process that reads nothing holds up nobody else.
+        // A process that does not read must not block the others.
         thread::spawn(move || {
             let _ = receiver
                 .iter()
@@ -110,7 +110,7 @@ fn follow(line: &Line, id: u32, mut child: Child) {
     for reader in readers {
         let _ = reader.join();
     }
-    say(line, &end(id, status));
+    send(line, &end(id, status));
 }
 
 fn copy(
@@ -124,7 +124,7 @@ fn copy(
         let Some(mut source) = source else { return };
         let mut chunk = [0; 16 * 1024];
         while let Ok(count @ 1..) = source.read(&mut chunk) {
-            say(&line, &Frame::new(kind, id, &chunk[..count]));
+            send(&line, &Frame::new(kind, id, &chunk[..count]));
         }
     })
 }
@@ -133,10 +133,10 @@ fn end(id: u32, status: i32) -> Frame {
     Frame::new(Kind::End, id, status.to_le_bytes())
 }
 
-fn say(line: &Line, frame: &Frame) {
+fn send(line: &Line, frame: &Frame) {
     let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = frame.write_to(&mut *line) {
-        eprintln!("agent: the harness cannot be told: {error}");
+        eprintln!("agent: cannot write to the harness: {error}");
     }
 }
 
@@ -151,8 +151,8 @@ impl Process {
     }
 }
 
-/// A port whose other end may not be connected yet, which reads as an end of file. If it stays so, the harness is
-/// gone, and the machine is switched off.
+/// A port with an other end that may not be connected yet, which reads as an end of file. If it stays so, the harness
+/// has ended, and the machine is switched off.
 struct WaitingPort(File);
 
 const PATIENCE: Duration = Duration::from_secs(20);

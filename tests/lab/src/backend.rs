@@ -20,7 +20,7 @@ pub struct Backend {
     _folder: TempDir,
 }
 
-/// The bytes that a guest may send ahead. vhost-device-vsock 0.3.0 drops, and never gives back the credit of, packets
+/// The bytes that a guest may have in flight. vhost-device-vsock 0.3.0 drops packets, and never returns their credit,
 /// that a guest lays out in more than one piece, as kernels since 6.17 do (and 6.12, since 2026) when they hold more than
 /// this.
 const AHEAD: u32 = 32 * 1024;
@@ -86,7 +86,7 @@ impl Backend {
         &self.guests[index]
     }
 
-    /// Whether the thread that serves the rings still runs. vhost-device-vsock 0.3.0 ends it, and says nothing, when
+    /// Whether the thread that serves the rings still runs. vhost-device-vsock 0.3.0 ends it silently when
     /// something happens on the host while no driver in the guest has the device: no ring is ready then.
     pub fn serves(&self) -> bool {
         const WORKER: &str = "vring_worker";

@@ -29,7 +29,7 @@ impl Kernel {
         }
     }
 
-    /// What `uname -r` says in the guest, and the version of the headers that modules are built with.
+    /// What `uname -r` prints in the guest, and the version of the headers that modules are built with.
     pub fn release(self) -> String {
         let text = fs::read_to_string(self.folder().join("version"));
         text.expect("a kernel comes with its version")
@@ -77,8 +77,8 @@ pub fn folder() -> &'static Path {
     })
 }
 
-/// The files of a module and of all that it needs, in the order in which they can be loaded. A module says itself
-/// what it needs.
+/// The files of a module and of all that it needs, in the order in which they can be loaded. A module names
+/// those that it needs.
 pub(super) fn load_order(kernel: Kernel, names: &[String]) -> Vec<(String, Vec<u8>)> {
     let mut order = Vec::new();
     for name in names {

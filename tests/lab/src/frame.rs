@@ -41,7 +41,7 @@ pub(super) struct Frame {
     pub kind: Kind,
     /// Which process it is about.
     pub process: u32,
-    /// What it says.
+    /// Its content.
     pub bytes: Vec<u8>,
 }
 

@@ -43,7 +43,7 @@ impl Machine {
         }
     }
 
-    /// So much memory, in MiB.
+    /// Memory, in MiB.
     pub fn memory(self, memory_mib: u32) -> Self {
         Self { memory_mib, ..self }
     }
@@ -231,10 +231,10 @@ pub(super) struct Files {
     pub(super) initramfs: PathBuf,
 }
 
-/// `tc` in a guest; by its bare name the shell knows one of its own, which can do little.
+/// `tc` in a guest. The bare name runs the shell's own, which can do little.
 pub const TC: &str = "/tools/tc/tc";
 
-/// In a guest, a program that makes connections and says nothing: `FLOOD CID PORT NUMBER`.
+/// In a guest, a program that makes connections and sends nothing: `FLOOD CID PORT NUMBER`.
 pub const FLOOD: &str = "/lab/lab-flood";
 
 /// In a guest, a program that accepts connections over vsock and never reads: `DEAF PORT`.

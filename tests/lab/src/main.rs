@@ -1,7 +1,7 @@
 //! `lab [OPTIONS] COMMAND…` runs a command in a virtual machine of the lab, and ends as it ended.
 //!
 //! In a guest, called `lab-agent`, it is the agent that runs the lab's commands; called `lab-flood`, with a CID, a port
-//! and a number, it makes so many connections, sends nothing over them, and holds them until it is killed; called
+//! and a number, it makes that many connections, sends nothing over them, and holds them until it is killed; called
 //! `lab-deaf`, with a port, it accepts connections, and reads nothing.
 
 #![allow(
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Connects again and again; a connection that is refused or ended is made anew.
+/// Connects in a loop, also when a connection is refused or ends.
 fn flood(cid: u32, port: u32, count: u32) -> ExitCode {
     let mut held = VecDeque::new();
     let mut made = 0_u64;
@@ -123,7 +123,7 @@ fn flood(cid: u32, port: u32, count: u32) -> ExitCode {
     }
 }
 
-/// Accepts whoever comes, and leaves what they send where it is.
+/// Accepts all connections and never reads from them.
 fn deaf(port: u32) -> ExitCode {
     let listener = Socket::new(Domain::VSOCK, Type::STREAM, None).and_then(|socket| {
         socket.bind(&SockAddr::vsock(u32::MAX, port))?;

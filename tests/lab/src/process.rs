@@ -59,11 +59,11 @@ impl Process {
             Some(_) => Kind::RunWithInput,
             None => Kind::Run,
         };
-        link.say(&Frame::new(kind, id, command));
+        link.send(&Frame::new(kind, id, command));
         if let Some(input) = input {
-            link.say(&Frame::new(Kind::Input, id, input));
+            link.send(&Frame::new(Kind::Input, id, input));
             if !input.is_empty() {
-                link.say(&Frame::new(Kind::Input, id, []));
+                link.send(&Frame::new(Kind::Input, id, []));
             }
         }
         Self {
@@ -101,7 +101,7 @@ impl Process {
     /// Sends a signal to it and the processes it started.
     pub fn signal(&self, signal: Signal) {
         let number = (signal as i32).to_le_bytes();
-        self.link.say(&Frame::new(Kind::Signal, self.id, number));
+        self.link.send(&Frame::new(Kind::Signal, self.id, number));
     }
 
     /// Waits for the end; kills the process when `limit` has passed since now.
@@ -109,7 +109,7 @@ impl Process {
         self.finish_with_bytes(limit).0
     }
 
-    /// The same, with standard output as it came.
+    /// The same, with standard output in bytes.
     pub(super) fn finish_with_bytes(self, limit: Duration) -> (Finished, Vec<u8>) {
         let timed_out = !self.link.wait_for_end(self.id, Instant::now() + limit);
         if timed_out {
@@ -121,7 +121,7 @@ impl Process {
             command: format!("(guest) {}", self.command),
             status: traces.status.unwrap_or_else(|| {
                 panic!(
-                    "the guest does not say how this ended: {}\n{}",
+                    "the guest does not report how this ended: {}\n{}",
                     self.command,
                     String::from_utf8_lossy(&traces.stderr)
                 )
@@ -158,7 +158,7 @@ impl Link {
                 let Some(link) = listener.upgrade() else {
                     return;
                 };
-                link.hear(frame);
+                link.receive(frame);
             }
             if let Some(link) = listener.upgrade() {
                 link.received().closed = true;
@@ -187,7 +187,7 @@ impl Link {
         })
     }
 
-    /// Waits until something holds; not longer than there is a guest, nor beyond the deadline.
+    /// Waits until a condition holds, the guest has ended, or the deadline has passed.
     fn wait(&self, deadline: Instant, holds: impl Fn(&Received) -> bool) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let waits = |received: &mut Received| !holds(received) && !received.closed;
@@ -196,7 +196,7 @@ impl Link {
         holds(&received)
     }
 
-    fn hear(&self, frame: Frame) {
+    fn receive(&self, frame: Frame) {
         let mut received = self.received();
         let number = frame.number();
         if frame.kind == Kind::Hello {
@@ -225,8 +225,8 @@ impl Link {
         self.received().processes.remove(&id).unwrap_or_default()
     }
 
-    /// A guest that is gone hears nothing; that it is gone shows where its answer is waited for.
-    fn say(&self, frame: &Frame) {
+    /// Sends a frame. If the guest has ended, the wait for its answer reports that.
+    fn send(&self, frame: &Frame) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = frame.write_to(&mut *line);
     }

@@ -6,12 +6,12 @@ use std::process::Command;
 
 use super::image::Image;
 
-/// Puts a program to `place`, without its symbols, and the libraries it was linked to where it looks for them.
+/// Puts a program at `place`, without its symbols, and its libraries where it looks for them.
 pub fn add(image: &mut Image, program: &Path, place: &str) {
     image.file(place, stripped(program));
     let mut ldd = Command::new("ldd");
     ldd.arg(program);
-    // Of a program that is linked statically, ldd says so and fails.
+    // ldd fails for a program that is linked statically.
     for library in libraries(&mut ldd) {
         if !image.has(&library) {
             image.file(&library, read(&library));

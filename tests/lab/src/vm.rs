@@ -18,10 +18,10 @@ use iperf_harness::process::{Finished, POLL, Running};
 /// A machine that emulates, with others beside it.
 const BOOT: Duration = Duration::from_secs(120);
 
-/// Long enough for what a test does in a guest by the way.
+/// Long enough for a short command in a guest.
 const COMMAND: Duration = Duration::from_secs(60);
 
-/// A guest that runs commands. Dropping it ends it; what its console said is shown when a test fails.
+/// A guest that runs commands. Dropping it ends it; its console output is shown when a test fails.
 #[derive(Debug)]
 pub struct Vm {
     qemu: Running,
@@ -77,7 +77,7 @@ impl Vm {
         };
         let link = Link::new(&stream);
         if !link.wait_for_hello(deadline) {
-            let what = format!("the guest has ended or says nothing within {limit:?}");
+            let what = format!("the guest has ended or sends nothing within {limit:?}");
             return story(qemu, &what);
         }
         Ok(Self {

@@ -1,8 +1,8 @@
 //! The code blocks of a page, and what their markers decide.
 
-/// Languages whose blocks hold commands or code that could become wrong.
+/// Languages of blocks with commands or code that could become wrong.
 const CODE: [&str; 5] = ["sh", "yaml", "groovy", "rust", "toml"];
-/// Languages whose blocks show something.
+/// Languages of blocks that only show something.
 const SHOWN: [&str; 4] = ["text", "json", "c", "xml"];
 
 /// A code block.

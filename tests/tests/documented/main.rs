@@ -1,4 +1,4 @@
-//! Every command in the pages is run as it is written there, or the page's source says which test or script runs it.
+//! Every command in the pages is run as it is written there, or the page's source names the test or script that runs it.
 //!
 //! A comment above a code block decides:
 //!

@@ -224,7 +224,7 @@ fn check_server(case: &Case, options: &[&str]) -> Result<(), String> {
     .finish(LIMIT);
     let right =
         is_right(&client, case.mode).map_err(|problem| format!("the client: {problem}\n{client}"));
-    // A test that came to nothing may not have counted as the one of `-1`.
+    // A failed test may not have counted as the one of `-1`.
     let ended = wait_for(Duration::from_secs(8), || {
         (!server.is_alive()).then_some(())
     })

@@ -36,7 +36,7 @@ pub(super) struct Case {
     /// The client warns that its datagrams are larger than a segment of the control connection.
     pub(super) warning: bool,
     pub(super) file: Option<(&'static str, Content)>,
-    pub(super) also: Option<ExtraCheck>,
+    pub(super) extra: Option<ExtraCheck>,
 }
 
 /// What a case looks at.
@@ -56,7 +56,7 @@ pub(super) fn case(name: &'static str, client: &'static str) -> Case {
         peers: Peers::All,
         warning: false,
         file: None,
-        also: None,
+        extra: None,
     }
 }
 
@@ -112,9 +112,9 @@ impl Case {
         }
     }
 
-    pub(super) fn also(self, also: ExtraCheck) -> Self {
+    pub(super) fn check(self, check: ExtraCheck) -> Self {
         Self {
-            also: Some(also),
+            extra: Some(check),
             ..self
         }
     }

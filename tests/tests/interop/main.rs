@@ -1,6 +1,6 @@
 //! Every kind of test, with ours at one end and a real iperf3, old or new, at the other.
 //!
-//! The tables of `tcp` and `udp` are run in each pairing; what a test asks for is read from its arguments and checked in the
+//! The tables of `tcp` and `udp` are run in each pairing; what a test requests is read from its arguments and checked in the
 //! documents of both ends. `IPERF_CASE=text` runs only the cases whose name contains the text.
 
 mod cases;
@@ -88,8 +88,8 @@ impl Run {
         } else {
             checks::both(f, (&client, self.client), (&server, self.server), &asked);
         }
-        if let Some(also) = self.case.also {
-            also(
+        if let Some(check) = self.case.extra {
+            check(
                 &Observed {
                     outcome,
                     client: &client,

@@ -66,7 +66,7 @@ fn sockets() -> Vec<Case> {
     vec![
         case("small blocks", "-t 1 -b 20M -l 1000"),
         case("large blocks", "-t 1 -b 80M -l 1M"),
-        case("window", "-t 1 -b 20M -w 256K").also(|observed, f| {
+        case("window", "-t 1 -b 20M -w 256K").check(|observed, f| {
             for (end, doc) in observed.ends() {
                 f.equal(
                     format!("{end}: sock_bufsize"),
@@ -80,7 +80,7 @@ fn sockets() -> Vec<Case> {
             }
         }),
         case("no delay", "-t 1 -b 20M -N"),
-        case("mss", "-t 1 -b 20M -M 1400").also(|observed, f| {
+        case("mss", "-t 1 -b 20M -M 1400").check(|observed, f| {
             for (end, doc) in observed.ends() {
                 f.equal(
                     format!("{end}: tcp_mss"),
@@ -98,7 +98,7 @@ fn sockets() -> Vec<Case> {
             "no delay, mss, window",
             "-t 1 -b 20M -N -M 1400 -w 128K -P 2",
         ),
-        case("congestion control", "-t 1 -b 20M -C reno").also(|observed, f| {
+        case("congestion control", "-t 1 -b 20M -C reno").check(|observed, f| {
             let key = "/end/sender_tcp_congestion";
             f.equal(
                 "sender_tcp_congestion",
@@ -106,7 +106,7 @@ fn sockets() -> Vec<Case> {
                 Some("reno"),
             );
         }),
-        case("congestion control reverse", "-t 1 -b 20M -C reno -R").also(|observed, f| {
+        case("congestion control reverse", "-t 1 -b 20M -C reno -R").check(|observed, f| {
             let key = "/end/sender_tcp_congestion";
             f.equal(
                 "sender_tcp_congestion",
@@ -114,7 +114,7 @@ fn sockets() -> Vec<Case> {
                 Some("reno"),
             );
         }),
-        case("rate with burst", "-t 1 -b 20M/5").also(|observed, f| {
+        case("rate with burst", "-t 1 -b 20M/5").check(|observed, f| {
             f.equal(
                 "target_bitrate",
                 int(observed.client, "/start/target_bitrate"),
@@ -138,7 +138,7 @@ fn sockets() -> Vec<Case> {
 /// Where the ends are.
 fn addresses() -> Vec<Case> {
     vec![
-        case("bind", "-t 1 -b 20M -B 127.0.0.2").also(|observed, f| {
+        case("bind", "-t 1 -b 20M -B 127.0.0.2").check(|observed, f| {
             f.equal(
                 "local_host",
                 text(observed.client, "/start/connected/0/local_host"),
@@ -151,15 +151,15 @@ fn addresses() -> Vec<Case> {
             );
         }),
         case("bind to a device", "-t 1 -b 20M --bind-dev lo"),
-        case("own ports", "-t 1 -b 20M -P 2 --cport {cport}").also(own_ports),
+        case("own ports", "-t 1 -b 20M -P 2 --cport {cport}").check(own_ports),
         case(
             "own ports bidir",
             "-t 1 -b 20M -P 2 --bidir --cport {cport}",
         )
-        .also(own_ports),
+        .check(own_ports),
         case("IPv4", "-t 1 -b 20M -4")
             .host("localhost")
-            .also(|observed, f| {
+            .check(|observed, f| {
                 f.equal(
                     "remote_host",
                     text(observed.client, "/start/connected/0/remote_host"),
@@ -168,7 +168,7 @@ fn addresses() -> Vec<Case> {
             }),
         case("IPv6", "-t 1 -b 20M -6")
             .host("::1")
-            .also(|observed, f| {
+            .check(|observed, f| {
                 f.equal(
                     "remote_host",
                     text(observed.client, "/start/connected/0/remote_host"),
@@ -181,15 +181,15 @@ fn addresses() -> Vec<Case> {
             .peers(OurClient),
         case("IPv4 server", "-t 1 -b 20M").server("-4"),
         case("bound server", "-t 1 -b 20M").server("-B 127.0.0.1"),
-        case("type of service", "-t 1 -b 20M -S 0x10").also(|observed, f| tos(observed, f, 16)),
-        case("DSCP", "-t 1 -b 20M --dscp ef").also(|observed, f| tos(observed, f, 184)),
+        case("type of service", "-t 1 -b 20M -S 0x10").check(|observed, f| tos(observed, f, 16)),
+        case("DSCP", "-t 1 -b 20M --dscp ef").check(|observed, f| tos(observed, f, 184)),
     ]
 }
 
 /// What is reported about a test.
 fn texts() -> Vec<Case> {
     vec![
-        case("title", "-t 1 -b 20M -T 'my title'").also(|observed, f| {
+        case("title", "-t 1 -b 20M -T 'my title'").check(|observed, f| {
             for (end, doc) in observed.ends() {
                 f.equal(
                     format!("{end}: title"),
@@ -198,7 +198,7 @@ fn texts() -> Vec<Case> {
                 );
             }
         }),
-        case("extra data", "-t 1 -b 20M --extra-data 'more data'").also(|observed, f| {
+        case("extra data", "-t 1 -b 20M --extra-data 'more data'").check(|observed, f| {
             for (end, doc) in observed.ends() {
                 f.equal(
                     format!("{end}: extra_data"),
@@ -207,7 +207,7 @@ fn texts() -> Vec<Case> {
                 );
             }
         }),
-        case("server output as JSON", "-t 1 -b 20M --get-server-output").also(|observed, f| {
+        case("server output as JSON", "-t 1 -b 20M --get-server-output").check(|observed, f| {
             let inner = at(observed.client, "/server_output_json");
             f.equal(
                 "inner cookie",
@@ -220,7 +220,7 @@ fn texts() -> Vec<Case> {
         }),
         case("server output as text", "-t 1 -b 20M --get-server-output")
             .text_server()
-            .also(|observed, f| {
+            .check(|observed, f| {
                 let inner = text(observed.client, "/server_output_text").unwrap_or("");
                 f.holds(
                     "it begins with the connection",
@@ -233,14 +233,14 @@ fn texts() -> Vec<Case> {
             "-t 1 -b 20M -R --get-server-output",
         )
         .text_server()
-        .also(|observed, f| {
+        .check(|observed, f| {
             let inner = text(observed.client, "/server_output_text").unwrap_or("");
             f.holds("it has a summary", inner.trim_end().ends_with("sender"));
         }),
     ]
 }
 
-/// What is sent, by which way, and by whom.
+/// What is sent, by which mode, and by which end.
 fn payloads() -> Vec<Case> {
     vec![
         case("zero-copy", "-t 1 -b 200M -Z"),
@@ -258,7 +258,7 @@ fn payloads() -> Vec<Case> {
         case("send timeout", "-t 1 -b 20M --snd-timeout 5000"),
         case("repeating payload", "-t 1 -b 8M --repeating-payload")
             .server("-F {dir}/out")
-            .also(|observed, f| {
+            .check(|observed, f| {
                 let out = observed.outcome.file("out");
                 f.holds("the server wrote a block", out.len() >= 131_072);
                 let digits = out.iter().zip((b'0'..=b'9').cycle()).take(131_072);
@@ -269,7 +269,7 @@ fn payloads() -> Vec<Case> {
             }),
         case("random payload", "-t 1 -b 8M")
             .server("-F {dir}/out")
-            .also(|observed, f| {
+            .check(|observed, f| {
                 let out = observed.outcome.file("out");
                 let mut counts = [0_u32; 256];
                 out.iter()
@@ -283,7 +283,7 @@ fn payloads() -> Vec<Case> {
         case("file to server", "-F {dir}/in -n 2M -l 64K")
             .server("-F {dir}/out")
             .file("in", sample_file)
-            .also(|observed, f| {
+            .check(|observed, f| {
                 let (sent, out) = (sample_file(), observed.outcome.file("out"));
                 // What is still on its way at the end is lost, and a receiver may stop counting between a
                 // block's arrival and its way to the file.
@@ -308,7 +308,7 @@ fn payloads() -> Vec<Case> {
         case("file to client", "-F {dir}/out -t 1 -b 20M -R")
             .server("-F {dir}/in")
             .file("in", sample_file)
-            .also(|observed, f| {
+            .check(|observed, f| {
                 let (sent, out) = (sample_file(), observed.outcome.file("out"));
                 f.holds("something arrived", out.len() >= 131_072);
                 f.holds("it is the beginning of the file", sent.starts_with(&out));

@@ -92,7 +92,7 @@ fn datagrams() -> Vec<Case> {
             "UDP server output",
             "-u -t 1 -b 5M -l 1448 --get-server-output",
         )
-        .also(|observed, f| {
+        .check(|observed, f| {
             let inner = at(observed.client, "/server_output_json");
             let key = "/end/sum_received/bytes";
             f.equal("inner bytes", int(inner, key), int(observed.server, key));
@@ -103,7 +103,7 @@ fn datagrams() -> Vec<Case> {
             "-u -t 1 -b 5M -l 1448 --get-server-output",
         )
         .text_server()
-        .also(|observed, f| {
+        .check(|observed, f| {
             let inner = text(observed.client, "/server_output_text").unwrap_or("");
             f.holds("it has a summary", inner.trim_end().ends_with("receiver"));
         }),
@@ -113,7 +113,7 @@ fn datagrams() -> Vec<Case> {
 /// Options of the sockets, and where they are.
 fn sockets() -> Vec<Case> {
     vec![
-        case("UDP window", "-u -t 1 -b 5M -l 1448 -w 200K").also(|observed, f| {
+        case("UDP window", "-u -t 1 -b 5M -l 1448 -w 200K").check(|observed, f| {
             for (end, doc) in observed.ends() {
                 let kept = int(doc, "/start/rcvbuf_actual");
                 f.holds(
@@ -123,9 +123,9 @@ fn sockets() -> Vec<Case> {
             }
         }),
         case("UDP type of service", "-u -t 1 -b 5M -l 1448 -S 0x10")
-            .also(|observed, f| tos(observed, f, 16)),
+            .check(|observed, f| tos(observed, f, 16)),
         case("UDP DSCP", "-u -t 1 -b 5M -l 1448 --dscp ef")
-            .also(|observed, f| tos(observed, f, 184)),
+            .check(|observed, f| tos(observed, f, 184)),
         case("UDP IPv4", "-u -t 1 -b 5M -l 1448 -4").host("localhost"),
         case("UDP IPv6", "-u -t 1 -b 5M -l 1448 -6").host("::1"),
         case(
@@ -142,7 +142,7 @@ fn sockets() -> Vec<Case> {
             "UDP own ports",
             "-u -t 1 -b 5M -l 1448 -P 2 --cport {cport}",
         )
-        .also(own_ports),
+        .check(own_ports),
         case("UDP bound server", "-u -t 1 -b 5M -l 1448").server("-B 127.0.0.1"),
         case("UDP IPv4 server", "-u -t 1 -b 5M -l 1448 -P 2").server("-4"),
         case("UDP kernel pacing", "-u -t 1 -b 20M -l 1448 --fq-rate 100M"),

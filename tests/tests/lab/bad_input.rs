@@ -24,7 +24,7 @@ fn errors_teach() {
     let vm = Machine::new(Kernel::New).vsock(guest).boot();
     let there = Place::In(&vm);
     fails(there, "-c 1 -p 4711", &["nothing listens on port 4711"]);
-    // vhost-device-vsock answers nothing when nobody listens, nor when there is no such guest.
+    // vhost-device-vsock does not answer if nothing listens, nor if there is no such guest.
     let soon = "--vsock --connect-timeout 2000";
     fails(
         there,
@@ -51,7 +51,7 @@ fn the_missing_module_is_named() {
     fails(Place::In(&vm), "-c 2", &["vmw_vsock_virtio_transport"]);
 }
 
-/// Connections that say nothing come all the time, from the guest to this machine and within the guest, and a good
+/// Connections that send nothing arrive all the time, from the guest to this machine and within the guest, and a good
 /// test is served beside them.
 #[test]
 fn a_guest_that_floods_the_listener_blocks_no_other_client() {

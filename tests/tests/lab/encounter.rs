@@ -20,7 +20,7 @@ pub(super) struct Route<'a> {
     pub(super) listen: String,
     /// A VMM is between the two: neither learns the port of the other's end.
     pub(super) anonymous: bool,
-    /// The guest whose connections come in at the server's socket file.
+    /// The guest that connects to the server's socket file.
     pub(super) from: Option<Guest>,
 }
 
@@ -66,7 +66,7 @@ impl<'a> Route<'a> {
             .server
             .start(peer, &format!("-s {listen} -p {port} {args}"));
         if let Some(guest) = &self.from {
-            // vhost-device-vsock does not tell a guest that there is no such file: it would wait.
+            // vhost-device-vsock sends a guest no answer if there is no such file: it would wait.
             let file = guest.server_file(port);
             wait_for(HANG, || file.exists().then_some(()));
         }

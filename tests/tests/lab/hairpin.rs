@@ -5,7 +5,7 @@
 //! contradicting lengths     the packet is dropped and counted
 //! nonsense                  the kernel answers with a reset, or drops it
 //! answers are not taken     receiving pauses, and goes on when they are
-//! a buffer of no one's      the ring is broken: bound again, everything works
+//! an unknown buffer         the ring is broken: bound again, everything works
 //! the transport is reset    the test ends with an error, and the next one works
 //! suspended to memory       the next test works
 //! ```
@@ -25,7 +25,7 @@ const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_vsock_pages";
 const REQUEST: u16 = 1;
 const RW: u16 = 5;
 
-/// Nobody is there.
+/// A CID that nothing has.
 const NO_PORT: u32 = 60_000;
 
 struct Lab {
@@ -63,7 +63,8 @@ impl Lab {
         for packet in packets {
             self.device.forge(packet);
         }
-        wait_for(HANG, || self.device.is_done().then_some(())).expect("the guest takes them");
+        wait_for(HANG, || self.device.is_done().then_some(()))
+            .expect("the guest accepts the packets");
         std::thread::sleep(Duration::from_millis(200));
     }
 
@@ -90,7 +91,7 @@ fn pages_carry_messages() {
     check_log(&lab.vm);
 }
 
-/// Packets whose lengths contradict each other, or the buffer.
+/// Packets with lengths that contradict each other, or the buffer.
 fn contradictions() -> Vec<Forged> {
     let header = |len: u32| Header {
         len,
@@ -135,7 +136,7 @@ fn nonsense() -> Vec<Forged> {
         changed(|header| header.buf_alloc = 0),
         changed(|header| header.fwd_cnt = u32::MAX),
         Forged::honest(&Header { len: 3, ..header }, b"abc"),
-        // Nobody listens, so each is answered.
+        // Nothing listens, so each is answered.
         Forged::honest(&Header::new(REQUEST, 1, NO_PORT), &[]),
     ]
 }
@@ -153,18 +154,18 @@ fn survives_a_hostile_device(kernel: Kernel) {
     assert_eq!(counter(&lab.vm, "rx_dropped"), number);
     lab.works(5602, "-Z --verify -n 1M");
 
-    // Answers that nobody takes: each of these needs one, and the ring has 128 places.
+    // The device takes no answers: each of these needs one, and the ring has 128 entries.
     let requests = |from: u32| {
         let packet = move |port| Forged::honest(&Header::new(REQUEST, from + port, NO_PORT), &[]);
         (0..2000).map(packet)
     };
-    lab.device.listens(false);
+    lab.device.takes_packets(false);
     for packet in requests(10_000) {
         lab.device.forge(packet);
     }
     wait_for(HANG, || (counter(&lab.vm, "rx_pauses") > 0).then_some(())).expect("receiving pauses");
-    assert!(!lab.device.is_done(), "the guest takes no more");
-    lab.device.listens(true);
+    assert!(!lab.device.is_done(), "the guest accepts no more packets");
+    lab.device.takes_packets(true);
     wait_for(HANG, || lab.device.is_done().then_some(())).expect("and goes on");
     lab.works(5603, "-Z --verify -n 1M");
 
@@ -239,7 +240,7 @@ fn pages_go_on_after_a_reset_and_a_suspend() {
     suspend(&lab);
 }
 
-/// The line to the guest does not survive a suspend, so the guest tells what happened on its console.
+/// The serial line does not survive a suspend, so the guest writes what happened to its console.
 const SUSPEND: &str = "\
     echo +2 > /sys/class/rtc/rtc0/wakealarm; echo mem > /sys/power/state; echo \"suspend: code $?\"\n\
     (iperf -s --vsock -p 5632 -1 > /dev/null 2>&1 &); sleep 1\n\

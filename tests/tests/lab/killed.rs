@@ -31,7 +31,7 @@ fn start(route: &Route<'_>, mode: &str) -> Program {
             PORT,
             &format!("-t 60 -b 5M {mode} --forceflush"),
         );
-        // Nobody may listen yet.
+        // The server may not listen yet.
         let runs = wait_for(LIMIT, || {
             let running = client.stdout_so_far().contains("bits/sec");
             (running || !client.is_alive()).then_some(running)

@@ -149,7 +149,7 @@ impl fmt::Display for Case<'_> {
 
 fn run(modes: Vec<Mode>, routes: &[(&str, Route<'_>)]) {
     static PORT: AtomicU32 = AtomicU32::new(70_000);
-    // Who sends as fast as it can leaves nothing to others where one processor is emulated.
+    // On one emulated processor, a sender at full speed starves the others.
     let greedy = |case: &Case<'_>| {
         let bounds = ["-b", "-n", "-k"];
         !case.mode.args.split(' ').any(|word| bounds.contains(&word))

@@ -91,7 +91,7 @@ fn unit_tests(crate_name: &str) -> PathBuf {
 }
 
 /// A hundredth of the datagrams is lost by the kernel: what is reported lies within five standard deviations of the
-/// binomial distribution, and not above what the kernel says that it dropped.
+/// binomial distribution, and not above what the kernel reports as dropped.
 #[test]
 fn lost_datagrams_are_counted() {
     const LOSS: f64 = 0.01;

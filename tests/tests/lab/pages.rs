@@ -4,7 +4,7 @@
 //! stock transport loaded    ours is refused, and reports what to do
 //! ours                      every way, every byte compared: at least 98 % of what the host sends is mapped
 //! split=1                   a host that takes packets of one piece gets all that the guest sends
-//! a peer that nobody reads  costs no more memory than its credit allows
+//! data that nothing reads   takes no more memory than the credit allows
 //! ```
 
 use std::io::{ErrorKind, Read, Write};
@@ -44,7 +44,7 @@ pub(super) fn machine(kernel: Kernel, backend: &Backend) -> Vm {
         .boot()
 }
 
-/// As the module's page says: the stock one goes, then ours can come.
+/// As the module's page has it: the stock driver is unloaded, then ours is loaded.
 pub(super) fn change_transport(vm: &Vm, parameters: &str) {
     vm.must(&format!(
         "rmmod vmw_vsock_virtio_transport && insmod /virtio_vsock_pages.ko {parameters}"
@@ -63,7 +63,7 @@ pub(super) fn check_log(vm: &Vm) {
     }
 }
 
-/// The share of what the guest received that it mapped, in percent; one for each stream that came from the host.
+/// The share of the received bytes that the guest mapped, in percent, for each stream from the host.
 fn mapped_shares(client: &Value) -> Vec<f64> {
     let streams = list(client, "/end/streams").iter();
     let from_host = streams.filter(|stream| at(stream, "/sender/sender") == &Value::Bool(true));

@@ -74,7 +74,7 @@ impl Pair {
     }
 }
 
-/// So many rounds in which the device survived.
+/// Rounds in which the device survived.
 fn unbound_in_the_middle(kernel: Kernel, rounds: u32) {
     let mut pair = Pair::start(kernel);
     let mut dead_devices = 0;

@@ -52,7 +52,7 @@ const fn none(used: &'static str, reason: &'static str) -> Side {
 }
 
 /// The least that a sender by `MSG_ZEROCOPY` does not copy, in percent, when the receiver's credit ended within blocks:
-/// the kernel copies what it can't send whole (`virtio_transport_can_zcopy`, virtio_transport_common.c), and says so.
+/// the kernel copies what it can't send whole (`virtio_transport_can_zcopy`, virtio_transport_common.c), and reports it.
 const SOME_CUT: f64 = 1.0;
 const CUT: &str = "the kernel copies blocks for which the receiver's buffer has no room as a whole";
 
@@ -69,7 +69,7 @@ const SINGLE_BUFFERS: Side = none(
     "the guest's driver receives into single buffers: load virtio_vsock_pages",
 );
 const SENDERS_PAGES: Side = none("copy", "uses MSG_ZEROCOPY keeps its pages to itself");
-/// Of fewer bytes than it takes to give up.
+/// Fewer bytes than the program copies before it stops trying.
 const TRIED: Side = none("mmap", "");
 
 /// A test, and what is to come of it.
@@ -126,7 +126,7 @@ const WITH_MODULE: [Row; 15] = [
         SMALL_PACKETS,
     ),
     row("--zerocopy=msg --verify -n 10M", all("msg"), SENDERS_PAGES),
-    // Receivers of messages are not asked: --zerocopy-rx is refused with them.
+    // Not for receivers of messages: --zerocopy-rx is refused with them.
     row(
         "--seqpacket -Z --verify -n 2M",
         all("msg"),

@@ -8,7 +8,7 @@ use iperf_harness::{HANG, Peer, Server, json};
 
 use super::causes;
 
-/// A cgroup whose programs get a twentieth of a processor. Removed when dropped, once it is empty.
+/// A cgroup that limits its programs to a twentieth of a processor. Removed when dropped, once it is empty.
 struct Group(PathBuf);
 
 impl Group {

@@ -21,7 +21,7 @@ fn named(end: &Finished) -> Vec<String> {
     causes(&json::parse(&end.stdout).expect("a document"))
 }
 
-/// A test whose server is stopped for most of it.
+/// A test with a server that is stopped (`SIGSTOP`) for most of it.
 fn with_a_stopped_server(args: &str) -> Finished {
     let server = Server::start(Peer::Ours, &["-1"]);
     let client = start_client(Peer::Ours, server.port(), &format!("-J {args}"));

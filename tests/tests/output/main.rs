@@ -74,10 +74,10 @@ fn ours_is_like_the_samples() {
     beside_the_samples(Peer::Ours);
 }
 
-/// The comparison asks for nothing that iperf3 itself does not keep from run to run.
+/// The comparison requires nothing that differs between two runs of iperf3.
 #[test]
 fn the_real_one_is_like_its_samples() {
-    // Should a newer iperf3 write something else, its output has to be recorded anew.
+    // Should a newer iperf3 write something else, its output has to be recorded again.
     beside_the_samples(Peer::New);
 }
 
@@ -107,7 +107,7 @@ fn ours_is_like_the_real_one() {
     });
 }
 
-/// As 3.22 has it: what was asked for, at both ends.
+/// As in 3.22: what was requested, at both ends.
 #[test]
 fn gsro_is_reported_as_requested() {
     for server in [Peer::Ours, Peer::New] {

@@ -1,4 +1,4 @@
-//! A real Prometheus scrapes a server and an exporter, and evaluates what `deploy/` asks of it.
+//! A real Prometheus scrapes a server and an exporter, and evaluates the queries of `deploy/`.
 
 use std::fs;
 use std::process::Command;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{deployed, exporter, metrics};
 
-/// Asks Prometheus.
+/// Queries Prometheus.
 fn ask(port: u16, path: &str) -> Option<Value> {
     let (_, body) = get(port, path, &[])?;
     json::parse(&body).ok()

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::run::Run;
 
-/// A client that stops receiving may leave this many datagrams that came in its last moment.
+/// A client that stops receiving may not count this many datagrams of its last moment.
 pub(super) const LAST_MOMENT: usize = 100;
 
 /// What a receiver counts: the highest number, the gaps, and what does not come behind all others.
@@ -45,13 +45,13 @@ pub(super) fn model(sequences: &[u64]) -> Counts {
 pub(super) enum Extent {
     /// Everything.
     All,
-    /// What came before the end, and perhaps what came behind it.
+    /// What arrived before the end, and perhaps what arrived after it.
     ToTheEnd,
-    /// All but what came in the last moment.
+    /// All but what arrived in the last moment.
     NearTheEnd,
 }
 
-/// The counts of one stream in the document of its receiver, which knows what was `sent` if the sender says so: what came
+/// The counts of one stream in the document of its receiver, which knows what was `sent` if the sender reports it: what arrived
 /// last and was dropped is lost.
 pub(super) fn stream_counts(
     f: &mut Problems,

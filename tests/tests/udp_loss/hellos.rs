@@ -1,5 +1,5 @@
-//! Hellos and replies that are lost are repeated between our own ends, and this opens no stream twice. iperf3's servers
-//! would count a repetition as data, so they get one hello. A server takes nothing but a hello for one.
+//! Our own ends repeat lost hellos and replies, and a repeated one opens no second stream. iperf3's servers would count
+//! it as data, so they get one hello. A server accepts nothing else as a hello.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use iperf_harness::proxy::{Fate, Passed, Plan, Proxy};
 use iperf_harness::{Case, Expectation, Outcome, Peer, Problems, Server, parallel, peer};
 
 #[test]
-fn a_lost_greeting_is_repeated() {
+fn a_lost_hello_or_reply_is_repeated() {
     let mut cases = Vec::new();
     for args in ["-t 1 -b 2M", "-t 1 -b 2M -R", "-t 1 -b 1M --bidir -P 2"] {
         for count in 1..=2 {
@@ -62,7 +62,7 @@ fn survives(case: &Case<LostHellos>) -> Result<(), String> {
     f.into_result(outcome)
 }
 
-/// Runs a test over UDP whose datagrams to the client cross a faulty path.
+/// Runs a UDP test with a faulty path to the client.
 fn run(case: &Case, to_client: &Plan) -> (Outcome, Vec<Passed>) {
     let pair = case.pair().client_args("-J -u");
     pair.run_through(|server| Proxy::udp(server, Plan::new(), to_client.clone()))

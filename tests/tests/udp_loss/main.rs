@@ -33,7 +33,7 @@ const PLANS: [&[(u64, Fate)]; 6] = [
     ],
 ];
 
-/// Tests that end by themselves after a known number of datagrams, at rates that hurry nobody.
+/// Tests that end by themselves after a known number of datagrams, at rates that a busy machine keeps.
 const COUNTED: [&str; 15] = [
     "-k 1000 -b 10M -l 1448",
     "-k 1000 -b 5M -l 1448 -P 2",
@@ -215,7 +215,7 @@ fn our_receivers_count_what_real_senders_send() {
     });
 }
 
-/// Real receivers may leave out what came in the last moment. Their sockets hold what comes in a second: they drop
+/// Real receivers may not count what arrived in the last moment. Their sockets hold what arrives in a second: they drop
 /// nothing by themselves when the processors are busy.
 #[test]
 fn real_receivers_count_what_our_senders_send() {

@@ -17,7 +17,7 @@ pub(super) struct Case {
     pub(super) name: String,
 }
 
-/// What came of it.
+/// Its outcome.
 pub(super) struct Run {
     pub(super) asked: Expectation,
     pub(super) client: Finished,

@@ -163,7 +163,7 @@ pub(super) fn end(
         count("bytes_per_mapping"),
         if mappings > 0 { mapped / mappings } else { 0 },
     );
-    // Over loopback the kernel copies in the end what was sent with MSG_ZEROCOPY, and says so of each call.
+    // Over loopback the kernel copies after all what was sent with MSG_ZEROCOPY, and reports that for each call.
     let sends = if used == "msg" { count("calls") } else { 0 };
     f.equal(format!("{name}: completions"), count("completions"), sends);
     f.equal(

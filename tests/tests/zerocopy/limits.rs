@@ -10,7 +10,7 @@ use iperf_harness::{Problems, parallel};
 use crate::account::{self, ExpectedMode, ExpectedReport};
 use crate::modes::{RECEIVERS, SENDERS};
 
-/// The same command with at most so many bytes pinned. Who has `CAP_IPC_LOCK` is not bounded, so it is taken away.
+/// The same command with a limit of pinned bytes. `CAP_IPC_LOCK` would lift the limit, so it is dropped.
 fn pinning(command: &Command, bytes: u64) -> Command {
     let mut bounded = Command::new("prlimit");
     bounded.arg(format!("--memlock={bytes}:{bytes}"));

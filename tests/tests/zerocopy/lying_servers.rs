@@ -1,4 +1,4 @@
-//! Servers that grant nonsense, and servers whose report can't be true: a client ends with an error or ignores it.
+//! Servers that grant nonsense or send a report that can't be true: a client ends with an error or ignores it.
 
 use std::fmt;
 
@@ -60,7 +60,7 @@ fn fails(stage: &mut Stage, message: &[u8]) {
     stage.control.send(message);
 }
 
-/// Servers whose grants are wrong.
+/// Servers with wrong grants.
 fn lying_servers() -> Vec<LyingServer> {
     let unreadable = "unable to read which extensions the server grants";
     vec![

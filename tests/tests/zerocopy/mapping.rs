@@ -1,4 +1,4 @@
-//! Receiving by mapping for real: in namespaces whose loopback has an MTU that lets segments fill pages, or not.
+//! Receiving by mapping, in namespaces where the MTU of the loopback interface lets segments fill pages, or not.
 //!
 //! Over loopback the kernel copies what comes with `MSG_ZEROCOPY`, once, into single pages of its own, which is what a
 //! network card with header split does: they can be mapped.
@@ -18,7 +18,7 @@ use crate::modes::{PERHAPS_MAPPED, SENDERS};
 pub(super) const MTU: u32 = 15 * 4096 + 20 + 32;
 const MTU_V6: u32 = 15 * 4096 + 40 + 32;
 
-/// The mapped share of what the sums of a document tell, and how many streams there are.
+/// The mapped share in the sums of a document, and the number of streams.
 fn mapped(document: &Value, suffix: &str) -> f64 {
     let sum = format!("/end/sum_received{suffix}/zerocopy");
     let count = |key: &str| int(document, &format!("{sum}/{key}")).unwrap_or(0) as f64;

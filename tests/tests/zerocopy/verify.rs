@@ -56,7 +56,7 @@ impl fmt::Display for Damaged {
 }
 
 impl Damaged {
-    /// `stream N differs at byte M`, and what came there.
+    /// `stream N differs at byte M`, and what was received there.
     fn is_told_in(&self, text: &str) -> bool {
         let start = format!("stream {} differs at byte ", self.stream);
         let Some((_, rest)) = text.split_once(&start) else {
@@ -110,7 +110,7 @@ impl Damaged {
     }
 }
 
-/// To the server, on the first stream unless told otherwise.
+/// To the server, on the first stream unless stated otherwise.
 fn to_server(args: &'static str, offset: usize, damage: Damage) -> Damaged {
     let place = Place {
         connection: 1,

@@ -1,4 +1,4 @@
-//! Probes: the parameters of a request, the test that it asks for, and how many run at the same time.
+//! Probes: the parameters of a request, the test that it requests, and how many run at the same time.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -58,7 +58,7 @@ pub(super) struct Exporter {
     busy_micros: AtomicU64,
 }
 
-/// What a request asks for.
+/// What a request contains.
 struct ProbeJob {
     target: String,
     port: String,
@@ -145,7 +145,7 @@ impl Exporter {
         }
     }
 
-    /// What a request asks for, or what is wrong with it.
+    /// Reads a request; the error names what is wrong with it.
     fn read(&self, request: &Request) -> Result<ProbeJob, Response> {
         let bad = |text: String| Response::text(400, text + "\n");
         for (name, _) in &request.query {
@@ -305,7 +305,7 @@ async fn run(config: ClientConfig, deadline: Instant) -> Result<Option<Box<Docum
     let (sender, result) = oneshot::channel();
     let started = thread::Builder::new()
         .name("iperf-probe".to_owned())
-        // Nobody listens when the deadline is long over.
+        // There is no receiver once the deadline is long over.
         .spawn(move || drop(sender.send(test(&config, stopped))));
     started
         .map_err(|error| format!("unable to start a thread: {}", iperf_model::reason(&error)))?;

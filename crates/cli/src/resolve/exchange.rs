@@ -83,7 +83,7 @@ impl ExchangeDraft {
         self.sizes.is_some()
     }
 
-    /// The option that asks for it.
+    /// The option that selects it.
     pub(super) fn name(&self) -> &'static str {
         if self.reconnects { "--crr" } else { "--rr" }
     }

@@ -106,7 +106,7 @@ impl Client {
                         finish(result, recorder)
                     }
                 };
-                // Nobody is there when the test was dropped.
+                // There is no receiver if the test was dropped.
                 drop(done.send(outcome));
             })
             .map_err(Error::Thread)?;
@@ -117,7 +117,7 @@ impl Client {
         })
     }
 
-    /// Runs the test on the calling thread, whose CPU time counts as the test's. All that happens goes to `sink`, a failure
+    /// Runs the test on the calling thread, whose CPU time counts as the test's. Every event goes to `sink`, a failure
     /// included. It needs a [`runtime`](crate::embed::runtime) of one thread.
     ///
     /// # Errors

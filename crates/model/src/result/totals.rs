@@ -30,7 +30,7 @@ pub struct RunTotals {
     pub checksum_errors: Option<u64>,
     /// One element per stream, in order of creation.
     pub streams: Vec<StreamOutcome>,
-    /// What limited the test, as far as this end can tell.
+    /// What limited the test, as far as this end knows.
     pub limits: Vec<Limitation>,
     /// The delays of the datagrams that this end received (`--one-way`).
     pub one_way: Option<Arc<Latencies>>,
@@ -71,7 +71,7 @@ pub struct Summary {
     pub remote_checksum_errors: Option<u64>,
     /// Request/response test: all exchanges, as the requester counted them if it is known.
     pub exchanges: Option<ExchangeCounts>,
-    /// What limited a throughput test, as far as either end can tell.
+    /// What limited a throughput test, as far as either end knows.
     pub limits: Vec<Limitation>,
     /// What was measured beside the test.
     pub delays: Box<Delays>,

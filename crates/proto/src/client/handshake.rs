@@ -7,7 +7,7 @@ use super::{Action, Client, Failure};
 use crate::{Granted, Params, State};
 
 impl Client {
-    /// Changes the parameters, which may depend on the connection. Has an effect until the server asks for them.
+    /// Changes the parameters, which may depend on the connection. Has an effect until the server requests them.
     pub fn set_params(&mut self, params: Params) {
         self.params = params;
     }

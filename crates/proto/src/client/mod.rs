@@ -158,7 +158,7 @@ impl Client {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// Tells the server what this end's senders have sent, if it takes part in that.
+    /// Reports to the server what this end's senders have sent, if it takes part in that.
     pub fn send_counts(&mut self, counts: &Counts) {
         if matches!(self.phase, Phase::Test) {
             self.session.send_counts(counts);

@@ -36,7 +36,7 @@ pub struct Server {
     session: Session<Action>,
     phase: Phase,
     deadlines: Deadlines,
-    /// How many the client asks for, in both directions.
+    /// How many the client requests, in both directions.
     streams: u64,
 }
 
@@ -117,7 +117,7 @@ impl End for Server {
 }
 
 impl Server {
-    /// A server that has just read a cookie. It asks for the parameters at once.
+    /// A server that has just read a cookie. It requests the parameters at once.
     pub fn new(deadlines: Deadlines, now: Instant) -> Self {
         let mut session = Session::new();
         session.link.send_state(State::ParamExchange);
@@ -135,7 +135,7 @@ impl Server {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// The parameters are accepted: asks the client to open the data streams. A client that requested extensions first
+    /// The parameters are accepted: requests the data streams. A client that requested extensions first
     /// gets those that are granted.
     pub fn accept(&mut self, granted: Option<&Granted>, _now: Instant) {
         if matches!(self.phase, Phase::Deciding) {
@@ -177,14 +177,14 @@ impl Server {
         }
     }
 
-    /// Tells the client what this end's senders have sent, if it takes part in that.
+    /// Reports to the client what this end's senders have sent, if it takes part in that.
     pub fn send_counts(&mut self, counts: &Counts) {
         if matches!(self.phase, Phase::Test) {
             self.session.send_counts(counts);
         }
     }
 
-    /// Counting has stopped: asks for the client's results.
+    /// Counting has stopped: requests the client's results.
     pub fn exchange_results(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Ended) {
             self.session.link.send_state(State::ExchangeResults);

@@ -271,7 +271,7 @@ fn server_failure(server: &mut Server) -> server::Failure {
     }
 }
 
-fn told(code: u8) -> Vec<u8> {
+fn error_frame(code: u8) -> Vec<u8> {
     vec![0xfe, 0, 0, 0, code, 0, 0, 0, 0]
 }
 
@@ -295,7 +295,7 @@ fn bad_parameters_are_answered_with_114() {
         assert!(matches!(failure, server::Failure::BadParams { .. }));
         let text = failure.to_string();
         assert!(text.starts_with("unable to receive parameters from client: "));
-        assert_eq!(server.poll_transmit().unwrap(), told(114));
+        assert_eq!(server.poll_transmit().unwrap(), error_frame(114));
     }
 }
 
@@ -309,7 +309,7 @@ fn short_parameters_are_answered_with_114() {
         assert_eq!(server.poll_action(), None);
         server.handle_eof(now);
         assert_eq!(server_failure(&mut server).code(), Code(114));
-        assert_eq!(server.poll_transmit().unwrap(), told(114));
+        assert_eq!(server.poll_transmit().unwrap(), error_frame(114));
     }
 }
 
@@ -344,7 +344,7 @@ fn bad_results_are_answered_with_117() {
                 .to_string()
                 .starts_with("unable to receive results: ")
         );
-        assert_eq!(server.poll_transmit().unwrap(), told(117));
+        assert_eq!(server.poll_transmit().unwrap(), error_frame(117));
 
         let mut client = client_at(10, now);
         client.handle_input(input, now);
@@ -365,7 +365,7 @@ fn results_cut_short_by_the_end_of_the_connection() {
         server.handle_input(&whole[..end], now);
         server.handle_eof(now);
         assert_eq!(server_failure(&mut server).code(), Code(117));
-        assert_eq!(server.poll_transmit().unwrap(), told(117));
+        assert_eq!(server.poll_transmit().unwrap(), error_frame(117));
 
         let mut client = client_at(10, now);
         client.handle_input(&whole[..end], now);

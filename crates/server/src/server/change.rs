@@ -81,7 +81,7 @@ impl Server<'_> {
             auth: new.auth,
             ..(*self.config).clone()
         });
-        // Nobody waits any more if the program ends.
+        // There is no receiver if the program ends.
         let _ = done.send(());
     }
 }

@@ -62,7 +62,7 @@ pub fn numa_node(name: &str) -> Option<u64> {
     if name.contains('/') || if_nametoindex(name).ok()? != index {
         return None;
     }
-    // -1 stands for none.
+    // -1 means none.
     read("device/numa_node")?.trim().parse().ok()
 }
 
@@ -180,7 +180,7 @@ impl Interface {
         answered.then_some(value.data)
     }
 
-    /// Asks; whether there was an answer.
+    /// Makes the call; whether it succeeded.
     ///
     /// # Safety
     ///

@@ -39,7 +39,7 @@ pub fn set_max_segment(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
     sockopt::set(socket, LEVEL, libc::SCTP_MAXSEG, &value)
 }
 
-/// Asks for `streams` outgoing streams when the association is set up (`SCTP_INITMSG`).
+/// Requests `streams` outgoing streams when the association is set up (`SCTP_INITMSG`).
 pub fn set_outgoing_streams(socket: BorrowedFd<'_>, streams: u16) -> io::Result<()> {
     // 0 leaves the system's value.
     let init = libc::sctp_initmsg {
@@ -114,7 +114,7 @@ const STATUS_BYTES: usize = 176;
 const STATS_BYTES: usize = 256;
 
 impl AssocInfo {
-    /// Asks the kernel about a connected one-to-one socket (`SCTP_STATUS`, `SCTP_GET_ASSOC_STATS`).
+    /// Reads the state of a connected one-to-one socket (`SCTP_STATUS`, `SCTP_GET_ASSOC_STATS`).
     pub fn read(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let status = get::<STATUS_BYTES>(socket, libc::SCTP_STATUS)?;
         let stats = get::<STATS_BYTES>(socket, GET_ASSOC_STATS)?;

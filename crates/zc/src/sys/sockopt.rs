@@ -212,7 +212,7 @@ const MEMINFO_RMEM_ALLOC: usize = 0;
 const MEMINFO_WMEM_QUEUED: usize = 5;
 const MEMINFO_DROPS: usize = 8;
 
-/// Asks how a socket uses its memory.
+/// Reads how a socket uses its memory.
 fn memory(socket: BorrowedFd<'_>) -> io::Result<[u32; MEMINFO_VARS]> {
     let mut bytes = [0; size_of::<[u32; MEMINFO_VARS]>()];
     read(socket, libc::SOL_SOCKET, SO_MEMINFO, &mut bytes)?;
@@ -239,7 +239,7 @@ pub fn queued_memory(socket: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(memory(socket)?[MEMINFO_WMEM_QUEUED] as usize)
 }
 
-/// Asks for a number of bytes with an ioctl that writes one int.
+/// Reads a number of bytes with an ioctl that writes one int.
 fn queue_length(socket: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is open for the borrow's lifetime; FIONREAD and TIOCOUTQ (SIOCOUTQ) write one int,

@@ -65,7 +65,7 @@ pub struct TcpInfo {
 }
 
 impl TcpInfo {
-    /// Asks the kernel about a connected TCP socket.
+    /// Reads the state of a connected TCP socket.
     pub fn read(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let mut bytes = [0_u8; ROOM];
         let filled = sockopt::read(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut bytes)?;
@@ -92,7 +92,7 @@ impl TcpInfo {
             snd_cwnd: u32_at(80).unwrap_or(0),
             rcv_rtt: u32_at(92).unwrap_or(0),
             total_retrans: u32_at(100).unwrap_or(0),
-            // `~0` stands for no pacing, and for no limit of it.
+            // `~0` means no pacing, or no limit of it.
             pacing_rate: u64_at(104).filter(|rate| *rate != u64::MAX),
             max_pacing_rate: u64_at(112).filter(|rate| *rate != u64::MAX),
             bytes_acked: u64_at(120),

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::sys::mapping::Mapping;
 
-/// `struct tcp_zerocopy_receive` of linux/tcp.h, as far as this asks. The kernel reads and writes as many bytes as both
+/// `struct tcp_zerocopy_receive` of linux/tcp.h, as far as it is used here. The kernel reads and writes as many bytes as both
 /// know.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]

@@ -42,7 +42,7 @@ pub(crate) fn enable(socket: BorrowedFd<'_>) -> io::Result<()> {
     sockopt::set::<libc::c_int>(socket, libc::AF_VSOCK, ENABLE, &1)
 }
 
-/// Asks the module for the calls. They stay with the socket; the device need not stay open.
+/// Has the module provide the calls. They stay with the socket; the device need not stay open.
 pub(crate) fn attach(socket: BorrowedFd<'_>, device: &Path) -> io::Result<()> {
     let device = File::options().read(true).write(true).open(device)?;
     // SAFETY: both descriptors are open; the request has no argument in memory, its value is a descriptor, which the

@@ -420,7 +420,7 @@ fn quota_met(
         _ => (others * TURN) as f64,
     };
     // A client that ends the test abruptly may do so before a real server has counted its last block.
-    // So may one that receives, when the last block comes in pieces through a slow machine: then it has what it asked for.
+    // So may one that receives, if a slow machine delivers the last block in pieces: it then has the amount it wanted.
     let last = match sender {
         Peer::Ours if asked.tolerance.late_reports && !flow.client_sends => asked.block,
         Peer::Ours => 0,

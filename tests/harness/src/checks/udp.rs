@@ -8,9 +8,9 @@ use crate::json::{at, float, int, list};
 use crate::peer::Peer;
 use crate::problems::Problems;
 
-/// Real ends read the counters of a stream one after another, while it runs: they may be so many datagrams apart.
+/// Real ends read the counters of a stream one after another, while it runs: the counts may differ by this many datagrams.
 const APART: i64 = 4;
-/// And so many more when they forget the omitted ones.
+/// And by this many more if they do not subtract the omitted ones.
 const APART_BY_OMIT: i64 = 40;
 
 /// What only a receiver can count.
@@ -124,7 +124,7 @@ fn received(f: &mut Problems, doc: &Value, flow: &Flow, block: i64, apart: i64, 
     }
 }
 
-/// So many bytes are so many datagrams, or almost.
+/// The bytes and the datagrams agree, or almost.
 fn same(
     f: &mut Problems,
     what: &str,

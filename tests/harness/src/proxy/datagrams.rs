@@ -17,15 +17,15 @@ const SEQUENCE: usize = 8;
 pub enum Fate {
     /// It is lost.
     Drop,
-    /// It comes twice.
+    /// It arrives twice.
     Duplicate,
-    /// The lowest bit of its last byte is another.
+    /// The lowest bit of its last byte is flipped.
     Flip,
-    /// It comes when so many that followed it have come. One: the two change places.
+    /// It arrives after this many of its successors. One: the two are swapped.
     Late(u64),
 }
 
-/// What becomes of the datagrams of each stream in one direction.
+/// What happens to the datagrams of each stream in one direction.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     rules: Vec<(u64, Fate)>,
@@ -43,9 +43,9 @@ pub struct Record {
     pub sequences: Vec<u64>,
     /// How many of them passed before the client ended the test; `None` if it never did.
     pub before_end: Option<usize>,
-    /// How many came in.
+    /// How many arrived.
     pub arrived: u64,
-    /// How many hellos or replies came in.
+    /// How many hellos or replies arrived.
     pub hellos: u32,
 }
 
@@ -197,12 +197,12 @@ mod tests {
     }
 
     fn passed(plan: Plan, count: u32) -> Vec<u64> {
-        let mut lane = FaultyPath::new(plan);
+        let mut path = FaultyPath::new(plan);
         for sequence in 1..=count {
-            lane.offer(&datagram(sequence));
+            path.offer(&datagram(sequence));
         }
-        lane.end();
-        lane.into_record().sequences
+        path.end();
+        path.into_record().sequences
     }
 
     #[test]
@@ -219,22 +219,22 @@ mod tests {
     }
 
     #[test]
-    fn greetings_are_no_part_of_the_stream() {
-        let mut lane = FaultyPath::new(Plan::new().lose_hellos(1).every(1, Fate::Drop));
-        assert!(lane.offer(b"9876").is_empty());
-        assert!(lane.offer(&datagram(1)).is_empty());
-        assert_eq!(lane.offer(b"9876"), [b"9876"]);
-        assert_eq!(lane.into_record().arrived, 1);
+    fn hellos_are_not_part_of_the_stream() {
+        let mut path = FaultyPath::new(Plan::new().lose_hellos(1).every(1, Fate::Drop));
+        assert!(path.offer(b"9876").is_empty());
+        assert!(path.offer(&datagram(1)).is_empty());
+        assert_eq!(path.offer(b"9876"), [b"9876"]);
+        assert_eq!(path.into_record().arrived, 1);
     }
 
     #[test]
     fn wide_counters_are_read() {
-        let mut lane = FaultyPath::new(Plan::new().counters_64bit());
+        let mut path = FaultyPath::new(Plan::new().counters_64bit());
         let header = [&[0; SEQUENCE][..], &(1_u64 << 40).to_be_bytes()].concat();
-        assert_eq!(lane.offer(&header), [header]);
-        lane.end();
-        lane.offer(&[0; 16]);
-        let record = lane.into_record();
+        assert_eq!(path.offer(&header), [header]);
+        path.end();
+        path.offer(&[0; 16]);
+        let record = path.into_record();
         assert_eq!(
             (record.sequences, record.before_end),
             (vec![1 << 40, 0], Some(1))

@@ -15,18 +15,18 @@ use super::{Direction, Faults, Proxy};
 use crate::port::Port;
 use crate::wire::COOKIE;
 
-/// When nothing has passed for so long, the data that was sent has gone; the wait ends after the second in any case.
+/// After this much silence, all data that was sent has passed; the second bounds the wait.
 const QUIET: Duration = Duration::from_millis(100);
 const QUIET_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is done to the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// The lowest bit of the byte is another.
+    /// The lowest bit of the byte is flipped.
     Flip,
-    /// So many bytes are lost.
+    /// This many bytes are lost.
     Drop(usize),
-    /// So many bytes are sent twice.
+    /// This many bytes are sent twice.
     Repeat(usize),
 }
 

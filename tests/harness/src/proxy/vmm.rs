@@ -28,9 +28,9 @@ use crate::process::{Finished, HANG, Running, wait_for};
 /// How a VMM carries the end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HalfClose {
-    /// What one side half-closes the other side sees as the end of the stream.
+    /// A half-close of one side is the end of the stream for the other side.
     Passed,
-    /// It is kept back until that side has closed its socket altogether, as Firecracker does with what a guest says.
+    /// It is held back until that side has closed its socket completely, as Firecracker does with a guest's.
     KeptBack,
 }
 

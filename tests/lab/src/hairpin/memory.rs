@@ -20,7 +20,7 @@ pub(super) struct Memory {
     regions: Vec<Region>,
 }
 
-/// Who names an address: descriptors are the guest's, rings QEMU's.
+/// Which address space an address is of: descriptors have guest addresses, rings have QEMU's.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Address {
     OfGuest(u64),

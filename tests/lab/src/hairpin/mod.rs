@@ -1,11 +1,11 @@
-//! A vsock device of the lab's own, at which a guest meets itself: what it sends to CID 9 comes back from CID 9.
+//! A vsock device of the lab's own that connects a guest to itself: what it sends to CID 9 arrives from CID 9.
 //!
 //! ```text
 //! guest 3, port A ──► device ──► guest 3, port B        the guest sees its own packets as CID 9's
 //! ```
 //!
 //! So one guest runs both ends of a test over its transport, also with `SOCK_SEQPACKET`, which vhost-device-vsock lacks.
-//! And the device can do what no real one does: [`Forged`] packets whose lengths contradict each other, buffers that
+//! The device can also do what no real one does: [`Forged`] packets whose lengths contradict each other, buffers that
 //! were never its own, a reset of the transport, answers that it does not take.
 
 mod memory;
@@ -124,7 +124,7 @@ struct State {
     held: VecDeque<Forged>,
     forged: VecDeque<Forged>,
     /// The device takes nothing of what the guest sends.
-    deaf: bool,
+    stalled: bool,
     /// Packets taken from the guest.
     taken: u64,
 }
@@ -180,7 +180,7 @@ impl Hairpin {
         self.folder.path()
     }
 
-    /// Gives the guest a packet of no one's.
+    /// Gives the guest a packet that nothing sent.
     pub fn forge(&self, packet: Forged) {
         lock(&self.state).forged.push_back(packet);
     }
@@ -191,8 +191,8 @@ impl Hairpin {
     }
 
     /// From now on the device takes what the guest sends, or does not.
-    pub fn listens(&self, listens: bool) {
-        lock(&self.state).deaf = !listens;
+    pub fn takes_packets(&self, takes: bool) {
+        lock(&self.state).stalled = !takes;
     }
 
     /// How many packets the guest has sent.
@@ -244,7 +244,7 @@ fn is_event_ring(memory: &memory::Memory, page: Address, size: u64) -> bool {
 impl State {
     /// Moves what can be moved; whether anything was.
     fn step(&mut self) -> bool {
-        let took = !self.deaf && self.take();
+        let took = !self.stalled && self.take();
         self.give() || took
     }
 

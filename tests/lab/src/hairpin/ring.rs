@@ -114,7 +114,7 @@ impl Ring {
 
     pub(super) fn interrupt(&mut self) {
         if let Some(call) = &mut self.call {
-            // It counts; that it is full means that the guest will look.
+            // An eventfd: if it is full, the guest is about to be interrupted anyway.
             let _ = call.write_all(&1_u64.to_ne_bytes());
         }
     }

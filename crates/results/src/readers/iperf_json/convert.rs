@@ -88,7 +88,7 @@ fn tool(start: &Start) -> Tool {
     }
 }
 
-/// Who printed the document, and which way its data went.
+/// Which end printed the document, and the direction of its data.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "four facts that are independent"

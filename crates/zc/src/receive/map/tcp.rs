@@ -90,7 +90,7 @@ impl TcpMapReceiver {
         self.tail.len()
     }
 
-    /// Asks the kernel to map; without a mapping there is nothing to ask.
+    /// Calls the kernel to map; does nothing without a mapping.
     fn ask(&mut self, socket: BorrowedFd<'_>) -> io::Result<Answer> {
         let Some(window) = self.mapping.as_ref().map(StreamMapping::length) else {
             return Ok(Answer::Nothing);
