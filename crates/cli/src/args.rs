@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use clap::ArgMatches;
 
 use crate::definition;
-use crate::getopt::GetoptError;
+use crate::getopt::{self, GetoptError};
 use crate::options::{OPTIONS, Spec};
 
 /// The options of a command line.
@@ -17,8 +17,12 @@ use crate::options::{OPTIONS, Spec};
 pub(crate) struct Args {
     /// In order.
     pub(crate) given: Vec<Given>,
+    /// Words that belong to no option.
+    pub(crate) stray: Vec<OsString>,
     /// The first mistake; `given` has the options before it.
     pub(crate) error: Option<GetoptError>,
+    /// The option that a mistyped one resembles.
+    pub(crate) similar: Option<String>,
 }
 
 /// One option as it was given.
@@ -29,6 +33,14 @@ pub(crate) struct Given {
     pub(crate) value: OsString,
 }
 
+impl Given {
+    /// That the value is not valid, without a reason.
+    pub(crate) fn invalid(&self) -> String {
+        let value = self.value.to_string_lossy();
+        format!("invalid value '{value}' for {}", self.spec.name())
+    }
+}
+
 impl Args {
     /// Splits a command line: the words after the name of the program.
     pub(crate) fn read(words: &[OsString]) -> Self {
@@ -36,13 +48,17 @@ impl Args {
         match command.try_get_matches_from_mut(words) {
             Ok(matches) => Self {
                 given: in_order(&matches),
+                stray: definition::stray(&matches),
                 error: None,
+                similar: None,
             },
             Err(error) => {
                 // With this setting clap stops at the mistake as well, but keeps what it has read.
                 let read = command.ignore_errors(true).try_get_matches_from(words);
                 Self {
                     given: read.map(|matches| in_order(&matches)).unwrap_or_default(),
+                    stray: Vec::new(),
+                    similar: getopt::similar(&error),
                     error: Some(GetoptError::translate(&error, words)),
                 }
             }

@@ -1,10 +1,10 @@
 //! The definition of the command line for clap, made from the table of options.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use clap::builder::{OsStringValueParser, PossibleValue, TypedValueParser};
 use clap::error::Error;
-use clap::{Arg, ArgAction, Command, ValueHint};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::options::{OPTIONS, Spec, Takes};
 use crate::usage;
@@ -17,7 +17,7 @@ const WIDTH: usize = 100;
 
 /// The command line without subcommands, as help, man page and completions need it. `program` is the name to show.
 pub fn command(program: &str) -> Command {
-    options(program)
+    table(program)
         .about(usage::ABOUT)
         .override_usage(usage::forms(program))
         .subcommand_help_heading("Commands")
@@ -25,20 +25,23 @@ pub fn command(program: &str) -> Command {
         .max_term_width(WIDTH)
 }
 
-/// The options alone, as the parser needs them.
+/// The options alone and the words beside them, as the parser needs them.
 pub(crate) fn options(program: &str) -> Command {
     let words = Arg::new(WORDS)
         .action(ArgAction::Append)
         .num_args(0..)
-        .hide(true)
         .value_parser(OsStringValueParser::new());
+    table(program).arg(words)
+}
+
+/// The options, as a command that knows no other words.
+fn table(program: &str) -> Command {
     Command::new(program.to_owned())
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
         .infer_long_args(true)
         .args(OPTIONS.iter().map(argument))
-        .arg(words)
 }
 
 fn argument(spec: &Spec) -> Arg {
@@ -79,6 +82,12 @@ fn argument(spec: &Spec) -> Arg {
     }
 }
 
+/// The words that belong to no option.
+pub(crate) fn stray(matches: &ArgMatches) -> Vec<OsString> {
+    let words = matches.get_many::<OsString>(WORDS).into_iter().flatten();
+    words.cloned().collect()
+}
+
 /// What a shell can complete for a value with this name.
 fn hint(name: &str) -> ValueHint {
     match name {
@@ -96,7 +105,7 @@ fn hint(name: &str) -> ValueHint {
 struct Text(&'static [&'static str]);
 
 impl TypedValueParser for Text {
-    type Value = std::ffi::OsString;
+    type Value = OsString;
 
     fn parse_ref(&self, _: &Command, _: Option<&Arg>, value: &OsStr) -> Result<Self::Value, Error> {
         Ok(value.to_owned())

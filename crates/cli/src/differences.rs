@@ -53,6 +53,12 @@ pub const DIFFERENCES: &[Difference] = &[
         why: "the rest may be a typo",
     },
     Difference {
+        args: &["-c host extra args", "-c host --zerocopy msg"],
+        iperf3: Accepted("the words that belong to no option are ignored"),
+        here: Accepted("the same, with a warning that names each"),
+        why: "a value that lacks its equals sign looks like one",
+    },
+    Difference {
         args: &["-c host -P 129", "-c host -P 10000"],
         iperf3: Refused(
             "parameter error - invalid number of parallel streams (min = 1, max = 128)",

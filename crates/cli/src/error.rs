@@ -9,14 +9,19 @@ use iperf_model::{MAX_BLOCK, MAX_OWN_BLOCKS, reason};
 use iperf_proto::Code;
 use thiserror::Error;
 
+use crate::args::Given;
 use crate::getopt::GetoptError;
-use crate::options::Spec;
+use crate::options::{Spec, Takes};
 use crate::usage;
 
 /// Why a command line is rejected. Displays as the message without the name of the program.
 #[derive(Debug, Error)]
-#[error(transparent)]
-pub struct UsageError(#[from] Reason);
+#[error("{reason}")]
+pub struct UsageError {
+    reason: Reason,
+    /// A second line, where the message is iperf3's and names neither the option nor the value.
+    hint: Option<String>,
+}
 
 /// The two kinds of mistakes.
 #[derive(Debug, Error)]
@@ -41,19 +46,64 @@ impl UsageError {
 
     /// The text that `print` writes.
     pub fn report(&self, program: &str) -> String {
-        format!("{program}: {self}\n\n{}", usage::short(program))
+        let hint = match &self.hint {
+            Some(hint) => format!("{program}: {hint}\n"),
+            None => String::new(),
+        };
+        format!("{program}: {self}\n{hint}\n{}", usage::short(program))
+    }
+
+    /// Whether neither a client nor a server was asked for.
+    pub fn lacks_role(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Parameter(ParameterError::Known(Code::NO_ROLE))
+        )
+    }
+
+    /// Both lines in one, for a message that has something before it.
+    pub fn in_one_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{self}; {hint}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// The same error with a second line.
+    #[must_use]
+    pub fn with_hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
+    }
+
+    /// Names the option and its value, if the message does not.
+    pub(crate) fn about(error: ParameterError, given: &Given) -> Self {
+        let hint = match &error {
+            ParameterError::Known(_) | ParameterError::Unit(_)
+                if given.spec.takes != Takes::Nothing =>
+            {
+                Some(given.invalid())
+            }
+            _ => None,
+        };
+        Self::from(error).with_hint(hint)
     }
 }
 
 impl From<ParameterError> for UsageError {
     fn from(error: ParameterError) -> Self {
-        Self(error.into())
+        Self {
+            reason: error.into(),
+            hint: None,
+        }
     }
 }
 
 impl From<GetoptError> for UsageError {
     fn from(error: GetoptError) -> Self {
-        Self(error.into())
+        Self {
+            reason: error.into(),
+            hint: None,
+        }
     }
 }
 

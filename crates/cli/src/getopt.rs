@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-use crate::options::OPTIONS;
+use crate::options::{OPTIONS, Spec, Takes};
 
 /// Why a word of the command line is not an option. The texts are getopt's, without the program's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +53,27 @@ impl GetoptError {
             ErrorKind::InvalidValue => lacks_value(words),
             _ => Self::Unrecognized(option.to_owned()),
         }
+    }
+}
+
+/// The option that clap takes an unknown one for.
+pub(crate) fn similar(error: &Error) -> Option<String> {
+    match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(option)) => Some(option.clone()),
+        _ => None,
+    }
+}
+
+/// The option whose value should have followed an equals sign, if this is one: `--zerocopy` in `--zerocopy msg`.
+pub(crate) fn takes_value_after_equals(word: &str) -> bool {
+    let takes = |spec: &Spec| matches!(spec.takes, Takes::Maybe(..));
+    match word.strip_prefix("--") {
+        Some(name) => matches!(candidates(name)[..], [name] if OPTIONS
+            .iter()
+            .any(|spec| spec.long.contains(&name) && takes(spec))),
+        None => OPTIONS.iter().any(|spec| {
+            spec.short.iter().any(|letter| word == format!("-{letter}")) && takes(spec)
+        }),
     }
 }
 

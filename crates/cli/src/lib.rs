@@ -36,7 +36,7 @@ pub use zerocopy_check::zerocopy_check;
 /// Reads a command line: the words after the name of the program.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
     let words: Vec<OsString> = words.into_iter().collect();
-    resolve::resolve(args::Args::read(&words))
+    resolve::resolve(args::Args::read(&words), &words)
 }
 
 /// The name of the program in messages, from the first word of its command line: `iperf`, or one of the names that

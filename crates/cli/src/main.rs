@@ -25,9 +25,15 @@ fn main() -> ExitCode {
     if let Some(code) = command::run(&program, &words) {
         return code;
     }
+    let hint = command::unknown(&program, &words);
     match parse(words) {
         Ok(invocation) => app::run(&program, invocation),
         Err(error) => {
+            let error = if error.lacks_role() {
+                error.with_hint(hint)
+            } else {
+                error
+            };
             error.print(&program);
             ExitCode::from(UsageError::EXIT_CODE)
         }

@@ -175,8 +175,8 @@ options! {
         Time ['t'] ["time"] Value("SECONDS"), "duration of the test, up to 86400 seconds; 0: endless [10]";
         Bytes ['n'] ["bytes"] Value("BYTES"), "end the test after BYTES instead of a duration";
         Blocks ['k'] ["blockcount"] Value("BLOCKS"), "end the test after BLOCKS blocks or datagrams instead of a duration";
-        Length ['l'] ["length"] Value("BYTES"), "size of a block, up to 1M, or 16M of TCP and vsock to a server of this program, or of a UDP datagram, 16 to 65507; 0: default [TCP 128K, SCTP 64K, UDP what fits the path]";
-        Parallel ['P'] ["parallel"] Value("N"), "number of parallel streams, 1 to 128, between two ends of this program to 10000 [1]";
+        Length ['l'] ["length"] Value("BYTES"), "size of a block, up to 1M (16M over TCP and vsock to a server of this program), or of a UDP datagram, 16 to 65507; 0: default [TCP 128K, SCTP 64K, UDP what fits the path]";
+        Parallel ['P'] ["parallel"] Value("N"), "number of parallel streams, 1 to 128, or up to 10000 to a server of this program [1]";
         Reverse ['R'] ["reverse"] Nothing, "reverse the direction: the server sends, the client receives";
         Bidir [] ["bidir"] Nothing, "send in both directions at the same time";
         Window ['w'] ["window"] Value("BYTES"), "socket buffer sizes, up to 512M; 0: system default [0]";

@@ -104,6 +104,16 @@ fn the_completions_have_every_option() {
     }
 }
 
+/// Without these, zsh offers the client's units after `report --format=`, and fish no value of an option before a subcommand.
+#[test]
+fn the_corrections_of_the_completions_are_applied() {
+    let zsh = printed(&["completions", "zsh"]);
+    assert!(zsh.contains("(-s -S -C -A '-*')"), "{zsh}");
+    assert!(!zsh.contains(":words:"), "{zsh}");
+    let fish = printed(&["completions", "fish"]);
+    assert!(fish.contains("or return 0\n"), "{fish}");
+}
+
 #[test]
 fn every_subcommand_has_help_and_a_man_page() {
     for name in subcommands() {

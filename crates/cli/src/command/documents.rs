@@ -21,7 +21,7 @@ const EXIT_STATUS: &str = "0 after a successful test, for -h and -v, and when a 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
 pub(super) struct Completions {
-    /// The shell that reads the script
+    /// Shell that reads the script
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }
@@ -29,8 +29,8 @@ pub(super) struct Completions {
 /// Arguments of `man`.
 #[derive(Debug, Args)]
 pub(super) struct ManPage {
-    /// The subcommand to describe [the program itself]
-    #[arg(value_name = "COMMAND")]
+    /// Command to describe [the program itself]
+    #[arg(value_name = "COMMAND", value_parser = super::COMMANDS)]
     command: Option<String>,
 }
 
@@ -42,8 +42,36 @@ impl Completions {
     fn script(&self, program: &str) -> Vec<u8> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut definition(program), program, &mut script);
-        script
+        corrected(self.shell, script)
     }
+}
+
+/// What clap_complete's scripts get wrong about options that stand before a subcommand, or have names in common with
+/// those of one: a text, and what to put in its place.
+const CORRECTIONS: [(Shell, &str, &str); 2] = [
+    // An option that still lacks its value is no subcommand: its values are offered.
+    (
+        Shell::Fish,
+        "2>/dev/null\n    or return\n",
+        "2>/dev/null\n    or return 0\n",
+    ),
+    // Behind a subcommand, `--format` is the subcommand's.
+    (
+        Shell::Zsh,
+        "_arguments_options=(-s -S -C)",
+        "_arguments_options=(-s -S -C -A '-*')",
+    ),
+];
+
+/// The script with the corrections for its shell.
+fn corrected(shell: Shell, script: Vec<u8>) -> Vec<u8> {
+    let Ok(mut script) = String::from_utf8(script) else {
+        return Vec::new();
+    };
+    for (_, wrong, right) in CORRECTIONS.iter().filter(|(of, ..)| *of == shell) {
+        script = script.replacen(wrong, right, 1);
+    }
+    script.into_bytes()
 }
 
 impl ManPage {
@@ -63,11 +91,12 @@ impl ManPage {
         let Some(name) = &self.command else {
             return Ok(main_page(command)?);
         };
-        if let Some(found) = command.find_subcommand(name) {
-            return Ok(page(found.clone())?);
+        match command.find_subcommand(name) {
+            Some(found) => Ok(page_of_command(found.clone(), program)?),
+            None => {
+                Err(command.error(ErrorKind::InvalidSubcommand, format!("no command '{name}'")))
+            }
         }
-        let message = format!("there is no subcommand '{name}'");
-        Err(command.error(ErrorKind::InvalidSubcommand, message))
     }
 }
 
@@ -82,7 +111,15 @@ fn with_aliases(arg: Arg) -> Arg {
     arg.help(format!("{text} [alias: {}]", names.join(", ")))
 }
 
-fn page(command: Command) -> io::Result<Vec<u8>> {
+fn page(mut command: Command) -> io::Result<Vec<u8>> {
+    let about = command.get_about().cloned().unwrap_or_default();
+    let description = command.get_long_about().cloned().unwrap_or(about.clone());
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let command = command
+        .about(summary(&about.to_string()))
+        .long_about(description)
+        .override_usage(usage);
     let mut page = Vec::new();
     Man::new(command)
         // A date would make builds differ.
@@ -90,6 +127,41 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
         .source(format!("iperf {VERSION}"))
         .manual("User Commands")
         .render(&mut page)?;
+    Ok(tidy(&page))
+}
+
+/// A sentence as the section NAME has it: `whatis` prints it behind the name.
+fn summary(about: &str) -> String {
+    let about = match about.split_once(". ") {
+        Some((first, _)) => first,
+        None => about.trim_end_matches('.'),
+    };
+    // The program's own line describes, the others command.
+    let about = about.replacen("Measures ", "Measure ", 1);
+    let mut letters = about.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
+}
+
+/// Leaves out line breaks beside empty lines, which clap_mangen puts around the values of an option, and mandoc skips.
+fn tidy(page: &[u8]) -> Vec<u8> {
+    let lines: Vec<&[u8]> = page.split(|byte| *byte == b'\n').collect();
+    let is_space = |line: Option<&&[u8]>| line.is_some_and(|line| line.is_empty());
+    let kept = lines.iter().enumerate().filter(|(at, line)| {
+        let before = at.checked_sub(1).and_then(|at| lines.get(at));
+        **line != b".br" || !(is_space(before) || is_space(lines.get(at + 1)))
+    });
+    let kept: Vec<&[u8]> = kept.map(|(_, line)| *line).collect();
+    kept.join(&b'\n')
+}
+
+/// The page of a subcommand ends with a reference to the program's.
+fn page_of_command(command: Command, program: &str) -> io::Result<Vec<u8>> {
+    let mut page = page(command)?;
+    let mut end = Roff::new();
+    end.control("SH", ["SEE ALSO"]);
+    end.text([bold(program), roman("(1)")]);
+    end.to_writer(&mut page)?;
     Ok(page)
 }
 

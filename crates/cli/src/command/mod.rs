@@ -15,6 +15,17 @@ use crate::{exporter, results};
 /// Exit code of a usage error, as clap has it, and of output that cannot be written.
 const USAGE: u8 = 2;
 
+/// The names of the subcommands, for messages and for `man`.
+const COMMANDS: [&str; 7] = [
+    "report",
+    "compare",
+    "bench",
+    "sweep",
+    "exporter",
+    "completions",
+    "man",
+];
+
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(flatten)]
@@ -60,6 +71,17 @@ pub(crate) fn run(program: &str, words: &[OsString]) -> Option<ExitCode> {
     })
 }
 
+/// What a first word that is neither an option nor a subcommand may have been meant as.
+pub(crate) fn unknown(program: &str, words: &[OsString]) -> Option<String> {
+    let word = words.first()?.to_string_lossy();
+    (!word.starts_with('-')).then(|| {
+        format!(
+            "'{word}' is no command ({}); a host follows -c: {program} -c HOST",
+            COMMANDS.join(", ")
+        )
+    })
+}
+
 /// Prints an error, or the help of a subcommand.
 fn fail(error: &clap::Error) -> ExitCode {
     match error.print() {
@@ -75,6 +97,16 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         definition("iperf").debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_is_named() {
+        let definition = definition("iperf");
+        let shown = definition
+            .get_subcommands()
+            .filter(|one| !one.is_hide_set());
+        let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+        assert_eq!(names, COMMANDS);
     }
 
     #[test]

@@ -9,11 +9,14 @@
 mod client;
 mod endpoint;
 mod exchange;
+mod hints;
 mod local;
 mod options_file;
 mod probe;
 mod server;
 mod zerocopy;
+
+use std::ffi::OsString;
 
 use iperf_model::Endpoint;
 use iperf_proto::Code;
@@ -29,7 +32,7 @@ use local::LocalDraft;
 use server::ServerDraft;
 
 /// Turns the options of a command line into a job.
-pub(crate) fn resolve(args: Args) -> Result<Invocation, UsageError> {
+pub(crate) fn resolve(args: Args, words: &[OsString]) -> Result<Invocation, UsageError> {
     let mut draft = Draft::default();
     let notes = Notes::default();
     for given in &args.given {
@@ -38,32 +41,26 @@ pub(crate) fn resolve(args: Args) -> Result<Invocation, UsageError> {
             Opt::Role(Role::Help) => return Ok(Invocation::of(Job::Help)),
             Opt::Role(Role::Version) => return Ok(Invocation::of(Job::Version)),
             Opt::Role(Role::ZerocopyCheck) => return Ok(Invocation::of(Job::ZerocopyCheck)),
-            Opt::Role(Role::Server) => draft.set_role(Chosen::Server)?,
-            Opt::Role(Role::Loopback) => draft.set_role(Chosen::Loopback)?,
-            Opt::Role(Role::Client) => {
-                draft.set_role(Chosen::Client)?;
-                draft.host = draft.local.host(&value)?;
-            }
-            Opt::Local(option) => draft.local.apply(option, &value)?,
-            Opt::Server(option) => {
-                draft.server_options = true;
-                draft.server.apply(option, &value)?;
-            }
-            Opt::Client(option) => {
-                draft.client_options = true;
-                draft.client.apply(option, &value)?;
-            }
+            option => draft
+                .apply(option, &value)
+                .map_err(|error| UsageError::about(error, given))?,
         }
     }
     if let Some(error) = args.error {
-        return Err(error.into());
+        let hint = args.similar.map(|option| format!("did you mean {option}?"));
+        return Err(UsageError::from(error).with_hint(hint));
     }
+    let with_hint = |error| {
+        let hint = hints::together(&error, &args.given);
+        UsageError::from(error).with_hint(hint)
+    };
     if draft.role == Some(Chosen::Server)
         && let Some(path) = draft.server.options_file.clone()
     {
-        options_file::read(&path, &mut draft.server, &notes)?;
+        options_file::read(&path, &mut draft.server, &notes).map_err(with_hint)?;
     }
-    Ok(draft.finish(notes.into_warnings())?)
+    let warnings = [notes.into_warnings(), hints::stray(&args.stray, words)].concat();
+    draft.finish(warnings).map_err(with_hint)
 }
 
 /// The role that was chosen.
@@ -87,6 +84,29 @@ struct Draft {
 }
 
 impl Draft {
+    fn apply(&mut self, option: Opt, value: &Value<'_>) -> Result<(), ParameterError> {
+        match option {
+            Opt::Role(Role::Server) => self.set_role(Chosen::Server),
+            Opt::Role(Role::Loopback) => self.set_role(Chosen::Loopback),
+            Opt::Role(Role::Client) => {
+                self.set_role(Chosen::Client)?;
+                self.host = self.local.host(value)?;
+                Ok(())
+            }
+            // These end the command line.
+            Opt::Role(Role::Help | Role::Version | Role::ZerocopyCheck) => Ok(()),
+            Opt::Local(option) => self.local.apply(option, value),
+            Opt::Server(option) => {
+                self.server_options = true;
+                self.server.apply(option, value)
+            }
+            Opt::Client(option) => {
+                self.client_options = true;
+                self.client.apply(option, value)
+            }
+        }
+    }
+
     fn set_role(&mut self, role: Chosen) -> Result<(), ParameterError> {
         match self.role.replace(role) {
             Some(before) if before != role => {

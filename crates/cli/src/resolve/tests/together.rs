@@ -243,7 +243,8 @@ fn an_error_is_reported_with_the_short_usage() {
     let error = parse(["-p".into(), "0".into()]).unwrap_err();
     assert_eq!(
         error.report("iperf3"),
-        "iperf3: parameter error - port number must be between 1 and 65535 inclusive\n\n\
+        "iperf3: parameter error - port number must be between 1 and 65535 inclusive\n\
+         iperf3: invalid value '0' for -p/--port\n\n\
          Usage: iperf3 [-s|-c host] [options]\nTry `iperf3 --help' for more information.\n"
     );
     let error = parse(["-x".into()]).unwrap_err();
