@@ -410,12 +410,12 @@ fn wrong_options_are_named() {
         (&["true", "true", "--name", "a"], "1 --name for 2"),
         (
             &["true", "true", "--name", "a", "--name", "a"],
-            "names are not empty and differ",
+            "names must differ and not be empty",
         ),
         (&["true", "--resume"], "--save"),
         (&["true", "--timeout", "0"], "above 0"),
         (&["true", "--server", "x", "--ready", "70000"], "1 to 65535"),
-        (&["true", "--rounds", "0"], "1..=10000"),
+        (&["true", "--rounds", "0"], "from 1 to 10000"),
     ] {
         let end = bench(words);
         assert_eq!(end.code(), Some(2), "{end}");

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use iperf_model::reason;
+
 /// An input that could not be read, or that must not be trusted.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{kind}", Place(file, *line))]
@@ -19,7 +21,7 @@ pub struct ReadError {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadErrorKind {
     /// The file could not be opened or read.
-    #[error("{0}")]
+    #[error("{}", reason(.0))]
     Io(#[from] std::io::Error),
     /// No reader knows the content.
     #[error("unknown format: {0}")]

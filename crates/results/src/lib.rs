@@ -21,7 +21,7 @@ pub mod stats;
 mod tool;
 
 pub use error::{ReadError, ReadErrorKind};
-pub use metric::{Better, Metric, Unit, definition};
+pub use metric::{Better, Metric, Unit, definition, unknown_metric};
 pub use open::{ReadOptions, read_all, read_bytes, read_paths};
 pub use readers::iperf_json::{from_document, target_of};
 pub use record::{

@@ -141,6 +141,16 @@ pub fn definition(name: &str) -> Option<(Unit, Better)> {
     None
 }
 
+/// What is wrong with a name that [`definition`] does not know: the message has those that it does.
+pub fn unknown_metric(name: &str) -> String {
+    let fixed: Vec<&str> = DEFINITIONS.iter().map(|(name, _, _)| *name).collect();
+    format!(
+        "no metric '{name}': there are {}, and min, mean, p50, p99.9, max… of latency, one_way, connect and close, such as \
+         latency.p99",
+        fixed.join(", ")
+    )
+}
+
 /// The position of a metric in reports: the fixed ones in order, then latencies by rank.
 pub(crate) fn order(name: &str) -> (usize, String) {
     let fixed = DEFINITIONS.iter().position(|(known, _, _)| *known == name);

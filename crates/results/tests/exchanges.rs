@@ -228,7 +228,7 @@ fn the_runs_that_a_bench_saved_are_read_from_its_file() {
     assert!(
         records[0]
             .notes
-            .contains(&"1 runs of its bench failed".to_owned())
+            .contains(&"1 run of its bench failed".to_owned())
     );
     let as_iperf = ReadOptions {
         tool: Some("iperf".parse().unwrap()),

@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use iperf_model::reason;
 use iperf_results::Record;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -21,16 +22,16 @@ const FORMAT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// It cannot be opened, read or written.
-    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    #[error("--save {}: {}", .0.display(), reason(.1))]
     Io(PathBuf, io::Error),
     /// Another bench writes it.
-    #[error("{}: another bench writes to it", .0.display())]
+    #[error("--save {}: another bench writes to it", .0.display())]
     Busy(PathBuf),
     /// It has runs, and `--resume` was not given.
-    #[error("{}: has runs already; --resume continues them", .0.display())]
+    #[error("--save {}: has runs already; --resume continues them", .0.display())]
     Exists(PathBuf),
     /// A line is not this program's.
-    #[error("{}:{line}: {reason}", path.display())]
+    #[error("--save {}:{line}: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -21,7 +21,7 @@ impl FromStr for Axis {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "what varies is OPTION=VALUE,VALUE…, as length=4K,32K".to_owned();
+        let wrong = || "must be OPTION=VALUE,VALUE…, such as length=4K,32K".to_owned();
         let (name, values) = text.split_once('=').ok_or_else(wrong)?;
         let name = name.trim_start_matches('-');
         // A command line may have commas.
@@ -49,6 +49,8 @@ pub struct Combination {
     pub name: String,
     /// For a shell.
     pub command: String,
+    /// The words behind the program, unless an axis has whole command lines.
+    pub words: Option<Vec<String>>,
 }
 
 /// Joins axes with the same name, as several `cmd=…` are.
@@ -79,7 +81,7 @@ pub fn combinations(
     for axis in axes {
         for (at, value) in axis.values.iter().enumerate() {
             if axis.values[..at].contains(value) {
-                return Err(format!("--vary {}: {value} is there twice", axis.name));
+                return Err(format!("--vary {}: {value} is given twice", axis.name));
             }
         }
     }
@@ -99,8 +101,15 @@ pub fn combinations(
                 .iter()
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect();
+            let (command, words) = if let Some(command) = template(&chosen)? {
+                (command, None)
+            } else {
+                let words = words(&chosen, options);
+                (shell(program, &words), Some(words))
+            };
             Ok(Combination {
-                command: command(&chosen, program, options)?,
+                command,
+                words,
                 name: parts.join(" "),
                 at,
             })
@@ -108,20 +117,25 @@ pub fn combinations(
         .collect()
 }
 
-fn command(chosen: &[(&str, &str)], program: &str, options: &[String]) -> Result<String, String> {
-    if let Some((_, template)) = chosen.iter().find(|(name, _)| *name == COMMAND) {
-        let mut command = (*template).to_owned();
-        for (name, value) in chosen.iter().filter(|(name, _)| *name != COMMAND) {
-            let placeholder = format!("{{{name}}}");
-            if !command.contains(&placeholder) {
-                return Err(format!("--vary cmd={template} has no {placeholder}"));
-            }
-            command = command.replace(&placeholder, value);
+/// The command line of an axis, with its placeholders filled in.
+fn template(chosen: &[(&str, &str)]) -> Result<Option<String>, String> {
+    let Some((_, template)) = chosen.iter().find(|(name, _)| *name == COMMAND) else {
+        return Ok(None);
+    };
+    let mut command = (*template).to_owned();
+    for (name, value) in chosen.iter().filter(|(name, _)| *name != COMMAND) {
+        let placeholder = format!("{{{name}}}");
+        if !command.contains(&placeholder) {
+            return Err(format!("--vary cmd={template} has no {placeholder}"));
         }
-        return Ok(command);
+        command = command.replace(&placeholder, value);
     }
-    let mut words = vec![quoted(program)];
-    words.extend(options.iter().map(|word| quoted(word)));
+    Ok(Some(command))
+}
+
+/// The options of all clients, and those that were chosen.
+fn words(chosen: &[(&str, &str)], options: &[String]) -> Vec<String> {
+    let mut words = options.to_vec();
     for (name, value) in chosen {
         let short = name.chars().count() == 1;
         let option = if short {
@@ -131,12 +145,18 @@ fn command(chosen: &[(&str, &str)], program: &str, options: &[String]) -> Result
         };
         match *value {
             "off" => {}
-            "on" => words.push(quoted(&option)),
-            value if short => words.push(quoted(&format!("{option}{value}"))),
-            value => words.push(quoted(&format!("{option}={value}"))),
+            "on" => words.push(option),
+            value if short => words.push(format!("{option}{value}")),
+            value => words.push(format!("{option}={value}")),
         }
     }
-    Ok(words.join(" "))
+    words
+}
+
+fn shell(program: &str, words: &[String]) -> String {
+    let words = words.iter().map(String::as_str);
+    let quoted: Vec<String> = std::iter::once(program).chain(words).map(quoted).collect();
+    quoted.join(" ")
 }
 
 /// A word as a shell takes it.

@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+/// What an argument of `--allow` must be.
+const MUST: &str = "must be a host, *.DOMAIN or a network such as 10.0.0.0/8; 0.0.0.0/0 and ::/0 are all addresses";
+
 /// A target that is allowed, or many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Allowed {
@@ -20,7 +23,7 @@ impl FromStr for Allowed {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(domain) = text.strip_prefix("*.") {
             return match domain {
-                "" => Err("a domain follows *.".to_owned()),
+                "" => Err(MUST.to_owned()),
                 domain => Ok(Self::Below(format!(".{}", domain.to_lowercase()))),
             };
         }
@@ -31,10 +34,10 @@ impl FromStr for Allowed {
             return network
                 .filter(|(address, length)| *length <= most(address))
                 .map(|(address, length)| Self::Network(address, length))
-                .ok_or_else(|| format!("\"{text}\" is no network such as 10.0.0.0/8"));
+                .ok_or_else(|| MUST.to_owned());
         }
-        if text.is_empty() {
-            return Err("a target is a host, *.DOMAIN or a network".to_owned());
+        if text.is_empty() || text.contains(|c: char| c == '*' || c.is_whitespace()) {
+            return Err(MUST.to_owned());
         }
         Ok(Self::Host(text.to_lowercase()))
     }
@@ -88,7 +91,16 @@ mod tests {
             assert!(rule.allows(good), "{allowed} {good}");
             assert!(!rule.allows(bad), "{allowed} {bad}");
         }
-        for text in ["", "*.", "10.0.0.0/33", "x/8", "::/129"] {
+        for text in [
+            "",
+            "*",
+            "*.",
+            "a.*.b",
+            "a b",
+            "10.0.0.0/33",
+            "x/8",
+            "::/129",
+        ] {
             assert!(text.parse::<Allowed>().is_err(), "{text}");
         }
     }

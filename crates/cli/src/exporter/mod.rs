@@ -29,7 +29,7 @@ const FAILED: u8 = 2;
 #[derive(Debug, Args)]
 pub(crate) struct ExporterArgs {
     /// Listen on ADDR:PORT
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9579")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9579", value_parser = address)]
     listen: String,
     /// Allow probes of TARGET: a host, *.DOMAIN, or a network such as 10.0.0.0/8; can be repeated. Without it, an
     /// exporter that listens on loopback probes any target
@@ -40,12 +40,22 @@ pub(crate) struct ExporterArgs {
     timeout: Duration,
 }
 
+/// An address and a port; that the address exists is found out later.
+fn address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    if matches!(port, Some(Ok(_))) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be an address and a port, such as 127.0.0.1:9579 or :9579".to_owned())
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: Option<f64> = text.parse().ok();
     seconds
         .filter(|seconds| (1.0..=3600.0).contains(seconds))
         .map(Duration::from_secs_f64)
-        .ok_or_else(|| format!("\"{text}\" is no number of seconds from 1 to 3600"))
+        .ok_or_else(|| "must be seconds, from 1 to 3600".to_owned())
 }
 
 impl ExporterArgs {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use iperf_results::Record;
 use iperf_results::format::{self, Format};
@@ -11,8 +12,11 @@ use iperf_runs::{Mode, Plan, Rounds};
 use super::compare::{VerdictArgs, conclude};
 use super::output::note;
 use super::printed::{CompareFormat, FormatArgs};
-use super::runs::{RunArgs, legend};
+use super::runs::{RunArgs, legend, whole};
 use super::{InputArgs, UNREADABLE};
+
+/// Where `--until` gives up.
+const MOST_ROUNDS: u64 = 100;
 
 /// The hidden subcommand that runs one command of a bench.
 pub(super) const SUPERVISE: &str = "supervise";
@@ -25,17 +29,17 @@ pub(super) const SUPERVISE: &str = "supervise";
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// The commands, the base first
-    #[arg(required = true, value_name = "CMD")]
+    #[arg(required = true, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]
     commands: Vec<String>,
-    /// What reports call the commands, in their order [A, B, C…]
+    /// Name of each command in the output, in their order [A, B, C…]
     #[arg(long, value_name = "NAME", help_heading = "Commands")]
     name: Vec<String>,
-    /// Add rounds until every gated metric has a verdict
+    /// Add rounds until the comparison is decided
     #[arg(long, value_enum, value_name = "WHEN", help_heading = "Rounds")]
     until: Option<Until>,
-    /// The most rounds that --until makes
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000), help_heading = "Rounds")]
-    max_rounds: u64,
+    /// Stop --until after N rounds [100, or --rounds if that is more]
+    #[arg(long, value_name = "N", requires = "until", value_parser = whole::<1, 10_000>, help_heading = "Rounds")]
+    max_rounds: Option<u64>,
     #[command(flatten)]
     runs: RunArgs,
     #[command(flatten)]
@@ -48,7 +52,7 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Until {
-    /// Better, worse or the same, but not inconclusive
+    /// Every gated metric is better, worse or the same
     Decided,
 }
 
@@ -76,7 +80,8 @@ pub(super) fn supervise(args: &SuperviseArgs) -> ExitCode {
 }
 
 pub(super) fn run(args: &BenchArgs) -> ExitCode {
-    match plan(args) {
+    let ready = args.runs.may_write(&args.printed);
+    match ready.and_then(|()| plan(args)) {
         Ok(plan) => args
             .runs
             .execute(&plan, &|rounds| show(args, &plan, rounds)),
@@ -97,7 +102,9 @@ fn plan(args: &BenchArgs) -> Result<Plan, String> {
     }
     for (at, name) in args.name.iter().enumerate() {
         if name.is_empty() || args.name[..at].contains(name) {
-            return Err(format!("--name \"{name}\": names are not empty and differ"));
+            return Err(format!(
+                "--name '{name}': names must differ and not be empty"
+            ));
         }
     }
     let side = |(at, command): (usize, &String)| {
@@ -109,9 +116,15 @@ fn plan(args: &BenchArgs) -> Result<Plan, String> {
         args.verdict.settings(),
         args.input.options(),
     )?;
+    if let Some(most) = args.max_rounds.filter(|most| *most < plan.rounds) {
+        return Err(format!(
+            "--max-rounds {most} is less than --rounds {}",
+            plan.rounds
+        ));
+    }
     plan.max_rounds = args
         .until
-        .map(|Until::Decided| args.max_rounds.max(plan.rounds));
+        .map(|Until::Decided| args.max_rounds.unwrap_or(MOST_ROUNDS.max(plan.rounds)));
     Ok(plan)
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use iperf_results::compare::{Comparison, Margin, Outcome, Requirement, Settings, Side};
 use iperf_results::format;
 
@@ -18,19 +19,19 @@ const INCONCLUSIVE: u8 = 3;
 /// Runs that cannot be compared.
 const NOT_COMPARABLE: u8 = 4;
 
-/// Tell whether new runs are better, worse or the same, or that they do not tell
+/// Decide whether new runs are better, worse, the same, or inconclusive
 ///
-/// The unit is the run: give several of each side, interleaved if you can. Exit code: 0 same or better, 1 worse or a
+/// Runs are the samples: give several of each side, interleaved if you can. Exit code: 0 same or better, 1 worse or a
 /// requirement missed, 2 usage or unreadable input, 3 inconclusive with --strict-verdict, 4 not comparable.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// The sides: a file or directory each, the first is the base
-    #[arg(value_name = "SIDE", num_args = 2.., required_unless_present_any = ["base", "new"], conflicts_with_all = ["base", "new"])]
+    /// The sides, one file or directory each; the first is the base
+    #[arg(value_names = ["BASE", "NEW"], num_args = 2.., required_unless_present_any = ["base", "new"], conflicts_with_all = ["base", "new"])]
     sides: Vec<PathBuf>,
     /// Results of the base
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "new", help_heading = "Input")]
     base: Vec<PathBuf>,
-    /// Results to compare with them
+    /// Results to compare with the base
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "base", help_heading = "Input")]
     new: Vec<PathBuf>,
     #[command(flatten)]
@@ -44,21 +45,22 @@ pub(crate) struct CompareArgs {
 /// What makes a verdict.
 #[derive(Debug, Args)]
 pub(super) struct VerdictArgs {
-    /// How much a metric may change and count as the same: throughput=3%, latency.p99=20us [5 %, latencies 10 %]
+    /// How far a metric may change and still count as the same: throughput=3%, latency.p99=20us [5 %, latencies 10 %]
     #[arg(long, value_name = "METRIC=SIZE", help_heading = "Verdict")]
     margin: Vec<Margin>,
-    /// What the new runs must reach: 'throughput>=9.4G', 'latency.p99<200us', 'zerocopy.rx.mapped>=95%'
-    #[arg(long, value_name = "METRIC>=VALUE", help_heading = "Verdict")]
+    /// Fail unless the median of the new runs meets it: 'throughput>=9.4G', 'latency.p99<200us', 'zerocopy.rx.mapped>=95%'
+    #[arg(long, value_name = "CONDITION", help_heading = "Verdict")]
     require: Vec<Requirement>,
-    /// Compare runs although these parameters differ
+    /// Parameters that may differ between the runs, separated by commas
     #[arg(
         long,
         value_name = "PARAMETER",
         value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new(),
         help_heading = "Verdict"
     )]
     ignore: Vec<String>,
-    /// Exit with 3 if the runs do not tell
+    /// Exit with 3 if a verdict is inconclusive
     #[arg(long, help_heading = "Verdict")]
     strict_verdict: bool,
 }
@@ -87,6 +89,12 @@ pub(super) fn conclude(
     args: &FormatArgs<CompareFormat>,
     heading: &str,
 ) -> ExitCode {
+    for name in unknown(&verdict.ignore, sides) {
+        note(&format!(
+            "warning: --ignore {name}: no run has such a parameter; they have {}",
+            parameters(sides).join(", ")
+        ));
+    }
     let comparison = Comparison::new(sides, &verdict.settings());
     let text = format::comparison(args.format.into(), sides, &comparison);
     let text = format!("{heading}{text}");
@@ -113,6 +121,26 @@ pub(super) fn conclude(
             ExitCode::SUCCESS
         }
     }
+}
+
+/// The names of `--ignore` that no run has.
+fn unknown<'a>(ignored: &'a [String], sides: &[Side]) -> Vec<&'a str> {
+    let known = parameters(sides);
+    let names = ignored.iter().map(String::as_str);
+    names.filter(|name| !known.contains(name)).collect()
+}
+
+/// The names of the parameters of all runs.
+fn parameters(sides: &[Side]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for record in sides.iter().flat_map(|side| &side.records) {
+        for (name, _) in record.parameters.named() {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
 }
 
 /// Reads all sides, or reports what could not be read.

@@ -42,7 +42,7 @@ struct InputArgs {
     /// Read every input as output of TOOL, whatever its content
     #[arg(long = "as", value_name = "TOOL", help_heading = "Input", value_parser = tools())]
     tool: Option<Tool>,
-    /// Bytes that each run transferred, for tables of seconds; K, M, G and T are 1024-based
+    /// Bytes that each run has transferred, for tables of seconds; K, M, G and T are 1024-based
     #[arg(long, value_name = "SIZE", help_heading = "Input", value_parser = bytes)]
     bytes: Option<u64>,
 }
@@ -71,7 +71,7 @@ fn tools() -> impl clap::builder::TypedValueParser<Value = Tool> {
 
 /// A number of bytes.
 fn bytes(text: &str) -> Result<u64, String> {
-    let wrong = || format!("\"{text}\" is no size, as 4000M or 2G");
+    let wrong = || "must be a number of bytes above 0, such as 4000M or 2G".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" => 0,

@@ -48,23 +48,43 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "iperf: {text}");
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let is_special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
-    if is_special || path.starts_with("/dev") || path.starts_with("/proc") {
-        return write_in_place(path, text);
+/// Whether `print` could write to a regular file now.
+pub(super) fn check(path: &Path) -> Result<(), String> {
+    if is_special(path) {
+        return Ok(());
     }
-    replace(path, text)
+    let beside = regular(path).and_then(|path| beside(&path));
+    beside
+        .map(drop)
+        .map_err(|error| format!("--output {}: {}", path.display(), reason(&error)))
+}
+
+fn is_special(path: &Path) -> bool {
+    let special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    special || path.starts_with("/dev") || path.starts_with("/proc")
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    if is_special(path) {
+        write_in_place(path, text)
+    } else {
+        replace(path, text)
+    }
+}
+
+/// A new file in the folder of another one. Its name ends in no suffix that a collector looks for.
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    NamedTempFile::with_prefix_in(".iperf-", directory).map_err(plain)
 }
 
 /// Replaces a regular file, by one that is written beside it.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = regular(path)?;
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Its name ends in no suffix that a collector looks for.
-    let mut beside = NamedTempFile::with_prefix_in(".iperf-", directory).map_err(plain)?;
+    let mut beside = beside(&path)?;
     beside.write_all(text.as_bytes())?;
     beside
         .as_file()

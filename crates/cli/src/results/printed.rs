@@ -13,7 +13,7 @@ use super::output::{note, print};
 /// What is printed, and where. `F` is what the subcommand can print.
 #[derive(Debug, Args)]
 pub(super) struct FormatArgs<F: ValueEnum + Send + Sync + 'static> {
-    /// What to print
+    /// Format of the output
     #[arg(
         long,
         value_enum,
@@ -22,7 +22,7 @@ pub(super) struct FormatArgs<F: ValueEnum + Send + Sync + 'static> {
         help_heading = "Output"
     )]
     pub(super) format: F,
-    /// Write to FILE, which is replaced atomically
+    /// Write to FILE, which is replaced as a whole
     #[arg(long, short, value_name = "FILE", help_heading = "Output")]
     pub(super) output: Option<PathBuf>,
 }
@@ -47,9 +47,9 @@ pub(super) enum ReportFormat {
     Text,
     /// A table for Markdown
     Markdown,
-    /// A row a run, every figure in base units
+    /// One row per run, every figure in base units
     Csv,
-    /// Everything, intervals too
+    /// Everything, intervals included
     Json,
     /// One self-contained page with plots
     Html,
@@ -61,15 +61,15 @@ pub(super) enum ReportFormat {
     Prometheus,
     /// InfluxDB's line protocol
     Influx,
-    /// github-action-benchmark, customBiggerIsBetter
+    /// For github-action-benchmark, customBiggerIsBetter
     GithubActionBenchmark,
-    /// github-action-benchmark, customSmallerIsBetter
+    /// For github-action-benchmark, customSmallerIsBetter
     GithubActionBenchmarkSmaller,
     /// Bencher's metric format
     Bencher,
-    /// netperf's names: TRANSACTION_RATE, P99_LATENCY…
+    /// Under netperf's names: TRANSACTION_RATE, P99_LATENCY…
     Netperf,
-    /// neper's names: throughput, latency_p99…
+    /// Under neper's names: throughput, latency_p99…
     Neper,
 }
 
@@ -130,7 +130,7 @@ impl ValueEnum for CompareFormat {
         match self {
             Self::Report(format) => format.to_possible_value(),
             Self::Junit => {
-                Some(PossibleValue::new("junit").help("JUnit XML, a test case a metric"))
+                Some(PossibleValue::new("junit").help("JUnit XML, one test case per metric"))
             }
             Self::Github => Some(
                 PossibleValue::new("github")

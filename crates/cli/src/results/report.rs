@@ -10,13 +10,14 @@ use iperf_results::{FailedRun, ReadError};
 use super::printed::{FormatArgs, ReportFormat};
 use super::{InputArgs, UNREADABLE};
 
-/// Show one or more results side by side, one row a run
+/// Show results side by side, one row per run
 ///
 /// Reads what iperf3 and its relatives, iperf 2, uperf, netperf, neper, sockperf, qperf, nuttcp, ntttcp and vsock_perf
-/// print, and published tables. The tool is recognised by the content.
+/// print, and published tables. The content tells which tool it was. Exit code: 0, or 2 if an input cannot be read;
+/// the others are shown all the same.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Results: files, directories (all their files), - for stdin
+    /// Results: files, directories (all their files) or - for stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]

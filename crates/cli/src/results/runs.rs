@@ -14,16 +14,17 @@ use iperf_runs::{
 
 use super::UNREADABLE;
 use super::bench::SUPERVISE;
-use super::output::{note, stdout};
+use super::output::{check, note, stdout};
+use super::printed::FormatArgs;
 use super::progress::Progress;
 
 /// How commands are run, and how often.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// A server, started before each run and stopped after it: one for all commands, or one each ('' for none)
+    /// Server to start before each run and stop after it: one for all commands, or one each ('' for none)
     #[arg(long, value_name = "CMD", help_heading = "Commands")]
     server: Vec<String>,
-    /// The port on which the server listens, or a text that it prints, when it is ready [its -p, or any port]
+    /// How to know that the server is ready: the port on which it listens, or a text that it prints [its -p, or any port]
     #[arg(
         long,
         value_name = "PORT|TEXT",
@@ -31,22 +32,22 @@ pub(super) struct RunArgs {
         help_heading = "Commands"
     )]
     ready: Vec<Ready>,
-    /// Runs before each run
+    /// Command to run before each run
     #[arg(long, value_name = "CMD", help_heading = "Commands")]
     prepare: Option<String>,
-    /// Runs after each run, also after one that failed
+    /// Command to run after each run, also after one that failed
     #[arg(long, value_name = "CMD", help_heading = "Commands")]
     cleanup: Option<String>,
-    /// Seconds after which a command is ended and counts as failed
+    /// Seconds after which a command is ended and its run counts as failed
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, help_heading = "Commands")]
     timeout: Duration,
-    /// Rounds; 8 pairs are the fewest that can tell sides apart
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000), help_heading = "Rounds")]
+    /// Number of rounds; fewer than 8 can never tell two commands apart
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<1, 10_000>, help_heading = "Rounds")]
     rounds: u64,
-    /// Rounds before them, which do not count
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Rounds")]
+    /// Number of rounds before them that do not count
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<0, 10_000>, help_heading = "Rounds")]
     warmup: u64,
-    /// Which command goes first in a round
+    /// Order of the commands in a round
     #[arg(
         long,
         value_enum,
@@ -55,23 +56,23 @@ pub(super) struct RunArgs {
         help_heading = "Rounds"
     )]
     order: OrderArg,
-    /// What a random order depends on
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Rounds")]
+    /// Seed of --order random
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<0, { u64::MAX }>, help_heading = "Rounds")]
     seed: u64,
-    /// Print what would be run, and how long it takes
+    /// Print what would be run and how long that takes, and run nothing
     #[arg(long, help_heading = "Rounds")]
     dry_run: bool,
     /// Append every run to FILE, as JSON lines
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     save: Option<PathBuf>,
-    /// Go on with the runs of --save's FILE
+    /// Continue the runs in --save's FILE
     #[arg(long, requires = "save", help_heading = "Output")]
     resume: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OrderArg {
-    /// Forth and back: A B, B A, A B…
+    /// Alternating: A B, B A, A B…
     Abba,
     /// Shuffled in each round
     Random,
@@ -83,7 +84,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|seconds| *seconds > 0.0 && *seconds <= 604_800.0)
         .map(Duration::from_secs_f64)
-        .ok_or_else(|| "seconds are above 0 and at most 604800".into())
+        .ok_or_else(|| "must be seconds, above 0 and up to 604800".into())
+}
+
+/// A whole number in a range.
+pub(super) fn whole<const LEAST: u64, const MOST: u64>(text: &str) -> Result<u64, String> {
+    let number: Option<u64> = text.parse().ok();
+    number
+        .filter(|number| (LEAST..=MOST).contains(number))
+        .ok_or_else(|| format!("must be a whole number from {LEAST} to {MOST}"))
 }
 
 impl RunArgs {
@@ -126,6 +135,17 @@ impl RunArgs {
             settings,
             read,
         })
+    }
+
+    /// Whether the output can be written after the runs, which may take hours.
+    pub(super) fn may_write<F>(&self, printed: &FormatArgs<F>) -> Result<(), String>
+    where
+        F: ValueEnum + Send + Sync + 'static,
+    {
+        match &printed.output {
+            Some(path) if !self.dry_run => check(path),
+            _ => Ok(()),
+        }
     }
 
     /// Runs the plan, or prints it. `show` prints what has finished.
@@ -277,11 +297,12 @@ fn summary(plan: &Plan, rounds: &Rounds) -> bool {
         }
         any = true;
         let then = if rounds.dropped[at] {
-            "; it is left out, as it failed twice in a row"
+            "; it failed twice in a row and is left out"
         } else {
             "; rounds without all results are left out"
         };
-        note(&format!("{failed} runs of {} failed{then}", side.name));
+        let runs = if failed == 1 { "run" } else { "runs" };
+        note(&format!("{failed} {runs} of {} failed{then}", side.name));
     }
     any
 }

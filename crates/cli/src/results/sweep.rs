@@ -1,12 +1,14 @@
 //! `iperf sweep --vary OPTION=VALUES… -- CLIENT OPTIONS`
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Args;
 use console::Term;
+use iperf_cli::{Job, parse};
 use iperf_results::compare::Settings;
 use iperf_results::format::{self, Format, Sweep};
-use iperf_results::{Record, Unit, definition};
+use iperf_results::{Record, Unit, definition, unknown_metric};
 use iperf_runs::{Axis, Combination, Plan, Rounds, combinations, merge};
 
 use super::output::note;
@@ -14,21 +16,21 @@ use super::printed::{FormatArgs, ReportFormat};
 use super::runs::RunArgs;
 use super::{InputArgs, UNREADABLE, bytes};
 
-/// Run a client with all combinations of options, in interleaved rounds, and print a table
+/// Run a client with every combination of options, in interleaved rounds, and print a table
 ///
 /// Rows are the values of the first --vary, columns those of the second; each further one makes a table per value. Cells
 /// are medians, with the least and the greatest. Formats html and svg have plots with error bars; csv, json and those
-/// for services have all runs. Runs and failures are as for `bench`. The program is this one, with -J.
+/// for services have all runs. Runs and failures are as for `bench`. The client is this program, with -J.
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
-    /// An option without its dashes and its values; off leaves it out, on gives it without a value. cmd= is a whole
-    /// command line with placeholders such as {length}, once for each
+    /// An option, without its dashes, and the values to try; off leaves it out, on gives it without a value. cmd= is a
+    /// whole command line, with placeholders such as {length}; give it once for each
     #[arg(long, required = true, value_name = "OPTION=VALUE,…")]
     vary: Vec<Axis>,
-    /// Options of the client, the same for all
+    /// Options of the client that do not vary
     #[arg(last = true, value_name = "CLIENT OPTION")]
     options: Vec<String>,
-    /// What the table shows, of all metrics of `report` [throughput; of --rr, transactions]
+    /// Metric that the table shows: any of `report`'s [throughput; with --rr transactions]
     #[arg(long, value_name = "METRIC", value_parser = metric, help_heading = "Output")]
     metric: Option<String>,
     /// Show the seconds that SIZE would take at the measured throughput; K, M, G and T are 1024-based
@@ -38,7 +40,7 @@ pub(crate) struct SweepArgs {
     runs: RunArgs,
     #[command(flatten)]
     input: InputArgs,
-    /// Below tables of text also show bars
+    /// Print bars below a table of text
     #[arg(long, help_heading = "Output")]
     plot: bool,
     #[command(flatten)]
@@ -53,11 +55,12 @@ fn metric(text: &str) -> Result<String, String> {
         "spliced" => "zerocopy.rx.spliced",
         name => name,
     };
-    definition(name).map_or_else(|| Err(format!("no metric {text}")), |_| Ok(name.to_owned()))
+    definition(name).map_or_else(|| Err(unknown_metric(text)), |_| Ok(name.to_owned()))
 }
 
 pub(super) fn run(args: &SweepArgs) -> ExitCode {
-    match prepared(args) {
+    let ready = args.runs.may_write(&args.printed);
+    match ready.and_then(|()| prepared(args)) {
         Ok((axes, all, plan)) => args
             .runs
             .execute(&plan, &|rounds| show(args, &axes, &all, &plan, rounds)),
@@ -75,6 +78,11 @@ fn prepared(args: &SweepArgs) -> Result<(Vec<Axis>, Vec<Combination>, Plan), Str
     options.push("-J".into());
     let axes = merge(&args.vary);
     let all = combinations(&axes, &program.to_string_lossy(), &options)?;
+    for one in &all {
+        if let Some(words) = &one.words {
+            check(words).map_err(|problem| format!("{}: {problem}", one.name))?;
+        }
+    }
     let commands = all
         .iter()
         .map(|one| (one.name.clone(), one.command.clone()))
@@ -83,6 +91,15 @@ fn prepared(args: &SweepArgs) -> Result<(Vec<Axis>, Vec<Combination>, Plan), Str
         .runs
         .plan(commands, Settings::default(), args.input.options())?;
     Ok((axes, all, plan))
+}
+
+/// A mistake in the options of a client is found before anything runs.
+fn check(words: &[String]) -> Result<(), String> {
+    match parse(words.iter().map(OsString::from)) {
+        Ok(read) if matches!(read.job, Job::Client(_) | Job::Loopback(_)) => Ok(()),
+        Err(error) if !error.lacks_role() => Err(error.in_one_line()),
+        _ => Err("the options behind -- run no client: they need -c HOST or --loopback".to_owned()),
+    }
 }
 
 fn show(

@@ -5,7 +5,7 @@ use crate::metric::Unit;
 
 /// A value in the unit of a metric.
 pub(super) fn value(text: &str, unit: Unit) -> Result<f64, String> {
-    let wrong = || format!("\"{text}\" is no {}", expected(unit));
+    let wrong = || format!("'{text}' must be {}", expected(unit));
     let (number, suffix) = leading(text).ok_or_else(wrong)?;
     let scale = match unit {
         Unit::BitsPerSecond => {
@@ -36,13 +36,13 @@ pub(super) fn value(text: &str, unit: Unit) -> Result<f64, String> {
 
 fn expected(unit: Unit) -> &'static str {
     match unit {
-        Unit::BitsPerSecond => "rate, as 9.4G or 500Mbit/s",
-        Unit::PerSecond => "rate, as 20k",
-        Unit::Count => "count",
-        Unit::Bytes => "size, as 10G",
-        Unit::Ratio => "share, as 95% or 0.95",
-        Unit::Seconds => "time, as 200us, 1.5ms or 2s",
-        Unit::SecondsPerGigabyte => "CPU time, as 0.2 or 0.2s/GB",
+        Unit::BitsPerSecond => "a rate, such as 9.4G or 500Mbit/s",
+        Unit::PerSecond => "a rate, such as 20k",
+        Unit::Count => "a count",
+        Unit::Bytes => "a size, such as 10G",
+        Unit::Ratio => "a share, such as 95% or 0.95",
+        Unit::Seconds => "a time, such as 200us, 1.5ms or 2s",
+        Unit::SecondsPerGigabyte => "a CPU time, such as 0.2 or 0.2s/GB",
     }
 }
 

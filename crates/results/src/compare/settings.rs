@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::quantity::value;
-use crate::metric::{Unit, definition};
+use crate::metric::{Unit, definition, unknown_metric};
 
 /// How to compare.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +47,9 @@ pub struct Requirement {
     /// As it was written.
     pub text: String,
 }
+
+/// What a requirement must be.
+const RELATION: &str = "must be METRIC>=VALUE (or >, <=, <), such as throughput>=9.4G";
 
 /// A relation of two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +143,7 @@ impl FromStr for Margin {
     fn from_str(text: &str) -> Result<Self, String> {
         let (metric, size) = text
             .split_once('=')
-            .ok_or("a margin is METRIC=SIZE, as throughput=3%")?;
+            .ok_or("must be METRIC=SIZE, such as throughput=3%")?;
         let group = metric.split('.').next().unwrap_or(metric);
         let unit = match definition(metric) {
             Some((unit, _)) => unit,
@@ -148,7 +151,7 @@ impl FromStr for Margin {
                 Unit::Seconds
             }
             None if group == "cpu" && metric == group => Unit::SecondsPerGigabyte,
-            None => return Err(format!("no metric {metric}")),
+            None => return Err(unknown_metric(metric)),
         };
         let size = match size.strip_suffix('%').filter(|_| unit != Unit::Ratio) {
             Some(percent) => Size::Share(share(percent)?),
@@ -164,7 +167,7 @@ impl FromStr for Margin {
 fn share(percent: &str) -> Result<f64, String> {
     match crate::figures::amount(percent) {
         Some(percent) if percent > 0.0 && percent <= 1000.0 => Ok(percent / 100.0),
-        _ => Err(format!("\"{percent}%\" is no share above 0 %")),
+        _ => Err(format!("'{percent}%' must be above 0 %, up to 1000 %")),
     }
 }
 
@@ -172,9 +175,7 @@ impl FromStr for Requirement {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let at = text
-            .find(['<', '>'])
-            .ok_or("a requirement is METRIC>=VALUE, with >=, >, <= or <")?;
+        let at = text.find(['<', '>']).ok_or(RELATION)?;
         let (metric, rest) = text.split_at(at);
         let (relation, rest) = [
             (">=", Relation::AtLeast),
@@ -184,9 +185,9 @@ impl FromStr for Requirement {
         ]
         .into_iter()
         .find_map(|(sign, relation)| Some((relation, rest.strip_prefix(sign)?)))
-        .ok_or("a requirement is METRIC>=VALUE, with >=, >, <= or <")?;
+        .ok_or(RELATION)?;
         let metric = metric.trim();
-        let (unit, _) = definition(metric).ok_or_else(|| format!("no metric {metric}"))?;
+        let (unit, _) = definition(metric).ok_or_else(|| unknown_metric(metric))?;
         let value = value(rest.trim(), unit)?;
         Ok(Self {
             metric: metric.to_owned(),
@@ -230,18 +231,18 @@ mod tests {
     fn what_is_no_margin_or_requirement_is_refused_with_the_reason() {
         for (text, reason) in [
             ("throughput", "METRIC=SIZE"),
-            ("speed=3%", "no metric speed"),
-            ("throughput=0%", "above 0 %"),
-            ("latency.p99=20", "is no time"),
+            ("speed=3%", "no metric 'speed'"),
+            ("throughput=0%", "must be above 0 %"),
+            ("latency.p99=20", "must be a time"),
         ] {
             let error = text.parse::<Margin>().unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
         }
         for (text, reason) in [
             ("throughput", "METRIC>=VALUE"),
-            ("throughput>=", "is no rate"),
-            ("latency.p99<200", "is no time"),
-            ("speed>1", "no metric speed"),
+            ("throughput>=", "must be a rate"),
+            ("latency.p99<200", "must be a time"),
+            ("speed>1", "no metric 'speed'"),
         ] {
             let error = text.parse::<Requirement>().unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");

@@ -86,7 +86,8 @@ pub(super) fn read(input: Input<'_>, options: &ReadOptions, out: &mut Vec<Record
     }
     if failed > 0 {
         for record in out.iter_mut() {
-            record.note(format!("{failed} runs of its bench failed"));
+            let runs = if failed == 1 { "run" } else { "runs" };
+            record.note(format!("{failed} {runs} of its bench failed"));
         }
     }
     Ok(())
