@@ -61,7 +61,7 @@ pub(crate) fn run(program: &str, invocation: Invocation) -> ExitCode {
     let result = match job {
         Job::Help => print(program, help(program).as_bytes()),
         Job::Version => print(program, version().as_bytes()),
-        Job::ZerocopyCheck => print(program, zerocopy_check().as_bytes()),
+        Job::ZerocopyCheck => print(program, zerocopy_check(launch.output.json).as_bytes()),
         Job::Client(config) => launch.run(|app| app.client(config)),
         Job::Server(config) if process.daemon => match daemon::start() {
             Ok(daemon::Part::Done { started }) => started,

@@ -97,7 +97,7 @@ options! {
         Loopback [] ["loopback"] Nothing, "run a server and a client in one process and test between them";
         Help ['h'] ["help"] Nothing, "print this help and exit";
         Version ['v'] ["version"] Nothing, "print version, system and features and exit";
-        ZerocopyCheck [] ["zerocopy-check"] Nothing, "print which copies each transport avoids here, what is missing, and exit";
+        ZerocopyCheck [] ["zerocopy-check"] Nothing, "print which copies each transport avoids here, what is missing, and exit (with -J as JSON)";
     }
 
     /// For both ends.

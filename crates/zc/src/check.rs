@@ -6,10 +6,12 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use iperf_model::SendMode;
+use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::account::errno;
@@ -29,37 +31,125 @@ pub enum Extent {
     No,
 }
 
+/// A way of data: a transport, its other end where that matters, and a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// What carries the data.
+    pub transport: &'static str,
+    /// Which other end is meant, of a transport with several kinds.
+    pub peer: Option<&'static str>,
+    /// `send` or `receive`.
+    pub direction: &'static str,
+    /// All of that in words.
+    pub words: &'static str,
+}
+
+/// The ways, in the order of the table.
+mod way {
+    use super::Way;
+
+    const fn new(
+        transport: &'static str,
+        peer: Option<&'static str>,
+        direction: &'static str,
+        words: &'static str,
+    ) -> Way {
+        Way {
+            transport,
+            peer,
+            direction,
+            words,
+        }
+    }
+
+    pub(super) const TCP_SEND: Way = new("tcp", None, "send", "TCP, send");
+    pub(super) const TCP_RECEIVE: Way = new("tcp", None, "receive", "TCP, receive");
+    pub(super) const UDP_SEND: Way = new("udp", None, "send", "UDP, send");
+    pub(super) const UDP_RECEIVE: Way = new("udp", None, "receive", "UDP, receive");
+    pub(super) const OTHERS: [Way; 4] = [
+        new("mptcp", None, "send", "MPTCP, send"),
+        new("mptcp", None, "receive", "MPTCP, receive"),
+        new("sctp", None, "send", "SCTP, send"),
+        new("sctp", None, "receive", "SCTP, receive"),
+    ];
+    pub(super) const LOCAL_SEND: Way = new(
+        "vsock",
+        Some("local"),
+        "send",
+        "vsock in this machine, send",
+    );
+    pub(super) const LOCAL_RECEIVE: Way = new(
+        "vsock",
+        Some("local"),
+        "receive",
+        "vsock in this machine, receive",
+    );
+    pub(super) const HOST_SEND: Way = new("vsock", Some("host"), "send", "vsock to the host, send");
+    pub(super) const HOST_RECEIVE: Way = new(
+        "vsock",
+        Some("host"),
+        "receive",
+        "vsock from the host, receive",
+    );
+    pub(super) const GUESTS_SEND: Way =
+        new("vsock", Some("guests"), "send", "vsock to guests, send");
+    pub(super) const GUESTS_RECEIVE: Way = new(
+        "vsock",
+        Some("guests"),
+        "receive",
+        "vsock from guests, receive",
+    );
+    pub(super) const VMM_SEND: Way = new("unix", Some("vmm"), "send", "VMM's socket, send");
+    pub(super) const VMM_RECEIVE: Way =
+        new("unix", Some("vmm"), "receive", "VMM's socket, receive");
+}
+
 /// What was found out about one way of data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The transport, and the direction.
-    pub way: &'static str,
+    pub way: Way,
     /// How much need not be copied.
     pub extent: Extent,
+    /// The modes of `--zerocopy` or `--zerocopy-rx` that avoid the copy.
+    pub modes: Vec<&'static str>,
     /// How, or why not.
     pub reason: String,
     /// What helps, if something does.
     pub remedy: Option<String>,
 }
 
-impl fmt::Display for Extent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Extent {
+    /// `yes`, `partly` or `no`.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Yes => "yes",
             Self::Partly => "partly",
             Self::No => "no",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
 impl Finding {
-    fn new(way: &'static str, extent: Extent, reason: impl Into<String>) -> Self {
+    fn new(way: Way, extent: Extent, modes: &[&'static str], reason: impl Into<String>) -> Self {
         Self {
             way,
             extent,
+            modes: modes.to_vec(),
             reason: reason.into(),
             remedy: None,
         }
+    }
+
+    /// Everything is copied.
+    fn no(way: Way, reason: impl Into<String>) -> Self {
+        Self::new(way, Extent::No, &[], reason)
     }
 
     fn with_remedy(self, remedy: impl Into<String>) -> Self {
@@ -74,29 +164,23 @@ impl Finding {
 pub fn all() -> Vec<Finding> {
     let mut findings = tcp();
     findings.extend(udp());
-    findings.push(Finding::new(
-        "MPTCP, SCTP",
-        Extent::No,
-        "the kernel copies in all modes",
-    ));
+    findings.extend(way::OTHERS.map(|way| Finding::no(way, "the kernel copies in all modes")));
     findings.extend(vsock_here());
     findings.extend(vsock_of_a_guest());
-    findings.push(vsock_from_guests());
-    findings.push(Finding::new(
-        "VMM's socket, send",
-        Extent::Yes,
-        "sendfile, splice",
-    ));
-    findings.push(Finding::new(
-        "VMM's socket, receive",
-        Extent::No,
-        "the kernel does not map data received over Unix sockets",
-    ));
+    findings.extend(vsock_of_guests());
+    findings.extend(vmm());
     findings
 }
 
+const STREAM_MODES: [(&str, SendMode); 3] = [
+    ("splice", SendMode::Splice),
+    ("sendfile", SendMode::Sendfile),
+    ("msg", SendMode::Msg),
+];
+const MSG: [(&str, SendMode); 1] = [("msg", SendMode::Msg)];
+
 /// The modes that work on a socket, or why each does not.
-fn sending(way: &'static str, socket: BorrowedFd<'_>, modes: &[(&str, SendMode)]) -> Finding {
+fn sending(way: Way, socket: BorrowedFd<'_>, modes: &[(&'static str, SendMode)]) -> Finding {
     let (mut work, mut refused) = (Vec::new(), Vec::new());
     for (name, mode) in modes {
         match probe::send_support(socket, *mode) {
@@ -105,65 +189,92 @@ fn sending(way: &'static str, socket: BorrowedFd<'_>, modes: &[(&str, SendMode)]
         }
     }
     if work.is_empty() {
-        Finding::new(way, Extent::No, refused.join("; "))
+        Finding::no(way, refused.join("; "))
     } else {
-        Finding::new(way, Extent::Yes, work.join(", "))
+        Finding::new(way, Extent::Yes, &work, work.join(", "))
     }
 }
 
 /// A socket that cannot be made.
-fn no_socket(way: &'static str, error: &io::Error) -> Finding {
-    Finding::new(way, Extent::No, error.to_string())
+fn no_socket(way: Way, error: &io::Error) -> Finding {
+    Finding::no(way, errno(error).desc())
 }
 
 /// Why a connected socket maps nothing; `None` if it can.
 fn why_unmapped(socket: BorrowedFd<'_>) -> Option<String> {
     match map::receiver(socket, &MapOptions::new(map::DEFAULT_WINDOW), None) {
         Ok(mover) => mover.report().fallback.map(|why| why.to_string()),
-        Err(error) => Some(error.to_string()),
+        Err(error) => Some(errno(&error).desc().to_owned()),
     }
 }
 
 fn tcp() -> Vec<Finding> {
-    let (send, receive) = ("TCP, send", "TCP, receive");
     let pair = TcpListener::bind("127.0.0.1:0").and_then(|listener| {
         let sender = TcpStream::connect(listener.local_addr()?)?;
         Ok((sender, listener.accept()?.0))
     });
     let (sender, receiver) = match pair {
         Ok(pair) => pair,
-        Err(error) => return vec![no_socket(send, &error)],
+        Err(error) => {
+            return [way::TCP_SEND, way::TCP_RECEIVE]
+                .map(|way| no_socket(way, &error))
+                .into();
+        }
     };
-    let modes = [
-        ("splice", SendMode::Splice),
-        ("sendfile", SendMode::Sendfile),
-        ("msg", SendMode::Msg),
-    ];
     let receiving = match why_unmapped(receiver.as_fd()) {
         None => Finding::new(
-            receive,
+            way::TCP_RECEIVE,
             Extent::Partly,
-            "mmap maps payload that fills whole pages",
+            &["mmap", "splice", "trunc"],
+            "mmap maps payload that fills whole pages; splice and trunc deliver no bytes to the program",
         )
         .with_remedy(
             "an MTU that leaves segments of whole pages, a network card that splits off headers; within this machine, \
              --zerocopy=msg",
         ),
-        Some(why) => Finding::new(receive, Extent::No, why),
+        Some(why) => Finding::new(
+            way::TCP_RECEIVE,
+            Extent::Partly,
+            &["splice", "trunc"],
+            format!("mmap: {why}; splice and trunc deliver no bytes to the program"),
+        ),
     };
-    vec![sending(send, sender.as_fd(), &modes), receiving]
+    let sending = sending(way::TCP_SEND, sender.as_fd(), &STREAM_MODES);
+    vec![without_loopback(sending), receiving]
+}
+
+/// The kernel copies the pages of `MSG_ZEROCOPY` when both ends are on one machine.
+fn without_loopback(mut finding: Finding) -> Finding {
+    if finding.modes.contains(&"msg") {
+        finding.reason += " (to other machines only)";
+    }
+    finding
 }
 
 fn udp() -> Vec<Finding> {
-    let send = "UDP, send";
     let sending = match UdpSocket::bind("127.0.0.1:0") {
-        Ok(socket) => sending(send, socket.as_fd(), &[("msg", SendMode::Msg)]),
-        Err(error) => no_socket(send, &error),
+        Ok(socket) => without_loopback(sending(way::UDP_SEND, socket.as_fd(), &MSG)),
+        Err(error) => no_socket(way::UDP_SEND, &error),
     };
     let receiving = "trunc drops the payload unread; datagrams are not mapped";
+    let receiving = Finding::new(way::UDP_RECEIVE, Extent::Partly, &["trunc"], receiving);
+    vec![sending, receiving]
+}
+
+/// A socket of a VMM is a Unix socket.
+fn vmm() -> Vec<Finding> {
+    let pair = match UnixStream::pair() {
+        Ok(pair) => pair,
+        Err(error) => {
+            return [way::VMM_SEND, way::VMM_RECEIVE]
+                .map(|way| no_socket(way, &error))
+                .into();
+        }
+    };
+    let receiving = "splice delivers no bytes to the program; the kernel does not map data received over Unix sockets";
     vec![
-        sending,
-        Finding::new("UDP, receive", Extent::Partly, receiving),
+        sending(way::VMM_SEND, pair.0.as_fd(), &STREAM_MODES),
+        Finding::new(way::VMM_RECEIVE, Extent::Partly, &["splice"], receiving),
     ]
 }
 
@@ -182,28 +293,34 @@ fn vsock_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((sender.into(), listener.accept()?.0.into()))
 }
 
+/// Why CID 1 cannot be used.
+fn no_loopback(error: &io::Error) -> String {
+    match errno(error) {
+        Errno::EAFNOSUPPORT => "this kernel has no vsock".to_owned(),
+        Errno::EADDRNOTAVAIL => "this machine has no CID 1".to_owned(),
+        other => other.desc().to_owned(),
+    }
+}
+
 fn vsock_here() -> Vec<Finding> {
-    let (send, receive) = (
-        "vsock in this machine, send",
-        "vsock in this machine, receive",
-    );
     let (sender, receiver) = match vsock_pair() {
         Ok(pair) => pair,
         Err(error) => {
-            let missing = |way| no_socket(way, &error).with_remedy("modprobe vsock_loopback");
-            return vec![missing(send), missing(receive)];
+            let missing =
+                |way| Finding::no(way, no_loopback(&error)).with_remedy("modprobe vsock_loopback");
+            return [way::LOCAL_SEND, way::LOCAL_RECEIVE].map(missing).into();
         }
     };
     let receiving = match why_unmapped(receiver.as_fd()) {
         None => Finding::new(
-            receive,
+            way::LOCAL_RECEIVE,
             Extent::Partly,
+            &["mmap"],
             "mmap maps what is written by copy, 32 KiB and more at a time",
         ),
-        Some(why) => with_module_remedy(Finding::new(receive, Extent::No, why)),
+        Some(why) => with_module_remedy(Finding::no(way::LOCAL_RECEIVE, why)),
     };
-    let modes = [("msg", SendMode::Msg)];
-    vec![sending(send, sender.as_fd(), &modes), receiving]
+    vec![sending(way::LOCAL_SEND, sender.as_fd(), &MSG), receiving]
 }
 
 /// Why this program cannot have the calls of the module; `None` if it can, or if the kernel has them.
@@ -232,59 +349,77 @@ fn splits_packets() -> bool {
 }
 
 fn vsock_of_a_guest() -> Vec<Finding> {
-    let (send, receive) = ("vsock to the host, send", "vsock from the host, receive");
     let Some(driver) = guest::driver() else {
         let why = "this machine has no vsock device: it is no guest, or its VMM gives it none";
-        return vec![Finding::new(receive, Extent::No, why)];
+        return [way::HOST_SEND, way::HOST_RECEIVE]
+            .map(|way| Finding::no(way, why))
+            .into();
     };
-    let sending = match driver {
-        Driver::Other => {
-            let why = "no driver has this machine's vsock device";
-            Finding::new(send, Extent::No, why).with_remedy("modprobe vmw_vsock_virtio_transport")
-        }
-        Driver::Pages if splits_packets() => Finding::new(
-            send,
-            Extent::No,
-            "virtio_vsock_pages was loaded with split=1: it sends packets of one piece",
-        ),
-        Driver::Stock | Driver::Pages => Finding::new(
-            send,
-            Extent::Partly,
-            "msg, if the VMM takes packets of many pieces (vhost-device-vsock and libkrun do not)",
-        ),
-    };
-    vec![sending, receiving_in_a_guest(receive, driver)]
+    vec![sending_in_a_guest(driver), receiving_in_a_guest(driver)]
 }
 
-fn receiving_in_a_guest(way: &'static str, driver: Driver) -> Finding {
+fn sending_in_a_guest(driver: Driver) -> Finding {
+    let way = way::HOST_SEND;
+    match driver {
+        Driver::Other => Finding::no(way, "no driver has this machine's vsock device")
+            .with_remedy("modprobe vmw_vsock_virtio_transport"),
+        Driver::Pages if splits_packets() => Finding::no(
+            way,
+            "virtio_vsock_pages was loaded with split=1: it sends packets of one piece",
+        )
+        .with_remedy("if the VMM takes packets of many pieces, load it without split=1"),
+        Driver::Stock | Driver::Pages => Finding::new(
+            way,
+            Extent::Partly,
+            &["msg"],
+            "msg, if the VMM takes packets of many pieces (vhost-device-vsock and libkrun do not)",
+        ),
+    }
+}
+
+fn receiving_in_a_guest(driver: Driver) -> Finding {
+    let way = way::HOST_RECEIVE;
     let missing = module_missing();
     match (driver, missing) {
-        (Driver::Pages, None) => Finding::new(way, Extent::Yes, "mmap"),
-        (Driver::Pages, Some(why)) => with_module_remedy(Finding::new(way, Extent::No, why)),
-        (_, missing) => {
-            let why = "the guest's driver receives into single buffers";
+        (Driver::Pages, None) => Finding::new(way, Extent::Yes, &["mmap"], "mmap"),
+        (Driver::Pages, Some(why)) => with_module_remedy(Finding::no(way, why)),
+        (driver, missing) => {
+            let why = match driver {
+                Driver::Stock => "the guest's driver receives into single buffers",
+                _ => "no driver has this machine's vsock device",
+            };
             let also = missing.map_or("", |_| ", and vsock_zerocopy");
-            Finding::new(way, Extent::No, why).with_remedy(format!(
+            Finding::no(way, why).with_remedy(format!(
                 "load virtio_vsock_pages instead of vmw_vsock_virtio_transport{also} (crates/zc/kernel)"
             ))
         }
     }
 }
 
-fn vsock_from_guests() -> Finding {
-    let way = "vsock from guests, receive";
+fn vsock_of_guests() -> Vec<Finding> {
     if !Path::new("/dev/vhost-vsock").exists() {
-        return Finding::new(way, Extent::No, "this machine has no /dev/vhost-vsock")
-            .with_remedy("modprobe vhost_vsock, for guests of QEMU with vhost-vsock-pci");
+        let missing = |way| {
+            Finding::no(way, "this machine has no /dev/vhost-vsock").with_remedy(
+                "modprobe vhost_vsock, for guests of QEMU with vhost-vsock-pci or of crosvm",
+            )
+        };
+        return [way::GUESTS_SEND, way::GUESTS_RECEIVE].map(missing).into();
     }
-    match module_missing() {
+    let receiving = match module_missing() {
         None => Finding::new(
-            way,
+            way::GUESTS_RECEIVE,
             Extent::Partly,
+            &["mmap"],
             "mmap maps what guests write 32 KiB and more at a time",
         ),
-        Some(why) => with_module_remedy(Finding::new(way, Extent::No, why)),
-    }
+        Some(why) => with_module_remedy(Finding::no(way::GUESTS_RECEIVE, why)),
+    };
+    // Before Linux 6.7 the socket refuses this.
+    let sending = match Socket::new(Domain::VSOCK, Type::STREAM, None) {
+        Ok(socket) => sending(way::GUESTS_SEND, socket.as_fd(), &MSG),
+        Err(error) => no_socket(way::GUESTS_SEND, &error),
+    };
+    vec![sending, receiving]
 }
 
 #[cfg(test)]
@@ -292,32 +427,67 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_transport_has_a_finding_and_what_fails_a_reason() {
+    fn every_transport_has_both_directions_and_what_fails_a_reason() {
         let findings = all();
-        for way in [
-            "TCP, send",
-            "TCP, receive",
-            "UDP, send",
-            "VMM's socket, send",
+        let ways: Vec<_> = findings
+            .iter()
+            .map(|it| (it.way.transport, it.way.peer, it.way.direction))
+            .collect();
+        for (transport, peer) in [
+            ("tcp", None),
+            ("udp", None),
+            ("mptcp", None),
+            ("sctp", None),
+            ("vsock", Some("local")),
+            ("vsock", Some("host")),
+            ("vsock", Some("guests")),
+            ("unix", Some("vmm")),
         ] {
-            assert!(findings.iter().any(|it| it.way == way), "{way}");
+            for direction in ["send", "receive"] {
+                let way = (transport, peer, direction);
+                let count = ways.iter().filter(|it| **it == way).count();
+                assert_eq!(count, 1, "{way:?}");
+            }
         }
-        assert!(findings.iter().all(|it| !it.reason.is_empty()));
-        let tcp = findings.iter().find(|it| it.way == "TCP, send").unwrap();
+        for it in &findings {
+            assert!(!it.reason.is_empty(), "{it:?}");
+            assert_eq!(it.modes.is_empty(), it.extent == Extent::No, "{it:?}");
+        }
+        let tcp = findings.iter().find(|it| it.way == way::TCP_SEND).unwrap();
         assert_eq!(
             (tcp.extent, tcp.reason.as_str()),
-            (Extent::Yes, "splice, sendfile, msg")
+            (
+                Extent::Yes,
+                "splice, sendfile, msg (to other machines only)"
+            )
         );
+        let vmm = findings.iter().find(|it| it.way == way::VMM_SEND).unwrap();
+        assert_eq!(vmm.modes, ["splice", "sendfile"]);
     }
 
     #[test]
     fn a_guest_with_the_stock_driver_learns_what_to_load() {
-        let finding = receiving_in_a_guest("x", Driver::Stock);
+        let finding = receiving_in_a_guest(Driver::Stock);
         assert_eq!(finding.extent, Extent::No);
         assert_eq!(
             finding.reason,
             "the guest's driver receives into single buffers"
         );
         assert!(finding.remedy.unwrap().contains("virtio_vsock_pages"));
+        let finding = receiving_in_a_guest(Driver::Other);
+        assert_eq!(finding.reason, "no driver has this machine's vsock device");
+        let finding = sending_in_a_guest(Driver::Stock);
+        assert_eq!(
+            (finding.extent, finding.modes),
+            (Extent::Partly, vec!["msg"])
+        );
+    }
+
+    #[test]
+    fn a_machine_without_loopback_is_told_in_words() {
+        let why = |errno: Errno| no_loopback(&io::Error::from(errno));
+        assert_eq!(why(Errno::EADDRNOTAVAIL), "this machine has no CID 1");
+        assert_eq!(why(Errno::EAFNOSUPPORT), "this kernel has no vsock");
+        assert_eq!(why(Errno::EACCES), "Permission denied");
     }
 }

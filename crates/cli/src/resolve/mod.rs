@@ -24,7 +24,7 @@ use iperf_proto::Code;
 use crate::args::Args;
 use crate::error::{ParameterError, UsageError};
 use crate::job::{Invocation, Job};
-use crate::options::{Opt, Role};
+use crate::options::{Local, Opt, Role};
 use crate::value::{Notes, Value};
 
 use client::ClientDraft;
@@ -40,7 +40,13 @@ pub(crate) fn resolve(args: Args, words: &[OsString]) -> Result<Invocation, Usag
         match given.spec.opt {
             Opt::Role(Role::Help) => return Ok(Invocation::of(Job::Help)),
             Opt::Role(Role::Version) => return Ok(Invocation::of(Job::Version)),
-            Opt::Role(Role::ZerocopyCheck) => return Ok(Invocation::of(Job::ZerocopyCheck)),
+            Opt::Role(Role::ZerocopyCheck) => {
+                let mut invocation = Invocation::of(Job::ZerocopyCheck);
+                // Before or behind it.
+                let mut options = args.given.iter().map(|given| given.spec.opt);
+                invocation.output.json = options.any(|it| it == Opt::Local(Local::Json));
+                return Ok(invocation);
+            }
             option => draft
                 .apply(option, &value)
                 .map_err(|error| UsageError::about(error, given))?,
