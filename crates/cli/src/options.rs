@@ -124,6 +124,7 @@ options! {
         RcvTimeout [] ["rcv-timeout"] Value("MS"), "end the test after MS milliseconds without data, 100 to 86400000 [120000]";
         RcvLowat [] ["rcv-lowat"] Value("off|auto|BYTES"), "wake a receiver only when BYTES have arrived; auto: 1 ms of data, and any data below 100 Mbit/s [auto]", ["off" "auto"];
         Sndbuf [] ["sndbuf"] Value("off|auto|BYTES"), "size of the send buffers of TCP streams; off: the kernel's choice; auto: that, but small over loopback [auto]", ["off" "auto"];
+        Io [] ["io"] Value("calls|uring"), "how TCP streams send and receive; calls: a system call per block; uring: through io_uring, if the kernel allows it [calls]", ["calls" "uring"];
         Threads [] ["threads"] Value("N"), "share N threads among the streams of each direction, 1 to 1024 [one thread per stream]";
         SndTimeout [] ["snd-timeout"] Value("MS"), "end the test when data stays unacknowledged for MS milliseconds, up to 86400000; 0: system default [0]";
         Keepalive [] ["cntl-ka"] Maybe("IDLE/INTERVAL/N", ""), "probe a silent control connection after IDLE seconds, every INTERVAL seconds, N times; each part is optional [system defaults]";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iperf_model::{CopyMode, CopyReport};
+use iperf_model::{CopyMode, CopyReport, Io, IoReport};
 use iperf_zc::account::{Account, Report};
 
 use crate::run::cpu::CpuTime;
@@ -29,6 +29,8 @@ pub(crate) struct Modes {
     chosen: CopyMode,
     /// Why that is another mode.
     reason: Option<String>,
+    /// Whether io_uring is to move the bytes, or why not; `None` if nothing but system calls was asked for.
+    io: Option<Result<(), String>>,
 }
 
 impl Modes {
@@ -38,12 +40,35 @@ impl Modes {
             requested: requested.into(),
             chosen,
             reason: None,
+            io: None,
         }
     }
 
     /// Gives the reason why it is another mode.
     pub(crate) fn because(self, reason: Option<String>) -> Self {
         Self { reason, ..self }
+    }
+
+    /// Takes note of a request for io_uring, and of why it can't be met.
+    pub(crate) fn through(self, io: Option<Result<(), String>>) -> Self {
+        Self { io, ..self }
+    }
+
+    /// What became of a request for io_uring.
+    pub(crate) fn io_report(&self, worker: &WorkerReport) -> Option<IoReport> {
+        let reason = match self.io.as_ref()? {
+            Ok(()) => worker
+                .report
+                .calls_because
+                .as_ref()
+                .map(ToString::to_string),
+            Err(reason) => Some(reason.clone()),
+        };
+        let used = match reason {
+            None => Io::Uring,
+            Some(_) => Io::Calls,
+        };
+        Some(IoReport { used, reason })
     }
 
     /// What became of it.

@@ -1,5 +1,7 @@
 //! The choice of a mover: once per stream, by what the test requests, what its socket is, and what the kernel can do.
 
+mod uring;
+
 use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::Arc;
 
 use iperf_model::{
-    Batching, CopyMode, LocalOptions, MAX_STREAMS, ReceiveMode, Role, SendMode, TestConfig,
+    Batching, CopyMode, Io, LocalOptions, MAX_STREAMS, ReceiveMode, Role, SendMode, TestConfig,
     Transport,
 };
 use iperf_zc::probe;
@@ -16,9 +18,11 @@ use iperf_zc::receive::map::{self, MapOptions};
 use iperf_zc::receive::message::MessageReceiver;
 use iperf_zc::receive::packet::PacketReceiver;
 use iperf_zc::receive::splice::SpliceReceiver;
+use iperf_zc::receive::uring::UringReceiver;
 use iperf_zc::receive::{CopyReceiver, FileReceiver, MOST_DROPPED, ReceiveMover, TruncReceiver};
 use iperf_zc::send::msg::MsgSender;
 use iperf_zc::send::splice::SpliceSender;
+use iperf_zc::send::uring::UringSender;
 use iperf_zc::send::{CopySender, FileSender, FileSendfileSender, SendMover, SendfileSender};
 use iperf_zc::source::{self, Source};
 use iperf_zc::udp::msg::DatagramMsgSender;
@@ -93,6 +97,10 @@ pub(crate) struct MoverContext<'a> {
     /// Where the omitted period ends in the stream, and whether datagrams behind it are marked.
     pub(crate) cut: Option<Arc<Cut>>,
     pub(crate) marks: bool,
+    /// How the bytes are to get in and out of the kernel.
+    pub(crate) io: Io,
+    /// The stream's worker is not alone on its thread.
+    pub(crate) shares_thread: bool,
 }
 
 /// What the buffers of all receivers that keep what they read, if only to check it, may take together, in bytes: with many
@@ -191,9 +199,17 @@ impl MoverContext<'_> {
             other => (other, None),
         };
         let source = self.source(mode)?;
+        let io = self.io_of_sender(mode);
+        let by_ring = io == Some(Ok(()));
         let modes = Modes::new(requested, mode.into()).because(reason);
+        let modes = modes.through(io);
         let prepare = EngineError::system("prepare to send without copying");
         Ok(match mode {
+            SendMode::Copy if by_ring && self.joins() => {
+                sends(UringSender::bundles(source).joined(), modes)
+            }
+            SendMode::Copy if by_ring => sends(UringSender::bundles(source), modes),
+            SendMode::Msg if by_ring => sends(UringSender::zerocopy(source), modes),
             SendMode::Copy if self.joins() => sends(CopySender::new(source).joined(), modes),
             SendMode::Copy => sends(CopySender::new(source), modes),
             SendMode::Auto | SendMode::Sendfile => sends(SendfileSender::new(source), modes),
@@ -256,20 +272,21 @@ impl MoverContext<'_> {
             let offload = self.passage.batching == Batching::Packets;
             let mover = DatagramMsgSender::new(&payload, offload, stamp, self.socket)
                 .map_err(EngineError::system("prepare MSG_ZEROCOPY"))?;
-            return Ok(sends(mover, Modes::new(requested, CopyMode::Msg)));
+            let modes = Modes::new(requested, CopyMode::Msg).through(self.io_of_others());
+            return Ok(sends(mover, modes));
         }
         let reason = (requested != SendMode::Copy)
             .then(|| "datagrams go by copy unless --zerocopy=msg".to_owned());
         let together = self.passage.together;
         let mover = DatagramSender::new(&payload, together, self.batching.clone(), stamp);
         let modes = Modes::new(requested, CopyMode::Copy).because(reason);
-        Ok(sends(mover, modes))
+        Ok(sends(mover, modes.through(self.io_of_others())))
     }
 
     fn file_sender(&self, file: &File) -> Result<Chosen<dyn SendMover>, EngineError> {
         let requested = self.config.zerocopy.send;
         let file = duplicate(file)?;
-        let modes = |mode| Modes::new(requested, mode);
+        let modes = |mode| Modes::new(requested, mode).through(self.io_of_others());
         let reason = match requested {
             _ if self.sends_messages() => {
                 let reason = (requested != SendMode::Copy).then(|| CUTS_MESSAGES.to_owned());
@@ -298,6 +315,7 @@ impl MoverContext<'_> {
             let reason = (requested != ReceiveMode::Copy)
                 .then(|| "a message is taken as a whole, by copy".to_owned());
             let modes = Modes::new(requested, CopyMode::Copy).because(reason);
+            let modes = modes.through(self.io_of_others());
             return Ok(receives(mover.into_file(file), modes));
         }
         if let Some(file) = self.file {
@@ -305,17 +323,25 @@ impl MoverContext<'_> {
             let reason = (requested != ReceiveMode::Copy)
                 .then(|| "a file is written from a copy".to_owned());
             let modes = Modes::new(requested, CopyMode::Copy).because(reason);
+            let modes = modes.through(self.io_of_others());
             return Ok(self.whole(receives(mover, modes)));
         }
-        let modes = Modes::new(requested, requested.into());
+        let io = self.io_of_receiver();
+        let by_ring = io == Some(Ok(()));
+        let modes = Modes::new(requested, requested.into()).through(io);
         let prepare = EngineError::system("prepare to receive without copying");
         let chosen = match requested {
             ReceiveMode::Copy => {
                 let mover = CopyReceiver::new(length).with_room(self.room());
-                match self.verifier() {
-                    Some(verifier) => receives(mover.verified(verifier), modes),
-                    None if self.config.streams > 1 => receives(mover.dropping(), modes),
-                    None => receives(mover, modes),
+                let mover = match self.verifier() {
+                    Some(verifier) => mover.verified(verifier),
+                    None if self.config.streams > 1 => mover.dropping(),
+                    None => mover,
+                };
+                if by_ring {
+                    receives(UringReceiver::new(mover), modes)
+                } else {
+                    receives(mover, modes)
                 }
             }
             ReceiveMode::Mmap => {
@@ -368,6 +394,7 @@ impl MoverContext<'_> {
             )),
         };
         let modes = Modes::new(requested, mode).because(reason);
+        let modes = modes.through(self.io_of_others());
         let reader = HeaderReader::new(counters, self.config.udp.counters_64bit);
         let reader = reader.verified(self.verifier()).marked(self.marks);
         let mover = DatagramReceiver::new(self.passage.receive, self.batching.clone(), reader);

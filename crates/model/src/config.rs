@@ -62,6 +62,26 @@ pub enum SendBuffer {
     Bytes(u32),
 }
 
+/// How this end moves the bytes of its TCP streams in and out of the kernel (`--io`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Io {
+    /// A system call for each block, or for what has arrived.
+    #[default]
+    Calls,
+    /// Requests through io_uring, where the kernel and the test allow it.
+    Uring,
+}
+
+impl Io {
+    /// The value of the option.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Uring => "uring",
+        }
+    }
+}
+
 /// Options of this end only: nothing here is sent to the peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalOptions {
@@ -81,6 +101,8 @@ pub struct LocalOptions {
     pub low_water: ReceiveLowWater,
     /// The send buffers of TCP streams (`--sndbuf`).
     pub send_buffer: SendBuffer,
+    /// How the bytes of TCP streams get in and out of the kernel (`--io`).
+    pub io: Io,
     /// Threads that the streams of a direction share (`--threads`); `None` gives each stream its own.
     pub threads: Option<NonZero<u16>>,
     /// Unacknowledged data older than this ends a connection (`--snd-timeout`, `TCP_USER_TIMEOUT`).
@@ -110,6 +132,7 @@ impl Default for LocalOptions {
             rcv_timeout: Duration::from_secs(120),
             low_water: ReceiveLowWater::Auto,
             send_buffer: SendBuffer::Auto,
+            io: Io::Calls,
             threads: None,
             snd_timeout: None,
             file: None,

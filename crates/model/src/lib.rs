@@ -29,7 +29,7 @@ pub mod units;
 mod zerocopy;
 
 pub use config::{
-    ClientConfig, Concurrency, Credentials, Family, Keepalive, LocalOptions, RateLimit,
+    ClientConfig, Concurrency, Credentials, Family, Io, Keepalive, LocalOptions, RateLimit,
     ReceiveLowWater, SctpOptions, SendBuffer, ServerAuth, ServerConfig,
 };
 pub use delays::{ClockRelation, Delays, Load, OneWayDelays, Probe, ProbeMethod, Probes};
@@ -47,8 +47,8 @@ pub use limitation::{Cause, Limitation};
 pub use rate::{BitRate, ByteRate};
 pub use reason::reason;
 pub use result::{
-    Batching, ByteTotals, CpuUsage, DatagramTotals, Detail, FileProgress, RunTotals, StreamOutcome,
-    StreamSummary, Summary, TcpTotals,
+    Batching, ByteTotals, CpuUsage, DatagramTotals, Detail, FileProgress, IoReport, RunTotals,
+    StreamOutcome, StreamSummary, Summary, TcpTotals,
 };
 pub use role::Role;
 pub use sample::{DatagramSample, Interval, StreamInterval, TcpSample};

@@ -133,6 +133,7 @@ impl StreamResult {
             detail,
             file: None,
             copies: self.copies.clone(),
+            io: None,
         }
     }
 

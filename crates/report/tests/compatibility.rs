@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use iperf_model::{
     Batching, Carrier, Cause, ClockRelation, CopyMode, CopyReport, Delays, Detail, Environment,
-    EnvironmentAfter, Event, Exchange, ExchangeCounts, Latencies, Limitation, Load, OneWayDelays,
-    ProbeMethod, Probes, ReceiveMode, RemoteEnvironment, Role, SendMode, StreamOutcome, ZeroCopy,
+    EnvironmentAfter, Event, Exchange, ExchangeCounts, Io, IoReport, Latencies, Limitation, Load,
+    OneWayDelays, ProbeMethod, Probes, ReceiveMode, RemoteEnvironment, Role, SendMode,
+    StreamOutcome, ZeroCopy,
 };
 use iperf_report::{Document, Format};
 use serde_json::Value;
@@ -244,6 +245,10 @@ fn environment() -> Environment {
 
 fn tell_all_of(side: &mut StreamOutcome) {
     side.copies = Some(copies());
+    side.io = Some(IoReport {
+        used: Io::Calls,
+        reason: Some("why".to_owned()),
+    });
     match &mut side.detail {
         Detail::Exchanges(..) => {}
         Detail::Bytes(totals) => totals.low_water = (!side.role.sends()).then_some(0),

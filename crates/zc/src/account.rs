@@ -56,6 +56,8 @@ pub struct Report {
     pub account: Account,
     /// Why more of them were copied than requested.
     pub fallback: Option<Fallback>,
+    /// Why system calls moved them instead of io_uring.
+    pub calls_because: Option<Fallback>,
 }
 
 /// Why bytes are copied although the mover should avoid it. The text is a reason that can follow a colon.
@@ -133,6 +135,9 @@ pub enum Fallback {
         /// Share of the bytes that were mapped.
         percent: u64,
     },
+    /// The kernel's io_uring can't do what its movers need.
+    #[error("this kernel's io_uring has no bundles of buffers (Linux 6.10)")]
+    NoBundles,
     /// A guest receives from outside through the stock driver.
     #[error(
         "the guest's driver receives into single buffers: load virtio_vsock_pages in place of \

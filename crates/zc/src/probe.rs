@@ -11,6 +11,7 @@ use crate::send;
 use crate::send::msg;
 use crate::send::splice;
 use crate::socket_kind::SocketKind;
+use crate::sys::uring;
 use crate::sys::vsock;
 use crate::sys::vsock_zerocopy::DEVICE;
 
@@ -36,6 +37,11 @@ pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallba
         (SendMode::Sendfile, _) => Err(send::copied_inside(kind)),
         (SendMode::Splice, _) => Err(splice::copied_inside(kind)),
     }
+}
+
+/// Why io_uring can't move the bytes of TCP streams here.
+pub fn uring_support() -> Result<(), Fallback> {
+    uring::support()
 }
 
 /// Whether both ends of a connected vsock are on this machine, and its kernel module can map what they send. It maps

@@ -100,6 +100,11 @@ impl Source {
         self.memory.bytes(cursor.position, cursor.rest())
     }
 
+    /// The `length` bytes from `position` on, as far as the memory goes.
+    pub(crate) fn at(&self, position: usize, length: usize) -> &[u8] {
+        self.memory.bytes(position, length)
+    }
+
     /// The memory file, in which the same bytes are at the same offsets.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.memory.file()

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use iperf_model::{
-    DEFAULT_PORT, Endpoint, Family, Keepalive, LocalOptions, ReceiveLowWater, SendBuffer,
+    DEFAULT_PORT, Endpoint, Family, Io, Keepalive, LocalOptions, ReceiveLowWater, SendBuffer,
 };
 use iperf_proto::Code;
 
@@ -92,6 +92,7 @@ impl LocalDraft {
             }
             Local::RcvLowat => self.options.low_water = low_water(value)?,
             Local::Sndbuf => self.options.send_buffer = send_buffer(value)?,
+            Local::Io => self.options.io = io(value)?,
             Local::Threads => {
                 let outside = value.refuse("a number of threads from 1 to 1024");
                 self.options.threads = NonZero::new(value.integer(1..=1024, outside)?);
@@ -232,6 +233,13 @@ fn send_buffer(value: &Value<'_>) -> Result<SendBuffer, ParameterError> {
             Ok(SendBuffer::Bytes(bytes))
         }
     }
+}
+
+fn io(value: &Value<'_>) -> Result<Io, ParameterError> {
+    let name = value.str()?;
+    let known = [Io::Calls, Io::Uring].into_iter();
+    let mut known = known.filter(|io| io.name() == name);
+    known.next().ok_or(value.refuse("calls or uring"))
 }
 
 /// Reads `idle/interval/count`, of which each may be empty or 0 for the system's value.

@@ -183,6 +183,8 @@ impl RunningStream {
             batching: batching.clone(),
             marks: cut.is_some() && plan.exact,
             cut: cut.clone(),
+            io: plan.local.io,
+            shares_thread: sharers > 1,
         };
         // The stream of a test with a connection for each transaction is idle.
         let sender = (info.role.sends() && transactions.is_none()).then_some(&socket);
@@ -322,6 +324,10 @@ impl RunningStream {
                 moved: self.counters.bytes(),
             }),
             copies: self.report.get().map(|report| self.modes.report(report)),
+            io: self
+                .report
+                .get()
+                .and_then(|report| self.modes.io_report(report)),
         }
     }
 

@@ -9,6 +9,6 @@ mod stream;
 mod totals;
 
 pub use stream::{
-    Batching, ByteTotals, DatagramTotals, Detail, FileProgress, StreamOutcome, TcpTotals,
+    Batching, ByteTotals, DatagramTotals, Detail, FileProgress, IoReport, StreamOutcome, TcpTotals,
 };
 pub use totals::{CpuUsage, RunTotals, StreamSummary, Summary};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{CopyReport, ExchangeCounts, Role};
+use crate::{CopyReport, ExchangeCounts, Io, Role};
 
 /// What one end counted on one stream. The omitted period is left out unless stated otherwise.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,17 @@ pub struct StreamOutcome {
     pub file: Option<FileProgress>,
     /// How this end moved the bytes, once the worker has stopped counting.
     pub copies: Option<CopyReport>,
+    /// What this end used in place of system calls, or why it did not, if it was asked to.
+    pub io: Option<IoReport>,
+}
+
+/// What became of a request for [`Io::Uring`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IoReport {
+    /// What was in use at the end.
+    pub used: Io,
+    /// Why that is not what was requested.
+    pub reason: Option<String>,
 }
 
 impl StreamOutcome {

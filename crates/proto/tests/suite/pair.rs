@@ -286,6 +286,7 @@ fn stream_totals(test: &TestConfig, is_client: bool, index: usize) -> StreamOutc
         },
         file: None,
         copies: None,
+        io: None,
     }
 }
 

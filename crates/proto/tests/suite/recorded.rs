@@ -222,6 +222,7 @@ fn totals_of(results: &Results, test: &TestConfig, is_client: bool) -> RunTotals
         },
         file: None,
         copies: None,
+        io: None,
     };
     RunTotals {
         one_way: None,

@@ -153,6 +153,20 @@ pub struct StreamSide {
     /// **Own**: how the bytes were moved, if zero-copy was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<Copies>,
+    /// **Own**, of this end: what `--io=uring` came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io: Option<IoUse>,
+}
+
+/// What moved the bytes of a stream in and out of the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IoUse {
+    /// `uring` or `calls`.
+    pub used: String,
+    /// Why it is not io_uring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// How much of a file went through both ends.
@@ -218,6 +232,9 @@ pub struct UdpStream {
     /// **Own**: how the bytes were moved, if zero-copy was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<UdpCopies>,
+    /// **Own**, of this end: what `--io=uring` came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io: Option<IoUse>,
 }
 
 /// All streams of one direction.

@@ -27,7 +27,7 @@ use serde_json::Value;
 
 pub use delays::{EndClock, EndLoad, EndOneWay, Probes};
 pub use end::{
-    Copies, CpuUtilization, DiskFile, End, EndEnvironment, EndStream, EndSum, StreamSide,
+    Copies, CpuUtilization, DiskFile, End, EndEnvironment, EndStream, EndSum, IoUse, StreamSide,
     UdpCopies, UdpStream,
 };
 pub use exchange::{EndExchanges, Histogram, IntervalExchanges, Latency, Schedule, ShortLatency};

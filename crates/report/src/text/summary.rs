@@ -51,6 +51,12 @@ pub(crate) fn lines(
             let report = report.as_ref().filter(|_| copies);
             out.extend(report.and_then(|report| zerocopy_report::line(way, report)));
         }
+        if let Some(io) = &group.sum.io {
+            let way = if group.role.sends() { "tx" } else { "rx" };
+            let reason = io.reason.as_ref().map(|reason| format!(" ({reason})"));
+            let reason = reason.unwrap_or_default();
+            out.push(format!("io: {way} {}{reason}", io.used.name()));
+        }
         if verbose {
             page.remarks(group, summary, &mut out);
         }

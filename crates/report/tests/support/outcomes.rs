@@ -31,6 +31,7 @@ fn side(bytes: u64, detail: Detail) -> StreamOutcome {
         detail,
         file: None,
         copies: None,
+        io: None,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod map;
 pub mod message;
 pub mod packet;
 pub mod splice;
+pub mod uring;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -142,15 +143,30 @@ impl CopyReceiver {
     }
 }
 
+impl CopyReceiver {
+    /// Whether nothing looks at what it receives, so that it need not be kept.
+    fn drops_all(&self) -> bool {
+        self.drops && self.verifier.is_none()
+    }
+
+    /// Checks bytes that came in another way than through this mover's calls.
+    fn check(&mut self, bytes: &[u8]) -> io::Result<()> {
+        verify::check(&mut self.verifier, bytes)
+    }
+
+    /// Counts them.
+    fn account(&mut self, bytes: usize) -> Moved {
+        self.report.account.copy(bytes);
+        self.count.add(bytes)
+    }
+}
+
 impl ReceiveMover for CopyReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
-        if self.drops
-            && self.verifier.is_none()
+        if self.drops_all()
             && let Some(received) = sink::receive(socket, self.room, flags(wait))
         {
-            let bytes = received?;
-            self.report.account.copy(bytes);
-            return Ok(self.count.add(bytes));
+            return Ok(self.account(received?));
         }
         with_scratch(self.room, |buffer| {
             let bytes = recv(socket.as_raw_fd(), buffer, flags(wait))?;

@@ -55,6 +55,11 @@ impl Ledger {
         self.next = self.next.wrapping_add(1);
     }
 
+    /// The number of the next call.
+    pub(crate) fn next_number(&self) -> u32 {
+        self.next
+    }
+
     /// The slot of the next call among [`WINDOW`], which it occupies until it is complete.
     pub(crate) fn next_slot(&self) -> usize {
         Self::slot(self.next)

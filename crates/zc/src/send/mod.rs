@@ -5,6 +5,7 @@
 pub(crate) mod ledger;
 pub mod msg;
 pub mod splice;
+pub mod uring;
 
 use std::fs::File;
 use std::io::{self, Read, Seek};

@@ -140,6 +140,7 @@ impl MsgSender {
             unreaped: 0,
             enabled: fallback.is_none(),
             report: Report {
+                calls_because: None,
                 account: Account::default(),
                 fallback,
             },

@@ -15,5 +15,6 @@ pub mod sockopt;
 pub mod strftime;
 pub mod tcp_info;
 pub(crate) mod tcp_zerocopy;
+pub(crate) mod uring;
 pub mod vsock;
 pub(crate) mod vsock_zerocopy;

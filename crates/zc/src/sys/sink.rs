@@ -64,6 +64,12 @@ impl Sink {
     }
 }
 
+/// Where the processor that runs this thread has room for `length` bytes that are never read, for as long as the process
+/// lives. None if there is no memory for it, or not so much.
+pub(crate) fn buffer(length: usize) -> Option<*mut c_void> {
+    Some(Sink::get()?.buffer()).filter(|_| length <= BUFFER)
+}
+
 /// Receives up to `length` bytes, and not more than [`LENGTH`], which are dropped. None if there is no memory for it.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,

@@ -83,6 +83,7 @@ impl<S: Stamp> DatagramMsgSender<S> {
             ledger: Ledger::new(),
             enabled: fallback.is_none(),
             report: Report {
+                calls_because: None,
                 account: Account::default(),
                 fallback,
             },

@@ -50,7 +50,8 @@ pub(super) fn worker(
 ) -> Result<WorkerAndModes, EngineError> {
     if let Some((exchange, stats)) = plan.config.exchange.zip(stats) {
         let worker = exchange::worker(task, exchange, stats, plan.config, transactions);
-        Ok((worker, Modes::new(SendMode::Copy, CopyMode::Copy)))
+        let modes = Modes::new(SendMode::Copy, CopyMode::Copy);
+        Ok((worker, modes.through(context.io_of_exchanges())))
     } else if role.sends() {
         sender(plan, context, task)
     } else {

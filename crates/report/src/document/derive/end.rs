@@ -5,7 +5,7 @@ use iperf_model::{Batching, CopyReport, CpuUsage, Role, Summary, TestConfig};
 use super::{CopyReports, EndGroup, EndRow, EndTotals, FileRow, counts_datagrams};
 use crate::document::{
     Copies, CpuUtilization, DiskFile, End, EndClock, EndExchanges, EndLoad, EndOneWay, EndStream,
-    EndSum, Limit, StreamSide, UdpCopies, UdpStream,
+    EndSum, IoUse, Limit, StreamSide, UdpCopies, UdpStream,
 };
 
 impl End {
@@ -96,6 +96,7 @@ fn stream(row: &EndRow, totals: &EndTotals) -> EndStream {
         min_rtt: tcp.map(|tcp| tcp.min_rtt.into()),
         mean_rtt: tcp.map(|tcp| tcp.mean_rtt.into()),
         zerocopy: row.copies.sender.as_ref().map(Copies::of),
+        io: io_use(row).filter(|_| row.role.sends()),
         ..side.clone()
     };
     let receiver = StreamSide {
@@ -105,6 +106,7 @@ fn stream(row: &EndRow, totals: &EndTotals) -> EndStream {
         bits_per_second: row.received.bits_per_second,
         rcv_lowat: row.received.low_water,
         zerocopy: row.copies.receiver.as_ref().map(Copies::of),
+        io: io_use(row).filter(|_| !row.role.sends()),
         ..side
     };
     EndStream {
@@ -113,6 +115,13 @@ fn stream(row: &EndRow, totals: &EndTotals) -> EndStream {
         diskfile: row.file.as_ref().map(disk_file),
         receiver: Some(receiver),
     }
+}
+
+fn io_use(row: &EndRow) -> Option<IoUse> {
+    row.io.as_ref().map(|io| IoUse {
+        used: io.used.name().to_owned(),
+        reason: io.reason.clone(),
+    })
 }
 
 fn disk_file(file: &FileRow) -> DiskFile {
@@ -151,6 +160,7 @@ fn udp_stream(row: &EndRow, totals: &EndTotals) -> UdpStream {
             sender: sender.as_ref().map(Copies::of),
             receiver: receiver.as_ref().map(Copies::of),
         }),
+        io: io_use(row),
     }
 }
 

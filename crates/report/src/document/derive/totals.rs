@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iperf_model::{
-    Batching, CopyReport, DatagramTotals, FileProgress, Role, StreamOutcome, StreamSummary,
-    Summary, TcpTotals, TestConfig, ZeroCopy,
+    Batching, CopyReport, DatagramTotals, FileProgress, IoReport, Role, StreamOutcome,
+    StreamSummary, Summary, TcpTotals, TestConfig, ZeroCopy,
 };
 
 use super::{mean, milliseconds, percent, rate, roles, seconds, total, total_lost};
@@ -63,6 +63,8 @@ pub(crate) struct EndRow {
     pub(crate) file: Option<FileRow>,
     /// How the sending and the receiving end moved the bytes, if the test requested zero-copy.
     pub(crate) copies: CopyReports,
+    /// What became of a request for io_uring at this end. Of a sum, the worst of it.
+    pub(crate) io: Option<IoReport>,
 }
 
 /// How the bytes went through both ends.
@@ -247,6 +249,7 @@ impl EndRow {
                 .as_ref()
                 .map(|file| FileRow::new(file, own.role, sent.bytes, received.bytes)),
             copies: CopyReports::default(),
+            io: own.io.clone(),
         }
     }
 
@@ -298,6 +301,10 @@ impl EndRow {
                 sender: sum_of_copies(rows.iter().map(|row| row.copies.sender.as_ref())),
                 receiver: sum_of_copies(rows.iter().map(|row| row.copies.receiver.as_ref())),
             },
+            io: rows
+                .iter()
+                .filter_map(|row| row.io.clone())
+                .max_by_key(|io| io.reason.is_some()),
         }
     }
 
