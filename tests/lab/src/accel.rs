@@ -24,6 +24,9 @@ pub enum Accel {
     Kvm,
     /// Emulation: tens of times slower, and it works everywhere.
     Tcg,
+    /// Emulation in which an instruction takes a nanosecond of the guest's time: what a program costs does not depend on
+    /// what else this machine does.
+    Instructions,
 }
 
 impl Accel {
@@ -37,6 +40,7 @@ impl Accel {
         match self {
             Self::Kvm => "-accel kvm -cpu host",
             Self::Tcg => "-accel tcg,thread=multi -cpu max",
+            Self::Instructions => "-accel tcg,thread=single -cpu max -icount shift=0",
         }
     }
 }
@@ -46,6 +50,7 @@ impl fmt::Display for Accel {
         f.write_str(match self {
             Self::Kvm => "KVM",
             Self::Tcg => "TCG",
+            Self::Instructions => "TCG, time counted in instructions",
         })
     }
 }

@@ -26,6 +26,7 @@ pub struct Machine {
     own_modules: Vec<(String, Vec<u8>)>,
     options: Vec<String>,
     image: Image,
+    accel: Option<Accel>,
 }
 
 impl Machine {
@@ -40,6 +41,7 @@ impl Machine {
             own_modules: Vec::new(),
             options: Vec::new(),
             image: Image::new(),
+            accel: None,
         }
     }
 
@@ -119,9 +121,15 @@ impl Machine {
         self
     }
 
+    /// Time in it passes by instructions, one each nanosecond, and by the clock while it has nothing to do.
+    pub fn counting_instructions(self) -> Self {
+        let accel = Some(Accel::Instructions);
+        Self { accel, ..self }
+    }
+
     /// Starts it and waits until it runs commands.
     pub fn boot(&self) -> Vm {
-        Vm::boot(self, Accel::best())
+        Vm::boot(self, self.accel.unwrap_or_else(Accel::best))
     }
 
     /// The kernel.

@@ -50,6 +50,10 @@ struct Args {
     /// Build this repository's kernel modules and load them, the transport in place of the stock one
     #[arg(long)]
     zerocopy: bool,
+    /// Emulate the processor, and let each instruction take a nanosecond of the guest's time: ratios of CPU time and of rates
+    /// within the guest then do not depend on the load of this machine
+    #[arg(long)]
+    count_instructions: bool,
     /// Run a command on this machine beside the one in the guest, and end with it: $VM is the guest's socket file, and
     /// iperf the program that the guest has
     #[arg(long, value_name = "COMMAND", requires = "vsock")]
@@ -147,6 +151,9 @@ fn deaf(port: u32) -> ExitCode {
 
 fn machine(args: &Args) -> Result<Machine, String> {
     let mut machine = Machine::new(args.kernel).memory(args.memory);
+    if args.count_instructions {
+        machine = machine.counting_instructions();
+    }
     for module in &args.load {
         machine = match module.as_str() {
             "sch_netem" => machine.netem(),
