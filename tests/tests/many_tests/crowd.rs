@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use iperf_harness::json::{self, int, text};
+use iperf_harness::netns::Namespace;
 use iperf_harness::pair::start_client;
 use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::wire::{PARAMS, Raw, RawClient};
 use iperf_harness::{HANG, Peer, Problems, Running, Server};
 use serde_json::Value;
+
+use super::counters::Counters;
 
 /// The last bytes of an iperf3 sender that its server no longer counts: what its socket can hold.
 const IN_FLIGHT: i64 = 16 << 20;
@@ -91,6 +94,19 @@ fn check(client: &Client, ours: &Value, server: Option<&Value>, f: &mut Problems
 
 #[test]
 fn thirty_three_clients_of_three_kinds_run_all_modes_at_once() {
+    // Nothing else sends on the loopback interface of a namespace of one's own.
+    let namespace = Namespace::new();
+    let before = Counters::of(&namespace);
+    let documents = namespace.inside(thirty_three_clients);
+    let mut f = Problems::new();
+    Counters::of(&namespace)
+        .since(&before)
+        .check(&documents, &mut f);
+    f.assert_none("");
+}
+
+/// Runs them, and returns the documents of all clients.
+fn thirty_three_clients() -> Vec<Value> {
     let server = Server::start(Peer::Ours, &["--tests", "64", "-J"]);
     let port = server.port();
     // Some stall where it hurts, and some are gone where it hurts.
@@ -141,6 +157,7 @@ fn thirty_three_clients_of_three_kinds_run_all_modes_at_once() {
         check(&client, document, by_cookie.get(cookie).copied(), &mut f);
     }
     f.assert_none(end.stderr);
+    ended.into_iter().map(|(_, _, document)| document).collect()
 }
 
 #[test]
