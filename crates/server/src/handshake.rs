@@ -121,12 +121,15 @@ pub(crate) async fn run(
             began: None,
             had_params: false,
         })?;
-    let machine = Server::new(Deadlines::server(), Instant::now());
+    let asked = Instant::now();
+    let machine = Server::new(Deadlines::server(), asked);
     let mut handshake = Handshake {
         client,
         talk: Conversation::new(control, machine, OnBroken::Fail),
         warnings: Warnings::default(),
         transactions: None,
+        asked,
+        reaction: Duration::ZERO,
     };
     let parameters = timeout_at(end, handshake.ask(&mut stop)).await;
     let too_long = || Err(TestError::HandshakeTooLong(limit.as_secs()).into());
@@ -148,6 +151,10 @@ struct Handshake {
     warnings: Warnings,
     /// Accepts a connection for each transaction.
     transactions: Option<Transactions>,
+    /// When the client was asked for parameters …
+    asked: Instant,
+    /// … and how long it took to send them.
+    reaction: Duration,
 }
 
 impl Handshake {
@@ -156,7 +163,10 @@ impl Handshake {
         loop {
             let connections = self.client.connections.recv();
             match self.talk.next(stop, None, connections).await? {
-                Step::Act(Action::Params(params)) => return self.accept(&params).await,
+                Step::Act(Action::Params(params)) => {
+                    self.reaction = self.asked.elapsed();
+                    return self.accept(&params).await;
+                }
                 Step::Act(action) => return Err(ending(action).into()),
                 // No data connection is due yet.
                 Step::Other(Some(early)) => self.client.refusals.refuse(early.stream),
@@ -229,6 +239,7 @@ impl Handshake {
             talk,
             warnings,
             transactions,
+            ..
         } = self;
         let first = opening.buffers();
         let buffers = match opening.test.socket.window {

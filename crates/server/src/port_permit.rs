@@ -21,6 +21,10 @@ const LEAST_GRACE: Duration = Duration::from_millis(100);
 /// The time of an orderly client is never believed to be longer than this: its round trip is what it makes it.
 const MOST_OPENING: Duration = Duration::from_secs(10);
 
+/// A client on a busy machine takes longer than a round trip. It has at least as long for each stream as it took to send its
+/// parameters, twice; but since it chooses that time, altogether not more than this.
+const MOST_REACTION: Duration = Duration::from_secs(2);
+
 /// Hands out the port.
 #[derive(Clone, Debug)]
 pub(crate) struct PortPermits {
@@ -81,14 +85,22 @@ impl PortPermits {
         Some(PortPermit { _permit: permit })
     }
 
-    /// Watches for others from now on, for a holder that opens this many streams over this round trip.
-    pub(crate) fn contention(&self, streams: usize, round_trip: Duration) -> Contention {
+    /// Watches for others from now on, for a holder that opens this many streams over this round trip, and took `reaction` to
+    /// send its parameters.
+    pub(crate) fn contention(
+        &self,
+        streams: usize,
+        round_trip: Duration,
+        reaction: Duration,
+    ) -> Contention {
         let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+        // A round trip for each hello, and as much again.
+        let on_the_network = round_trip.saturating_mul(2 * streams).min(MOST_OPENING);
+        let at_the_client = reaction.saturating_mul(2 * streams).min(MOST_REACTION);
         Contention {
             waiting: self.waiting.subscribe(),
             since: Instant::now(),
-            // A round trip for each hello, and as much again.
-            opening: round_trip.saturating_mul(2 * streams).min(MOST_OPENING),
+            opening: on_the_network.max(at_the_client),
             contested: None,
         }
     }
@@ -128,10 +140,26 @@ mod tests {
     const ROUND_TRIP: Duration = Duration::from_millis(50);
 
     #[tokio::test]
+    async fn a_slow_client_has_the_time_that_it_needs_but_not_all_that_it_wants() {
+        let permits = PortPermits::new();
+        let _held = permits.acquire().await.unwrap();
+        let others = permits.clone();
+        let _waiter = tokio::spawn(async move { others.acquire().await.is_some() });
+        tokio::task::yield_now().await;
+        for (reaction, opening) in [(300, 1200), (4000, 2000)] {
+            let reaction = Duration::from_millis(reaction);
+            let mut contention = permits.contention(2, ROUND_TRIP, reaction);
+            let since = contention.since();
+            let expected = since + Duration::from_millis(opening) + GRACE;
+            assert_eq!(contention.deadline(since), Some(expected));
+        }
+    }
+
+    #[tokio::test]
     async fn a_holder_has_no_deadline_until_another_waits() {
         let permits = PortPermits::new();
         let held = permits.acquire().await.unwrap();
-        let mut contention = permits.contention(4, ROUND_TRIP);
+        let mut contention = permits.contention(4, ROUND_TRIP, Duration::ZERO);
         let start = contention.since();
         let late = start + Duration::from_secs(9);
         assert_eq!(contention.deadline(late), None);
@@ -154,8 +182,8 @@ mod tests {
     async fn an_orderly_client_has_the_round_trips_that_it_needs() {
         let permits = PortPermits::new();
         let _held = permits.acquire().await;
-        let mut contention = permits.contention(100, ROUND_TRIP);
-        let mut endless = permits.contention(1_000_000, Duration::from_secs(1000));
+        let mut contention = permits.contention(100, ROUND_TRIP, Duration::ZERO);
+        let mut endless = permits.contention(1_000_000, Duration::from_secs(1000), Duration::ZERO);
         let start = contention.since();
         let _counted: Vec<_> = (0..4).map(|_| Counted::new(&permits.waiting)).collect();
         let orderly = start + 200 * ROUND_TRIP;

@@ -8,6 +8,7 @@ mod firecracker;
 mod hairpin;
 mod killed;
 mod machines;
+mod many_tests;
 mod modes;
 mod module;
 mod movers;

@@ -105,7 +105,7 @@ impl Handshake {
         };
         let permit = permit.ok_or(TestError::Refused(Code::BUSY))?;
         let round_trip = tcp::round_trip(&*self.talk.control.socket());
-        let contention = permits.contention(test.total_streams(), round_trip);
+        let contention = permits.contention(test.total_streams(), round_trip, self.reaction);
         Ok((permit, contention))
     }
 

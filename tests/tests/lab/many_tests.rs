@@ -1,0 +1,190 @@
+//! A server with `--tests` and several clients at once, over what this machine's kernel may not have: SCTP, vsock within a
+//! guest, to it and from it, as streams and as messages.
+//!
+//! An emulated machine takes seconds to start a program. So clients start one after another, and their tests last until all
+//! run.
+
+use std::collections::HashMap;
+
+use iperf_harness::json::{self, int, text};
+use iperf_harness::process::wait_for;
+use iperf_harness::{HANG, Peer, Problems};
+use iperf_lab::{Backend, Kernel, Machine, Place, Program};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::encounter::Route;
+use super::modes::{to_guest, to_host};
+
+const MEGABYTE: i64 = 1 << 20;
+/// A test that still runs when all others have begun.
+const LONG: &str = "-t 40 -b 1M";
+
+/// A server, the tests that run on it, and the documents of those that have ended.
+struct Crowd {
+    port: u32,
+    server: Program,
+    running: Vec<(String, Program)>,
+    ended: Vec<(String, Value)>,
+    problems: Problems,
+}
+
+impl Crowd {
+    fn start(route: &Route<'_>, port: u32) -> Self {
+        Self {
+            port,
+            server: route.serve(Peer::Ours, port, "--tests 16 -J"),
+            running: Vec::new(),
+            ended: Vec::new(),
+            problems: Problems::new(),
+        }
+    }
+
+    /// Starts a long test, and waits until it runs.
+    fn join(&mut self, route: &Route<'_>, peer: Peer, options: &str) {
+        let args = format!("{LONG} {options}");
+        let wait = if peer == Peer::Ours { "--wait 60" } else { "" };
+        let stream = format!("{args} {wait} --json-stream --forceflush");
+        let client = route.start_client(peer, self.port, &stream);
+        let runs = || client.stdout_so_far().contains("interval").then_some(());
+        let name = format!("{peer} {args}");
+        self.problems
+            .holds(format!("{name} runs"), wait_for(HANG, runs).is_some());
+        self.running.push((name, client));
+    }
+
+    /// Runs a test of a megabyte beside those that run.
+    fn beside(&mut self, route: &Route<'_>, options: &str) {
+        let args = format!("-n 1M -J {options}");
+        let end = route
+            .start_client(Peer::Ours, self.port, &args)
+            .finish(HANG);
+        let problems = &mut self.problems;
+        problems.holds(format!("{args} succeeds: {end}"), end.succeeded());
+        let document = json::parse(&end.stdout).unwrap_or_default();
+        let [sent, received] =
+            ["sum_sent", "sum_received"].map(|sum| bytes(&document, sum).unwrap_or_default());
+        problems.equal(format!("{args}: received of what was sent"), received, sent);
+        problems.holds(format!("{args}: all of it"), received >= MEGABYTE);
+        self.ended.push((args, document));
+    }
+
+    /// Waits for the long tests, ends the server, and compares what both ends report.
+    fn finish(self) {
+        let Self {
+            server,
+            running,
+            mut ended,
+            problems: mut f,
+            ..
+        } = self;
+        let mut running = running;
+        for (name, client) in &mut running {
+            f.holds(format!("{name} ran until all had begun"), client.is_alive());
+        }
+        for (name, client) in running {
+            let end = client.finish(HANG);
+            f.holds(format!("{name} succeeds: {end}"), end.succeeded());
+            ended.push((name, of_json_stream(&end.stdout)));
+        }
+        let with_cookies = |stdout: &str| -> HashMap<String, Value> {
+            let documents = json::documents(stdout).into_iter();
+            documents
+                .filter_map(|one| Some((text(&one, "/start/cookie")?.to_owned(), one)))
+                .collect()
+        };
+        // The last test's document may be under way.
+        wait_for(HANG, || {
+            (with_cookies(&server.stdout_so_far()).len() >= ended.len()).then_some(())
+        });
+        server.signal(Signal::SIGTERM);
+        let server = server.finish(HANG);
+        let of_server = with_cookies(&server.stdout);
+        f.equal("documents of tests", of_server.len(), ended.len());
+        for (name, document) in &ended {
+            let cookie = text(document, "/start/cookie").unwrap_or_default();
+            match of_server.get(cookie) {
+                Some(server) => check(name, document, server, &mut f),
+                None => f.add(format!("{name} has no document of the server")),
+            }
+        }
+        f.assert_none(server.stderr);
+    }
+}
+
+fn bytes(document: &Value, sum: &str) -> Option<i64> {
+    int(document, &format!("/end/{sum}/bytes"))
+}
+
+/// The events of a test as a document.
+fn of_json_stream(stdout: &str) -> Value {
+    let mut document = serde_json::json!({});
+    for line in stdout.lines().filter_map(|line| json::parse(line).ok()) {
+        if let Some(event @ ("start" | "end" | "error")) = text(&line, "/event") {
+            document[event] = line["data"].clone();
+        }
+    }
+    document
+}
+
+/// Each end reports what it has counted itself: the server what it received, or what it sent.
+fn check(name: &str, client: &Value, server: &Value, f: &mut Problems) {
+    let directions: &[&str] = if name.contains("--bidir") {
+        &["", "_bidir_reverse"]
+    } else {
+        &[""]
+    };
+    for direction in directions {
+        let [sent, received] = ["sent", "received"].map(|sum| format!("sum_{sum}{direction}"));
+        let (by_sender, by_receiver) = (bytes(client, &sent), bytes(client, &received));
+        f.holds(
+            format!("{name}: {by_sender:?} sent, {by_receiver:?} received{direction}"),
+            by_receiver > Some(0) && by_receiver <= by_sender,
+        );
+        let server_sends = name.contains("-R") || !direction.is_empty();
+        let at_server = if server_sends { &sent } else { &received };
+        f.equal(
+            format!("{name}: {at_server} at both ends"),
+            bytes(server, at_server),
+            bytes(client, at_server),
+        );
+    }
+}
+
+#[test]
+fn many_tests_at_once_over_sctp() {
+    let vm = Machine::new(Kernel::New).load("sctp").boot();
+    let route = Route::new(Place::In(&vm), "127.0.0.1", Place::In(&vm), "");
+    let mut crowd = Crowd::start(&route, 5301);
+    crowd.join(&route, Peer::Ours, "--sctp -P 2");
+    crowd.join(&route, Peer::New, "--sctp");
+    crowd.join(&route, Peer::Ours, "--sctp -R");
+    crowd.join(&route, Peer::New, "-R");
+    crowd.beside(&route, "--sctp");
+    crowd.beside(&route, "--sctp -R -P 2");
+    crowd.finish();
+}
+
+#[test]
+fn many_tests_at_once_over_vsock() {
+    let backend = Backend::start(1);
+    let guest = backend.guest(0);
+    let vm = Machine::new(Kernel::New).vsock(guest).boot();
+    let within = Route::new(Place::In(&vm), "1 --vsock", Place::In(&vm), "--vsock");
+    let from_host = to_guest(&vm, guest);
+    // The guest's server serves clients in the guest and on the host, over streams and messages.
+    let mut crowd = Crowd::start(&within, 5302);
+    crowd.join(&within, Peer::Ours, "-P 2");
+    crowd.join(&within, Peer::Ours, "--seqpacket -l 4K --bidir");
+    crowd.join(&from_host, Peer::Ours, "--bidir");
+    crowd.beside(&within, "--seqpacket -l 4K -R -P 2");
+    crowd.beside(&from_host, "-R -P 2");
+    // And beside it the host's server those in the guest.
+    let to_host = to_host(&vm, guest);
+    let mut hosts = Crowd::start(&to_host, 5303);
+    hosts.join(&to_host, Peer::Ours, "-P 2");
+    hosts.join(&to_host, Peer::Ours, "-R");
+    hosts.beside(&to_host, "");
+    crowd.finish();
+    hosts.finish();
+}
