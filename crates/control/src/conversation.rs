@@ -10,7 +10,7 @@
 
 use std::future::Future;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use iperf_proto::Machine;
 use tokio::time::sleep_until;
@@ -18,6 +18,9 @@ use tracing::debug;
 
 use crate::wire::DetachedWire;
 use crate::{Blocking, Control, Stop, StopReason};
+
+/// How long what the peer has sent is read once the connection takes no more bytes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A control connection and the machine that speaks on it.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Conversation<M> {
     /// The machine, for its commands. What they make it send leaves with the next step or flush.
     pub machine: M,
     on_broken: OnBroken,
+    /// Why the connection takes no more bytes, and until when the peer may say more.
+    broken: Option<(io::Error, Instant)>,
 }
 
 /// What to do when a connection takes no more bytes because it is broken.
@@ -34,7 +39,7 @@ pub struct Conversation<M> {
 pub enum OnBroken {
     /// The conversation has failed.
     Fail,
-    /// What the peer sent before is still worth reading.
+    /// What the peer sent before is still worth reading. A peer that says nothing more within a second has not said why.
     ReadOn,
 }
 
@@ -58,6 +63,7 @@ impl<M: Machine> Conversation<M> {
             control,
             machine,
             on_broken,
+            broken: None,
         }
     }
 
@@ -73,7 +79,13 @@ impl<M: Machine> Conversation<M> {
         if let Some(action) = self.machine.poll_action() {
             return Ok(Step::Act(action));
         }
-        let times = [deadline, self.machine.poll_timeout()];
+        let last_words = self.broken.as_ref().map(|(_, until)| *until);
+        if last_words.is_some_and(|until| until <= Instant::now())
+            && let Some((error, _)) = self.broken.take()
+        {
+            return Err(error);
+        }
+        let times = [deadline, self.machine.poll_timeout(), last_words];
         let step = tokio::select! {
             reason = stop.wait() => return Ok(Step::Stopped(reason)),
             input = self.control.read() => {
@@ -98,6 +110,8 @@ impl<M: Machine> Conversation<M> {
                     && error.kind() != io::ErrorKind::TimedOut =>
             {
                 debug!(%error, "can't write to the control connection");
+                self.broken
+                    .get_or_insert((error, Instant::now() + LAST_WORDS));
                 Ok(())
             }
             result => result,
@@ -170,6 +184,7 @@ mod tests {
         actions: VecDeque<u8>,
         deadline: Option<Instant>,
         is_over: bool,
+        unsent: Option<Vec<u8>>,
     }
 
     impl Machine for Bytes {
@@ -188,7 +203,7 @@ mod tests {
         }
 
         fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-            None
+            self.unsent.take()
         }
 
         fn poll_action(&mut self) -> Option<u8> {
@@ -246,6 +261,26 @@ mod tests {
             drop(peer);
             assert!(matches!(next(&mut talk).await, Step::Look));
             assert!(talk.machine.is_over);
+        });
+    }
+
+    #[test]
+    fn a_connection_that_takes_no_more_bytes_fails_once_the_peer_has_said_all() {
+        let runtime = runtime();
+        let (mut talk, mut peer) = pair(&runtime);
+        talk.on_broken = OnBroken::ReadOn;
+        talk.machine.unsent = Some(b"x".to_vec());
+        let own = socket2::SockRef::from(&*talk.control.socket()).try_clone();
+        own.unwrap().shutdown(std::net::Shutdown::Write).unwrap();
+        peer.write_all(b"a").unwrap();
+        runtime.block_on(async {
+            assert!(matches!(next(&mut talk).await, Step::Look));
+            assert!(matches!(next(&mut talk).await, Step::Act(b'a')));
+            assert!(matches!(next(&mut talk).await, Step::Look));
+            let (_handle, mut stop) = Stop::new();
+            let error = talk.next(&mut stop, None, pending::<()>()).await;
+            let error = error.map(drop).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         });
     }
 
