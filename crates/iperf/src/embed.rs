@@ -3,7 +3,9 @@
 //! [`Client::run_in_place`](crate::Client::run_in_place) and [`Server::serve_in_place`](crate::Server::serve_in_place) run on
 //! the calling thread, report each event to a [`Sink`], and end when a [`Stop`] requests it.
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::panic;
 
 use iperf_model::reason;
 use tokio::runtime::{Builder, Runtime};
@@ -22,10 +24,18 @@ const RUNTIME_PAIRS: usize = 4;
 ///
 /// # Errors
 ///
-/// No descriptors are left. Tokio panics if it gets none for its signals, so opening as many is tried first.
+/// No descriptors are left. Tokio panics if it gets none for its signals, so opening as many is tried first, and a panic that
+/// comes nevertheless is an error too.
 pub fn runtime() -> io::Result<Runtime> {
-    let spare: io::Result<Vec<(PipeReader, PipeWriter)>> =
-        (0..RUNTIME_PAIRS).map(|_| io::pipe()).collect();
+    let spare: io::Result<Vec<_>> = (0..RUNTIME_PAIRS).map(|_| UnixStream::pair()).collect();
     drop(spare.map_err(|error| io::Error::other(format!("unable to start: {}", reason(&error))))?);
-    Builder::new_current_thread().enable_all().build()
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let built = panic::catch_unwind(|| Builder::new_current_thread().enable_all().build());
+    panic::set_hook(hook);
+    built.unwrap_or_else(|_| {
+        Err(io::Error::other(
+            "unable to start: no sockets are left for signals",
+        ))
+    })
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use clap::Args;
 use iperf_model::reason;
 use iperf_service::http;
-use tokio::runtime::Builder;
 
 use self::allow::Allowed;
 use self::probe::Exporter;
@@ -84,8 +83,7 @@ impl ExporterArgs {
                 "anyone who reaches {address} could start tests with any host: name the targets with --allow"
             ));
         }
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("unable to start: {}", reason(&error)))?;
+        let runtime = iperf::embed::runtime().map_err(|error| reason(&error))?;
         listener.set_nonblocking(true).map_err(failed)?;
         complain(&format!("iperf exporter: listening on {address}"));
         runtime.block_on(async {
