@@ -19,7 +19,16 @@ pub fn each<T: Sync + Display>(
         .iter()
         .filter(|item| item.to_string().contains(&only))
         .collect();
-    let queue = Mutex::new(chosen.iter());
+    every(&chosen, workers, |item| job(item));
+}
+
+/// Runs `job` for every item, whatever `IPERF_CASE` says.
+pub fn every<T: Sync + Display>(
+    items: &[T],
+    workers: usize,
+    job: impl Fn(&T) -> Result<(), String> + Sync,
+) {
+    let queue = Mutex::new(items.iter());
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..workers {
@@ -45,7 +54,7 @@ pub fn each<T: Sync + Display>(
         failures.is_empty(),
         "{} of {} cases failed\n{}",
         failures.len(),
-        chosen.len(),
+        items.len(),
         failures.join("\n")
     );
 }

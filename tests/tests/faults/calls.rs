@@ -1,12 +1,9 @@
-//! Which errors the kernel gives for which system calls, and which calls a program makes.
-
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+//! Which errors the kernel gives for which system calls.
 
 /// Calls and the errors that Linux really gives for them. Left out are calls that only fail for programming mistakes; `close`,
 /// which closes even when it fails; `EAGAIN` for sockets whose readiness is awaited, which the kernel gives only when there is
-/// nothing to read; and `mmap` and its like: the C library and Rust end the process when there is no memory, with a message.
+/// nothing to read; `futex`, whose wake-ups never fail; and `mmap` and its like: the C library and Rust end the process when
+/// there is no memory, with a message.
 pub(crate) const ERRORS: &[(&str, &[&str])] = &[
     ("accept4", &["EMFILE", "ECONNABORTED", "ENOBUFS"]),
     ("bind", &["EADDRINUSE", "EADDRNOTAVAIL", "EACCES"]),
@@ -20,7 +17,6 @@ pub(crate) const ERRORS: &[(&str, &[&str])] = &[
     ("eventfd2", &["EMFILE", "ENOMEM"]),
     ("fcntl", &["EMFILE"]),
     ("fstat", &["EIO"]),
-    ("futex", &["EINTR"]),
     ("getdents64", &["ENOENT", "EIO"]),
     ("getpeername", &["ENOTCONN", "ENOBUFS"]),
     ("getrandom", &["ENOSYS", "EINTR"]),
@@ -62,24 +58,25 @@ pub(crate) const ERRORS: &[(&str, &[&str])] = &[
     ("writev", &["EPIPE", "ECONNRESET", "EINTR"]),
 ];
 
-/// How often a thread of a traced program makes each call of the table, at most: strace counts in each thread.
-pub(crate) fn made(trace: &Path) -> BTreeMap<&'static str, usize> {
-    let text = fs::read_to_string(trace).unwrap_or_default();
-    let mut counts: BTreeMap<(&str, &'static str), usize> = BTreeMap::new();
-    for line in text.lines() {
-        // PID call(arguments…; a call that is interrupted by others' goes on in another line.
-        let Some((thread, rest)) = line.split_once(' ') else {
-            continue;
-        };
-        let name = rest.trim_start().split('(').next().unwrap_or_default();
-        if let Some((call, _)) = ERRORS.iter().find(|(call, _)| *call == name) {
-            *counts.entry((thread, call)).or_default() += 1;
-        }
+/// Whether a call on a descriptor of this kind, as `strace -yy` names it, ever gives the error.
+pub(crate) fn is_real(call: &str, descriptor: &str, error: &str) -> bool {
+    let is = |kind: &str| descriptor.starts_with(kind);
+    let moves = ["read", "write", "writev", "recvmsg", "sendto", "sendmsg"].contains(&call);
+    if !moves {
+        return true;
     }
-    let mut most = BTreeMap::new();
-    for ((_, call), count) in counts {
-        let seen = most.entry(call).or_insert(0);
-        *seen = count.max(*seen);
+    if is("anon_inode:") {
+        false
+    } else if is("NETLINK:") {
+        // The C library ends the process for others: its descriptor would not be a socket.
+        ["ENOBUFS", "ENOMEM", "EINTR"].contains(&error)
+    } else if is("pipe:") {
+        ["EPIPE", "EINTR"].contains(&error)
+    } else if is("/") {
+        !["EPIPE", "ECONNRESET"].contains(&error)
+    } else if is("UDP") {
+        !["EPIPE", "EIO", "ENOSPC", "ECONNRESET"].contains(&error)
+    } else {
+        !["EIO", "ENOSPC"].contains(&error)
     }
-    most
 }
