@@ -107,7 +107,7 @@ options! {
         Interval ['i'] ["interval"] Value("SECONDS"), "time between reports, 0.1 to 60 seconds; 0: only the final report [1]";
         Pidfile ['I'] ["pidfile"] Value("FILE"), "write the process ID to FILE";
         File ['F'] ["file"] Value("FILE"), "send the contents of FILE, or store received data in FILE";
-        Affinity ['A'] ["affinity"] Value("N[,M]"), "pin to CPU N, 0 to 1024; a client can also pin its server's test to CPU M";
+        Affinity ['A'] ["affinity"] Value("N[,M]"), "pin to CPU N, 0 to 1024; several (0-3, 0+2-5): pin data threads to them in turn; incoming: to the CPU that handles their packets. A client can pin its server's test with M", ["incoming"];
         Bind ['B'] ["bind"] Value("HOST[%DEV]"), "bind to the local address HOST, and to network device DEV";
         BindDev [] ["bind-dev"] Value("DEV"), "bind to network device DEV (SO_BINDTODEVICE)";
         V4 ['4'] ["version4"] Nothing, "use IPv4 only";

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iperf_control::{Control, Conversation, OnBroken, Output, Step, Stop, Surroundings};
 use iperf_engine::net::{SocketBuffers, Target, Warnings};
 use iperf_engine::probe::{Period, clock_id};
-use iperf_engine::{CpuMeter, EngineError, WatchLimits, pin};
+use iperf_engine::{CpuMeter, EngineError, WatchLimits, bind};
 use iperf_model::{ClientConfig, Event, Peer, TestBegan, TestConfig, TestStarted, Transport};
 use iperf_proto::Deadlines;
 use iperf_proto::client::{Action, Client, Failure};
@@ -49,7 +49,8 @@ pub(crate) async fn run(
     let _affinity = config
         .local
         .affinity
-        .map(pin)
+        .as_ref()
+        .map(bind)
         .transpose()
         .map_err(ClientError::Affinity)?;
     let meter = CpuMeter::start();

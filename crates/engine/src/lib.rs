@@ -24,8 +24,7 @@ mod waking;
 mod worker;
 
 pub use error::EngineError;
-
-pub use run::affinity::{Affinity, pin};
+pub use run::affinity::{Affinity, bind};
 pub use run::clock::{IntervalClock, Tick};
 pub use run::cpu::CpuMeter;
 pub use run::linger::Lingering;

@@ -43,6 +43,7 @@ impl Ends {
             local,
             outlasts_quota: false,
             exact: false,
+            placement: None,
             clock: None,
             wake: Arc::new(|| {}),
         };

@@ -82,6 +82,7 @@ fn start_with(
         },
         outlasts_quota: false,
         exact: false,
+        placement: None,
         // The test may have ended.
         clock: None,
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
@@ -99,6 +100,7 @@ fn start_exact(streams: Vec<Stream>, config: &TestConfig) -> (Run, Receiver<()>)
         local: &LocalOptions::default(),
         outlasts_quota: false,
         exact: true,
+        placement: None,
         clock: None,
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
     };

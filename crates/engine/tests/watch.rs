@@ -48,6 +48,7 @@ impl Running {
             local: &local,
             outlasts_quota: false,
             exact: false,
+            placement: None,
             clock: None,
             wake: Arc::new(|| {}),
         };

@@ -4,7 +4,7 @@ use std::num::{NonZero, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{BitRate, Endpoint, Listen, TestConfig};
+use crate::{BitRate, Endpoint, Listen, Placement, TestConfig};
 
 /// Which IP version may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -93,8 +93,8 @@ pub struct LocalOptions {
     pub bind_dev: Option<String>,
     /// IP version.
     pub family: Family,
-    /// CPU that this process binds itself to (`-A`).
-    pub affinity: Option<u16>,
+    /// Where the threads of this end run (`-A`).
+    pub affinity: Option<Placement>,
     /// A receiver that gets nothing for this long ends the test (`--rcv-timeout`).
     pub rcv_timeout: Duration,
     /// When receiving byte streams wake (`--rcv-lowat`).

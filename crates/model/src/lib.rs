@@ -17,6 +17,7 @@ mod event;
 mod exchange;
 mod latencies;
 mod limitation;
+mod placement;
 mod rate;
 mod reason;
 mod result;
@@ -44,6 +45,7 @@ pub use event::{
 pub use exchange::{Exchange, ExchangeCounts};
 pub use latencies::{Latencies, PERCENTILES};
 pub use limitation::{Cause, Limitation};
+pub use placement::{CpuList, MAX_CPU, NoPlacement, Placement};
 pub use rate::{BitRate, ByteRate};
 pub use reason::reason;
 pub use result::{

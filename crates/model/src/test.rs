@@ -2,7 +2,7 @@
 
 use crate::{
     BitRate, Exchange, MAX_BLOCK, MAX_OWN_BLOCK, MAX_OWN_BLOCKS, MAX_OWN_STREAMS, MAX_STREAMS,
-    Probe, Role, ZeroCopy,
+    Placement, Probe, Role, ZeroCopy,
 };
 
 /// How data streams travel. The control connection is always TCP for these.
@@ -213,8 +213,8 @@ pub struct TestConfig {
     pub exchange: Option<Exchange>,
     /// Delays are measured beside the test (`--probe`, `--one-way`).
     pub probe: Option<Probe>,
-    /// The CPU that the server binds itself to (`-A n,m`).
-    pub server_affinity: Option<u16>,
+    /// Where the threads of the server run during this test (`-A n,m`).
+    pub server_affinity: Option<Placement>,
     /// Title of the test (`-T`).
     pub title: Option<String>,
     /// Free text for the JSON output of both sides (`--extra-data`).

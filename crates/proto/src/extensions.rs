@@ -15,7 +15,8 @@
 //! `client_version`, and grants what needs no request.
 
 use iperf_model::{
-    CopyMode, Exchange, Probe, ReceiveMode, SendMode, TestConfig, Transport, VERSION, ZeroCopy,
+    CopyMode, Exchange, Placement, Probe, ReceiveMode, SendMode, TestConfig, Transport, VERSION,
+    ZeroCopy,
 };
 use serde_json::{Map, Value, json};
 
@@ -36,6 +37,8 @@ pub struct Extensions {
     pub verify: bool,
     /// Data streams are `SOCK_SEQPACKET` sockets.
     pub seqpacket: bool,
+    /// Where the server's threads run, if that is not one CPU. May be no [`Placement`].
+    pub cpus: Option<String>,
     /// Streams carry requests and responses ([`crate::exchange`]). Numbers may be out of any range.
     pub exchange: Option<exchange::Parameters>,
     /// A connection for probes comes before the data streams ([`crate::probe`]).
@@ -56,6 +59,7 @@ impl Extensions {
             receive: modes.and_then(|modes| name(modes.receive.into())),
             verify: test.verify,
             seqpacket: test.transport == Transport::VsockSeqpacket,
+            cpus: places(test).map(Placement::to_string),
             exchange: test.exchange.as_ref().map(exchange::Parameters::new),
             probe: test.probe.map(probe::Parameters::new),
         };
@@ -69,6 +73,7 @@ impl Extensions {
             receive: zerocopy.string("receive"),
             verify: fields.truth("verify"),
             seqpacket: fields.truth("seqpacket"),
+            cpus: fields.string("cpus"),
             exchange: exchange::Parameters::find(fields),
             probe: fields
                 .member("probe")
@@ -92,6 +97,9 @@ impl Extensions {
                 members.insert(key.to_owned(), Value::Bool(true));
             }
         }
+        if let Some(cpus) = &self.cpus {
+            members.insert("cpus".to_owned(), cpus.as_str().into());
+        }
         if let Some(exchange) = &self.exchange {
             members.insert(exchange.key().to_owned(), exchange.to_json());
         }
@@ -108,6 +116,14 @@ impl Extensions {
             (true, Transport::Vsock) => Ok(Transport::VsockSeqpacket),
             (true, _) => Err(Code::RECV_PARAMS),
         }
+    }
+
+    /// Puts the requested placement into the test.
+    pub(crate) fn place(&self, test: &mut TestConfig) -> Result<(), Code> {
+        if let Some(cpus) = &self.cpus {
+            test.server_affinity = Some(cpus.parse().map_err(|_| Code::AFFINITY)?);
+        }
+        Ok(())
     }
 
     /// The requested exchanges.
@@ -147,6 +163,18 @@ pub(crate) fn iperf3_modes(zerocopy: bool, skip_rx_copy: bool) -> ZeroCopy {
     modes
 }
 
+/// What iperf3 servers learn of where their threads are to run.
+pub(crate) fn first_cpu(test: &TestConfig) -> Option<i64> {
+    let placement = test.server_affinity.as_ref()?;
+    placement.first().map(i64::from)
+}
+
+/// A placement that iperf3's own parameter has no value for.
+fn places(test: &TestConfig) -> Option<&Placement> {
+    let placement = test.server_affinity.as_ref();
+    placement.filter(|placement| !placement.is_single())
+}
+
 fn mode<M: TryFrom<CopyMode>>(name: Option<&str>, otherwise: M) -> Result<M, Code> {
     let Some(name) = name else {
         return Ok(otherwise);
@@ -169,6 +197,8 @@ pub struct Granted {
     pub verify: bool,
     /// The port on which it waits for data streams that are `SOCK_SEQPACKET` sockets.
     pub seqpacket: Option<u32>,
+    /// It binds its threads as `cpus` asks.
+    pub cpus: bool,
     /// It sends heartbeats, and expects them ([`crate::alive`]).
     pub alive: bool,
     /// It opens UDP streams for hellos that carry the cookie ([`crate::udp::named_hello`]), and answers repeated ones.
@@ -197,6 +227,7 @@ impl Granted {
             version: VERSION.to_owned(),
             verify: test.verify && looks && !file,
             seqpacket: None,
+            cpus: places(test).is_some(),
             alive: true,
             hello: test.transport == Transport::Udp,
             exact: true,
@@ -218,6 +249,7 @@ impl Granted {
             verify: fields.truth("verify"),
             seqpacket: port("seqpacket"),
             crr: port("crr"),
+            cpus: fields.truth("cpus"),
             alive: fields.truth("alive"),
             hello: fields.truth("hello"),
             exact: fields.truth("exact"),
@@ -240,6 +272,7 @@ impl Granted {
             }
         }
         for (key, granted) in [
+            ("cpus", self.cpus),
             ("hello", self.hello),
             ("exact", self.exact),
             ("rr", self.exchange),
@@ -338,6 +371,33 @@ mod tests {
         assert_eq!(read.transport(Transport::Tcp), Err(Code::RECV_PARAMS));
         let nothing = Extensions::default();
         assert_eq!(nothing.transport(Transport::Vsock), Ok(Transport::Vsock));
+    }
+
+    #[test]
+    fn several_cpus_need_an_extension_and_one_does_not() {
+        let mut test = TestConfig::new(Transport::Tcp);
+        test.server_affinity = Some(Placement::on(4));
+        assert_eq!(request(&test), None);
+        assert!(!Granted::for_test(&test, false).cpus);
+        for text in ["0-3+6", "incoming"] {
+            test.server_affinity = text.parse().ok();
+            let json = request(&test).unwrap();
+            assert_eq!(json, format!(r#"{{"cpus":"{text}"}}"#));
+            assert!(Granted::for_test(&test, false).cpus);
+            let read = Extensions::parse(&Fields::parse(&json).unwrap());
+            let mut placed = TestConfig::new(Transport::Tcp);
+            assert_eq!(read.place(&mut placed), Ok(()));
+            assert_eq!(placed.server_affinity, test.server_affinity);
+        }
+        for text in ["", "3-1", "0-70000", "all"] {
+            let cpus = Some(text.to_owned());
+            let extensions = Extensions {
+                cpus,
+                ..Extensions::default()
+            };
+            let placed = extensions.place(&mut TestConfig::new(Transport::Tcp));
+            assert_eq!(placed, Err(Code::AFFINITY), "{text}");
+        }
     }
 
     #[test]

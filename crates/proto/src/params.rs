@@ -6,12 +6,12 @@
 use std::ops::RangeInclusive;
 
 use iperf_model::{
-    BitRate, Direction, Limit, MAX_BLOCK, MAX_OWN_STREAMS, MAX_STREAMS, Payload, ReceiveMode,
-    SendMode, TestConfig, Transport, VERSION,
+    BitRate, Direction, Limit, MAX_BLOCK, MAX_OWN_STREAMS, MAX_STREAMS, Payload, Placement,
+    ReceiveMode, SendMode, TestConfig, Transport, VERSION,
 };
 use serde_json::{Map, Value};
 
-use crate::extensions::{Extensions, iperf3_modes};
+use crate::extensions::{Extensions, first_cpu, iperf3_modes};
 use crate::json::{Fields, text};
 use crate::udp;
 use crate::{Code, ParseError};
@@ -113,7 +113,7 @@ impl Params {
                 other => other,
             }),
             omit: Some(test.omit.into()),
-            server_affinity: test.server_affinity.map(i64::from),
+            server_affinity: first_cpu(test),
             time: Some(test.limit.seconds().into()),
             num: Some(clamp(test.limit.bytes())),
             blockcount: Some(clamp(test.limit.blocks())),
@@ -327,10 +327,10 @@ impl Params {
             test.payload = Payload::Repeating;
         }
         test.zerocopy = plain;
+        test.server_affinity = fit(affinity).map(Placement::on);
         extend(&mut test, self.extensions.as_ref())?;
         test.udp.counters_64bit = self.udp_counters_64bit;
         test.udp.gsro = udp && [self.gso, self.gro].iter().flatten().any(|on| *on > 0);
-        test.server_affinity = fit(affinity);
         test.title.clone_from(&self.title);
         test.extra_data.clone_from(&self.extra_data);
         test.get_server_output = self.get_server_output;
@@ -410,6 +410,7 @@ fn extend(test: &mut TestConfig, extensions: Option<&Extensions>) -> Result<(), 
     };
     test.zerocopy = extensions.modes(test.zerocopy)?;
     test.verify = extensions.verify;
+    extensions.place(test)?;
     test.transport = extensions.transport(test.transport)?;
     if test.block > test.transport.largest_block() {
         return Err(Code::BLOCK_SIZE);

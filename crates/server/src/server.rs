@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use iperf_auth::Authorizer;
 use iperf_control::{Stop, StopReason, Wire, wait_until};
-use iperf_engine::{Affinity, EngineError, pin};
+use iperf_engine::{Affinity, EngineError, bind};
 use iperf_model::{
     Buffers, Concurrency, Event, Failure, FailureKind, Outputs, ServerConfig, ServerCounters, Sink,
     SocketName, TestId,
@@ -120,7 +120,8 @@ impl<'a> Server<'a> {
         let affinity = config
             .local
             .affinity
-            .map(pin)
+            .as_ref()
+            .map(bind)
             .transpose()
             .map_err(ServerError::Affinity)?;
         let terms = Terms::load(&config)?;

@@ -8,11 +8,11 @@ use iperf_control::{
 };
 use iperf_engine::probe::Answerer;
 use iperf_engine::{
-    CpuMeter, Measurement, Prepared, RunPlan, Stream, Trouble, Watch, WatchLimits, pin,
+    CpuMeter, Measurement, Prepared, RunPlan, Stream, Trouble, Watch, WatchLimits, bind,
 };
 use iperf_model::{
-    Buffers, Event, Limit, Peer, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
-    TestStarted, Transport, reason,
+    Buffers, Event, Limit, Peer, Placement, RunTotals, ServerConfig, Sink, SocketName, TestBegan,
+    TestConfig, TestStarted, Transport, reason,
 };
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
@@ -174,19 +174,19 @@ impl Session<'_> {
         streams: Vec<Stream>,
         mut stop: Stop,
     ) -> (Option<Phase>, Result<(), TestError>) {
-        let _affinity = self
-            .test
-            .server_affinity
-            .map(pin)
-            .transpose()
-            .unwrap_or_else(|error| {
-                let reason = reason(&error);
-                self.output.event(&Event::Warning(format!(
-                    "unable to bind to the CPU that the client asks for: {reason}"
-                )));
-                None
-            });
-        let mut phase = match self.start(streams).await {
+        let asked = self.test.server_affinity.clone();
+        let affinity = asked.as_ref().map(bind).transpose();
+        let affinity = affinity.unwrap_or_else(|error| {
+            let reason = reason(&error);
+            self.output.event(&Event::Warning(format!(
+                "unable to bind to the CPU that the client asks for: {reason}"
+            )));
+            None
+        });
+        // Where the server runs itself, if the client asks for nothing or for what can't be.
+        let local = self.config.local.affinity.as_ref();
+        let placement = asked.as_ref().filter(|_| affinity.is_some()).or(local);
+        let mut phase = match self.start(streams, placement).await {
             Ok(running) => Phase::Running(Box::new(running)),
             Err(error) => return (None, Err(error)),
         };
@@ -216,7 +216,11 @@ impl Session<'_> {
         }
     }
 
-    async fn start(&mut self, streams: Vec<Stream>) -> Result<Running, TestError> {
+    async fn start(
+        &mut self,
+        streams: Vec<Stream>,
+        placement: Option<&Placement>,
+    ) -> Result<Running, TestError> {
         let wake = self.wake.clone();
         let plan = RunPlan {
             config: &self.test,
@@ -225,6 +229,7 @@ impl Session<'_> {
             // get more until they are content.
             outlasts_quota: self.test.transport == Transport::Udp && !self.exact,
             exact: self.exact,
+            placement,
             clock: self.answerer.as_ref().map(Answerer::clock),
             wake: Arc::new(move || wake.notify_one()),
         };

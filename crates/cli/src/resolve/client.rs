@@ -355,7 +355,7 @@ impl ClientDraft {
         let exchanges = self.test.exchange.is_some();
         let usual_rate = (is_udp && !exchanges).then_some(UDP_RATE);
         self.test.pacing.rate = self.rate.or(usual_rate).and_then(BitRate::limit);
-        self.test.server_affinity = local.server_affinity;
+        self.test.server_affinity.clone_from(&local.server_affinity);
         let mut options = local.options;
         options.sctp.streams = self.sctp_streams;
         options.zerocopy_strict = self.zerocopy.strict;

@@ -5,7 +5,8 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use iperf_model::{
-    DEFAULT_PORT, Endpoint, Family, Io, Keepalive, LocalOptions, ReceiveLowWater, SendBuffer,
+    DEFAULT_PORT, Endpoint, Family, Io, Keepalive, LocalOptions, MAX_CPU, Placement,
+    ReceiveLowWater, SendBuffer,
 };
 use iperf_proto::Code;
 
@@ -21,8 +22,6 @@ const DEBUG_MOST: u8 = 4;
 const DAY_MS: i64 = 86_400_000;
 /// The largest low-water mark: the largest buffer of `-w`.
 const MAX_SOCKET_BUFFER: i64 = 512 * 1024 * 1024;
-/// The highest number of a CPU.
-pub(super) const MAX_CPU: i64 = 1024;
 /// The longest keepalive times and the most probes that Linux takes (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`,
 /// `MAX_TCP_KEEPCNT` in include/net/tcp.h).
 const MAX_KEEPALIVE_SECONDS: i64 = 32_767;
@@ -42,7 +41,7 @@ pub(super) struct LocalDraft {
     /// `--vsock` was given.
     pub(super) vsock: bool,
     /// The second part of `-A`.
-    pub(super) server_affinity: Option<u16>,
+    pub(super) server_affinity: Option<Placement>,
     pub(super) cport: Option<u16>,
     pub(super) mptcp: bool,
     /// Logins are padded as before iperf3 3.17.
@@ -64,10 +63,17 @@ impl LocalDraft {
             Local::File => self.options.file = Some(value.path()),
             Local::Affinity => {
                 let (own, servers) = value.split(',')?;
-                self.options.affinity = Some(own.c_integer(0..=MAX_CPU, Code::AFFINITY)?);
-                if let Some(servers) = servers {
-                    self.server_affinity = Some(servers.integer(0..=MAX_CPU, Code::AFFINITY)?);
-                }
+                self.options.affinity = Some(placement(&own, |one| {
+                    one.c_integer(0..=MAX_CPU.into(), Code::AFFINITY)
+                })?);
+                self.server_affinity = servers
+                    .map(|servers| {
+                        placement(&servers, |one| {
+                            one.integer(0..=MAX_CPU.into(), Code::AFFINITY)
+                        })
+                    })
+                    .transpose()?
+                    .or(self.server_affinity.take());
             }
             Local::Bind => self.options.bind = Some(self.host(value)?),
             Local::BindDev => self.options.bind_dev = Some(value.string()?),
@@ -169,6 +175,25 @@ impl LocalDraft {
         .filter(|(applies, _)| *applies)
         .map(|(_, text)| text.to_owned())
         .collect()
+    }
+}
+
+/// Reads where threads run: several CPUs or `incoming`, and otherwise one CPU as iperf3 does.
+fn placement(
+    value: &Value<'_>,
+    one: impl FnOnce(&Value<'_>) -> Result<u16, ParameterError>,
+) -> Result<Placement, ParameterError> {
+    let text = value.str()?;
+    let is_list = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.contains(['-', '+'])
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"-+".contains(&b));
+    if text == "incoming" || is_list {
+        text.parse()
+            .map_err(|_| value.refuse("a CPU from 0 to 1024, or several such as 0-3 or 0+2-5"))
+    } else {
+        one(value).map(Placement::on)
     }
 }
 

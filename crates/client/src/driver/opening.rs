@@ -31,6 +31,17 @@ impl Driver<'_, '_> {
                 None => return Err(ClientError::NotGranted("--verify")),
             }
         }
+        let several = self.test.server_affinity.as_ref();
+        if several.is_some_and(|placement| !placement.is_single()) {
+            match &self.granted {
+                Some(granted) if granted.cpus => {}
+                _ => {
+                    return Err(ClientError::NotGranted(
+                        "-A with several CPUs for the server",
+                    ));
+                }
+            }
+        }
         let transactions = self.transactions_port()?;
         if self.test.streams > MAX_STREAMS && self.granted.is_none() {
             return Err(ClientError::NotGranted("-P above 128"));
@@ -181,6 +192,7 @@ impl Driver<'_, '_> {
             local: &self.config.local,
             outlasts_quota: false,
             exact: self.granted.as_ref().is_some_and(|granted| granted.exact),
+            placement: self.config.local.affinity.as_ref(),
             clock: self.probing.clock(),
             wake: Arc::new(move || wake.notify_one()),
         };

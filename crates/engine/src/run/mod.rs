@@ -21,7 +21,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::{Interval, LocalOptions, Role, TestConfig, Transport};
+use iperf_model::{Interval, LocalOptions, Placement, Role, TestConfig, Transport};
 use iperf_proto::Code;
 use iperf_zc::{FileError, interrupt};
 use tracing::debug;
@@ -55,6 +55,8 @@ pub struct RunPlan<'a> {
     /// Whether the peer is this program and counts what this end counts: each sender reports where its omitted period
     /// ends and what it sent in all.
     pub exact: bool,
+    /// Where the threads of this end run.
+    pub placement: Option<&'a Placement>,
     /// The peer's clock, where delays are measured.
     pub clock: Option<Arc<PeerClock>>,
     /// Called from worker threads when the quota is met or a worker ended by itself.
@@ -231,7 +233,7 @@ impl Run {
         let route = run.streams.first().and_then(RunningStream::route);
         run.limits = Gauge::start(plan.config, route);
         // A failure drops the run, and that ends the workers that already wait.
-        threads.start(&mut run.streams, &run.gate, &plan.wake)?;
+        threads.start(plan.placement, &mut run.streams, &run.gate, &plan.wake)?;
         Ok(run)
     }
 

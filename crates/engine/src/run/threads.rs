@@ -5,11 +5,12 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iperf_model::{MAX_STREAMS, Role, SendMode, Transport};
+use iperf_model::{MAX_STREAMS, Placement, Role, SendMode, Transport};
 
 use crate::error::EngineError;
 use crate::movers;
 use crate::run::RunPlan;
+use crate::run::affinity::{Place, Places, incoming_cpu};
 use crate::run::running_stream::RunningStream;
 use crate::stream::Stream;
 use crate::worker::gate::Gate;
@@ -92,18 +93,20 @@ impl Threads {
         self.direction(stream.role()).workers.push(assigned);
     }
 
-    /// Starts the threads, which wait at the gate.
+    /// Starts the threads, which wait at the gate, each at its place.
     pub(crate) fn start(
         self,
+        placement: Option<&Placement>,
         streams: &mut [RunningStream],
         gate: &Arc<Gate>,
         wake: &Wake,
     ) -> Result<(), EngineError> {
+        let mut places = Places::new(placement);
         for direction in self.directions {
             if direction.threads == direction.workers.len() {
-                direction.start_alone(streams, gate, wake)?;
+                direction.start_alone(&mut places, streams, gate, wake)?;
             } else {
-                direction.start_shared(streams, gate, wake)?;
+                direction.start_shared(&mut places, streams, gate, wake)?;
             }
         }
         Ok(())
@@ -119,6 +122,7 @@ impl Direction {
     /// Starts a thread for each worker.
     fn start_alone(
         self,
+        places: &mut Places<'_>,
         streams: &mut [RunningStream],
         gate: &Arc<Gate>,
         wake: &Wake,
@@ -132,15 +136,23 @@ impl Direction {
         } in self.workers
         {
             let name = format!("iperf-{way}-{id}");
-            let thread = thread::start_alone(name, worker, ending, gate.clone(), wake.clone())?;
+            let thread = thread::start_alone(
+                name,
+                worker,
+                ending,
+                places.next(),
+                gate.clone(),
+                wake.clone(),
+            )?;
             streams[stream].driven_by(Arc::new(thread));
         }
         Ok(())
     }
 
-    /// Deals the workers out to fewer threads.
+    /// Deals the workers out to fewer threads. Where packets decide, those whose packets arrive at the same CPU share one.
     fn start_shared(
-        self,
+        mut self,
+        places: &mut Places<'_>,
         streams: &mut [RunningStream],
         gate: &Arc<Gate>,
         wake: &Wake,
@@ -149,10 +161,27 @@ impl Direction {
         let nap = (!self.role.sends()).then_some(NAP);
         let mut groups: Vec<Vec<Assigned>> = Vec::new();
         groups.resize_with(self.threads, Vec::new);
+        let together = places.follow_packets();
+        if together {
+            self.workers
+                .sort_by_key(|assigned| incoming_cpu(assigned.worker.socket()));
+        }
+        let count = self.workers.len();
         for (index, assigned) in self.workers.into_iter().enumerate() {
-            groups[index % self.threads].push(assigned);
+            let group = if together {
+                index * self.threads / count
+            } else {
+                index % self.threads
+            };
+            groups[group].push(assigned);
         }
         for (number, group) in (1_u32..).zip(groups) {
+            let place = match places.next() {
+                // Of most of its streams.
+                Place::Incoming => incoming_cpu(group[group.len() / 2].worker.socket())
+                    .map_or(Place::Anywhere, Place::Cpu),
+                place => place,
+            };
             let (mut members, mut endings, mut workers) = (Vec::new(), Vec::new(), Vec::new());
             for assigned in group {
                 members.push(assigned.stream);
@@ -162,7 +191,8 @@ impl Direction {
             let workers = SharedWorkers::new(workers, nap)
                 .map_err(EngineError::system("prepare a shared worker thread"))?;
             let name = format!("iperf-{way}s-{number}");
-            let thread = thread::start_shared(name, workers, endings, gate.clone(), wake.clone())?;
+            let thread =
+                thread::start_shared(name, workers, endings, place, gate.clone(), wake.clone())?;
             let thread = Arc::new(thread);
             for stream in members {
                 streams[stream].driven_by(thread.clone());

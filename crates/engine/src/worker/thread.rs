@@ -8,6 +8,7 @@ use iperf_zc::interrupt;
 use tracing::debug_span;
 
 use crate::error::EngineError;
+use crate::run::affinity::Place;
 use crate::worker::gate::Gate;
 use crate::worker::shared::SharedWorkers;
 use crate::worker::{Ending, Wake, Worker, alone};
@@ -88,6 +89,7 @@ pub(crate) fn start_alone(
     name: String,
     mut worker: Box<dyn Worker>,
     slot: EndingSlot,
+    place: Place,
     gate: Arc<Gate>,
     wake: Wake,
 ) -> Result<WorkerThread, EngineError> {
@@ -97,6 +99,7 @@ pub(crate) fn start_alone(
     };
     spawn(name, move || {
         if let Some(start) = gate.pass() {
+            place.take(Some(worker.socket()));
             let ending = alone::run(worker.as_mut(), start);
             // Nothing holds the socket any more when its owner learns of the end.
             drop(worker);
@@ -111,11 +114,13 @@ pub(crate) fn start_shared(
     name: String,
     workers: SharedWorkers,
     endings: Vec<EndingSlot>,
+    place: Place,
     gate: Arc<Gate>,
     wake: Wake,
 ) -> Result<WorkerThread, EngineError> {
     let endings = Endings { endings, wake };
     spawn(name, move || {
+        place.take(None);
         if let Some(start) = gate.pass() {
             workers.run(start, |index, ending| endings.set(index, ending));
         }

@@ -1,8 +1,8 @@
 //! What servers make of parameters, and what clients write.
 
 use iperf_model::{
-    BitRate, Direction, Limit, Pacing, Payload, ReceiveMode, SendMode, SocketOptions, TestConfig,
-    Transport, ZeroCopy,
+    BitRate, Direction, Limit, Pacing, Payload, Placement, ReceiveMode, SendMode, SocketOptions,
+    TestConfig, Transport, ZeroCopy,
 };
 use iperf_proto::{Code, Params};
 
@@ -255,7 +255,7 @@ fn a_full_test_survives_the_wire() {
     test.verify = true;
     test.udp.counters_64bit = true;
     test.udp.gsro = true;
-    test.server_affinity = Some(1024);
+    test.server_affinity = Some(Placement::on(1024));
     test.title = Some("a \"title\"\n\tü".to_owned());
     test.extra_data = Some(String::new());
     test.get_server_output = true;

@@ -93,6 +93,7 @@ prop_compose! {
                 receive: texts[1].clone(),
                 verify: flags[0],
                 seqpacket: flags[1],
+                cpus: texts[2].clone(),
                 exchange: None,
                 probe: None,
             }),
@@ -141,6 +142,7 @@ fn params_in_range() -> impl Strategy<Value = Params> {
         fit(&mut params.skip_rx_copy, 0..=1);
         if let Some(extensions) = &mut params.extensions {
             extensions.send = Some("splice".to_owned());
+            extensions.cpus = extensions.cpus.take().map(|_| "0+2-3".to_owned());
             extensions.receive = Some("mmap".to_owned());
             extensions.seqpacket &= params.transport == Some(iperf_model::Transport::Vsock);
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iperf_model::{
-    BitRate, ByteTotals, DatagramTotals, Detail, Direction, Limit, Payload, ReceiveMode, RunTotals,
-    SendMode, StreamOutcome, TcpTotals, TestConfig, Transport, ZeroCopy,
+    BitRate, ByteTotals, DatagramTotals, Detail, Direction, Limit, Payload, Placement, ReceiveMode,
+    RunTotals, SendMode, StreamOutcome, TcpTotals, TestConfig, Transport, ZeroCopy,
 };
 use iperf_proto::udp::{self, DatagramHeader};
 use iperf_proto::{Cookie, Params, Results, stream_id, summarize};
@@ -143,7 +143,7 @@ fn many_options_arrive() {
         receive: ReceiveMode::Trunc,
     };
     expected.udp.counters_64bit = true;
-    expected.server_affinity = Some(1);
+    expected.server_affinity = Some(Placement::on(1));
     expected.title = Some("my title".to_owned());
     expected.extra_data = Some("xd".to_owned());
     expected.get_server_output = true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use iperf_model::{
     BitRate, Concurrency, Direction, Family, Keepalive, Limit, LocalOptions, Pacing, Payload,
-    RateLimit, ReceiveMode, SendMode, SocketOptions, TestConfig, Transport, ZeroCopy,
+    Placement, RateLimit, ReceiveMode, SendMode, SocketOptions, TestConfig, Transport, ZeroCopy,
 };
 
 use super::{client, invocation, refused, server, test};
@@ -61,14 +61,14 @@ fn a_client_reads_what_travels() {
         send: SendMode::Auto,
         receive: ReceiveMode::Trunc,
     };
-    expected.server_affinity = Some(2);
+    expected.server_affinity = Some(Placement::on(2));
     expected.title = Some("name".to_owned());
     expected.extra_data = Some("more".to_owned());
     expected.get_server_output = true;
     expected.udp.counters_64bit = true;
     expected.udp.gsro = true;
     assert_eq!(config.test, expected);
-    assert_eq!(config.local.affinity, Some(1));
+    assert_eq!(config.local.affinity, Some(Placement::on(1)));
 }
 
 #[test]
@@ -203,14 +203,46 @@ fn dscp_is_the_upper_part_of_the_type_of_service() {
 
 #[test]
 fn affinity_has_a_part_for_each_end() {
-    assert_eq!(client("-A 0x10").local.affinity, Some(16));
-    assert_eq!(server("-A 3").local.affinity, Some(3));
+    assert_eq!(client("-A 0x10").local.affinity, Some(Placement::on(16)));
+    assert_eq!(server("-A 3").local.affinity, Some(Placement::on(3)));
     assert_eq!(
         refused("-s -A 3,4"),
         "some option you are trying to set is client only"
     );
     for line in ["-c h -A 1,1025", "-c h -A ,1", "-c h -A x"] {
         assert_eq!(refused(line), "unable to set CPU affinity", "{line}");
+    }
+}
+
+#[test]
+fn affinity_may_name_several_cpus_for_each_end() {
+    for (line, own, servers) in [
+        ("-A 0-3", "0-3", None),
+        ("-A 0+2-5", "0+2-5", None),
+        ("-A 0-3,4-7", "0-3", Some("4-7")),
+        // As in iperf3, what follows a comma is the server's.
+        ("-A 0,2-5", "0", Some("2-5")),
+        ("-A incoming", "incoming", None),
+        ("-A 1,incoming", "1", Some("incoming")),
+    ] {
+        let config = client(line);
+        assert_eq!(config.local.affinity, own.parse().ok(), "{line}");
+        let servers = servers.map(|text| text.parse().unwrap());
+        assert_eq!(config.test.server_affinity, servers, "{line}");
+        assert!(invocation(&format!("-c h {line}")).warnings.is_empty());
+    }
+    assert_eq!(server("-A 0-1").local.affinity, "0-1".parse().ok());
+    for (value, part) in [
+        ("3-1", "3-1"),
+        ("0-1025", "0-1025"),
+        ("0,1-", "0,1-"),
+        ("0++1", "0++1"),
+    ] {
+        let message = refused(&format!("-c h -A {value}"));
+        assert!(
+            message.contains(part) && message.contains("0-3 or 0+2-5"),
+            "{message}"
+        );
     }
 }
 
@@ -273,9 +305,9 @@ fn values_are_read_as_far_as_they_go_and_a_warning_states_what_was_understood() 
     assert_eq!(test("-t 10s").limit, Limit::Seconds(10));
     assert_eq!(test("-t 5 -n 0.5").limit, Limit::Seconds(5));
     assert_eq!(test("-P 2x").streams, 2);
-    assert_eq!(test("-A 0/0,1").server_affinity, Some(1));
+    assert_eq!(test("-A 0/0,1").server_affinity, Some(Placement::on(1)));
     assert_eq!(test("-b 10Mbit/5x").pacing.burst, Some(5));
-    assert_eq!(client("-A 2/2").local.affinity, Some(2));
+    assert_eq!(client("-A 2/2").local.affinity, Some(Placement::on(2)));
     assert_eq!(client("--nstreams 65536").local.sctp.streams, Some(65_535));
     assert_eq!(
         client("--cntl-ka=5m/1/3")
