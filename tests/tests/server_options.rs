@@ -1,6 +1,8 @@
 //! What a server allows and for how long it waits: limits of rate and time, `-1`, the idle time-out.
 
 use std::fmt;
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use iperf_harness::pair::run_client;
@@ -233,4 +235,45 @@ fn a_client_port_is_ignored() {
     serves(server.port(), Peer::Ours, HANG).unwrap();
     let end = server.finish(HANG);
     assert_eq!((end.code(), end.stderr.as_str()), (Some(0), ""), "{end}");
+}
+
+/// Times of control connections that a server was given are what its kernel gets.
+#[test]
+fn keepalive_and_send_timeout_of_a_server_reach_its_control_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("calls");
+    let server = Server::start_with(
+        Peer::Ours,
+        &["-1", "--cntl-ka=50/2/3", "--snd-timeout", "7000"],
+        |command| {
+            let mut traced = Command::new("strace");
+            traced.args(["-f", "-qq", "-e", "trace=setsockopt", "-o"]);
+            traced.arg(&log).arg("--").arg(command.get_program());
+            traced.args(command.get_args());
+            traced
+        },
+    );
+    serves(server.port(), Peer::Ours, HANG).unwrap();
+    let end = server.finish(HANG);
+    assert!(end.succeeded(), "{end}");
+    let calls = fs::read_to_string(log).unwrap();
+    for option in [
+        "TCP_USER_TIMEOUT, [7000]",
+        "SO_KEEPALIVE, [1]",
+        "TCP_KEEPIDLE, [50]",
+        "TCP_KEEPINTVL, [2]",
+        "TCP_KEEPCNT, [3]",
+    ] {
+        assert!(calls.contains(option), "{option} is missing in {calls}");
+    }
+}
+
+/// Linux does not pace MPTCP sockets: the test runs, and a warning says why it is not paced.
+#[test]
+fn kernel_pacing_over_mptcp_is_a_warning() {
+    let server = Server::start(Peer::Ours, &[]);
+    let end = run_client(Peer::Ours, server.port(), "-m -n 1M --fq-rate 100M");
+    assert!(end.succeeded(), "{end}");
+    let warning = "the kernel does not pace the streams (--fq-rate)";
+    assert!(end.stderr.contains(warning), "{end}");
 }

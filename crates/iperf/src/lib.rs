@@ -41,6 +41,9 @@
 //! - **Nothing global.** No output, no logging other than `tracing` events, no handlers of SIGINT and the like, no limits of
 //!   the process are changed. The one exception is a handler of SIGURG that does nothing, by which threads are woken that
 //!   are blocked in a system call.
+//! - **`Send` and `Sync`.** Handles and futures can be moved to other threads and tasks. A [`Stopper`] ends a test or a
+//!   server from there.
+//! - **Results** are [`Document`]s, with iperf3's names. [`results`] reads those of other tools as well, and compares runs.
 //! - **Units** are bytes, bits per second and seconds unless a name states another. 1 Mbit/s is 1 000 000 bits per second.
 //!
 //! Programs with an output or a runtime of their own use [`embed`]. Linux only.
@@ -50,16 +53,24 @@ pub mod embed;
 mod error;
 mod events;
 mod server;
+mod stopper;
 mod system;
 
 pub use client::{Client, ClientBuilder, Test};
 pub use error::{BuildError, Error};
 pub use events::Events;
 pub use iperf_client::ClientError;
+/// All types of configurations and events.
+#[doc(inline)]
+pub use iperf_model as model;
 pub use iperf_model::{
     ClientConfig, Direction, Endpoint, Event, Limit, LocalOptions, ReceiveMode, SendMode,
     ServerConfig, TestConfig, Transport, VmmSocket, VmmSocketKind, VsockAddress, ZeroCopy,
 };
 pub use iperf_report::{Document, document};
+/// Reading, showing and comparing results, also of other tools: what `iperf report` and `iperf compare` do.
+#[doc(inline)]
+pub use iperf_results as results;
 pub use iperf_server::ServerError;
 pub use server::{RunningServer, Server, ServerBuilder};
+pub use stopper::Stopper;

@@ -1,17 +1,26 @@
 //! A server: on a thread of its own or on the calling one.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
-use iperf_control::{Stop, StopHandle, StopReason};
-use iperf_model::{CID_ANY, DEFAULT_PORT, Family, Listen, Outputs, ServerConfig, Sink, TestId};
+use iperf_control::Stop;
+use iperf_model::{
+    CID_ANY, Concurrency, DEFAULT_PORT, Family, Listen, Outputs, ServerAuth, ServerConfig, Sink,
+    TestId,
+};
 use iperf_report::{Document, beside, null_sink};
 use iperf_server::{ServerError, Service};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Error;
 use crate::embed::runtime;
 use crate::system::report_options;
+use crate::{Error, Stopper};
+
+/// How far a client's clock may be off when it logs in, as in iperf3.
+const CLOCK_SKEW: Duration = Duration::from_secs(10);
 
 /// Documents that wait for [`RunningServer::next_test`].
 const KEPT: usize = 64;
@@ -92,7 +101,7 @@ impl Server {
         let mut running = RunningServer {
             address: None,
             tests,
-            stop,
+            stop: Stopper::new(stop),
             ended: Some(ended),
         };
         match ready.await {
@@ -154,7 +163,7 @@ fn output(test: Option<TestId>, documents: &mpsc::Sender<Document>) -> Box<dyn S
     beside(null_sink(), report_options(false), Box::new(done))
 }
 
-/// Describes a server.
+/// Describes a server. Nothing is checked before it is [started](Self::start).
 #[derive(Clone, Debug)]
 pub struct ServerBuilder(ServerConfig);
 
@@ -206,7 +215,26 @@ impl ServerBuilder {
         self
     }
 
-    /// Changes anything else.
+    /// Runs up to this many tests at the same time \[1\]; 0 is as many as descriptors and threads suffice for.
+    pub fn tests(mut self, limit: u32) -> Self {
+        self.0.tests = NonZeroU32::new(limit).map_or(Concurrency::Resources, Concurrency::Tests);
+        self
+    }
+
+    /// Serves only these users: `private_key` is the PEM file of the RSA key that decrypts logins, `users` a file with a
+    /// line `name,hash` for each, where the hash is the SHA-256 of `{name}password` in hexadecimal. It is read at each
+    /// login.
+    pub fn logins(mut self, private_key: impl Into<PathBuf>, users: impl Into<PathBuf>) -> Self {
+        self.0.auth = Some(ServerAuth {
+            private_key: private_key.into(),
+            users: users.into(),
+            skew: CLOCK_SKEW,
+            pkcs1: false,
+        });
+        self
+    }
+
+    /// Changes anything else. The types are in [`model`](crate::model).
     pub fn configure(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
         change(&mut self.0);
         self
@@ -249,7 +277,7 @@ impl ServerBuilder {
 pub struct RunningServer {
     address: Option<SocketAddr>,
     tests: mpsc::Receiver<Document>,
-    stop: StopHandle,
+    stop: Stopper,
     ended: Option<oneshot::Receiver<Result<(), Error>>>,
 }
 
@@ -267,7 +295,12 @@ impl RunningServer {
 
     /// Ends the server, and the test that runs. [`stopped`](Self::stopped) waits until that is done.
     pub fn stop(&self) {
-        self.stop.stop(StopReason::Requested);
+        self.stop.stop();
+    }
+
+    /// A handle that ends the server from another task or thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stop.clone()
     }
 
     /// Waits until the server has ended: after [`stop`](Self::stop), or after the one test of

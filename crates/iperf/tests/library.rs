@@ -1,6 +1,8 @@
 //! The library as a program uses it: the examples, results, errors, stopping and dropping, on the loopback interface.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "../examples/compare.rs"]
+mod compare;
 #[path = "../examples/events.rs"]
 mod events;
 #[path = "../examples/measure.rs"]
@@ -29,6 +31,7 @@ fn the_examples_run() {
     measure::main().unwrap();
     events::main().unwrap();
     server::main().unwrap();
+    compare::main().unwrap();
 }
 
 #[tokio::test]
@@ -95,6 +98,63 @@ async fn a_dropped_test_ends_and_the_server_serves_the_next_one() {
     timeout(PATIENCE, next.run()).await.unwrap().unwrap();
 }
 
+/// A program moves handles and futures to tasks of its own.
+#[tokio::test]
+async fn two_clients_at_once_and_a_stopper_in_another_task() {
+    let server = Server::builder().bind("127.0.0.1").port(0).tests(2);
+    let mut server = server.start().await.unwrap();
+    let port = server.address().unwrap().port();
+    let endless = Client::builder("127.0.0.1")
+        .port(port)
+        .interval(Duration::from_millis(100))
+        .duration(Duration::from_secs(86_400));
+    let mut first = endless.build().unwrap().start().unwrap();
+    let stopper = first.stopper();
+    let follow = tokio::spawn(async move {
+        while let Some(event) = first.events().next().await {
+            if let Event::Interval(_) = event {
+                break;
+            }
+        }
+        first
+    });
+    let first = timeout(PATIENCE, follow).await.unwrap().unwrap();
+    // The first one still runs.
+    let second = Client::builder("127.0.0.1").port(port).bytes(1_000_000);
+    let second = second.build().unwrap();
+    let second = tokio::spawn(async move { second.run().await });
+    let second = timeout(PATIENCE, second).await.unwrap().unwrap().unwrap();
+    assert!(second.end.sum_received.unwrap().bytes >= 1_000_000);
+    tokio::spawn(async move { stopper.stop() }).await.unwrap();
+    let first = timeout(PATIENCE, first.document()).await.unwrap().unwrap();
+    let error = first.error.unwrap();
+    assert!(error.contains("the client has terminated"), "{error}");
+
+    let stopper = server.stopper();
+    let ended = tokio::spawn(async move {
+        while server.next_test().await.is_some() {}
+        server.stopped().await
+    });
+    stopper.clone().stop();
+    timeout(PATIENCE, ended).await.unwrap().unwrap().unwrap();
+    // It is over: another stop does nothing.
+    stopper.stop();
+}
+
+#[test]
+fn handles_and_errors_can_go_to_other_threads() {
+    fn goes<T: Send + Sync + 'static>() {}
+    goes::<Client>();
+    goes::<iperf::ClientBuilder>();
+    goes::<iperf::Test>();
+    goes::<iperf::Events>();
+    goes::<Server>();
+    goes::<RunningServer>();
+    goes::<iperf::Stopper>();
+    goes::<Error>();
+    goes::<iperf::Document>();
+}
+
 #[tokio::test]
 async fn failures_are_values() {
     let (server, port) = server().await;
@@ -116,7 +176,7 @@ fn what_is_not_allowed_is_named() {
     let second = Duration::from_secs(1);
     for (client, message) in [
         (
-            Client::builder("host").streams(129),
+            Client::builder("host").udp().streams(129),
             "streams is 129, and must be from 1 to 128",
         ),
         (

@@ -1,8 +1,9 @@
 //! The description of a client's test, checked when it is complete.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use iperf_client::Login;
@@ -29,7 +30,7 @@ const MAX_WINDOW: u32 = 512 << 20;
 /// use iperf::Client;
 ///
 /// let error = Client::builder("host").streams(0).build().unwrap_err();
-/// assert_eq!(error.to_string(), "streams is 0, and must be from 1 to 128");
+/// assert_eq!(error.to_string(), "streams is 0, and must be from 1 to 10000");
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
@@ -41,8 +42,18 @@ pub struct ClientBuilder {
     duration: Option<Duration>,
     omit: Duration,
     connect_timeout: Option<Duration>,
-    changes: Vec<fn(&mut ClientConfig)>,
-    user: Option<(String, String, std::path::PathBuf)>,
+    changes: Vec<Change>,
+    user: Option<(String, String, PathBuf)>,
+}
+
+/// A change to the configuration, after everything else.
+#[derive(Clone)]
+struct Change(Arc<dyn Fn(&mut ClientConfig) + Send + Sync>);
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Change")
+    }
 }
 
 impl ClientBuilder {
@@ -137,7 +148,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Streams per direction, from 1 to 128 \[1\].
+    /// Streams per direction \[1\]: from 1 to 128, and up to 10 000 of TCP, MPTCP or vsock to a server of this program.
     pub fn streams(mut self, streams: u16) -> Self {
         self.test.streams = streams;
         self
@@ -217,9 +228,22 @@ impl ClientBuilder {
         self
     }
 
-    /// Changes anything, after everything else and unchecked.
-    pub fn configure(mut self, change: fn(&mut ClientConfig)) -> Self {
-        self.changes.push(change);
+    /// Changes anything, after everything else and unchecked. The types are in [`model`](crate::model).
+    ///
+    /// ```
+    /// use iperf::Client;
+    /// use iperf::model::Exchange;
+    ///
+    /// // Round trips instead of throughput, as `--rr=100,1000`.
+    /// let (request, response) = (100, 1000);
+    /// let client = Client::builder("192.0.2.1").no_delay().configure(move |config| {
+    ///     config.test.exchange = Some(Exchange::new(request, response));
+    /// });
+    /// assert!(client.build()?.config().test.exchange.is_some());
+    /// # Ok::<_, iperf::Error>(())
+    /// ```
+    pub fn configure(mut self, change: impl Fn(&mut ClientConfig) + Send + Sync + 'static) -> Self {
+        self.changes.push(Change(Arc::new(change)));
         self
     }
 
@@ -255,7 +279,7 @@ impl ClientBuilder {
             connect_timeout: self.connect_timeout,
             ..ClientConfig::new(self.endpoint, self.test)
         };
-        for change in self.changes {
+        for Change(change) in self.changes {
             change(&mut config);
         }
         Ok(Client::new(config).with_login(login))
@@ -287,8 +311,14 @@ impl ClientBuilder {
 
     fn settle_sizes(&mut self) -> Result<(), BuildError> {
         let streams = self.test.streams;
-        if !(1..=MAX_STREAMS).contains(&streams) {
-            return Err(refuse("streams", &streams, "from 1 to 128"));
+        let most = self.test.transport.most_streams();
+        if !(1..=most).contains(&streams) {
+            let allowed = if most > MAX_STREAMS {
+                "from 1 to 10000"
+            } else {
+                "from 1 to 128"
+            };
+            return Err(refuse("streams", &streams, allowed));
         }
         if let Some(window) = self.test.socket.window.filter(|bytes| *bytes > MAX_WINDOW) {
             return Err(refuse("window", &window, "up to 536870912"));

@@ -2,18 +2,19 @@
 
 mod builder;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use iperf_client::{ClientError, Login};
-use iperf_control::{Stop, StopHandle, StopReason};
-use iperf_model::{ClientConfig, Endpoint, Sink};
+use iperf_control::Stop;
+use iperf_model::{ClientConfig, DEFAULT_PORT, Endpoint, Sink, VmmSocket};
 use iperf_report::Document;
 use tokio::sync::oneshot;
 
-use crate::Error;
 use crate::embed::runtime;
 use crate::events::{Events, Recorder};
+use crate::{Error, Stopper};
 
 pub use builder::ClientBuilder;
 
@@ -42,7 +43,7 @@ impl Client {
     pub fn builder(host: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Endpoint::Inet {
             host: host.into(),
-            port: iperf_model::DEFAULT_PORT,
+            port: DEFAULT_PORT,
         })
     }
 
@@ -50,9 +51,21 @@ impl Client {
     pub fn vsock(cid: u32) -> ClientBuilder {
         ClientBuilder::new(Endpoint::Vsock(iperf_model::VsockAddress {
             cid,
-            port: iperf_model::DEFAULT_PORT.into(),
+            port: DEFAULT_PORT.into(),
             sibling: false,
         }))
+    }
+
+    /// Begins the description of a test with a guest, through the Unix socket by which its VMM offers vsock: that of
+    /// Firecracker, Cloud Hypervisor or vhost-device-vsock. For libkrun's, which serve one port each, and for sibling
+    /// machines see [`endpoint`](Self::endpoint).
+    pub fn vmm(path: impl Into<PathBuf>) -> ClientBuilder {
+        ClientBuilder::new(Endpoint::Vmm(VmmSocket::hybrid(path, DEFAULT_PORT.into())))
+    }
+
+    /// Begins the description of a test with a server anywhere.
+    pub fn endpoint(endpoint: Endpoint) -> ClientBuilder {
+        ClientBuilder::new(endpoint)
     }
 
     /// A client with this configuration, which is not checked. [`with_login`](Self::with_login) adds a login.
@@ -112,7 +125,7 @@ impl Client {
             .map_err(Error::Thread)?;
         Ok(Test {
             events,
-            stop,
+            stop: Stopper::new(stop),
             outcome: Some(outcome),
         })
     }
@@ -163,7 +176,7 @@ fn finish(result: Result<(), ClientError>, recorder: Recorder) -> Result<Documen
 #[derive(Debug)]
 pub struct Test {
     events: Events,
-    stop: StopHandle,
+    stop: Stopper,
     outcome: Option<oneshot::Receiver<Result<Document, Error>>>,
 }
 
@@ -175,7 +188,12 @@ impl Test {
 
     /// Ends the test early: the server is notified, and [`document`](Self::document) has what was measured.
     pub fn stop(&self) {
-        self.stop.stop(StopReason::Requested);
+        self.stop.stop();
+    }
+
+    /// A handle that ends the test from another task or thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stop.clone()
     }
 
     /// Waits for the end of the test. Dropping the future ends the test.
