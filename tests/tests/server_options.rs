@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use iperf_harness::pair::run_client;
+use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
 use iperf_harness::wire::{Raw, RawClient};
 use iperf_harness::{HANG, Peer, Problems, Server, parallel};
@@ -246,8 +247,9 @@ fn keepalive_and_send_timeout_of_a_server_reach_its_control_connections() {
         Peer::Ours,
         &["-1", "--cntl-ka=50/2/3", "--snd-timeout", "7000"],
         |command| {
+            // -D: the server stays the child that the test started.
             let mut traced = Command::new("strace");
-            traced.args(["-f", "-qq", "-e", "trace=setsockopt", "-o"]);
+            traced.args(["-D", "-f", "-qq", "-e", "trace=setsockopt", "-o"]);
             traced.arg(&log).arg("--").arg(command.get_program());
             traced.args(command.get_args());
             traced
@@ -256,7 +258,6 @@ fn keepalive_and_send_timeout_of_a_server_reach_its_control_connections() {
     serves(server.port(), Peer::Ours, HANG).unwrap();
     let end = server.finish(HANG);
     assert!(end.succeeded(), "{end}");
-    let calls = fs::read_to_string(log).unwrap();
     for option in [
         "TCP_USER_TIMEOUT, [7000]",
         "SO_KEEPALIVE, [1]",
@@ -264,7 +265,12 @@ fn keepalive_and_send_timeout_of_a_server_reach_its_control_connections() {
         "TCP_KEEPINTVL, [2]",
         "TCP_KEEPCNT, [3]",
     ] {
-        assert!(calls.contains(option), "{option} is missing in {calls}");
+        let written = wait_for(HANG, || {
+            let calls = fs::read_to_string(&log).ok()?;
+            calls.contains(option).then_some(())
+        });
+        let calls = fs::read_to_string(&log).unwrap_or_default();
+        assert!(written.is_some(), "{option} is missing in {calls}");
     }
 }
 
