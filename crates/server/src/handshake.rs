@@ -106,6 +106,10 @@ impl<E: Into<TestError>> From<E> for Obstacle {
     }
 }
 
+/// How long a client probes the path once the load is over, and awaits the last answers, with some time for a machine that
+/// is out of CPU.
+const PROBES_AFTER_LOAD: Duration = Duration::from_secs(6);
+
 /// Takes a client through the handshake.
 pub(crate) async fn run(
     client: NewClient,
@@ -236,7 +240,7 @@ impl Handshake {
     fn ready(self, opening: Opening) -> ReadyTest {
         let Self {
             client,
-            talk,
+            mut talk,
             warnings,
             transactions,
             ..
@@ -247,7 +251,10 @@ impl Handshake {
             None => client.listener.or(first),
         };
         let answerer = match opening.probe {
-            Probe::Open(answerer) => Some(answerer),
+            Probe::Open(answerer) => {
+                talk.machine.extend_goodbye(PROBES_AFTER_LOAD);
+                Some(answerer)
+            }
             Probe::None | Probe::Awaited => None,
         };
         let mut streams = opening.streams;

@@ -6,7 +6,7 @@
 //!        └──────────────────────────── latency_us ──────────────────────────────┘
 //! ```
 //!
-//! The peer closes first, so that this end's port is free again at once.
+//! Over TCP the peer closes first, so that this end's port is free again at once.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -170,6 +170,7 @@ impl Reconnecting {
                 if current.received == wanted {
                     current.answered = Instant::now();
                     current.stage = Stage::Closing;
+                    return Ok(self.connector.closes_first());
                 }
             }
             Stage::Closing => {

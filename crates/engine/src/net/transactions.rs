@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The end that listens closes first, so that its kernel keeps the state of closed connections (`TIME_WAIT`), and the
-//! other end can use its ports again at once.
+//! other end can use its ports again at once. Vsock has no such state, and not every VMM passes the end of one direction on:
+//! there the end that connects closes first.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -81,6 +82,11 @@ impl Connector {
             target,
             local,
         })
+    }
+
+    /// Whether this end closes a connection without waiting for the other.
+    pub(crate) fn closes_first(&self) -> bool {
+        !matches!(self.target, Target::Inet(_))
     }
 
     fn plan(&self) -> StreamPlan<'_> {

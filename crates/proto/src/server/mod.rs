@@ -10,7 +10,7 @@
 mod action;
 mod phase;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use self::action::{Action, Failure};
 use self::phase::{Answer, Phase};
@@ -191,6 +191,11 @@ impl Server {
             self.session.link.wait(now, self.deadlines.results);
             self.phase = Phase::Results(FrameReader::new(longest_results(self.streams)));
         }
+    }
+
+    /// The client takes this much longer to say goodbye: it probes the path once the load is over.
+    pub fn extend_goodbye(&mut self, time: Duration) {
+        self.deadlines.goodbye += time;
     }
 
     /// Sends what this end counted and lets the client show it.
