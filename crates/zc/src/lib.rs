@@ -21,7 +21,7 @@ pub mod udp;
 pub mod verify;
 
 pub use file::FileError;
-pub use sys::{interface, interrupt, sctp, sockopt, tcp_info, vsock};
+pub use sys::{descriptors, interface, interrupt, sctp, sockopt, tcp_info, vsock};
 
 /// What one call of a mover moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,10 @@
 //!     │ records into Timings (no lock, no allocation) ──► ExchangeStats, read at each tick
 //! ```
 //!
+//! Between two calls of a closed loop with one request in flight there is only what the next call needs: a transaction is
+//! recorded once the next request is sent. The threads of requesters and responders have a table of descriptors of their
+//! own, in which there is their socket ([`descriptors`]).
+//!
 //! A closed loop reads the clock once for a transaction: the end of one is the start of the next. With a connection for
 //! each transaction it reads it three times, and the workers are others: `Reconnecting` and `Accepting`.
 
@@ -22,11 +26,15 @@ mod timings;
 mod window;
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
 
 use iperf_model::{Exchange, TestConfig, Transport, reason};
-use iperf_zc::sockopt;
+use iperf_zc::{descriptors, sockopt};
 use tracing::debug;
 
+use crate::error::EngineError;
 use crate::exchange::accepting::Accepting;
 use crate::exchange::reconnecting::Reconnecting;
 use crate::exchange::requester::Requester;
@@ -35,7 +43,32 @@ pub(crate) use crate::exchange::schedule::Schedule;
 pub(crate) use crate::exchange::stats::ExchangeStats;
 pub(crate) use crate::exchange::timings::Timings;
 use crate::net::transactions::Transactions;
-use crate::worker::{Task, Worker, payload};
+use crate::worker::{Task, Wake, Worker, payload};
+
+/// Takes the calling thread, which drives a worker alone, away from the descriptors of the process: its calls are faster.
+/// [`relayed`] wakes for it.
+fn keep_only_the_socket(task: &Task) {
+    if let Err(error) = descriptors::keep_only(task.socket.as_fd()) {
+        debug!(
+            "the thread shares its descriptors with others: {}",
+            reason(&error)
+        );
+    }
+}
+
+/// A way to wake for threads that have no descriptor but their socket, which the driver's wake-up may need: a thread that
+/// has them does it. It ends once nobody can wake any more.
+pub(crate) fn relayed(wake: Wake) -> Result<Wake, EngineError> {
+    let (sender, wakeups) = channel();
+    thread::Builder::new()
+        .name("iperf-wakes".to_owned())
+        .spawn(move || wakeups.iter().for_each(|()| wake()))
+        .map_err(EngineError::system("start a thread that wakes"))?;
+    Ok(Arc::new(move || {
+        // The thread runs as long as this can be called.
+        let _ = sender.send(());
+    }))
+}
 
 /// The worker of a stream: a requester if `stats` are one's. With a connection for each transaction, `transactions` opens
 /// or accepts them.

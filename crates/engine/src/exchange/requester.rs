@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use iperf_model::Exchange;
 use iperf_proto::exchange::{number, number_of};
+use iperf_zc::account::Report;
 
 use crate::exchange::claim::Claim;
+use crate::exchange::keep_only_the_socket;
 use crate::exchange::peer::Peer;
 use crate::exchange::schedule::Schedule;
 use crate::exchange::stats::Shared;
@@ -46,6 +48,8 @@ pub(crate) struct Requester {
     /// The end of the last transaction.
     now: Instant,
     claim: Claim,
+    /// A transaction that is not recorded yet: with one request in flight, the next one is sent first.
+    completed: Option<(Waiting, Instant)>,
 }
 
 impl Requester {
@@ -81,6 +85,7 @@ impl Requester {
             partial: 0,
             now: Instant::now(),
             claim: Claim::default(),
+            completed: None,
             exchange,
         }
     }
@@ -96,7 +101,12 @@ impl Requester {
 
     /// Puts requests into the window that are to be sent now. `false` if none may be.
     fn fill(&mut self) -> bool {
-        let most = self.window.room().min(self.requests_together());
+        let most = self.window.room();
+        let most = if most > 1 {
+            most.min(self.requests_together())
+        } else {
+            most
+        };
         for _ in 0..most {
             if !self.claim() {
                 break;
@@ -135,7 +145,10 @@ impl Requester {
     fn send(&mut self) -> io::Result<()> {
         let size = self.request_bytes();
         // The first of them may have begun.
-        let begun = (size - self.unsent % size) % size;
+        let begun = match self.unsent {
+            unsent if unsent == size => 0,
+            unsent => (size - unsent % size) % size,
+        };
         let bytes = &self.requests[begun..];
         let bytes = &bytes[..self.unsent.min(bytes.len())];
         let sent = if self.may_block() {
@@ -170,8 +183,14 @@ impl Requester {
             return Ok(true);
         }
         let all = self.partial + received;
-        self.partial = all % response;
-        for _ in 0..all / response {
+        let answered = if all == response {
+            self.partial = 0;
+            1
+        } else {
+            self.partial = all % response;
+            all / response
+        };
+        for _ in 0..answered {
             let Some(waiting) = self.window.answer_oldest() else {
                 return Err(io::Error::other("the peer sent more than was requested"));
             };
@@ -192,9 +211,20 @@ impl Requester {
     }
 
     fn complete(&mut self, waiting: Waiting) {
-        self.shared.record(&waiting, self.now);
-        self.task.counters.add(u64::from(self.exchange.request), 1);
-        self.count(&waiting);
+        self.settle();
+        self.completed = Some((waiting, self.now));
+        if !self.may_block() {
+            self.settle();
+        }
+    }
+
+    /// Records what was completed. To be called before anything waits.
+    fn settle(&mut self) {
+        if let Some((waiting, now)) = self.completed.take() {
+            self.shared.record(&waiting, now);
+            self.task.counters.add(u64::from(self.exchange.request), 1);
+            self.count(&waiting);
+        }
     }
 
     /// Counts a transaction, or a lost one, for the quota.
@@ -223,7 +253,9 @@ impl Requester {
             self.now = Instant::now();
         }
         if self.unsent > 0 || self.fill() {
-            match self.send() {
+            let sent = self.send();
+            self.settle();
+            match sent {
                 // With several in flight the next one may go as well.
                 Ok(()) if self.unsent == 0 && self.may_block() => {}
                 Ok(()) => return Ok(Step::Moved),
@@ -231,6 +263,7 @@ impl Requester {
                 Err(error) => return Err(error),
             }
         }
+        self.settle();
         let is_empty = self.window.oldest_sent().is_none();
         let due = self.schedule.map(|schedule| schedule.due());
         if is_empty {
@@ -280,6 +313,7 @@ impl Worker for Requester {
     }
 
     fn begin(&mut self, start: Instant) {
+        keep_only_the_socket(&self.task);
         self.schedule = Schedule::begin(start, self.exchange);
         if self.datagrams {
             // However that fails, the worker wakes for its end.
@@ -298,6 +332,7 @@ impl Worker for Requester {
                         break;
                     }
                 }
+                self.settle();
                 return Step::Ended(Ending::Stopped);
             }
             Phase::Stopping => return Step::Ended(Ending::Stopped),
@@ -306,5 +341,10 @@ impl Worker for Requester {
             Ok(step) => step,
             Err(error) => self.failed(error),
         }
+    }
+
+    fn end(&mut self, _: &Ending) {
+        self.settle();
+        self.task.stop_counting(Report::default());
     }
 }

@@ -7,6 +7,7 @@ use iperf_model::Exchange;
 use iperf_proto::udp::is_repeated_hello;
 use iperf_zc::account::Report;
 
+use crate::exchange::keep_only_the_socket;
 use crate::exchange::peer::Peer;
 use crate::worker::counters::Phase;
 use crate::worker::{Ending, Step, Task, Worker, is_pause};
@@ -63,10 +64,18 @@ impl Responder {
     /// Sends some of the responses that are due.
     fn send(&mut self) -> io::Result<()> {
         let size = self.exchange.response as usize;
-        let begun = (size - self.unsent % size) % size;
+        let begun = match self.unsent {
+            unsent if unsent == size => 0,
+            unsent => (size - unsent % size) % size,
+        };
         let bytes = &self.responses[begun..];
         let bytes = &bytes[..self.unsent.min(bytes.len())];
         let sent = self.peer.send(bytes)?;
+        if sent == size && self.unsent == size {
+            self.unsent = 0;
+            self.count(1);
+            return Ok(());
+        }
         let before = self.unsent.div_ceil(size);
         self.unsent -= sent.min(self.unsent);
         self.count(before - self.unsent.div_ceil(size));
@@ -94,6 +103,11 @@ impl Responder {
             return Ok(true);
         }
         let all = self.partial + received;
+        if all == request {
+            self.partial = 0;
+            self.unsent += self.exchange.response as usize;
+            return Ok(received > 0);
+        }
         self.partial = all % request;
         self.unsent += all / request * self.exchange.response as usize;
         Ok(received > 0)
@@ -113,6 +127,10 @@ impl Responder {
 impl Worker for Responder {
     fn task(&self) -> &Task {
         &self.task
+    }
+
+    fn begin(&mut self, _: Instant) {
+        keep_only_the_socket(&self.task);
     }
 
     fn step(&mut self, _: bool) -> Step {

@@ -12,11 +12,13 @@ pub(crate) struct Waiting {
     pub(crate) omitted: bool,
 }
 
-/// Requests in flight, by number. A number has its place until its response arrives or its time is over; as many numbers
-/// as the window has places may be out.
+/// Requests in flight, by number. A number has its place until its response arrives or its time is over.
 #[derive(Debug)]
 pub(crate) struct Window {
+    /// A power of two of them, so that a number's place needs no division.
     places: Box<[Option<Waiting>]>,
+    /// How many numbers may be out.
+    most: u64,
     /// The first number that may still wait.
     oldest: u64,
     /// The number of the next request.
@@ -24,22 +26,24 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn new(places: u16) -> Self {
+    pub(crate) fn new(most: u16) -> Self {
+        let most = most.max(1);
         Self {
-            places: vec![None; usize::from(places.max(1))].into(),
+            places: vec![None; usize::from(most).next_power_of_two()].into(),
+            most: most.into(),
             oldest: 0,
             next: 0,
         }
     }
 
     fn place(&mut self, number: u64) -> &mut Option<Waiting> {
-        let places = self.places.len() as u64;
-        &mut self.places[usize::try_from(number % places).unwrap_or(0)]
+        let mask = self.places.len() as u64 - 1;
+        &mut self.places[usize::try_from(number & mask).unwrap_or(0)]
     }
 
     /// How many more requests may be sent now.
     pub(crate) fn room(&self) -> u64 {
-        self.places.len() as u64 - (self.next - self.oldest)
+        self.most - (self.next - self.oldest)
     }
 
     /// The number of the next request.

@@ -63,6 +63,22 @@ pub struct RunPlan<'a> {
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
 
+impl RunPlan<'_> {
+    /// The same plan, with a way to wake that the threads of the workers can use.
+    fn of_workers(&self) -> Result<Self, EngineError> {
+        let wake = self.wake.clone();
+        Ok(Self {
+            wake: if self.config.exchange.is_some() {
+                crate::exchange::relayed(wake)?
+            } else {
+                wake
+            },
+            clock: self.clock.clone(),
+            ..*self
+        })
+    }
+}
+
 /// A worker that ended before it was stopped.
 #[derive(Debug)]
 pub struct WorkerEnd {
@@ -161,6 +177,7 @@ impl Run {
     /// Makes a worker for each stream. They wait for [`Self::go`].
     pub fn prepare(streams: Vec<Stream>, plan: &RunPlan<'_>) -> Result<Self, EngineError> {
         interrupt::install().map_err(EngineError::system("install the wake-up signal"))?;
+        let plan = &plan.of_workers()?;
         let limit = plan.config.limit;
         let send_quota = Quota::new(limit)
             .filter(|_| !plan.outlasts_quota)

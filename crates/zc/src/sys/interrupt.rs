@@ -14,7 +14,7 @@ use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// Otherwise unused: it is raised for urgent data only, and its default action is to be ignored.
-const WAKE: Signal = Signal::SIGURG;
+pub(crate) const WAKE: Signal = Signal::SIGURG;
 
 extern "C" fn do_nothing(_: libc::c_int) {}
 

@@ -2,6 +2,7 @@
 //! exports is safe to call with any arguments.
 #![allow(unsafe_code)]
 
+pub mod descriptors;
 pub(crate) mod errqueue;
 pub mod interface;
 pub mod interrupt;
