@@ -7,11 +7,13 @@
 //! UDP faster than the link keeps the queue full: what arrives has waited behind 50 kB, less a part of a datagram, which is
 //! why these are short.
 
+use std::process::Command;
 use std::time::Duration;
 
 use iperf_harness::json::{self, float, int, list, text};
 use iperf_harness::netns::{Namespace, wire};
 use iperf_harness::pair::{start_client, words};
+use iperf_harness::proxy::Proxy;
 use iperf_harness::{Finished, Peer, Running, Server, parallel};
 use serde_json::Value;
 
@@ -111,24 +113,73 @@ fn beside_iperf3_the_kernel_reports_the_latency() {
     }
 }
 
+/// The document of a client that reads another boot id than its server, so that it knows nothing of its clock.
+fn with_another_clock(port: u16, args: &str) -> Value {
+    let script = "mount --bind /etc/hostname /proc/sys/kernel/random/boot_id; exec \"$0\" \"$@\"";
+    let client = Peer::Ours.command();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]);
+    command.arg(client.get_program()).args(client.get_args());
+    command.args(["-J", "-c", "127.0.0.1", "-p", &port.to_string()]);
+    command.args(words(args));
+    let end = Running::start(command).finish(LIMIT);
+    assert!(end.succeeded(), "{end}");
+    document(&end)
+}
+
+/// Over TCP, a path that is 10 ms long one way and 30 ms the other: known exactly with one clock, and otherwise to within
+/// the error that is reported.
+#[test]
+fn each_way_of_a_tcp_path_is_measured_to_within_the_reported_error() {
+    const MILLI: f64 = 1000.0;
+    let [up, down] = [10, 30].map(Duration::from_millis);
+    let rows = ["one clock", "two clocks"].map(str::to_owned);
+    parallel::each(&rows, 2, |clocks| {
+        let server = Server::start(Peer::Ours, &["-1"]);
+        let path = Proxy::delays(server.port(), up, down);
+        // Fewer probes than would wait for each other.
+        let args = "-b 1M -t 2 --probe=20";
+        let document = if clocks == "one clock" {
+            let client = start_client(Peer::Ours, path.port(), &format!("-J {args}"));
+            document(&client.finish(LIMIT))
+        } else {
+            with_another_clock(path.port(), args)
+        };
+        server.finish(LIMIT);
+        let least = |key: &str| float(&document, &format!("/end/load/loaded/{key}/min"));
+        let error = float(&document, "/end/clock/error_us").ok_or("no error bound")?;
+        for (key, truth) in [("up_us", 10.0), ("down_us", 30.0)] {
+            let measured = least(key).ok_or("no delay")? / MILLI;
+            let error = error / MILLI;
+            // What a sleep and two more sockets take; a busy machine delays some probes, and not all of them.
+            let possible = truth - error - 0.01..truth + error + 8.0;
+            if !possible.contains(&measured) {
+                return Err(format!("{key}: {measured} ms, and {possible:?} is right"));
+            }
+        }
+        let exact = json::at(&document, "/end/clock/exact");
+        assert_eq!(exact, &Value::Bool(clocks == "one clock"), "{document:#}");
+        // Half of the shortest round trip, or nothing.
+        let bound = if clocks == "one clock" {
+            0.0..=0.0
+        } else {
+            10.0..=40.0
+        };
+        if bound.contains(&(error / MILLI)) {
+            Ok(())
+        } else {
+            Err(format!("an error of {error} us"))
+        }
+    });
+}
+
 /// Where the two clocks are not one, which the client here denies, the offset is estimated.
 #[test]
 fn clocks_that_are_not_known_to_be_one_are_related_by_the_probes() {
     let namespace = Namespace::new();
     let document = namespace.inside(|| {
         let server = Server::start(Peer::Ours, &["-1"]);
-        // The boot id of the client is another.
-        let script =
-            "mount --bind /etc/hostname /proc/sys/kernel/random/boot_id; exec \"$0\" \"$@\"";
-        let client = Peer::Ours.command();
-        let mut command = std::process::Command::new("unshare");
-        command.args(["--mount", "sh", "-c", script]);
-        command.arg(client.get_program()).args(client.get_args());
-        command.args(["-c", "127.0.0.1", "-p", &server.port().to_string()]);
-        command.args(words("-J -u -b 1M -t 3 --one-way --probe"));
-        let end = Running::start(command).finish(LIMIT);
-        assert!(end.succeeded(), "{end}");
-        document(&end)
+        with_another_clock(server.port(), "-u -b 1M -t 3 --one-way --probe")
     });
     let clock = |key: &str| float(&document, &format!("/end/clock/{key}")).unwrap();
     let exact = json::at(&document, "/end/clock/exact");
@@ -168,6 +219,14 @@ fn probes_go_beside_every_kind_of_test() {
                 return Err(format!("{period}: {client}"));
             }
         }
+        let loads = list(&document, "/intervals").iter();
+        let answered = loads.filter_map(|interval| int(interval, "/load/answered"));
+        let answered: i64 = answered.sum();
+        // An amount is sent before a probe is due.
+        let least = i64::from(!args.contains("-n "));
+        if answered < least || Some(answered) > sent("loaded") {
+            return Err(format!("{answered} answers in all intervals: {client}"));
+        }
         let tos = if args.contains("ef") { 184 } else { 0 };
         assert_eq!(int(&document, "/end/load/tos"), Some(tos), "{client}");
         let ways = list(&document, "/end/one_way").len();
@@ -175,6 +234,24 @@ fn probes_go_beside_every_kind_of_test() {
         assert_eq!(ways, wanted, "{client}");
         Ok(())
     });
+}
+
+#[test]
+fn each_interval_shows_the_latency_of_the_loaded_path() {
+    let server = Server::start(Peer::Ours, &["-1"]);
+    let args = "-t 2 -O 1 -b 10M --probe=100";
+    let client = start_client(Peer::Ours, server.port(), args).finish(LIMIT);
+    server.finish(LIMIT);
+    let lines = client.stdout.lines();
+    let lines: Vec<&str> = lines.filter(|line| line.starts_with("[RTT]")).collect();
+    // The omitted second has none.
+    assert_eq!(lines.len(), 2, "{client}");
+    for line in lines {
+        assert!(
+            line.contains(" probes  p50 ") && line.contains("  max "),
+            "{client}"
+        );
+    }
 }
 
 #[test]

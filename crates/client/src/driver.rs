@@ -307,9 +307,11 @@ impl<'a, 'o> Driver<'a, 'o> {
         let Phase::Running(mut running) = phase else {
             return Next::Phase(phase);
         };
-        let report = |event| {
-            if event == Event::OmitFinished {
-                self.probing.set(Period::Loaded);
+        let report = |mut event| {
+            match &mut event {
+                Event::OmitFinished => self.probing.set(Period::Loaded),
+                Event::Interval(interval) => self.probing.add_to(interval, &self.test),
+                _ => {}
             }
             self.output.event(&event);
         };

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iperf_engine::probe::{KernelProber, PeerClock, Period, Prober};
-use iperf_model::{ClockRelation, Load};
+use iperf_model::{ClockRelation, Interval, Latencies, Load, TestConfig};
 use tokio::time::sleep;
 
 /// How long to wait for the queues to drain once the streams are closed.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// How long to probe the idle path after that. Servers of this program wait 4 s for the end of the test.
+/// How long to probe the idle path after that. Servers of this program wait 10 s for the end of such a test.
 const AFTER: Duration = Duration::from_millis(1500);
 
 /// What probes the path.
@@ -27,8 +27,8 @@ pub(crate) enum Probing {
     Messages(Prober),
     /// What the kernel knows of the streams.
     Kernel(KernelProber),
-    /// What it knew of them: they are closed.
-    Over(Box<Load>),
+    /// What it knew of them, and what of it belongs to the last interval: they are closed.
+    Over(Box<Load>, Option<Arc<Latencies>>),
 }
 
 impl Probing {
@@ -36,7 +36,7 @@ impl Probing {
         match self {
             Self::Messages(prober) => prober.set(period),
             Self::Kernel(prober) => prober.set(period),
-            Self::None | Self::Over(_) => {}
+            Self::None | Self::Over(..) => {}
         }
     }
 
@@ -48,11 +48,31 @@ impl Probing {
         }
     }
 
+    /// Adds what was measured in an interval, if it is reported. Nothing is measured while time is omitted.
+    pub(crate) fn add_to(&mut self, interval: &mut Interval, test: &TestConfig) {
+        if test.probe.is_some_and(|probe| probe.reports) && !interval.omitted {
+            interval.probes = self.interval();
+        }
+    }
+
+    /// The round trips of the loaded path since the last call.
+    fn interval(&mut self) -> Option<Arc<Latencies>> {
+        match self {
+            Self::Messages(prober) => Some(Arc::new(prober.interval())),
+            Self::Kernel(prober) => Some(Arc::new(prober.interval())),
+            Self::Over(_, last) => last.take(),
+            Self::None => None,
+        }
+    }
+
     /// Data flows no more, and the streams are about to be closed.
     pub(crate) fn end_load(&mut self) {
         self.set(Period::Uncounted);
         *self = match std::mem::take(self) {
-            Self::Kernel(prober) => Self::Over(Box::new(prober.finish())),
+            Self::Kernel(mut prober) => {
+                let last = Arc::new(prober.interval());
+                Self::Over(Box::new(prober.finish()), Some(last))
+            }
             other => other,
         };
     }
@@ -72,7 +92,7 @@ impl Probing {
             Self::None => None,
             Self::Messages(prober) => Some(prober.finish()),
             Self::Kernel(prober) => Some((prober.finish(), None)),
-            Self::Over(load) => Some((*load, None)),
+            Self::Over(load, _) => Some((*load, None)),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What happened between two ticks of the interval clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{ExchangeCounts, Role};
+use crate::{ExchangeCounts, Latencies, Role};
 
 /// One report: every stream, sampled at the same time.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Interval {
     pub omitted: bool,
     /// One element per stream, in order of creation.
     pub streams: Vec<StreamInterval>,
+    /// `--probe`: the round trips of the loaded path whose answers arrived in it.
+    pub probes: Option<Arc<Latencies>>,
 }
 
 impl Interval {

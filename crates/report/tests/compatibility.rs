@@ -206,7 +206,7 @@ fn exchange_everything(events: &mut [Event]) {
         response: latencies.clone(),
         late: latencies.clone(),
         connect: latencies.clone(),
-        close: latencies,
+        close: latencies.clone(),
     };
     let exchange = Exchange {
         rate: Some(1000),
@@ -225,6 +225,7 @@ fn exchange_everything(events: &mut [Event]) {
                 for stream in &mut interval.streams {
                     stream.exchanges = Some(counts.clone());
                 }
+                interval.probes.clone_from(&latencies);
             }
             Event::Summary(summary) => summary.exchanges = Some(counts.clone()),
             _ => {}

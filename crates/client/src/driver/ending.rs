@@ -54,7 +54,8 @@ impl Driver<'_, '_> {
     /// Takes the last sample.
     pub(super) fn finish(&mut self, stopped: Stopped) -> Ended {
         let (last, ended) = stopped.finish();
-        if let Some(interval) = last {
+        if let Some(mut interval) = last {
+            self.probing.add_to(&mut interval, &self.test);
             self.output.event(&Event::Interval(interval));
         }
         ended

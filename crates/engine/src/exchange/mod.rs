@@ -41,7 +41,7 @@ use crate::exchange::requester::Requester;
 use crate::exchange::responder::Responder;
 pub(crate) use crate::exchange::schedule::Schedule;
 pub(crate) use crate::exchange::stats::ExchangeStats;
-pub(crate) use crate::exchange::timings::Timings;
+pub(crate) use crate::exchange::timings::{Snapshot, Timings};
 use crate::net::transactions::Transactions;
 use crate::worker::{Task, Wake, Worker, payload};
 

@@ -39,12 +39,18 @@ impl Times {
         (lower, difference(self.arrived, self.sent))
     }
 
-    /// How long the ways to the server and back were, in nanoseconds. They are never negative.
+    /// Both times are those of this end.
+    pub(super) fn round_trip(&self) -> u64 {
+        self.received.saturating_sub(self.sent)
+    }
+
+    /// How long the ways to the server and back were, in nanoseconds. They are never negative, and neither is longer than
+    /// the round trip, whatever the peer claims.
     pub(super) fn ways(&self, offset: i64) -> (u64, u64) {
         let up = difference(self.arrived, self.sent).saturating_sub(offset);
         let down = difference(self.received, self.answered).saturating_add(offset);
-        let positive = |nanos: i64| u64::try_from(nanos).unwrap_or(0);
-        (positive(up), positive(down))
+        let possible = |nanos: i64| u64::try_from(nanos).unwrap_or(0).min(self.round_trip());
+        (possible(up), possible(down))
     }
 }
 

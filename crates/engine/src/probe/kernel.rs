@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use iperf_model::{Load, ProbeMethod, Transport};
+use iperf_model::{Latencies, Load, ProbeMethod, Transport};
 use iperf_zc::tcp_info::TcpInfo;
 use socket2::Socket;
 
 use crate::error::EngineError;
 use crate::exchange::Schedule;
-use crate::probe::period::{Period, Present, Recorded};
+use crate::probe::period::{Intervals, Period, Present, Recorded, Recorder};
 use crate::run::kernel_view;
 use crate::stream::Stream;
 
@@ -23,6 +23,7 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub struct KernelProber {
     present: Arc<Present>,
+    intervals: Intervals,
     thread: JoinHandle<Recorded>,
 }
 
@@ -41,13 +42,14 @@ impl KernelProber {
         let sockets = copies
             .collect::<Result<Vec<_>, std::io::Error>>()
             .map_err(EngineError::system("watch the streams"))?;
-        let present = Arc::<Present>::default();
+        let (present, intervals) = (Arc::<Present>::default(), Intervals::new());
         let mut work = Work {
             sockets,
             transport,
             present: present.clone(),
             schedule: Schedule::new(Instant::now(), rate.into()),
             recorded: Recorded::default(),
+            intervals: intervals.recorder(),
         };
         if !idle.is_zero() {
             work.recorded.idle.sent = 1;
@@ -57,13 +59,22 @@ impl KernelProber {
             .name("iperf-probes".to_owned())
             .spawn(move || work.run())
             .map_err(EngineError::system("start the thread of the probes"))?;
-        Ok(Self { present, thread })
+        Ok(Self {
+            present,
+            intervals,
+            thread,
+        })
     }
 
     /// What is read from now on belongs to this period.
     pub fn set(&self, period: Period) {
         self.present.set(period);
         self.thread.thread().unpark();
+    }
+
+    /// What was read since the last call, of the loaded path.
+    pub fn interval(&mut self) -> Latencies {
+        self.intervals.take()
     }
 
     /// Reads no more.
@@ -90,6 +101,7 @@ struct Work {
     present: Arc<Present>,
     schedule: Schedule,
     recorded: Recorded,
+    intervals: Recorder,
 }
 
 impl Work {
@@ -124,7 +136,9 @@ impl Work {
             let micros = if *sends { info.rtt } else { info.rcv_rtt };
             if micros > 0 {
                 probes.sent += 1;
-                probes.round_trip.record(u64::from(micros) * 1000, 1);
+                let nanos = u64::from(micros) * 1000;
+                probes.round_trip.record(nanos, 1);
+                self.intervals.record(period, nanos);
             }
         }
     }

@@ -1,8 +1,12 @@
-//! What a probe belongs to, by when it was sent.
+//! What a probe belongs to: a period by when it was sent, and an interval by when its answer arrived.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use iperf_model::{Latencies, Probes};
+
+use crate::exchange::{Snapshot, Timings};
 
 /// A period of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,48 @@ impl Present {
             3 => Period::After,
             4 => Period::Over,
             _ => Period::Uncounted,
+        }
+    }
+}
+
+/// The round trips of the loaded path, which the prober records and the test takes interval by interval.
+#[derive(Debug)]
+pub(super) struct Intervals {
+    timings: Arc<Timings>,
+    last: Snapshot,
+}
+
+impl Intervals {
+    pub(super) fn new() -> Self {
+        Self {
+            timings: Arc::new(Timings::new()),
+            last: Snapshot::default(),
+        }
+    }
+
+    /// What the prober records into.
+    pub(super) fn recorder(&self) -> Recorder {
+        Recorder(self.timings.clone())
+    }
+
+    /// What was recorded since the last call.
+    pub(super) fn take(&mut self) -> Latencies {
+        let now = self.timings.read();
+        let latencies = now.since(&self.last);
+        self.last = now;
+        latencies
+    }
+}
+
+/// Records into the present interval.
+#[derive(Debug)]
+pub(super) struct Recorder(Arc<Timings>);
+
+impl Recorder {
+    /// A round trip that began in `period`.
+    pub(super) fn record(&self, period: Period, nanos: u64) {
+        if period == Period::Loaded {
+            self.0.record(Duration::from_nanos(nanos));
         }
     }
 }

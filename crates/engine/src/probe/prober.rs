@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use iperf_model::{ClockRelation, Load, ProbeMethod, Probes};
+use iperf_model::{ClockRelation, Latencies, Load, ProbeMethod, Probes};
 use iperf_proto::probe::{Answer, LENGTH, Message};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -19,7 +19,7 @@ use crate::error::EngineError;
 use crate::exchange::Schedule;
 use crate::probe::answerer::nanos;
 use crate::probe::clocks::{Clocks, PeerClock, Times};
-use crate::probe::period::{Period, Present, Recorded};
+use crate::probe::period::{Intervals, Period, Present, Recorded, Recorder};
 use crate::stream::Stream;
 
 /// Probes that wait for an answer: more than 16 s of them. Older ones are lost.
@@ -39,6 +39,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 pub struct Prober {
     present: Arc<Present>,
     clock: Arc<PeerClock>,
+    intervals: Intervals,
     thread: JoinHandle<(Recorded, Clocks)>,
 }
 
@@ -52,6 +53,7 @@ impl Prober {
         same_clock: bool,
     ) -> Result<Self, EngineError> {
         let (present, clock) = (Arc::<Present>::default(), Arc::<PeerClock>::default());
+        let intervals = Intervals::new();
         let (first, answered) = channel();
         let work = Work {
             socket: stream.socket,
@@ -64,6 +66,7 @@ impl Prober {
             buffer: [0; LENGTH],
             filled: 0,
             recorded: Recorded::with_ways(),
+            intervals: intervals.recorder(),
             clocks: Clocks::new(same_clock),
             first: Some(first),
         };
@@ -74,6 +77,7 @@ impl Prober {
         let prober = Self {
             present,
             clock,
+            intervals,
             thread,
         };
         prober.await_first(&answered)?;
@@ -91,6 +95,11 @@ impl Prober {
     /// What is sent from now on belongs to this period.
     pub fn set(&self, period: Period) {
         self.present.set(period);
+    }
+
+    /// The round trips of the loaded path whose answers arrived since the last call.
+    pub fn interval(&mut self) -> Latencies {
+        self.intervals.take()
     }
 
     /// The server's clock in terms of this end's.
@@ -130,6 +139,7 @@ struct Work {
     buffer: [u8; LENGTH],
     filled: usize,
     recorded: Recorded,
+    intervals: Recorder,
     clocks: Clocks,
     first: Option<Sender<()>>,
 }
@@ -141,15 +151,17 @@ impl Work {
         let mut end: Option<Instant> = None;
         loop {
             let now = Instant::now();
-            if self.present.get() == Period::Over {
+            let until = if self.present.get() == Period::Over {
                 let end = *end.get_or_insert(now + LAST_ANSWERS);
                 if now >= end || self.out.is_empty() {
                     break;
                 }
+                end
             } else {
                 self.send_due(now);
-            }
-            self.wait(now);
+                self.schedule.due()
+            };
+            self.wait(until.saturating_duration_since(now));
             if self.receive().is_err() {
                 break;
             }
@@ -207,9 +219,8 @@ impl Work {
         }
     }
 
-    /// Until the next probe is due, or something comes.
-    fn wait(&self, now: Instant) {
-        let left = self.schedule.due().saturating_duration_since(now);
+    /// Waits until something arrives, or until there may be something else to do.
+    fn wait(&self, left: Duration) {
         let mut sockets = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         let left = TimeSpec::from_duration(left.min(LOOK));
         // The outcome does not matter: the next call reads the socket.
@@ -268,6 +279,7 @@ impl Work {
             received,
         };
         self.clocks.learn(&times);
+        self.intervals.record(out.period, times.round_trip());
         if let Some((offset, error)) = self.clocks.offset() {
             self.clock.set(offset.saturating_neg(), error);
             if let Some(probes) = self.recorded.of(out.period) {
@@ -280,13 +292,105 @@ impl Work {
 
 /// Records a probe that was answered; `offset` is the server's time less the client's.
 fn record(probes: &mut Probes, times: &Times, offset: i64) {
-    probes
-        .round_trip
-        .record(times.received.saturating_sub(times.sent), 1);
+    probes.round_trip.record(times.round_trip(), 1);
     let (up, down) = times.ways(offset);
     for (latencies, nanos) in [(&mut probes.up, up), (&mut probes.down, down)] {
         if let Some(latencies) = latencies {
             latencies.record(nanos, 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A prober that has sent three probes, and nothing that answers them.
+    fn work() -> Work {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let present = Arc::<Present>::default();
+        present.set(Period::Loaded);
+        let out = |number| Out {
+            number,
+            sent: 1_000_000 * (number + 1),
+            period: Period::Loaded,
+        };
+        Work {
+            socket: here.into(),
+            present,
+            clock: Arc::default(),
+            datagrams: true,
+            schedule: Schedule::new(Instant::now(), 50),
+            out: (5..8).map(out).collect(),
+            next: 8,
+            buffer: [0; LENGTH],
+            filled: 0,
+            recorded: Recorded::with_ways(),
+            intervals: Intervals::new().recorder(),
+            clocks: Clocks::new(false),
+            first: None,
+        }
+    }
+
+    /// Delays of the loaded path: how many, and the longest in nanoseconds, of round trips and of either way.
+    fn recorded(work: &Work) -> [(u64, u64); 3] {
+        let Probes {
+            round_trip,
+            up,
+            down,
+            ..
+        } = &work.recorded.loaded;
+        let [up, down] = [up, down].map(|way| way.as_ref().unwrap());
+        [round_trip, up, down].map(|latencies| {
+            let longest = latencies.max().unwrap_or_default().as_nanos();
+            (latencies.count(), u64::try_from(longest).unwrap())
+        })
+    }
+
+    #[test]
+    fn only_the_answer_to_a_probe_that_waits_is_timed_and_only_once() {
+        let mut work = work();
+        let answer = |number, sent| Answer {
+            number,
+            sent,
+            arrived: 500,
+            answered: 600,
+        };
+        let received = 18_000_000_000;
+        for (number, sent) in [(6, 0), (4, 5_000_000), (8, 9_000_000), (u64::MAX, 0)] {
+            work.take(&answer(number, sent), received);
+        }
+        assert_eq!(recorded(&work), [(0, 0); 3]);
+        for _ in 0..2 {
+            work.take(&answer(6, 7_000_000), 7_020_000);
+        }
+        let [round_trip, up, down] = recorded(&work);
+        assert_eq!(round_trip.0, 1);
+        assert!((20_000..20_100).contains(&round_trip.1), "{round_trip:?}");
+        assert!(up.1 <= round_trip.1 && down.1 <= round_trip.1);
+    }
+
+    #[test]
+    fn no_way_is_longer_than_the_round_trip_whatever_times_the_peer_claims() {
+        let seconds = 1_000_000_000;
+        for (arrived, answered) in [(36 * seconds, 0), (0, 36 * seconds), (u64::MAX, 0), (0, 0)] {
+            let mut work = work();
+            for number in 5..8 {
+                let sent = 1_000_000 * (number + 1);
+                let answer = Answer {
+                    number,
+                    sent,
+                    arrived,
+                    answered,
+                };
+                work.take(&answer, sent + 20_000);
+            }
+            for (count, longest) in recorded(&work) {
+                assert_eq!(count, 3);
+                assert!(longest < 20_100, "{arrived} {answered}: {longest}");
+            }
         }
     }
 }

@@ -274,6 +274,8 @@ impl Run {
             end: now.saturating_duration_since(base),
             omitted,
             streams: self.streams.iter_mut().map(RunningStream::sample).collect(),
+            // The driver has them.
+            probes: None,
         };
         self.last = now;
         interval

@@ -1,11 +1,11 @@
-//! What is measured beside a throughput test: `end.load` (`--probe`), `end.clock` and `end.one_way` (`--one-way`). Times are
+//! What is measured beside a throughput test: `end.load` and `intervals[].load` (`--probe`), `end.clock` and `end.one_way` (`--one-way`). Times are
 //! microseconds.
 
 use iperf_model as model;
 use iperf_model::{Latencies, ProbeMethod};
 use serde::{Deserialize, Serialize};
 
-use super::{Histogram, Latency};
+use super::{Histogram, Latency, ShortLatency};
 
 /// **Own**: the latency under load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,16 @@ pub struct Probes {
     /// Server to client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down_us: Option<Latency>,
+}
+
+/// **Own**: the probes of an interval.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IntervalLoad {
+    /// Probes whose answers arrived, or times that were read.
+    pub answered: u64,
+    /// Round trips.
+    pub latency_us: ShortLatency,
 }
 
 /// **Own**: how the clocks of both ends relate.
@@ -109,6 +119,15 @@ impl Probes {
             latency_us: Latency::of(&probes.round_trip),
             up_us: latency(&probes.up),
             down_us: latency(&probes.down),
+        }
+    }
+}
+
+impl IntervalLoad {
+    pub(crate) fn of(latencies: &Latencies) -> Self {
+        Self {
+            answered: latencies.count(),
+            latency_us: ShortLatency::of(latencies),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::IntervalExchanges;
+use super::{IntervalExchanges, IntervalLoad};
 
 /// One report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Interval {
     /// **Own**: request/response test: the exchanges of all streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rr: Option<IntervalExchanges>,
+    /// **Own**: `--probe`: the latency of the loaded path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<IntervalLoad>,
 }
 
 /// One stream in one interval, or the sum of a direction. Times are seconds since the test began, or since the end of

@@ -25,7 +25,7 @@ mod start;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use delays::{EndClock, EndLoad, EndOneWay, Probes};
+pub use delays::{EndClock, EndLoad, EndOneWay, IntervalLoad, Probes};
 pub use end::{
     Copies, CpuUtilization, DiskFile, End, EndEnvironment, EndStream, EndSum, IoUse, StreamSide,
     UdpCopies, UdpStream,

@@ -2,10 +2,24 @@
 
 use std::fmt::Write as _;
 
-use iperf_model::{ProbeMethod, Summary, TestConfig};
+use iperf_model::{Interval, ProbeMethod, Summary, TestConfig};
 
-use super::exchange::{figures, time};
-use crate::document::{EndClock, EndLoad, EndOneWay, Latency, Probes};
+use super::exchange::{figures, short, time};
+use crate::document::{EndClock, EndLoad, EndOneWay, IntervalLoad, Latency, Probes};
+
+/// The latency of the loaded path in an interval.
+pub(super) fn interval(interval: &Interval) -> Option<String> {
+    let load = IntervalLoad::of(interval.probes.as_ref()?);
+    let (start, end) = (interval.start.as_secs_f64(), interval.end.as_secs_f64());
+    let IntervalLoad {
+        answered,
+        latency_us,
+    } = &load;
+    Some(format!(
+        "[RTT] {start:>6.2}-{end:<6.2} sec  {answered:>4} probes{}",
+        short(latency_us)
+    ))
+}
 
 /// What was measured beside the test.
 pub(super) fn lines(config: &TestConfig, is_client: bool, summary: &Summary) -> Vec<String> {

@@ -29,22 +29,23 @@ fn interval_line(id: &str, interval: &model::Interval, row: &IntervalExchanges) 
     let (start, end) = (interval.start.as_secs_f64(), interval.end.as_secs_f64());
     let rate = rate(row.transactions_per_second);
     let mut line = format!("[{id:>3}] {start:>6.2}-{end:<6.2} sec  {rate:>8} trans/s");
-    for latency in [&row.response_latency_us, &row.latency_us]
-        .into_iter()
-        .flatten()
-        .take(1)
-    {
-        let ShortLatency { p50, p99, max } = latency;
-        for (name, figure) in [("p50", p50), ("p99", p99), ("max", max)] {
-            // Writing to a string does not fail.
-            let _ = write!(line, "  {name} {:>7}", time(*figure));
-        }
+    let latency = row.response_latency_us.as_ref();
+    if let Some(latency) = latency.or(row.latency_us.as_ref()) {
+        line += &short(latency);
     }
     line += &timeouts(row.timeouts);
     if interval.omitted {
         line += "  (omitted)";
     }
     line
+}
+
+/// The figures of an interval.
+pub(super) fn short(latency: &ShortLatency) -> String {
+    let ShortLatency { p50, p99, max } = latency;
+    let figures = [("p50", p50), ("p99", p99), ("max", max)];
+    let figure = |(name, figure): (&str, &Option<f64>)| format!("  {name} {:>7}", time(*figure));
+    figures.map(figure).concat()
 }
 
 /// The lines from the separator on.

@@ -289,6 +289,7 @@ impl TextSink {
             return lines.into_iter().try_for_each(|line| self.line(line));
         }
         let lines = self.lines(config);
+        let latency = delays::interval(interval);
         let interval = Interval::of(config, self.options.is_client, interval);
         if !self.test.has_header {
             self.line(header::of_intervals(config, &interval))?;
@@ -305,7 +306,7 @@ impl TextSink {
                 self.line(lines.interval(sum))?;
             }
         }
-        Ok(())
+        latency.map_or(Ok(()), |line| self.line(line))
     }
 
     fn summary(&mut self, config: &TestConfig, summary: &Summary) -> io::Result<()> {

@@ -77,6 +77,7 @@ impl Case {
             start: Duration::ZERO,
             end: Duration::from_secs(1),
             omitted: false,
+            probes: None,
             streams: vec![StreamInterval {
                 exchanges: None,
                 socket: 4,

@@ -158,6 +158,7 @@ fn intervals(document: &Value) -> impl Iterator<Item = Interval> {
             end: micros(streams[0]["end"].as_f64().unwrap()),
             omitted: streams[0]["omitted"].as_bool().unwrap(),
             streams: streams.iter().map(stream_interval).collect(),
+            probes: None,
         }
     })
 }

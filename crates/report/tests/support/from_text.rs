@@ -280,6 +280,7 @@ fn intervals(config: &TestConfig, is_client: bool, rows: &[Row]) -> Vec<Event> {
             end: micros(now + seconds),
             omitted,
             streams: streams.collect(),
+            probes: None,
         }));
         now += seconds;
     }

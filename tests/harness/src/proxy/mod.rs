@@ -1,6 +1,6 @@
 //! A proxy between a client and a server: it accepts connections, connects each to the server, and copies bytes in both
 //! directions until their end. What else it does is its [`Faults`]: [`TcpFaults`] change bytes of one connection,
-//! [`UdpFaults`] lose, repeat or delay datagrams, and a [`Vmm`] carries vsock connections over Unix sockets.
+//! [`UdpFaults`] lose, repeat or delay datagrams, [`Delays`] make a way longer, and a [`Vmm`] carries vsock connections over Unix sockets.
 //!
 //! ```text
 //! client ──► accept ── Faults::connect ──► server
@@ -22,11 +22,13 @@ use crate::process::HANG;
 use crate::wire::TEST_END;
 
 mod datagrams;
+mod delays;
 mod tcp;
 mod udp;
 mod vmm;
 
 pub use datagrams::{Fate, Plan, Record};
+pub use delays::Delays;
 pub use tcp::{Damage, Place, TcpFaults};
 pub use udp::{Passed, UdpFaults};
 pub use vmm::{HalfClose, Vmm};

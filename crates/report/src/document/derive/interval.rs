@@ -7,7 +7,7 @@ use iperf_model::{self as model, StreamInterval, TestConfig};
 use super::{
     counts_datagrams, mean, milliseconds, percent, rate, roles, seconds, total, total_lost,
 };
-use crate::document::{Interval, IntervalExchanges, IntervalRow};
+use crate::document::{Interval, IntervalExchanges, IntervalLoad, IntervalRow};
 
 impl Interval {
     /// Every stream, direction by direction, and the sum of each direction.
@@ -38,6 +38,7 @@ impl Interval {
             sum,
             sum_bidir_reverse,
             rr: IntervalExchanges::of_all(interval),
+            load: interval.probes.as_deref().map(IntervalLoad::of),
         }
     }
 
