@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 #[derive(Parser)]
 #[command(name = "side_by_side")]
 struct Args {
-    /// What ours is compared with: iperf3 (the newest), iperf3-old, iperf2, nuttcp, sockperf, qperf, or the path of
-    /// netperf, of neper's tcp_rr, or of a program with iperf3's command line; may be given more than once
+    /// What ours is compared with: iperf3 (the newest), iperf3-old, iperf2, nuttcp, sockperf, qperf, loop (a bare loop
+    /// of system calls), or the path of netperf, of neper's tcp_rr, or of a program with iperf3's command line; may be given more than once
     #[arg(long = "peer", value_name = "NAME|PATH", default_value = "iperf3")]
     peers: Vec<String>,
     /// Pairs of runs per case
@@ -69,12 +69,18 @@ fn main() -> ExitCode {
     }
 }
 
+fn peer(name: &str) -> Result<Program, String> {
+    if name == "loop" {
+        return Ok(Program::bare_loop(env!("CARGO_BIN_EXE_bare_loop")));
+    }
+    Program::named(name)
+}
+
 /// Runs everything; false when a case could not be run.
 fn compare(args: &Args) -> Result<bool, String> {
     let cases = Case::named(&args.cases).map_err(|name| format!("no case '{name}': see --list"))?;
     let ours = Program::named("ours")?;
-    let peers: Result<Vec<Program>, String> =
-        args.peers.iter().map(|name| Program::named(name)).collect();
+    let peers: Result<Vec<Program>, String> = args.peers.iter().map(|name| peer(name)).collect();
     let peers = peers?;
     let effort = Effort {
         rounds: args.rounds,

@@ -1,5 +1,6 @@
-//! Request/response cases in the words of other tools. All print, or are read as, whole round trips.
+//! Request/response cases in the words of other tools, and in those of the bare loop of system calls. All print, or are read as, whole round trips.
 
+use crate::cases::Ground;
 use crate::programs::{Commands, Program};
 
 /// Tools that have such tests.
@@ -9,6 +10,8 @@ pub(crate) enum Tool {
     Qperf,
     Netperf,
     Neper,
+    /// `bare_loop`.
+    Loop,
 }
 
 /// What a case requires.
@@ -44,16 +47,32 @@ impl<'a> Exchange<'a> {
     pub(crate) fn commands(
         &self,
         program: &Program,
+        ground: Ground,
         (port, second): (u16, u16),
         seconds: u32,
     ) -> Option<Commands> {
         let Self { size, udp, .. } = self;
         let tool = program.exchange_tool()?;
+        if ground == Ground::Vsock && tool != Tool::Loop {
+            return None;
+        }
         if tool != Tool::Neper && self.connections != "1" {
             return None;
         }
         let own = |name: &str| program.beside(name);
         let (client, server) = match tool {
+            Tool::Loop => {
+                let at = match ground {
+                    Ground::Vsock => format!("vsock 1 {port} {size}"),
+                    _ if *udp => return None,
+                    _ => format!("tcp 127.0.0.1 {port} {size}"),
+                };
+                let tool = own("bare_loop");
+                (
+                    format!("{tool} client {at} {seconds}"),
+                    format!("{tool} server {at}"),
+                )
+            }
             Tool::Sockperf => {
                 let (tool, tcp) = (own("sockperf"), if *udp { "" } else { " --tcp" });
                 (

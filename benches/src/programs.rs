@@ -34,6 +34,7 @@ enum Kind {
     Netperf,
     /// A program for each test, beside each other.
     Neper,
+    Loop,
 }
 
 /// Tools of other kinds: how they are called here, their program, and the Debian package that has it.
@@ -101,6 +102,16 @@ impl Program {
         })
     }
 
+    /// A bare loop of system calls, which is at `path`: what requests and responses cost at least.
+    pub fn bare_loop(path: &str) -> Self {
+        Self {
+            name: "loop".to_owned(),
+            path: path.into(),
+            start: Vec::new(),
+            kind: Kind::Loop,
+        }
+    }
+
     /// The same program at another place.
     pub fn at(&self, path: &str) -> Self {
         Self {
@@ -117,6 +128,9 @@ impl Program {
 
     /// What its version option prints first.
     pub fn version(&self) -> String {
+        if self.kind == Kind::Loop {
+            return "a bare loop of system calls".to_owned();
+        }
         let option = match self.kind {
             Kind::Nuttcp | Kind::Netperf => "-V",
             // It has no such option; its results include the version.
@@ -136,6 +150,9 @@ impl Program {
 
     /// Whether its help names vsock.
     fn knows_vsock(&self) -> bool {
+        if self.kind == Kind::Loop {
+            return true;
+        }
         let output = Command::new(&self.path).arg("--help").output();
         let help = output.map(|output| [output.stdout, output.stderr].concat());
         String::from_utf8_lossy(&help.unwrap_or_default()).contains("--vsock")
@@ -154,6 +171,7 @@ impl Program {
             Kind::Qperf => Some(Tool::Qperf),
             Kind::Netperf => Some(Tool::Netperf),
             Kind::Neper => Some(Tool::Neper),
+            Kind::Loop => Some(Tool::Loop),
             Kind::Iperf3 | Kind::Iperf2 | Kind::Nuttcp => None,
         }
     }
@@ -178,7 +196,7 @@ impl Program {
         let (port, second) = ports;
         let words: Vec<&str> = case.args.split_whitespace().collect();
         if let Some(exchange) = Exchange::of(&words).filter(|_| self.kind != Kind::Iperf3) {
-            return exchange.commands(self, ports, seconds);
+            return exchange.commands(self, case.ground, ports, seconds);
         }
         if self.kind == Kind::Iperf3 {
             let words = case.client_args(seconds).join(" ");
@@ -196,7 +214,7 @@ impl Program {
         }
         let test = Test::of(case)?;
         let (client, server) = match self.kind {
-            Kind::Iperf3 | Kind::Netperf | Kind::Neper => return None,
+            Kind::Iperf3 | Kind::Netperf | Kind::Neper | Kind::Loop => return None,
             Kind::Iperf2 => test.iperf2(port, seconds),
             Kind::Nuttcp => test.nuttcp(port, second, seconds),
             Kind::Sockperf => test.sockperf(port, seconds)?,
@@ -412,6 +430,12 @@ mod tests {
                 "exec '/t/qperf' -lp 1",
             ),
             (
+                Kind::Loop,
+                "vsock-rr",
+                "exec '/t/bare_loop' client vsock 1 1 14 3",
+                "exec '/t/bare_loop' server vsock 1 1 14",
+            ),
+            (
                 Kind::Neper,
                 "tcp-rr-4",
                 "exec '/t/tcp_rr' -c -H 127.0.0.1 --nolog -C 1 -P 2 -F 4 -T 4 -l 3 -Q 14 -R 14 -p 50,99",
@@ -438,6 +462,9 @@ mod tests {
             (Kind::Nuttcp, "tcp-bidir"),
             (Kind::Sockperf, "tcp"),
             (Kind::Qperf, "tcp-reverse"),
+            (Kind::Sockperf, "vsock-rr"),
+            (Kind::Loop, "udp-rr"),
+            (Kind::Loop, "tcp"),
             (Kind::Iperf2, "vsock-64K"),
         ] {
             assert_eq!(
