@@ -9,11 +9,11 @@
  *
  *	setsockopt(socket, AF_VSOCK, SO_VM_SOCKETS_ZEROCOPY, &one, sizeof(one));
  *	size = pages * sysconf(_SC_PAGESIZE);
-	map = mmap(NULL, size, PROT_READ, MAP_SHARED, socket, 0);
+ *	map = mmap(NULL, size, PROT_READ, MAP_SHARED, socket, 0);
  *
  *	while (poll(&readable, 1, timeout) > 0) {
  *		address = (unsigned long)map;
-		length = sizeof(address);
+ *		length = sizeof(address);
  *		getsockopt(socket, AF_VSOCK, SO_VM_SOCKETS_MAP_RX,
  *			   &address, &length);
  *		... use the packets, none of which means end of stream ...

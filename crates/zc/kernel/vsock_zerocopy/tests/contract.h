@@ -29,6 +29,8 @@ void check_charge(void);
 
 /* vhost.c: a guest of this machine's vhost_vsock, played by this process. */
 void check_vhost(void);
+/* messages.c: the same guest, which sends and receives messages. */
+void check_vhost_messages(void);
 
 /* lifetime.c: processes, mappings and the module come and go. */
 void check_mappings(void);
@@ -37,6 +39,8 @@ void check_fork(void);
 void check_close(void);
 void check_kill(void);
 void check_memory(void);
+/* Its driver loses a device of this name in the middle of a stream. */
+void check_lost_device(const char *device);
 void check_unload(const char *module);
 
 /* How many references there are on a module, and whether it is so again. */

@@ -9,9 +9,11 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
+#include <linux/vm_sockets.h>
 
 #include "guest.h"
 #include "stream.h"
@@ -123,15 +125,18 @@ static struct vring_used_elem done_with(struct vring *ring, uint16_t *seen,
 	exit(2);
 }
 
-void guest_open(struct guest *guest)
+void guest_open(struct guest *guest, uint16_t type)
 {
-	uint64_t features = 1ULL << VIRTIO_F_VERSION_1, cid = GUEST_CID;
+	uint64_t features = 1ULL << VIRTIO_F_VERSION_1 |
+			    1ULL << VIRTIO_VSOCK_F_SEQPACKET;
+	uint64_t cid = GUEST_CID;
 	int running = 1;
 
 	*guest = (struct guest) {
 		.device = open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC),
 		.rx_kick = make_event(), .rx_call = make_event(),
 		.tx_kick = make_event(), .tx_call = make_event(),
+		.rx_held = -1, .type = type,
 	};
 	need(guest->device >= 0);
 	guest->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
@@ -161,15 +166,15 @@ void guest_close(struct guest *guest)
 	need(!munmap(guest->memory, MEMORY));
 }
 
-void guest_send(struct guest *guest, uint16_t op, uint32_t len, uint32_t chain,
-		uint32_t piece)
+static void send_packet(struct guest *guest, uint16_t op, uint32_t flags,
+			uint32_t len, uint32_t chain, uint32_t piece)
 {
 	struct vring_desc *desc = guest->tx.desc;
 	struct virtio_vsock_hdr header = {
 		.src_cid = htole64(GUEST_CID), .dst_cid = htole64(HOST_CID),
 		.src_port = htole32(GUEST_PORT), .dst_port = htole32(guest->host_port),
-		.len = htole32(len), .type = htole16(VIRTIO_VSOCK_TYPE_STREAM),
-		.op = htole16(op), .buf_alloc = htole32(1 << 20),
+		.len = htole32(len), .type = htole16(guest->type),
+		.op = htole16(op), .flags = htole32(flags), .buf_alloc = htole32(1 << 20),
 	};
 	uint16_t last = 0;
 
@@ -191,24 +196,89 @@ void guest_send(struct guest *guest, uint16_t op, uint32_t len, uint32_t chain,
 	done_with(&guest->tx, &guest->tx_seen, guest->tx_call);
 }
 
+void guest_send(struct guest *guest, uint16_t op, uint32_t len, uint32_t chain,
+		uint32_t piece)
+{
+	send_packet(guest, op, 0, len, chain, piece);
+}
+
+void guest_send_flags(struct guest *guest, uint32_t len, uint32_t flags)
+{
+	send_packet(guest, VIRTIO_VSOCK_OP_RW, flags, len, len, len);
+}
+
+static const uint8_t *received(const struct guest *guest)
+{
+	return guest->memory + RX_AT + guest->rx_held * RX_BUFFER;
+}
+
 struct virtio_vsock_hdr guest_recv(struct guest *guest)
 {
-	struct vring_used_elem used =
-		done_with(&guest->rx, &guest->rx_seen, guest->rx_call);
 	struct virtio_vsock_hdr header;
+	struct vring_used_elem used;
+
+	if (guest->rx_held >= 0)
+		offer_rx(guest, guest->rx_held);
+	used = done_with(&guest->rx, &guest->rx_seen, guest->rx_call);
 
 	need(used.len >= HEADER);
-	memcpy(&header, guest->memory + RX_AT + used.id * RX_BUFFER, HEADER);
-	offer_rx(guest, used.id);
+	guest->rx_held = used.id;
+	memcpy(&header, received(guest), HEADER);
+	need(le32toh(header.len) == used.len - HEADER);
 	return header;
 }
 
-void guest_connect(struct guest *guest, uint32_t port)
+bool guest_takes(struct guest *guest, uint64_t offset, size_t len, bool marked)
 {
-	struct virtio_vsock_hdr answer;
+	bool right = true;
 
-	guest->host_port = port;
+	while (len) {
+		struct virtio_vsock_hdr header = guest_recv(guest);
+		uint32_t part = le32toh(header.len);
+		bool mark = le32toh(header.flags) & VIRTIO_VSOCK_SEQ_EOM;
+
+		/* News of credit come in between. */
+		if (le16toh(header.op) != VIRTIO_VSOCK_OP_RW)
+			continue;
+		need(part && part <= len);
+		right &= matches(received(guest) + HEADER, part, offset);
+		offset += part;
+		len -= part;
+		right &= mark == (marked && !len);
+	}
+	return right;
+}
+
+static int listen_to_guest(int type, struct sockaddr_vm *address)
+{
+	int listener = socket(AF_VSOCK, type | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(*address);
+
+	*address = (struct sockaddr_vm) {
+		.svm_family = AF_VSOCK,
+		.svm_cid = VMADDR_CID_ANY,
+		.svm_port = VMADDR_PORT_ANY,
+	};
+	need(listener >= 0);
+	need(!bind(listener, (struct sockaddr *)address, len));
+	need(!getsockname(listener, (struct sockaddr *)address, &len));
+	need(!listen(listener, 1));
+	return listener;
+}
+
+int guest_connect(struct guest *guest)
+{
+	bool stream = guest->type == VIRTIO_VSOCK_TYPE_STREAM;
+	struct sockaddr_vm address;
+	struct virtio_vsock_hdr answer;
+	int listener, fd;
+
+	listener = listen_to_guest(stream ? SOCK_STREAM : SOCK_SEQPACKET, &address);
+	guest->host_port = address.svm_port;
 	guest_send(guest, VIRTIO_VSOCK_OP_REQUEST, 0, 0, 1);
 	answer = guest_recv(guest);
 	need(le16toh(answer.op) == VIRTIO_VSOCK_OP_RESPONSE);
+	need((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+	close(listener);
+	return fd;
 }

@@ -22,12 +22,14 @@ struct guest {
 	struct vring rx, tx;
 	int rx_kick, rx_call, tx_kick, tx_call;
 	uint16_t rx_seen, tx_seen;
+	int rx_held;		/* the buffer last received, or -1 */
+	uint16_t type;		/* VIRTIO_VSOCK_TYPE_... of its connection */
 	uint32_t host_port;
 	uint8_t *header, *payload;	/* of what it sends */
 };
 
-/* Opens the device and starts it. */
-void guest_open(struct guest *guest);
+/* Opens the device and starts it, for a connection of this type. */
+void guest_open(struct guest *guest, uint16_t type);
 void guest_close(struct guest *guest);
 
 /*
@@ -36,11 +38,20 @@ void guest_close(struct guest *guest);
  */
 void guest_send(struct guest *guest, uint16_t op, uint32_t len, uint32_t chain,
 		uint32_t piece);
+/* A packet of payload with flags, in one piece. */
+void guest_send_flags(struct guest *guest, uint32_t len, uint32_t flags);
 
 /* The next packet that the host sends, which must come. */
 struct virtio_vsock_hdr guest_recv(struct guest *guest);
 
-/* Connects to a port of the host. */
-void guest_connect(struct guest *guest, uint32_t port);
+/*
+ * Receives len bytes of payload; returns whether they are those from offset on,
+ * and whether the mark of a message's end is on the last packet alone if it is to
+ * be there at all.
+ */
+bool guest_takes(struct guest *guest, uint64_t offset, size_t len, bool marked);
+
+/* Connects to the host; returns the host's end. */
+int guest_connect(struct guest *guest);
 
 #endif /* GUEST_H */

@@ -400,6 +400,48 @@ void check_references(const char *module, int before)
 		tap_note("%d references instead of %d", references(module), before);
 }
 
+/* Takes the device from its driver, or gives it back. */
+static void drive(const char *device, const char *action)
+{
+	char path[64];
+	int file;
+
+	snprintf(path, sizeof(path), "/sys/bus/virtio/drivers/%s/%s",
+		 route.transport, action);
+	need((file = open(path, O_WRONLY | O_CLOEXEC)) >= 0);
+	need(write(file, device, strlen(device)) == (ssize_t)strlen(device));
+	close(file);
+}
+
+void check_lost_device(const char *device)
+{
+	struct stream stream = stream_open_zerocopy();
+	struct map map = map_open(stream.receiver, 5);
+
+	tap_section("a device that goes away");
+	stream_send(&stream, BLOCK);
+	stream_wait(&stream, BLOCK);
+	need(!map_rx(stream.receiver, map.at));
+	drive(device, "unbind");
+	check(map_take(&stream, map).right, "what was mapped stays");
+	check(ready(stream.receiver, POLLERR | POLLHUP, PATIENCE), "poll says so");
+	map_give_back(map);
+	refused(ENOTCONN, map_rx(stream.receiver, map.at),
+		"what is queued without a connection");
+	check(fault_at(map.at) == SIGBUS, "and nothing was mapped");
+	drive(device, "bind");
+	refused(ENOTCONN, map_rx(stream.receiver, map.at),
+		"the old connection when the device is back");
+	map_close(map);
+	stream_close(&stream);
+
+	stream = stream_open_zerocopy();
+	map = map_open(stream.receiver, 17);
+	check(works(&stream, map), "and a new connection works");
+	map_close(map);
+	stream_close(&stream);
+}
+
 void check_unload(const char *module)
 {
 	struct stream stream, plain = stream_open(SOCK_STREAM);

@@ -3,8 +3,8 @@
  * Each error of the contract.
  *
  * Not reached here are those that need a kernel without memory (ENOMEM), a signal
- * that kills (EINTR), and a transport that goes away under a connection (MAP_RX
- * with ENOTCONN or a pending error): over loopback nothing does that.
+ * that kills (EINTR), and a pending error. A transport that goes away under a
+ * connection (MAP_RX with ENOTCONN) is in lifetime.c: loopback does not.
  */
 
 #include <errno.h>

@@ -17,7 +17,13 @@
 #include "stream.h"
 #include "tap.h"
 
-static uint8_t scratch[WINDOW + PAGE];
+struct route route = {
+	.cid = VMADDR_CID_LOCAL,
+	.transport = "vsock_loopback",
+	.copied = 16384,
+};
+
+static uint8_t scratch[(VSOCK_ZEROCOPY_MAX_PAGES + 17) * PAGE];
 
 static void set_window(int fd, uint64_t window)
 {
@@ -31,7 +37,7 @@ struct stream stream_open_window(int type, uint64_t window)
 {
 	struct sockaddr_vm address = {
 		.svm_family = AF_VSOCK,
-		.svm_cid = VMADDR_CID_LOCAL,
+		.svm_cid = VMADDR_CID_ANY,
 		.svm_port = VMADDR_PORT_ANY,
 	};
 	socklen_t len = sizeof(address);
@@ -44,7 +50,7 @@ struct stream stream_open_window(int type, uint64_t window)
 	need(!bind(listener, any, sizeof(address)));
 	need(!getsockname(listener, any, &len));
 	need(!listen(listener, 1));
-	address.svm_cid = VMADDR_CID_LOCAL;
+	address.svm_cid = route.cid;
 
 	need((stream.sender = socket(AF_VSOCK, type | SOCK_CLOEXEC, 0)) >= 0);
 	set_window(stream.sender, window);

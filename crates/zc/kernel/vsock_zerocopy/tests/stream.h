@@ -20,6 +20,22 @@
 #define WINDOW		(4UL << 20)	/* of bytes under way */
 #define PATIENCE	30000		/* milliseconds */
 
+/* How this process reaches itself, and in what its packets arrive. */
+struct route {
+	unsigned int cid;
+	const char *transport;	/* the module */
+	size_t copied;		/* writes of so many bytes are copied */
+	bool single_pages;	/* one that is kept does not keep others */
+};
+
+/* Over loopback, until the program is told otherwise. */
+extern struct route route;
+
+static inline bool route_is_loopback(void)
+{
+	return route.cid == 1 /* VMADDR_CID_LOCAL */;
+}
+
 struct stream {
 	int sender;
 	int receiver;
@@ -27,7 +43,7 @@ struct stream {
 	uint64_t received;
 };
 
-/* A connected pair over loopback, of SOCK_STREAM or SOCK_SEQPACKET. */
+/* A connected pair over the route, of SOCK_STREAM or SOCK_SEQPACKET. */
 struct stream stream_open(int type);
 /* The same, attached and enabled. */
 struct stream stream_open_zerocopy(void);

@@ -5,14 +5,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tap.h"
 
 static int checks, failures;
 
+/* Seconds since the first call. */
+static long elapsed(void)
+{
+	static time_t start;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!start)
+		start = now.tv_sec;
+	return now.tv_sec - start;
+}
+
 void tap_section(const char *name)
 {
-	printf("# %s\n", name);
+	printf("# %s (after %ld s)\n", name, elapsed());
 	fflush(stdout);
 }
 

@@ -6,37 +6,12 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
-#include <linux/vm_sockets.h>
 
 #include "contract.h"
 #include "guest.h"
 #include "stream.h"
 #include "tap.h"
-
-/* The guest's connection at the host, attached and enabled. */
-static int accept_guest(struct guest *guest)
-{
-	struct sockaddr_vm address = {
-		.svm_family = AF_VSOCK,
-		.svm_cid = VMADDR_CID_ANY,
-		.svm_port = VMADDR_PORT_ANY,
-	};
-	socklen_t len = sizeof(address);
-	int listener = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int fd;
-
-	need(listener >= 0);
-	need(!bind(listener, (struct sockaddr *)&address, sizeof(address)));
-	need(!getsockname(listener, (struct sockaddr *)&address, &len));
-	need(!listen(listener, 1));
-	guest_connect(guest, address.svm_port);
-	need((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0);
-	close(listener);
-	need(!attach(fd) && !enable(fd, 1));
-	return fd;
-}
 
 /*
  * The guest sends a packet; what its header announces is received by mapping,
@@ -68,8 +43,9 @@ void check_vhost(void)
 	struct guest guest;
 
 	tap_section("what a guest sends through vhost_vsock");
-	guest_open(&guest);
-	stream.receiver = accept_guest(&guest);
+	guest_open(&guest, VIRTIO_VSOCK_TYPE_STREAM);
+	stream.receiver = guest_connect(&guest);
+	need(!attach(stream.receiver) && !enable(stream.receiver, 1));
 
 	stats = pass(&guest, &stream, 65536, 65536, 65536);
 	check(stats.copied_bytes == 0, "64 KiB in one piece: all mapped");
@@ -94,6 +70,12 @@ void check_vhost(void)
 	      "one byte of a chain of 64 KiB is copied");
 	stats = pass(&guest, &stream, 65536, 65536, 65536);
 	check(stats.copied_bytes == 0, "and what follows is mapped as before");
+
+	stream.sender = stream.receiver;
+	stream.sent = 0;
+	stream_send(&stream, 100000);
+	check(guest_takes(&guest, 0, 100000, false),
+	      "the other way: the guest receives 100000 bytes");
 
 	close(stream.receiver);
 	guest_send(&guest, VIRTIO_VSOCK_OP_RST, 0, 0, 1);
