@@ -26,6 +26,7 @@ struct vsock_zc_ledger {
 	unsigned int nr;
 	unsigned long pages;	/* in these blocks */
 	unsigned long limit;	/* for pages, so for nr as well */
+	bool failed;		/* a call that failed has entered some */
 };
 
 /*
@@ -48,6 +49,8 @@ void vsock_zc_ledger_sweep(struct vsock_zc_ledger *ledger);
 bool vsock_zc_ledger_add(struct vsock_zc_ledger *ledger, struct page *page);
 /* Forgets all but the first nr blocks. */
 void vsock_zc_ledger_cut(struct vsock_zc_ledger *ledger, unsigned int nr);
+/* What was entered stays, although its pages are still queued. */
+void vsock_zc_ledger_keep(struct vsock_zc_ledger *ledger);
 
 /* Does its transport keep received packets as the virtio transports do? */
 bool vsock_zc_transport_fits(const struct vsock_sock *vsk);

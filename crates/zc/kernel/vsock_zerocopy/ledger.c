@@ -12,6 +12,9 @@
  *
  * The payload of a stream comes in order, so the pages of one block come one
  * after the other, and only the last entry can be the block of the next page.
+ * A call that fails while it fills the mapping leaves pages there that are also
+ * still queued: their blocks stay entered, or a program could hold them without
+ * limit, and any entry can be the block of a page that comes again.
  */
 
 #include <linux/list.h>
@@ -126,6 +129,21 @@ void vsock_zc_ledger_sweep(struct vsock_zc_ledger *ledger)
 			ledger->blocks[kept++] = block;
 	}
 	ledger->nr = kept;
+	if (!kept)
+		ledger->failed = false;
+}
+
+static bool is_entered(const struct vsock_zc_ledger *ledger,
+		       const struct folio *block)
+{
+	unsigned int last = ledger->nr ? ledger->nr - 1 : 0;
+	unsigned int i = ledger->failed ? 0 : last;
+
+	for (; i < ledger->nr; i++) {
+		if (ledger->blocks[i] == block)
+			return true;
+	}
+	return false;
 }
 
 bool vsock_zc_ledger_add(struct vsock_zc_ledger *ledger, struct page *page)
@@ -133,7 +151,7 @@ bool vsock_zc_ledger_add(struct vsock_zc_ledger *ledger, struct page *page)
 	struct folio *block = page_folio(page);
 	long pages = folio_nr_pages(block);
 
-	if (ledger->nr && ledger->blocks[ledger->nr - 1] == block)
+	if (is_entered(ledger, block))
 		return true;
 	if (ledger->pages + pages > ledger->limit)
 		return false;
@@ -152,6 +170,12 @@ void vsock_zc_ledger_cut(struct vsock_zc_ledger *ledger, unsigned int nr)
 {
 	while (ledger->nr > nr)
 		forget(ledger, ledger->blocks[--ledger->nr]);
+}
+
+void vsock_zc_ledger_keep(struct vsock_zc_ledger *ledger)
+{
+	if (ledger->nr)
+		ledger->failed = true;
 }
 
 static int set_mib(const char *text, const struct kernel_param *param)

@@ -35,7 +35,7 @@ static_assert((VSOCK_ZEROCOPY_MAX_PACKETS + 1) *
 /* What one call is about to put into the mapping. */
 struct vsock_zc_batch {
 	struct vsock_zc_ledger *ledger;
-	unsigned int ledger_nr;	/* before this call */
+	unsigned int ledger_nr;	/* so many stay if the call fails */
 	struct vsock_zerocopy_stats stats;
 	struct page *list;
 	struct page **pages;	/* a reference is held on each */
@@ -279,21 +279,24 @@ static void batch_free(struct vsock_zc_batch *batch)
 /*
  * The list comes last: as long as it is not there, nothing claims that the
  * pages behind it have been received. A page that has not been given back is
- * -EBUSY.
+ * -EBUSY; those before it stay in the mapping, and in the ledger.
  */
-static int batch_insert(const struct vsock_zc_batch *batch,
+static int batch_insert(struct vsock_zc_batch *batch,
 			struct vm_area_struct *vma)
 {
 	unsigned long left = batch->nr_pages;
-	int err;
+	int err = 0;
 
-	if (left) {
+	if (left)
 		err = vm_insert_pages(vma, vma->vm_start + PAGE_SIZE,
 				      batch->pages, &left);
-		if (err)
-			return err;
+	if (!err)
+		err = vm_insert_page(vma, vma->vm_start, batch->list);
+	if (err && left < batch->nr_pages) {
+		vsock_zc_ledger_keep(batch->ledger);
+		batch->ledger_nr = batch->ledger->nr;
 	}
-	return vm_insert_page(vma, vma->vm_start, batch->list);
+	return err;
 }
 
 /* Takes what has been mapped from the queue, and gives the sender credit. */

@@ -94,6 +94,71 @@ static void check_parameters(void)
 	refused(EINVAL, put(PARAMETERS "user_mib", "65537"), "65537 MiB per user");
 }
 
+/* A call that fails because its list is not given back, but not its pages. */
+static void fail_to_receive(struct stream *stream, struct map map)
+{
+	need(map_rx(stream->receiver, map.at) && errno == EBUSY);
+}
+
+/* The list of an earlier call alone is left in it. */
+static struct map map_with_list(struct stream *stream)
+{
+	struct map map = map_open(stream->receiver, 17);
+
+	stream_send(stream, 100);
+	stream_wait(stream, 100);
+	need(!map_rx(stream->receiver, map.at) && map_take(stream, map).right);
+	need(!madvise(map.at + PAGE, 16 * PAGE, MADV_DONTNEED));
+	return map;
+}
+
+/*
+ * A call that fails may leave pages in the mapping. They are also queued still,
+ * and are held when recv() has taken the bytes.
+ */
+static void check_holding_failed(void)
+{
+	static struct map maps[48], more[1];
+	struct stream stream;
+
+	need(!put(PARAMETERS "socket_mib", "2"));
+	stream = stream_open_zerocopy();
+	for (int i = 0; i < 48; i++) {
+		maps[i] = map_with_list(&stream);
+		stream_send(&stream, 65536);
+		stream_wait(&stream, 65536);
+		for (int tries = 0; tries < 3; tries++) {
+			fail_to_receive(&stream, maps[i]);
+			need(!madvise(maps[i].at + PAGE, 16 * PAGE,
+				      MADV_DONTNEED));
+		}
+		fail_to_receive(&stream, maps[i]);
+		need(stream_recv(&stream, 65536));
+	}
+	check(mapped_of(&stream, more, 1) == 0,
+	      "pages that failed calls have left in mappings count");
+	drop(more, 1);
+	drop(maps, 48);
+	check(mapped_of(&stream, more, 1) == 65536,
+	      "and no longer when they are given back");
+	drop(more, 1);
+
+	maps[0] = map_with_list(&stream);
+	stream_send(&stream, 65536);
+	stream_wait(&stream, 65536);
+	for (int tries = 0; tries < 100; tries++) {
+		fail_to_receive(&stream, maps[0]);
+		need(!madvise(maps[0].at + PAGE, 16 * PAGE, MADV_DONTNEED));
+	}
+	map_give_back(maps[0]);
+	need(map_all(&stream, maps[0], 65536));
+	check(mapped_of(&stream, more, 1) == 65536,
+	      "a page that fails to be received a hundred times counts once");
+	drop(more, 1);
+	drop(maps, 1);
+	stream_close(&stream);
+}
+
 void check_holding(void)
 {
 	static struct map maps[48], others[8];
@@ -122,6 +187,7 @@ void check_holding(void)
 	drop(others, 8);
 	stream_close(&second);
 	need(!put(PARAMETERS "user_mib", "64"));
+	check_holding_failed();
 	need(!put(PARAMETERS "socket_mib", "16"));
 }
 
