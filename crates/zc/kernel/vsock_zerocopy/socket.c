@@ -81,7 +81,8 @@ static int attach_locked(struct socket *sock, struct vsock_zc *zc)
 		return err;
 	/* The one on the stock module goes with the socket: see release. */
 	__module_get(THIS_MODULE);
-	WRITE_ONCE(sock->ops, &attached);
+	/* Who sees the operations, as mmap() does without a lock, sees zc. */
+	smp_store_release(&sock->ops, &attached);
 	return 0;
 }
 
