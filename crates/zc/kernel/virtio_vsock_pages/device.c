@@ -32,6 +32,13 @@ struct vvp_device *vvp_device_rcu(void)
 	return rcu_dereference(the_device);
 }
 
+struct vvp_device *vvp_device_of(const struct virtqueue *vq)
+{
+	struct vvp_device *device = vq->vdev->priv;
+
+	return rcu_access_pointer(the_device) == device ? device : NULL;
+}
+
 static u32 read_cid(struct virtio_device *vdev)
 {
 	__le64 cid;
@@ -99,9 +106,10 @@ static void event_work(struct work_struct *work)
 
 static void event_callback(struct virtqueue *vq)
 {
-	struct vvp_device *device = vq->vdev->priv;
+	struct vvp_device *device = vvp_device_of(vq);
 
-	queue_work(vvp_workqueue, &device->events.work);
+	if (device)
+		queue_work(vvp_workqueue, &device->events.work);
 }
 
 static void start_events(struct vvp_events *events)

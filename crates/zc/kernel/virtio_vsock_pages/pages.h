@@ -114,6 +114,11 @@ extern struct virtio_driver vvp_driver;
 
 /* Only between rcu_read_lock() and rcu_read_unlock(); NULL: no device. */
 struct vvp_device *vvp_device_rcu(void);
+/*
+ * The device that calls; NULL before its queues are known and after it is gone.
+ * It has nothing of ours to return then, so the call can be ignored.
+ */
+struct vvp_device *vvp_device_of(const struct virtqueue *vq);
 
 /* receive.c */
 void vvp_rx_init(struct vvp_device *device);

@@ -269,9 +269,9 @@ static bool take_buffer(struct vvp_device *device, struct vvp_buffer *buffer,
 
 	rx->posted--;
 	rx->posted_bytes -= run_len(buffer);
-	if (used)
+	if (used) {
 		skb = unpack(device, buffer, used);
-	else if (!shorten(device, buffer)) {
+	} else if (!shorten(device, buffer)) {
 		free_buffer(buffer);
 		return false;
 	}
@@ -353,9 +353,10 @@ static void refill_work(struct work_struct *work)
 
 void vvp_rx_callback(struct virtqueue *vq)
 {
-	struct vvp_device *device = vq->vdev->priv;
+	struct vvp_device *device = vvp_device_of(vq);
 
-	queue_work(vvp_workqueue, &device->rx.work);
+	if (device)
+		queue_work(vvp_workqueue, &device->rx.work);
 }
 
 void vvp_rx_init(struct vvp_device *device)

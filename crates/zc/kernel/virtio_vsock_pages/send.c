@@ -137,10 +137,11 @@ static void tx_work(struct work_struct *work)
 
 void vvp_tx_callback(struct virtqueue *vq)
 {
-	struct vvp_device *device = vq->vdev->priv;
+	struct vvp_device *device = vvp_device_of(vq);
 
 	/* At once, also when a later attempt is scheduled. */
-	mod_delayed_work(vvp_workqueue, &device->tx.work, 0);
+	if (device)
+		mod_delayed_work(vvp_workqueue, &device->tx.work, 0);
 }
 
 static bool must_split(const struct vvp_device *device, struct sk_buff *skb)
