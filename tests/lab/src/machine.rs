@@ -166,8 +166,7 @@ impl Machine {
             "-machine q35,memory-backend=memory".to_owned(),
             // A vhost-user backend maps the guest's memory.
             format!("-object memory-backend-memfd,id=memory,share=on,size={memory}M"),
-            // More than one processor makes guests of QEMU 7.2 crash under TCG.
-            format!("-m {memory} -smp 1 {}", accel.options()),
+            format!("-m {memory} -smp {} {}", processors(), accel.options()),
             "-display none -monitor none -no-reboot -nic none -no-user-config".to_owned(),
             "-device virtio-serial-pci -device virtserialport,chardev=line".to_owned(),
         ];
@@ -199,6 +198,18 @@ impl Machine {
 /// The kernel's first test of its timer takes interrupts that come late, as they do where many machines are emulated,
 /// for none, and panics. After a panic the machine ends.
 const KERNEL_OPTIONS: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
+
+/// The processors of each machine: `LAB_PROCESSORS`, or one. Each that is emulated keeps a real one busy.
+fn processors() -> u32 {
+    let wanted = env::var("LAB_PROCESSORS").ok();
+    wanted.map_or(1, |number| {
+        number
+            .parse()
+            .ok()
+            .filter(|number| *number > 0)
+            .unwrap_or_else(|| panic!("LAB_PROCESSORS is {number}: it is a number from 1 on"))
+    })
+}
 
 /// What `LAB_KERNEL_OPTIONS` adds to each kernel's command line; a kernel that checks itself needs some.
 fn more_options() -> String {
