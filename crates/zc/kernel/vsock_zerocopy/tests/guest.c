@@ -174,7 +174,7 @@ static void send_packet(struct guest *guest, uint16_t op, uint32_t flags,
 		.src_cid = htole64(GUEST_CID), .dst_cid = htole64(HOST_CID),
 		.src_port = htole32(GUEST_PORT), .dst_port = htole32(guest->host_port),
 		.len = htole32(len), .type = htole16(guest->type),
-		.op = htole16(op), .flags = htole32(flags), .buf_alloc = htole32(1 << 20),
+		.op = htole16(op), .flags = htole32(flags), .buf_alloc = htole32(1 << 20), .fwd_cnt = htole32(guest->taken),
 	};
 	uint16_t last = 0;
 
@@ -245,7 +245,10 @@ bool guest_takes(struct guest *guest, uint64_t offset, size_t len, bool marked)
 		offset += part;
 		len -= part;
 		right &= mark == (marked && !len);
+		guest->taken += part;
 	}
+	/* Or the host would wait for credit some day. */
+	guest_send(guest, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0, 0, 1);
 	return right;
 }
 

@@ -25,6 +25,7 @@ struct guest {
 	int rx_held;		/* the buffer last received, or -1 */
 	uint16_t type;		/* VIRTIO_VSOCK_TYPE_... of its connection */
 	uint32_t host_port;
+	uint32_t taken;		/* bytes that it has received */
 	uint8_t *header, *payload;	/* of what it sends */
 };
 

@@ -353,21 +353,38 @@ static void pass_blocks(struct stream *stream, struct map map, int blocks)
 	}
 }
 
+/* Bytes that are not free any more; pages that a processor keeps are drained. */
+static int64_t lost_by(struct stream *stream, struct map map, int blocks)
+{
+	int compact = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
+	struct sysinfo before, after;
+
+	need(!sysinfo(&before));
+	pass_blocks(stream, map, blocks);
+	if (compact >= 0) {
+		(void)!write(compact, "1", 1);
+		close(compact);
+	}
+	need(!sysinfo(&after));
+	return ((int64_t)before.freeram - (int64_t)after.freeram) *
+	       before.mem_unit;
+}
+
 void check_memory(void)
 {
 	const int blocks = 4096;
 	struct stream stream = stream_open_zerocopy();
 	struct map map = map_open(stream.receiver, 17);
-	struct sysinfo before, after;
-	int64_t lost;
+	int64_t most = blocks * (int64_t)PAGE / 2, lost;
+	int tries = 0;
 
 	tap_section("memory");
 	pass_blocks(&stream, map, 256);
-	need(!sysinfo(&before));
-	pass_blocks(&stream, map, blocks);
-	need(!sysinfo(&after));
-	lost = (int64_t)(before.freeram - after.freeram) * before.mem_unit;
-	if (!check(lost < blocks * (int64_t)PAGE / 2, "pages given back are freed"))
+	/* The kernel's own caches grow once; what is not freed is lost each time. */
+	do {
+		lost = lost_by(&stream, map, blocks);
+	} while (lost >= most && ++tries < 3);
+	if (!check(lost < most, "pages given back are freed"))
 		tap_note("%lld bytes less are free after %d blocks",
 			 (long long)lost, blocks);
 	map_close(map);

@@ -51,6 +51,9 @@ struct stream stream_open_window(int type, uint64_t window)
 	need(!getsockname(listener, any, &len));
 	need(!listen(listener, 1));
 	address.svm_cid = route.cid;
+	/* Not to a guest of this machine's own: 6.12 looks there first. */
+	if (!route_is_loopback())
+		address.svm_flags = VMADDR_FLAG_TO_HOST;
 
 	need((stream.sender = socket(AF_VSOCK, type | SOCK_CLOEXEC, 0)) >= 0);
 	set_window(stream.sender, window);
