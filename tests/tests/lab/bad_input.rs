@@ -1,7 +1,5 @@
 //! Errors with a real guest: no such guest, no listener, no module, and a guest that only connects.
 
-use std::time::{Duration, Instant};
-
 use iperf_harness::process::wait_for;
 use iperf_harness::{Finished, HANG, Peer};
 use iperf_lab::{Backend, FLOOD, Kernel, Machine, Place};
@@ -9,10 +7,10 @@ use iperf_lab::{Backend, FLOOD, Kernel, Machine, Place};
 use super::modes::to_host;
 
 /// The client fails, and its one line of error contains this.
-fn fails(place: Place<'_>, args: &str, says: &[&str]) {
+fn fails(place: Place<'_>, args: &str, messages: &[&str]) {
     let end: Finished = place.start(Peer::Ours, args).finish(HANG);
     assert_eq!(end.code(), Some(1), "{end}");
-    for text in says {
+    for text in messages {
         assert!(end.stderr.contains(text), "{text:?} is not said:\n{end}");
     }
 }
@@ -70,11 +68,9 @@ fn a_guest_that_floods_the_listener_blocks_no_other_client() {
             flood.stdout_so_far().contains("flooded").then_some(())
         })
         .expect("connections are made");
-        let begun = Instant::now();
         let good = route.ask(Peer::Ours, 5201, "-n 256K -J");
         assert!(good.succeeded(), "while CID {cid} is flooded:\n{good}");
         assert!(flood.is_alive() && server.is_alive());
-        assert!(begun.elapsed() < Duration::from_secs(30), "{good}");
         drop(flood);
         let after = route.ask(Peer::Ours, 5201, "-n 256K");
         assert!(after.succeeded(), "{after}");

@@ -2,25 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use iperf_harness::Peer;
 use iperf_harness::process::wait_for;
+use iperf_harness::{HANG, Peer};
 use iperf_lab::{Backend, Kernel, Machine, Program};
 use nix::sys::signal::Signal;
 
 use super::encounter::Route;
 use super::modes::{to_guest, to_host};
 
-/// From when the connections are gone.
+/// From when the connections are gone. Without them, a heartbeat would notice after 40 s.
 const NOTICED: Duration = Duration::from_secs(25);
-const LIMIT: Duration = Duration::from_secs(30);
 const PORT: u32 = 5201;
 
 /// Waits until a program has reported an interval: the test is in its middle.
 fn wait_for_interval(program: &Program) {
-    wait_for(LIMIT, || {
+    wait_for(HANG, || {
         program.stdout_so_far().contains("bits/sec").then_some(())
     })
-    .unwrap_or_else(|| panic!("no interval within {LIMIT:?}: {}", program.stdout_so_far()));
+    .unwrap_or_else(|| panic!("no interval within {HANG:?}: {}", program.stdout_so_far()));
 }
 
 fn start(route: &Route<'_>, mode: &str) -> Program {
@@ -32,7 +31,7 @@ fn start(route: &Route<'_>, mode: &str) -> Program {
             &format!("-t 60 -b 5M {mode} --forceflush"),
         );
         // The server may not listen yet.
-        let runs = wait_for(LIMIT, || {
+        let runs = wait_for(HANG, || {
             let running = client.stdout_so_far().contains("bits/sec");
             (running || !client.is_alive()).then_some(running)
         });
@@ -40,9 +39,9 @@ fn start(route: &Route<'_>, mode: &str) -> Program {
             return client;
         }
         assert!(
-            begun.elapsed() < LIMIT,
+            begun.elapsed() < HANG,
             "no test begins:\n{}",
-            client.finish(LIMIT)
+            client.finish(HANG)
         );
     }
 }
@@ -60,7 +59,7 @@ fn a_client_reports_that_its_server_was_killed() {
         // A VMM and its vsock device end together; here they are two programs.
         drop(backend);
         let gone = Instant::now();
-        let end = client.finish(LIMIT);
+        let end = client.finish(HANG);
         assert!(
             gone.elapsed() < NOTICED,
             "{mode}: {:?}\n{end}",
@@ -97,7 +96,7 @@ fn a_server_reports_that_its_client_was_killed_and_continues() {
             server.stdout_so_far()
         );
         server.signal(Signal::SIGTERM);
-        let end = server.finish(LIMIT);
+        let end = server.finish(HANG);
         // A reset is an error; the end of the connection has a message of its own.
         let said = [
             "error - ",
