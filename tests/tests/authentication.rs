@@ -131,12 +131,15 @@ impl Case {
                 f.equal("the client's exit code", client.code(), Some(0));
                 f.positive("bytes", json::int(&document, "/end/sum_received/bytes"));
             }
-            Some(refused) => f.holds(format!("the client says {said:?}"), said.contains(refused)),
+            Some(refused) => f.holds(
+                format!("the client reports {said:?}"),
+                said.contains(refused),
+            ),
         }
         if self.server == Peer::Ours && self.refused.is_some() {
             let reported = server.stderr.contains(DENIED);
             f.equal(
-                "the server says that it refuses",
+                "the server reports that it refuses",
                 reported,
                 self.password.is_some(),
             );

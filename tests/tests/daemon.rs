@@ -39,7 +39,7 @@ impl Daemon {
     fn of(pidfile: &Path) -> Self {
         let text = text(pidfile);
         Self(Pid::from_raw(text.parse().unwrap_or_else(|e| {
-            panic!("the pid file says {text:?}: {e}")
+            panic!("the pid file has {text:?}: {e}")
         })))
     }
 
@@ -333,7 +333,7 @@ fn debugging_leaves_the_output_alone() {
     let server = server.finish(HANG);
     for end in [&client, &server] {
         assert!(end.succeeded(), "{end}");
-        assert!(!end.stderr.is_empty(), "-d says something\n{end}");
+        assert!(!end.stderr.is_empty(), "-d logs something\n{end}");
         assert!(
             !end.stderr.contains('\u{1b}'),
             "colours without a terminal: {:?}",

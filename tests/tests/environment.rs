@@ -47,10 +47,10 @@ fn each_end_describes_itself_and_its_peer() {
         let offloads = facts["interface"]["offloads"].to_string();
         assert!(offloads.contains("tcp-segmentation-offload"), "{facts}");
     }
-    let told =
+    let reported =
         "\\(.end.environment.remote_version) \\(.start.environment.sysctl.tcp_rmem | length)";
     assert_eq!(
-        jq(&client, &format!("\"{told}\"")),
+        jq(&client, &format!("\"{reported}\"")),
         format!("{} 3", own_version())
     );
     let steal = json::float(&client, "/end/environment/steal_percent").unwrap();

@@ -461,7 +461,7 @@ fn command_lines_are_judged_as_iperf3_judges_them() {
             let all = format!("{}{}", end.stderr, end.stdout);
             let want = want.trim_end();
             f.holds(
-                format!("a line says: {want}"),
+                format!("a line has: {want}"),
                 all.lines().any(|line| line.trim_end() == want),
             );
         }

@@ -101,7 +101,7 @@ fn lying_servers() -> Vec<BrokenServer> {
             stage.take_params();
             stage.control.send(&[SERVER_ERROR]);
         }),
-        lies("an error with a code nobody knows", |stage| {
+        lies("an error with an unknown code", |stage| {
             stage.take_params();
             stage
                 .control
@@ -147,17 +147,17 @@ fn lying_servers() -> Vec<BrokenServer> {
 
 fn stalling_servers() -> Vec<BrokenServer> {
     vec![
-        stalls("says nothing", Stage::stall),
-        stalls("says nothing after the parameters", |stage| {
+        stalls("sends nothing", Stage::stall),
+        stalls("sends nothing after the parameters", |stage| {
             stage.take_params();
             stage.stall();
         }),
-        stalls("says nothing after the streams", |stage| {
+        stalls("sends nothing after the streams", |stage| {
             stage.take_params();
             stage.take_stream();
             stage.stall();
         }),
-        stalls("says nothing after the end of the test", |stage| {
+        stalls("sends nothing after the end of the test", |stage| {
             stage.run_test();
             stage.stall();
         }),
@@ -217,7 +217,7 @@ fn a_broken_server_ends_its_client_with_an_error() {
         f.equal("exit code", end.code(), Some(1));
         let name = Peer::Ours.program_name();
         f.holds(
-            "it says why",
+            "it reports why",
             end.stderr.contains(&format!("{name}: error - ")),
         );
         f.into_result(end)
@@ -248,8 +248,11 @@ fn results_that_no_test_can_make_cost_no_memory() {
         let end = client.finish(HANG);
         let mut f = Problems::new();
         f.equal("exit code", end.code(), Some(1));
-        let told = format!("{}{}", end.stdout, end.stderr);
-        f.holds("it says why", told.contains("unable to receive results"));
+        let output = format!("{}{}", end.stdout, end.stderr);
+        f.holds(
+            "it reports why",
+            output.contains("unable to receive results"),
+        );
         f.into_result(end)
     });
 }

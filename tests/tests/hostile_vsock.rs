@@ -41,7 +41,7 @@ fn refused(target: &str, args: &str, limit: Duration) -> String {
 struct BadVmm {
     name: &'static str,
     act: fn(UnixStream),
-    says: &'static str,
+    message: &'static str,
 }
 
 impl fmt::Display for BadVmm {
@@ -60,7 +60,7 @@ fn answer(mut stream: &UnixStream, bytes: &[u8]) {
 }
 
 fn bad_vmms() -> Vec<BadVmm> {
-    let bad = |name, act, says| BadVmm { name, act, says };
+    let bad = |name, act, message| BadVmm { name, act, message };
     vec![
         bad("closes at once", drop::<UnixStream>, "the VMM closed"),
         bad(
@@ -87,7 +87,7 @@ fn bad_vmms() -> Vec<BadVmm> {
             "to CONNECT 5201, and not OK and a port",
         ),
         bad(
-            "says nothing",
+            "sends nothing",
             |mut stream| {
                 answer(&stream, b"");
                 let _ = stream.read(&mut [0]);
@@ -124,7 +124,7 @@ fn a_bad_vmm_ends_its_client_with_an_error() {
         let end = client(&path.to_string_lossy(), "--connect-timeout 1500").finish(HANG);
         let mut f = Problems::new();
         f.equal("exit code", end.code(), Some(1));
-        f.holds(vmm.says, end.stderr.contains(vmm.says));
+        f.holds(vmm.message, end.stderr.contains(vmm.message));
         f.holds("the VMM saw what it expected", thread.join().is_ok());
         f.into_result(end)
     });
@@ -148,10 +148,10 @@ fn a_vmm_that_refuses_the_data_connection_is_reported() {
         drop(data);
         control.drain(HANG);
     });
-    let says = refused(&path.to_string_lossy(), "", HANG);
+    let message = refused(&path.to_string_lossy(), "", HANG);
     assert!(
-        says.contains("nothing listens on port 5201 in the guest"),
-        "{says}"
+        message.contains("nothing listens on port 5201 in the guest"),
+        "{message}"
     );
     vmm.join().expect("the client did as expected");
 }
@@ -165,14 +165,14 @@ fn an_address_that_leads_nowhere_is_explained() {
     let datagrams = std::os::unix::net::UnixDatagram::bind(file("dgram"));
     let long = format!("/tmp/{}", "x".repeat(200));
     for prefix in ["", "unix:"] {
-        for (name, says) in [
+        for (name, message) in [
             ("absent", "absent does not exist: is the VMM running?"),
             ("text", "text is not a socket"),
             ("stale", "nothing listens on "),
             ("dgram", "dgram is not a stream socket"),
         ] {
             let stderr = refused(&format!("{prefix}{}", file(name)), "", HANG);
-            assert!(stderr.contains(says), "{prefix}{name}: {stderr}");
+            assert!(stderr.contains(message), "{prefix}{name}: {stderr}");
         }
         let stderr = refused(&format!("{prefix}{long}"), "", HANG);
         assert!(stderr.contains("unable to connect to server"), "{stderr}");
@@ -204,7 +204,7 @@ impl Server {
         let process = Running::start(command(&dir, args));
         let file = dir.path().join("vm.vsock_5201");
         let up = wait_for(HANG, || UnixStream::connect(&file).ok());
-        assert!(up.is_some(), "nobody listens on {}", file.display());
+        assert!(up.is_some(), "nothing listens on {}", file.display());
         Self { dir, process }
     }
 
@@ -333,7 +333,7 @@ fn a_guest_that_floods_a_server_blocks_no_other_client() {
 
 #[test]
 fn a_client_that_reads_nothing_or_sends_nothing_loses_its_turn() {
-    for (params, says) in [
+    for (params, message) in [
         (
             r#"{"vsock":true,"time":30,"parallel":1,"len":65536,"reverse":true}"#,
             "no data for",
@@ -352,10 +352,18 @@ fn a_client_that_reads_nothing_or_sends_nothing_loses_its_turn() {
         control.expect(iperf_harness::wire::CREATE_STREAMS);
         let mut data = Raw(server.connect());
         data.send(&cookie);
-        let told = wait_for(HANG, || {
-            server.process.stderr_so_far().contains(says).then_some(())
+        let reported = wait_for(HANG, || {
+            server
+                .process
+                .stderr_so_far()
+                .contains(message)
+                .then_some(())
         });
-        assert!(told.is_some(), "{says}: {}", server.process.stderr_so_far());
+        assert!(
+            reported.is_some(),
+            "{message}: {}",
+            server.process.stderr_so_far()
+        );
         server.serves().expect("the server goes on");
     }
 }

@@ -28,8 +28,14 @@ fn the_document_is_that_of_a_client() {
         f.equal("stderr", end.stderr.as_str(), "");
         match serde_json::from_str::<Value>(&end.stdout) {
             Ok(document) => {
-                let asked = Expectation::of(&words(args));
-                checks::document(&mut f, &document, checks::End::Client, Peer::Ours, &asked);
+                let expected = Expectation::of(&words(args));
+                checks::document(
+                    &mut f,
+                    &document,
+                    checks::End::Client,
+                    Peer::Ours,
+                    &expected,
+                );
             }
             Err(e) => f.add(format!("stdout is not one JSON document: {e}")),
         }

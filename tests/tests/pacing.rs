@@ -22,16 +22,16 @@ fn case(client: Peer, server: Peer, args: &str, rate: f64) -> Case<f64> {
 fn check(case: &Case<f64>) -> Result<(), String> {
     let outcome = case.pair().client_args("-J").run();
     let document = outcome.client_json()?;
-    let asked = Expectation::of(&pair::words(&case.args));
+    let test = Expectation::of(&pair::words(&case.args));
     let bytes = int(&document, "/end/sum_sent/bytes").map(|n| n as f64);
     let seconds = float(&document, "/end/sum_sent/seconds").unwrap_or(0.0);
-    let wanted = case.expected / 8.0 * seconds * asked.streams as f64;
+    let wanted = case.expected / 8.0 * seconds * test.streams as f64;
     let part = if case.client == case.server {
         OURS
     } else {
         REAL
     };
-    let burst = asked.block * u64::from(asked.burst) * asked.streams as u64;
+    let burst = test.block * u64::from(test.burst) * test.streams as u64;
     let slack = wanted * part + burst as f64;
     let mut f = Problems::new();
     f.between("seconds", Some(seconds), 1.9, 2.5);

@@ -48,10 +48,10 @@ impl Case {
             let cut =
                 self.client != Peer::Ours && said.contains("unable to write to stream socket");
             f.holds(
-                format!("the client says {said:?}"),
+                format!("the client reports {said:?}"),
                 said.contains(refused) || cut,
             );
-            f.holds("the server says why", end.stderr.contains("error - "));
+            f.holds("the server reports why", end.stderr.contains("error - "));
         } else {
             f.holds("the client succeeds", client.succeeded());
         }
@@ -123,7 +123,7 @@ fn short_tests_add_up_to_the_limit_of_the_rate() {
             f.holds(format!("test {test} of {client}: {said:?}"), as_expected);
         }
         let end = server.stop();
-        f.holds("the server says why", end.stderr.contains(TOO_FAST));
+        f.holds("the server reports why", end.stderr.contains(TOO_FAST));
         f.assert_none(end);
     }
 }

@@ -78,7 +78,7 @@ fn closed(command: &Command) -> Command {
 }
 
 /// The numbers of a document, which are the same wherever it names streams.
-fn of_document(f: &mut Problems, end: &Finished, who: &str, want: &[i64]) {
+fn of_document(f: &mut Problems, end: &Finished, label: &str, want: &[i64]) {
     let document = end.document();
     let numbers = |streams: &[Value], pointer: &str| -> Vec<i64> {
         streams
@@ -87,9 +87,9 @@ fn of_document(f: &mut Problems, end: &Finished, who: &str, want: &[i64]) {
             .collect()
     };
     let connected = numbers(json::list(&document, "/start/connected"), "/socket");
-    f.equal(format!("{who}, connected"), connected.as_slice(), want);
+    f.equal(format!("{label}, connected"), connected.as_slice(), want);
     let first = numbers(json::list(&document, "/intervals/0/streams"), "/socket");
-    f.equal(format!("{who}, intervals"), first.as_slice(), want);
+    f.equal(format!("{label}, intervals"), first.as_slice(), want);
     let ends = json::list(&document, "/end/streams");
     for (pointer, is_there) in [
         (
@@ -107,7 +107,7 @@ fn of_document(f: &mut Problems, end: &Finished, who: &str, want: &[i64]) {
     ] {
         if is_there {
             f.equal(
-                format!("{who}, end {pointer}"),
+                format!("{label}, end {pointer}"),
                 numbers(ends, pointer).as_slice(),
                 want,
             );
@@ -116,7 +116,7 @@ fn of_document(f: &mut Problems, end: &Finished, who: &str, want: &[i64]) {
 }
 
 /// The numbers of a text: those of the lines that connect, and no other in the columns.
-fn of_text(f: &mut Problems, end: &Finished, who: &str, want: &[i64]) {
+fn of_text(f: &mut Problems, end: &Finished, label: &str, want: &[i64]) {
     let columns = Regex::new(r"(?m)^\[ *(\d+)\](.*)$").expect("a pattern");
     let (mut connected, mut named) = (Vec::new(), BTreeSet::new());
     for line in columns.captures_iter(&end.stdout) {
@@ -126,9 +126,9 @@ fn of_text(f: &mut Problems, end: &Finished, who: &str, want: &[i64]) {
             connected.push(number);
         }
     }
-    f.equal(format!("{who}, connected"), connected.as_slice(), want);
+    f.equal(format!("{label}, connected"), connected.as_slice(), want);
     f.equal(
-        format!("{who}, all lines"),
+        format!("{label}, all lines"),
         named,
         want.iter().copied().collect(),
     );

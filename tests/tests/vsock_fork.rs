@@ -86,7 +86,7 @@ fn send_blocks(mut stream: &UnixStream) -> usize {
     let block = vec![b'v'; BLOCK];
     let blocks = 20;
     for _ in 0..blocks {
-        stream.write_all(&block).expect("somebody reads");
+        stream.write_all(&block).expect("the peer reads");
     }
     blocks * BLOCK
 }

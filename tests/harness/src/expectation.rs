@@ -208,14 +208,17 @@ mod tests {
 
     #[test]
     fn arguments_are_read() {
-        let asked = Expectation::of(&words(
+        let expected = Expectation::of(&words(
             "-J --bidir -P 4 -n 1000K -l 64K -O 1 -i 0.5 -b 1M/3",
         ));
-        assert_eq!(asked.mode, Mode::Bidir);
-        assert_eq!((asked.connections(), asked.time), (8, None));
-        assert_eq!(asked.quota(), Some(16 * 65_536));
-        assert_eq!((asked.omit, asked.interval, asked.paced), (1, 0.5, false));
-        assert!(asked.client_sends(3) && !asked.client_sends(4));
+        assert_eq!(expected.mode, Mode::Bidir);
+        assert_eq!((expected.connections(), expected.time), (8, None));
+        assert_eq!(expected.quota(), Some(16 * 65_536));
+        assert_eq!(
+            (expected.omit, expected.interval, expected.paced),
+            (1, 0.5, false)
+        );
+        assert!(expected.client_sends(3) && !expected.client_sends(4));
         assert_eq!(Expectation::of(&words("-R")).time, Some(10));
         let vsock = Expectation::of(&words("--vsock -k 2"));
         assert_eq!(

@@ -15,9 +15,9 @@ const GOOD: &str = "-J -n 256K";
 /// A server may be busy, or between two listening sockets; the client tries again as long as there is time. Any
 /// other failure counts.
 pub fn serves(port: u16, client: Peer, limit: Duration) -> Result<Duration, String> {
-    let asked = Instant::now();
+    let started = Instant::now();
     loop {
-        let left = limit.saturating_sub(asked.elapsed());
+        let left = limit.saturating_sub(started.elapsed());
         let end = start_client(client, port, GOOD).finish(left);
         let document = serde_json::from_str(&end.stdout).unwrap_or_default();
         let error = json::text(&document, "/error");
@@ -26,12 +26,12 @@ pub fn serves(port: u16, client: Peer, limit: Duration) -> Result<Duration, Stri
             if sent < Some(256 * 1024) {
                 return Err(format!("the good test sent only {sent:?} bytes\n{end}"));
             }
-            return Ok(asked.elapsed());
+            return Ok(started.elapsed());
         }
         let again = error.is_some_and(|text| {
             text.contains("busy running a test") || text.ends_with("Connection refused")
         });
-        if !again || asked.elapsed() > limit {
+        if !again || started.elapsed() > limit {
             return Err(format!(
                 "no good test of {client} within {limit:?}; the last try:\n{end}"
             ));

@@ -95,8 +95,8 @@ impl Case {
             Peers::New => all_new,
             Peers::OurClient => client == Peer::Ours,
             Peers::OurReceiver => {
-                let asked = Expectation::of(&pair::words(self.client));
-                let receiver = match asked.mode {
+                let expected = Expectation::of(&pair::words(self.client));
+                let receiver = match expected.mode {
                     Mode::Reverse => client,
                     _ => server,
                 };

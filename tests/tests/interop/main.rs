@@ -72,7 +72,7 @@ impl Run {
             };
             f.holds(format!("the {end}'s stderr: {stderr:?}"), is_right);
         }
-        let asked = Expectation::of(&pair::words(self.case.client)).by(self.client);
+        let expected = Expectation::of(&pair::words(self.case.client)).by(self.client);
         let nothing = Value::Null;
         let client = match outcome.client_json() {
             Ok(client) => client,
@@ -84,9 +84,9 @@ impl Run {
             Err(e) => return f.add(e),
         };
         if self.case.text_server {
-            checks::document(f, &client, checks::End::Client, self.client, &asked);
+            checks::document(f, &client, checks::End::Client, self.client, &expected);
         } else {
-            checks::both(f, (&client, self.client), (&server, self.server), &asked);
+            checks::both(f, (&client, self.client), (&server, self.server), &expected);
         }
         if let Some(check) = self.case.extra {
             check(

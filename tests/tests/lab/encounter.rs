@@ -132,10 +132,10 @@ impl<'a> Route<'a> {
         let mut f = Problems::new();
         let (ours, theirs) = (ends.document(&mut f, true), ends.document(&mut f, false));
         let words = pair::words(&format!("{} {args}", self.to));
-        let mut asked = Expectation::of(&words).by(client);
-        asked.tolerance.late_reports = true;
-        asked.tolerance.unknown_ports = self.anonymous;
-        checks::both(&mut f, (&ours, client), (&theirs, server), &asked);
+        let mut expected = Expectation::of(&words).by(client);
+        expected.tolerance.late_reports = true;
+        expected.tolerance.unknown_ports = self.anonymous;
+        checks::both(&mut f, (&ours, client), (&theirs, server), &expected);
         f.into_result(&ends).map(|()| (ends, ours, theirs))
     }
 }

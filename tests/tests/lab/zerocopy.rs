@@ -246,10 +246,10 @@ fn check_documents(f: &mut Problems, row: &Row, client: &Value, server: &Value) 
 /// A server's document reports what the server did, and the client's what both did.
 fn check_both_tell_the_same(f: &mut Problems, client: &Value, server: &Value) {
     let sides = ["/sender/zerocopy", "/receiver/zerocopy"];
-    let told = sides.into_iter().filter(|side| !at(server, side).is_null());
-    let told: Vec<&str> = told.collect();
-    f.holds("the server tells what it did", !told.is_empty());
-    for side in told {
+    let reported = sides.into_iter().filter(|side| !at(server, side).is_null());
+    let reported: Vec<&str> = reported.collect();
+    f.holds("the server reports what it did", !reported.is_empty());
+    for side in reported {
         for key in [
             "used",
             "bytes_not_copied",

@@ -44,7 +44,7 @@ impl Drop for Group {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a test that did not run says so")]
+#[allow(clippy::print_stderr, reason = "a test that did not run reports it")]
 fn a_cpu_quota_is_named() {
     let group = match Group::create() {
         Ok(group) => group,

@@ -25,7 +25,7 @@ fn one_too_many(options: &[&str]) {
         for args in ["-t 1", "-t 1 -u -R"] {
             let end = run_client(peer, server.port(), args);
             f.holds(
-                format!("{peer} {args} is told: {}", end.complaint()),
+                format!("{peer} {args} gets the reason: {}", end.complaint()),
                 end.complaint().contains(BUSY),
             );
         }
@@ -57,7 +57,7 @@ fn together(options: &[&str]) {
     let mut f = Problems::new();
     f.holds(format!("{slow}"), slow.succeeded());
     f.holds(format!("{fast}"), fast.complaint().contains(TOO_FAST));
-    f.holds("the server says why", end.stderr.contains(TOO_FAST));
+    f.holds("the server reports why", end.stderr.contains(TOO_FAST));
     f.assert_none(end);
 }
 

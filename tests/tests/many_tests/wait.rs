@@ -51,7 +51,7 @@ fn a_client_waits_for_a_server_that_starts_later() {
     wait_for(HANG, || {
         client.stderr_so_far().contains(reason).then_some(())
     })
-    .expect("it says why it waits");
+    .expect("it reports why it waits");
     let mut command = Peer::Ours.command();
     command.args(["-s", "-1", "-p", &port.number().to_string()]);
     let server = Running::start(command);

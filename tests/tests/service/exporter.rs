@@ -102,7 +102,7 @@ fn a_probe_ends_before_prometheus_stops_waiting() {
         "/probe?target=127.0.0.1&port={}&period=50s&bitrate=1M",
         server.port()
     );
-    let asked = Instant::now();
+    let started = Instant::now();
     let (status, page) = get(
         port.number(),
         &path,
@@ -118,10 +118,10 @@ fn a_probe_ends_before_prometheus_stops_waiting() {
     );
     f.holds(
         "long before the test would end",
-        asked.elapsed() < Duration::from_secs(40),
+        started.elapsed() < Duration::from_secs(40),
     );
     f.holds(
-        "it says why",
+        "it reports why",
         exporter.stderr_so_far().contains("the time limit is over"),
     );
     // The server is free again.

@@ -132,14 +132,14 @@ pub(super) fn direction(f: &mut Problems, run: &Run, client_sends: bool, extent:
     } else {
         &run.client_json
     };
-    let suffix = match (run.asked.mode, client_sends) {
+    let suffix = match (run.expected.mode, client_sends) {
         (Mode::Bidir, false) => "_bidir_reverse",
         _ => "",
     };
     let (mut bytes, mut packets, mut lost) = (0, 0, 0);
     let mut sent = 0;
     for (index, passed) in run.passed.iter().enumerate() {
-        if run.asked.client_sends(index) != client_sends {
+        if run.expected.client_sends(index) != client_sends {
             continue;
         }
         let record = if client_sends {
@@ -152,7 +152,7 @@ pub(super) fn direction(f: &mut Problems, run: &Run, client_sends: bool, extent:
             doc,
             index,
             record,
-            run.asked.block,
+            run.expected.block,
             extent,
             Some(record.arrived),
         );
@@ -184,7 +184,7 @@ pub(super) fn direction(f: &mut Problems, run: &Run, client_sends: bool, extent:
     }
     // The client's streams show what the receiver counted, whichever end that is.
     for index in
-        (0..run.passed.len()).filter(|&index| run.asked.client_sends(index) == client_sends)
+        (0..run.passed.len()).filter(|&index| run.expected.client_sends(index) == client_sends)
     {
         for key in ["out_of_order", "duplicates"] {
             let late = |doc| int(doc, &format!("/end/streams/{index}/udp/{key}"));
@@ -203,7 +203,7 @@ pub(super) fn direction(f: &mut Problems, run: &Run, client_sends: bool, extent:
 /// Both directions, when both ends are ours.
 pub(super) fn all_is_counted(run: &Run) -> Result<(), String> {
     let mut f = Problems::new();
-    match run.asked.mode {
+    match run.expected.mode {
         Mode::Forward => direction(&mut f, run, true, Extent::All),
         Mode::Reverse => direction(&mut f, run, false, Extent::All),
         Mode::Bidir => {

@@ -41,18 +41,18 @@ fn survives(case: &Case<LostHellos>) -> Result<(), String> {
             Plan::new().lose_hellos(lost.replies),
         )
     });
-    let asked = Expectation::of(&words(&case.args));
+    let expected = Expectation::of(&words(&case.args));
     let mut f = Problems::new();
-    f.equal("streams on the way", passed.len(), asked.connections());
+    f.equal("streams on the way", passed.len(), expected.connections());
     for (end, finished) in [("client", &outcome.client), ("server", &outcome.server)] {
         f.equal(format!("the {end}'s exit code"), finished.code(), Some(0));
         let document = finished.document();
         f.equal(
             format!("the {end}'s streams"),
             list(&document, "/end/streams").len(),
-            asked.connections(),
+            expected.connections(),
         );
-        for stream in 0..asked.connections() {
+        for stream in 0..expected.connections() {
             let udp = |key| int(&document, &format!("/end/streams/{stream}/udp/{key}"));
             let (packets, lost) = (udp("packets"), udp("lost_packets"));
             f.equal(format!("the {end}'s stream {stream}: lost"), lost, Some(0));

@@ -68,7 +68,7 @@ fn sent_by(args: &str) -> &'static str {
 fn check(case: &Case) -> Result<(), String> {
     let run = case.run()?;
     let mut f = Problems::new();
-    let document = match run.asked.mode {
+    let document = match run.expected.mode {
         Mode::Reverse => &run.server_json,
         _ => &run.client_json,
     };
@@ -100,8 +100,8 @@ fn a_server_counts_what_arrives() {
 
 /// A receiver that ends the test does so when the last datagram has come, so the last ones must come in order.
 fn in_order_at_the_end(case: Case) -> Case {
-    let asked = Expectation::of(&words(&case.args));
-    let share = asked.blocks.unwrap_or(0) / asked.streams as u64;
+    let expected = Expectation::of(&words(&case.args));
+    let share = expected.blocks.unwrap_or(0) / expected.streams as u64;
     case.with(|plan| plan.until(share * 3 / 4), "in order at the end")
 }
 
@@ -178,7 +178,7 @@ fn the_loss_of_everything_is_100_percent() {
             let percent = percent.and_then(Value::as_f64);
             f.equal(format!("{sum}: lost_percent"), percent, Some(100.0));
         }
-        if case.server == Peer::Ours && run.asked.mode == Mode::Forward {
+        if case.server == Peer::Ours && run.expected.mode == Mode::Forward {
             let of = |key: &str| int(&run.server_json, &format!("/end/sum/{key}"));
             f.positive("the server's lost_packets", of("lost_packets"));
             f.equal("the server's packets", of("packets"), of("lost_packets"));
@@ -205,11 +205,11 @@ fn our_receivers_count_what_real_senders_send() {
         let run = case.run()?;
         let mut f = Problems::new();
         for (index, passed) in run.passed.iter().enumerate() {
-            let (doc, record, extent) = match run.asked.mode {
+            let (doc, record, extent) = match run.expected.mode {
                 Mode::Reverse => (&run.client_json, &passed.to_client, Extent::NearTheEnd),
                 _ => (&run.server_json, &passed.to_server, Extent::ToTheEnd),
             };
-            stream_counts(&mut f, doc, index, record, run.asked.block, extent, None);
+            stream_counts(&mut f, doc, index, record, run.expected.block, extent, None);
         }
         f.into_result(&run)
     });
@@ -229,7 +229,7 @@ fn real_receivers_count_what_our_senders_send() {
     parallel::each(&cases, WORKERS, |case| {
         let run = case.run()?;
         let mut f = Problems::new();
-        let record = match run.asked.mode {
+        let record = match run.expected.mode {
             Mode::Reverse => &run.passed[0].to_client,
             _ => &run.passed[0].to_server,
         };

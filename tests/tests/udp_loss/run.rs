@@ -19,7 +19,7 @@ pub(super) struct Case {
 
 /// Its outcome.
 pub(super) struct Run {
-    pub(super) asked: Expectation,
+    pub(super) expected: Expectation,
     pub(super) client: Finished,
     pub(super) server: Finished,
     pub(super) passed: Vec<Passed>,
@@ -74,7 +74,7 @@ impl Case {
             pair.run_through(|server| Proxy::udp(server, self.plan.clone(), self.plan.clone()));
         let (client_json, server_json) = outcome.documents();
         let run = Run {
-            asked: Expectation::of(&words(&self.args)),
+            expected: Expectation::of(&words(&self.args)),
             passed,
             client_json,
             server_json,
@@ -86,7 +86,7 @@ impl Case {
             f.equal(format!("the {end}'s exit code"), finished.code(), Some(0));
             f.equal(format!("the {end}'s stderr"), finished.stderr.as_str(), "");
         }
-        f.equal("streams", run.passed.len(), run.asked.connections());
+        f.equal("streams", run.passed.len(), run.expected.connections());
         f.into_result(&run).map(|()| run)
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn both(f: &mut Problems, client: &Value, server: &Value, wanted: &Ex
     for (index, (ours, theirs)) in streams.iter().zip(theirs).enumerate() {
         let client_sends = at(ours, "/sender/sender") == &Value::Bool(true);
         f.equal(
-            format!("stream {index}: the server's word on who sends"),
+            format!("stream {index}: which end sends, as the server has it"),
             at(theirs, "/sender/sender"),
             &Value::Bool(!client_sends),
         );
@@ -187,7 +187,7 @@ pub(super) fn end(
 
 /// Sums are sums of the streams that go the same way.
 fn sums(f: &mut Problems, doc: &Value, is_client: bool, bidir: bool) {
-    let who = if is_client { "client" } else { "server" };
+    let label = if is_client { "client" } else { "server" };
     for (suffix, is_forward) in [("", true), ("_bidir_reverse", false)] {
         if !is_forward && !bidir {
             continue;
@@ -200,7 +200,7 @@ fn sums(f: &mut Problems, doc: &Value, is_client: bool, bidir: bool) {
             })
             .collect();
         for (side, key) in [("sender", "sum_sent"), ("receiver", "sum_received")] {
-            let name = format!("{who}: {key}{suffix}");
+            let name = format!("{label}: {key}{suffix}");
             let sum = at(doc, &format!("/end/{key}{suffix}/zerocopy"));
             let parts: Vec<&Value> = streams.iter().map(|s| of_stream(s, side)).collect();
             if parts.iter().any(|part| part.is_null()) {
@@ -232,15 +232,15 @@ fn sums(f: &mut Problems, doc: &Value, is_client: bool, bidir: bool) {
 
 /// Neither document has the key anywhere: nothing was requested.
 pub(super) fn nowhere(f: &mut Problems, client: &Value, server: &Value) {
-    for (who, doc) in [("client", client), ("server", server)] {
+    for (label, doc) in [("client", client), ("server", server)] {
         let streams = list(doc, "/end/streams");
         let silent = streams
             .iter()
             .all(|stream| SIDES.iter().all(|side| of_stream(stream, side).is_null()));
-        f.holds(format!("{who}: nothing is said of copies"), silent);
+        f.holds(format!("{label}: nothing is reported about copies"), silent);
         for key in ["sum_sent", "sum_received"] {
             let object = at(doc, &format!("/end/{key}/zerocopy"));
-            f.equal(format!("{who}: {key}"), object, &Value::Null);
+            f.equal(format!("{label}: {key}"), object, &Value::Null);
         }
     }
 }

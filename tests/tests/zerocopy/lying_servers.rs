@@ -132,7 +132,7 @@ fn unexpected_grants() -> Vec<LyingServer> {
             "error - ",
         ),
         lying(
-            "grants before it is asked",
+            "grants before the request",
             |s| {
                 s.control.send(&[GRANTED]);
                 s.control.send_json("{}");
@@ -154,7 +154,7 @@ fn unexpected_grants() -> Vec<LyingServer> {
             "error - ",
         ),
         LyingServer {
-            name: "grants what nobody asked for",
+            name: "grants what was not requested",
             args: "-t 1 -b 10M",
             ..lying("", |s| grants(s, &framed("{}")), "error - ")
         },

@@ -259,12 +259,12 @@ fn json_lines_report_it_too() {
         .server_args("--json-stream")
         .run();
     let mut f = Problems::new();
-    for (who, end) in [("client", &outcome.client), ("server", &outcome.server)] {
+    for (label, end) in [("client", &outcome.client), ("server", &outcome.server)] {
         let last = iperf_harness::json::documents(&end.stdout)
             .pop()
             .unwrap_or_default();
         f.equal(
-            format!("{who}: used"),
+            format!("{label}: used"),
             iperf_harness::json::text(&last, "/data/sum_received/zerocopy/used"),
             Some("splice"),
         );

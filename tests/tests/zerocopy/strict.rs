@@ -36,13 +36,13 @@ fn check(case: &Strict) -> Result<(), String> {
     let code = i32::from(case.expected.is_some());
     f.equal("exit code", outcome.client.code(), Some(code));
     f.equal("the server's exit code", outcome.server.code(), Some(0));
-    let told = text(&document, "/error");
+    let message = text(&document, "/error");
     match case.expected {
-        None => f.equal("error", told, None),
+        None => f.equal("error", message, None),
         Some(error) => f.holds(
-            format!("error {told:?}"),
-            told.is_some_and(|told| {
-                told.starts_with(error) && told.ends_with(" (--zerocopy-strict)")
+            format!("error {message:?}"),
+            message.is_some_and(|message| {
+                message.starts_with(error) && message.ends_with(" (--zerocopy-strict)")
             }),
         ),
     }
@@ -126,8 +126,8 @@ fn text_has_the_summary_and_then_the_error() {
     f.equal("exit code", outcome.client.code(), Some(1));
     let name = Peer::Ours.program_name();
     let error = format!("{name}: error - {NOT_MAPPED}");
-    let told = outcome.client.stderr.starts_with(&error);
-    f.holds("the error", told);
+    let message = outcome.client.stderr.starts_with(&error);
+    f.holds("the error", message);
     f.equal("lines of it", outcome.client.stderr.lines().count(), 1);
     let lines: Vec<&str> = outcome.client.stdout.lines().map(str::trim_end).collect();
     let ends = |end: &str| lines.iter().any(|line| line.ends_with(end));

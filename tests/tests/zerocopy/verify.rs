@@ -57,7 +57,7 @@ impl fmt::Display for Damaged {
 
 impl Damaged {
     /// `stream N differs at byte M`, and what was received there.
-    fn is_told_in(&self, text: &str) -> bool {
+    fn is_reported_in(&self, text: &str) -> bool {
         let start = format!("stream {} differs at byte ", self.stream);
         let Some((_, rest)) = text.split_once(&start) else {
             return false;
@@ -84,14 +84,14 @@ impl Damaged {
         f.holds("the damage is done", proxy.finish());
         f.equal("the client's exit code", client.code(), Some(1));
         let document = client.document();
-        let told = if self.args.contains("-J") {
+        let reported = if self.args.contains("-J") {
             text(&document, "/error").unwrap_or("no error")
         } else {
             client.stderr.as_str()
         };
         f.holds(
-            format!("the client says where: {told}"),
-            self.is_told_in(told),
+            format!("the client reports where: {reported}"),
+            self.is_reported_in(reported),
         );
         let served = serves(server.port(), Peer::Ours, HANG);
         f.holds(format!("the server goes on: {served:?}"), served.is_ok());
@@ -102,8 +102,8 @@ impl Damaged {
                 text(first, "/error").unwrap_or("no error")
             });
             f.holds(
-                format!("the server says where: {error}"),
-                self.is_told_in(error),
+                format!("the server reports where: {error}"),
+                self.is_reported_in(error),
             );
         }
         f.into_result(format!("{client}{end}"))
@@ -309,15 +309,15 @@ fn datagrams_are_verified_each_by_itself() {
         proxy.finish();
         let mut f = Problems::new();
         f.equal("exit code", client.code(), Some(i32::from(differs)));
-        let told = client.stderr.contains("stream 1 differs at byte 999: 0x");
-        f.equal("a difference is told", told, differs);
+        let reported = client.stderr.contains("stream 1 differs at byte 999: 0x");
+        f.equal("a difference is reported", reported, differs);
         let served = serves(server.port(), Peer::Ours, HANG);
         f.holds(format!("the server goes on: {served:?}"), served.is_ok());
         let server = server.stop();
         if differs && !args.contains("-R") {
-            let told = server.stderr.contains("stream 1 differs at byte 999: 0x")
+            let reported = server.stderr.contains("stream 1 differs at byte 999: 0x")
                 || server.stdout.contains("stream 1 differs at byte 999: 0x");
-            f.holds("the server tells it, too", told);
+            f.holds("the server reports it, too", reported);
         }
         f.assert_none(format!("{client}{server}"));
     }

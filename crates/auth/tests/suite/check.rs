@@ -29,10 +29,10 @@ fn both_ends_must_pad_alike() {
         (Padding::Oaep, Padding::Pkcs1),
         (Padding::Pkcs1, Padding::Oaep),
     ] {
-        let told = KEYS
+        let outcome = KEYS
             .server(MARIO, padding)
             .check(&KEYS.token("mario", "rossi", other));
-        assert!(matches!(told, Err(Denied::BadToken)), "{told:?}");
+        assert!(matches!(outcome, Err(Denied::BadToken)), "{outcome:?}");
     }
 }
 
@@ -49,10 +49,10 @@ fn names_and_passwords_are_exact() {
         ("#mario", "rossi"),
         ("nobody", "rossi"),
     ] {
-        let told = server.check(&KEYS.token(user, password, Padding::Oaep));
+        let outcome = server.check(&KEYS.token(user, password, Padding::Oaep));
         assert!(
-            matches!(told, Err(Denied::UnknownUserOrWrongPassword)),
-            "{user} {password}: {told:?}"
+            matches!(outcome, Err(Denied::UnknownUserOrWrongPassword)),
+            "{user} {password}: {outcome:?}"
         );
     }
 }
@@ -70,12 +70,12 @@ fn hashes_are_in_lower_case_and_alone() {
         format!("{name},"),
         format!("{name} {hash}"),
     ] {
-        let told =
+        let outcome =
             KEYS.server(&line, Padding::Oaep)
                 .check(&KEYS.token("mario", "rossi", Padding::Oaep));
         assert!(
-            matches!(told, Err(Denied::UnknownUserOrWrongPassword)),
-            "{line}: {told:?}"
+            matches!(outcome, Err(Denied::UnknownUserOrWrongPassword)),
+            "{line}: {outcome:?}"
         );
     }
 }
@@ -109,10 +109,13 @@ fn clocks_may_differ_as_much_as_allowed() {
 
 #[test]
 fn a_skew_is_reported_with_its_sign() {
-    let told = |seconds| Denied::Skew { seconds }.to_string();
-    assert_eq!(told(-11), "the client's clock is 11 s behind this one's");
-    assert_eq!(told(11), "the client's clock is 11 s ahead of this one's");
-    assert!(told(i64::MIN).contains("9223372036854775808 s behind"));
+    let outcome = |seconds| Denied::Skew { seconds }.to_string();
+    assert_eq!(outcome(-11), "the client's clock is 11 s behind this one's");
+    assert_eq!(
+        outcome(11),
+        "the client's clock is 11 s ahead of this one's"
+    );
+    assert!(outcome(i64::MIN).contains("9223372036854775808 s behind"));
 }
 
 #[test]
@@ -120,8 +123,8 @@ fn a_time_far_off_is_refused_without_overflow() {
     let server = KEYS.server(MARIO, Padding::Oaep);
     for time in [i64::MIN, i64::MAX] {
         let text = format!("user: mario\npwd:  rossi\nts:   {time}");
-        let told = server.check(&sealed(text.as_bytes()));
-        assert!(matches!(told, Err(Denied::Skew { .. })), "{told:?}");
+        let outcome = server.check(&sealed(text.as_bytes()));
+        assert!(matches!(outcome, Err(Denied::Skew { .. })), "{outcome:?}");
     }
 }
 
@@ -159,8 +162,8 @@ fn what_is_no_token_is_refused() {
         sealed(b"user: mario\n pwd:\nts: 1795368534"),
         sealed(&[0xff; 200]),
     ] {
-        let told = server.check(&bad);
-        assert!(matches!(told, Err(Denied::BadToken)), "{told:?}");
+        let outcome = server.check(&bad);
+        assert!(matches!(outcome, Err(Denied::BadToken)), "{outcome:?}");
     }
 }
 
@@ -174,8 +177,8 @@ fn a_token_for_another_server_is_refused() {
         b"",
     );
     let other = Server::new(&folder.path().join("private.pem"), MARIO, Padding::Oaep);
-    let told = other.check(&KEYS.token("mario", "rossi", Padding::Oaep));
-    assert!(matches!(told, Err(Denied::BadToken)), "{told:?}");
+    let outcome = other.check(&KEYS.token("mario", "rossi", Padding::Oaep));
+    assert!(matches!(outcome, Err(Denied::BadToken)), "{outcome:?}");
 }
 
 #[test]
@@ -188,9 +191,9 @@ fn a_token_can_only_be_made_of_what_arrives_whole() {
         "", " ", "a b", "a\n", "\ta", "a\r", "a\x0bb", "a\x0cb", "a\0",
     ] {
         for (user, password) in [(bad, "rossi"), ("mario", bad)] {
-            let told = make(user, password, Padding::Oaep);
+            let outcome = make(user, password, Padding::Oaep);
             assert!(
-                matches!(told, Err(AuthError::Unsendable { .. })),
+                matches!(outcome, Err(AuthError::Unsendable { .. })),
                 "{user:?} {password:?}"
             );
         }
@@ -199,9 +202,9 @@ fn a_token_can_only_be_made_of_what_arrives_whole() {
     for (padding, room) in [(Padding::Oaep, 184), (Padding::Pkcs1, 215)] {
         let secret = "x".repeat(room - 5);
         assert!(make("mario", &secret, padding).is_ok());
-        let told = make("luigi1", &secret, padding).unwrap_err();
-        assert!(matches!(told, AuthError::TooLong { room: told } if told == room));
-        assert!(!format!("{told} {told:?}").contains('x'), "{told}");
+        let outcome = make("luigi1", &secret, padding).unwrap_err();
+        assert!(matches!(outcome, AuthError::TooLong { room: outcome } if outcome == room));
+        assert!(!format!("{outcome} {outcome:?}").contains('x'), "{outcome}");
     }
 }
 

@@ -18,9 +18,9 @@ fn public_error(path: &Path) -> String {
 
 fn private_error(path: &Path) -> String {
     let users = KEYS.path("public.pem");
-    let told = Authorizer::load(path, &users, Duration::from_secs(10), Padding::Oaep).unwrap_err();
-    assert_eq!(told.code().0, 23);
-    told.to_string()
+    let error = Authorizer::load(path, &users, Duration::from_secs(10), Padding::Oaep).unwrap_err();
+    assert_eq!(error.code().0, 23);
+    error.to_string()
 }
 
 #[test]
@@ -179,16 +179,16 @@ fn the_users_file_must_be_there_at_the_start() {
         (folder.path().join("users.csv"), "No such file or directory"),
         (folder.path().to_owned(), "Is a directory"),
     ] {
-        let told = Authorizer::load(
+        let error = Authorizer::load(
             &KEYS.path("private.pem"),
             &users,
             Duration::from_secs(10),
             Padding::Oaep,
         )
         .unwrap_err();
-        assert_eq!(told.code().0, 35);
+        assert_eq!(error.code().0, 35);
         assert_eq!(
-            told.to_string(),
+            error.to_string(),
             format!(
                 "cannot access authorized users file: {}: {why}",
                 users.display()

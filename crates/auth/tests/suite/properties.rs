@@ -64,8 +64,8 @@ proptest! {
     #[test]
     fn any_block_is_answered(block in vec(any::<u8>(), 256)) {
         for padding in PADDINGS {
-            let told = KEYS.server(MARIO, padding).check(&STANDARD.encode(&block));
-            prop_assert!(matches!(told, Err(Denied::BadToken)));
+            let outcome = KEYS.server(MARIO, padding).check(&STANDARD.encode(&block));
+            prop_assert!(matches!(outcome, Err(Denied::BadToken)));
         }
     }
 
@@ -79,8 +79,8 @@ proptest! {
     #[test]
     fn any_login_arrives(user in "[!-~]{1,40}", password in "[^\\s\\x00-\\x20\\x7f]{1,30}") {
         for padding in PADDINGS {
-            let told = KEYS.server(MARIO, padding).check(&KEYS.token(&user, &password, padding));
-            prop_assert!(matches!(told, Err(Denied::UnknownUserOrWrongPassword)), "{told:?}");
+            let outcome = KEYS.server(MARIO, padding).check(&KEYS.token(&user, &password, padding));
+            prop_assert!(matches!(outcome, Err(Denied::UnknownUserOrWrongPassword)), "{outcome:?}");
         }
     }
 
@@ -88,7 +88,7 @@ proptest! {
     fn any_users_file_is_answered(users in vec(any::<u8>(), 0..300)) {
         let server = KEYS.server("", Padding::Oaep);
         fs::write(server.users(), &users).unwrap();
-        let told = server.check(&KEYS.token("mario", "rossi", Padding::Oaep));
-        prop_assert!(matches!(told, Err(Denied::UnknownUserOrWrongPassword)));
+        let outcome = server.check(&KEYS.token("mario", "rossi", Padding::Oaep));
+        prop_assert!(matches!(outcome, Err(Denied::UnknownUserOrWrongPassword)));
     }
 }

@@ -24,22 +24,22 @@ fn both_ends_send_counts_in_pieces_of_any_size() {
     let granted = granted();
     let mut test = running(Some(&granted));
     for stage in [Stage::Omitted, Stage::Sent] {
-        let told = counts(stage);
-        test.client.send_counts(&told);
+        let sent = counts(stage);
+        test.client.send_counts(&sent);
         for byte in test.client.poll_transmit().unwrap() {
             assert_eq!(test.server.poll_action(), None);
             test.server.handle_input(&[byte], test.now);
         }
         assert_eq!(
             test.server.poll_action(),
-            Some(server::Action::Counts(told.clone()))
+            Some(server::Action::Counts(sent.clone()))
         );
-        test.server.send_counts(&told);
+        test.server.send_counts(&sent);
         let bytes = test.server.poll_transmit().unwrap();
         test.client.handle_input(&bytes, test.now);
         assert_eq!(
             test.client.poll_action(),
-            Some(client::Action::Counts(told))
+            Some(client::Action::Counts(sent))
         );
     }
 }
@@ -52,8 +52,8 @@ fn counts_may_cross_the_end_of_the_test() {
     test.server.send_counts(&counts(Stage::Sent));
     test.client.end_test(test.now);
     let end = test.client.poll_transmit().unwrap();
-    let told = test.server.poll_transmit().unwrap();
-    test.client.handle_input(&told, test.now);
+    let sent = test.server.poll_transmit().unwrap();
+    test.client.handle_input(&sent, test.now);
     assert!(matches!(
         test.client.poll_action(),
         Some(client::Action::Counts(_))

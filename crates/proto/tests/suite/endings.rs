@@ -382,7 +382,7 @@ fn results_cut_short_by_the_end_of_the_connection() {
 fn the_cap_of_results_depends_on_the_server_output() {
     let now = Instant::now();
     let long = 100 * 3600;
-    for (asked, seconds, length, over) in [
+    for (wants_output, seconds, length, over) in [
         (false, long, 1 << 20, false),
         (false, long, (1 << 20) + 1, true),
         (true, 0, (1 << 20) + 1, false),
@@ -392,7 +392,7 @@ fn the_cap_of_results_depends_on_the_server_output() {
         (true, long, (64 << 20) + 1, true),
     ] {
         let mut params = params();
-        params.get_server_output = asked;
+        params.get_server_output = wants_output;
         // However the test is to end, the time that it took counts.
         params.num = Some(1);
         let cookie = iperf_proto::Cookie::from_random([0; 36]);
@@ -405,7 +405,11 @@ fn the_cap_of_results_depends_on_the_server_output() {
         client.handle_input(&[13], now);
         client.send_results(&results(), now);
         client.handle_input(&u32::to_be_bytes(length), now);
-        assert_eq!(client.is_closed(), over, "{asked} {seconds} {length}");
+        assert_eq!(
+            client.is_closed(),
+            over,
+            "{wants_output} {seconds} {length}"
+        );
     }
 }
 

@@ -63,20 +63,23 @@ fn check_summary(test: &TestConfig, is_client: bool, summary: &Summary) {
 
     for ((stream, own), peer) in summary.streams.iter().zip(&own.streams).zip(&peer.streams) {
         assert_eq!(stream.own, *own);
-        let told = stream.peer.as_ref().unwrap();
+        let reported = stream.peer.as_ref().unwrap();
         let socket = own.socket;
-        assert_eq!((told.socket, told.role), (socket, own.role.counterpart()));
-        assert_eq!((told.id, told.bytes), (peer.id, peer.bytes));
-        match (&told.detail, &peer.detail) {
-            (Detail::Bytes(told), Detail::Bytes(peer)) => {
+        assert_eq!(
+            (reported.socket, reported.role),
+            (socket, own.role.counterpart())
+        );
+        assert_eq!((reported.id, reported.bytes), (peer.id, peer.bytes));
+        match (&reported.detail, &peer.detail) {
+            (Detail::Bytes(reported), Detail::Bytes(peer)) => {
                 let retransmits = |bytes: &ByteTotals| bytes.tcp.map(|tcp| tcp.retransmits);
-                assert_eq!(retransmits(told), retransmits(peer));
+                assert_eq!(retransmits(reported), retransmits(peer));
             }
-            (Detail::Datagrams(told), Detail::Datagrams(peer)) => {
-                assert_eq!(told.counted_packets(), peer.counted_packets());
-                assert_eq!(told.counted_lost(), peer.counted_lost());
-                assert!((told.jitter - peer.jitter).abs() < f64::EPSILON);
-                assert_eq!(told.out_of_order, peer.out_of_order);
+            (Detail::Datagrams(reported), Detail::Datagrams(peer)) => {
+                assert_eq!(reported.counted_packets(), peer.counted_packets());
+                assert_eq!(reported.counted_lost(), peer.counted_lost());
+                assert!((reported.jitter - peer.jitter).abs() < f64::EPSILON);
+                assert_eq!(reported.out_of_order, peer.out_of_order);
             }
             other => panic!("{other:?}"),
         }

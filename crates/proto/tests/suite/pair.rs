@@ -167,7 +167,7 @@ impl Pair {
                 self.peer_results = Some(*results);
                 self.client.finish();
             }
-            client::Action::Counts(_) => panic!("nobody tells counts here"),
+            client::Action::Counts(_) => panic!("no counts are sent here"),
             client::Action::Fail(failure) => self.client_failure = Some(failure),
         }
     }
@@ -203,7 +203,7 @@ impl Pair {
                 self.server.send_results(&results, self.now);
             }
             server::Action::Done | server::Action::ClientTerminated => {}
-            server::Action::Counts(_) => panic!("nobody tells counts here"),
+            server::Action::Counts(_) => panic!("no counts are sent here"),
             server::Action::Fail(failure) => self.server_failure = Some(failure),
         }
     }

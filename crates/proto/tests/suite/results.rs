@@ -181,7 +181,7 @@ fn only_an_end_that_counts_retransmits_reports_them() {
 
 #[test]
 fn each_side_reports_only_what_it_can_know() {
-    let told = |transport, role| {
+    let reported = |transport, role| {
         let test = TestConfig::new(transport);
         let mut totals = totals(&test, true);
         totals.streams[0].role = role;
@@ -192,10 +192,10 @@ fn each_side_reports_only_what_it_can_know() {
         let stream = &results.streams[0];
         (stream.jitter > 0.0, stream.retransmits)
     };
-    assert_eq!(told(Transport::Tcp, Role::Sender), (false, 7));
-    assert_eq!(told(Transport::Tcp, Role::Receiver), (false, -1));
-    assert_eq!(told(Transport::Udp, Role::Sender), (false, -1));
-    assert_eq!(told(Transport::Udp, Role::Receiver), (true, -1));
+    assert_eq!(reported(Transport::Tcp, Role::Sender), (false, 7));
+    assert_eq!(reported(Transport::Tcp, Role::Receiver), (false, -1));
+    assert_eq!(reported(Transport::Udp, Role::Sender), (false, -1));
+    assert_eq!(reported(Transport::Udp, Role::Receiver), (true, -1));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn the_wire_has_the_order_and_the_numbers_of_3_22() {
 
 #[test]
 fn congestion_is_reported_for_tcp_only() {
-    for (transport, told) in [
+    for (transport, reported) in [
         (Transport::Tcp, true),
         (Transport::Mptcp, true),
         (Transport::Udp, false),
@@ -221,6 +221,6 @@ fn congestion_is_reported_for_tcp_only() {
         let mut totals = totals(&test, true);
         totals.congestion = Some("x".to_owned());
         let results = Results::from_totals(&totals, &test, None);
-        assert_eq!(results.congestion_used.is_some(), told);
+        assert_eq!(results.congestion_used.is_some(), reported);
     }
 }

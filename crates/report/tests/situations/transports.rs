@@ -117,7 +117,7 @@ fn sctp_keeps_buffers_where_udp_has_them() {
 
 #[test]
 fn the_batching_of_datagrams_is_named_after_system_calls() {
-    let told = |is_client, batching| {
+    let shown = |is_client, batching| {
         let case = Case::new(Transport::Udp, is_client);
         let mut events = case.started();
         let mut summary = case.summary(None, None);
@@ -130,20 +130,20 @@ fn the_batching_of_datagrams_is_named_after_system_calls() {
         events.extend([summary, Event::TestFinished]);
         case.document(&events)["end"]["streams"][0]["udp"]["moved_by"].clone()
     };
-    assert!(told(true, None).is_null());
+    assert!(shown(true, None).is_null());
     for (batching, sender, receiver) in [
         (Batching::Nothing, "send", "recv"),
         (Batching::Calls, "sendmmsg", "recvmmsg"),
         (Batching::Packets, "gso", "gro"),
     ] {
-        assert_eq!(told(true, Some(batching)), sender);
-        assert_eq!(told(false, Some(batching)), receiver);
+        assert_eq!(shown(true, Some(batching)), sender);
+        assert_eq!(shown(false, Some(batching)), receiver);
     }
 }
 
 #[test]
 fn how_a_receiver_was_woken_is_reported_where_known() {
-    let told = |transport, received: StreamOutcome| {
+    let shown = |transport, received: StreamOutcome| {
         let case = Case::new(transport, false);
         let mut events = case.started();
         events.extend([case.summary(None, Some(received)), Event::TestFinished]);
@@ -158,12 +158,12 @@ fn how_a_receiver_was_woken_is_reported_where_known() {
             nap: micros.map(Duration::from_micros),
             ..counted(0, Some(0))
         };
-        told(Transport::Udp, outcomes::datagrams(0, totals))
+        shown(Transport::Udp, outcomes::datagrams(0, totals))
     };
     let low_water = |low_water| {
         let tcp = None;
         let totals = ByteTotals { tcp, low_water };
-        told(Transport::Tcp, outcomes::bytes(0, totals))
+        shown(Transport::Tcp, outcomes::bytes(0, totals))
     };
     assert_eq!(nap(Some(500)), 500);
     assert_eq!(nap(Some(0)), 0);

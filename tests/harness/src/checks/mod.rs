@@ -52,8 +52,8 @@ const TO_CLIENT_TOO: Flow = Flow {
     suffix: "_bidir_reverse",
 };
 
-fn flows(asked: &Expectation) -> &'static [Flow] {
-    match asked.mode {
+fn flows(expected: &Expectation) -> &'static [Flow] {
+    match expected.mode {
         Mode::Forward => &[TO_SERVER],
         Mode::Reverse => &[TO_CLIENT],
         Mode::Bidir => &[TO_SERVER, TO_CLIENT_TOO],
@@ -67,8 +67,8 @@ impl Flow {
     }
 
     /// Those elements of an array with one for each stream that belong to this direction.
-    fn streams<'a>(&self, asked: &Expectation, all: &'a [Value]) -> Vec<&'a Value> {
-        let mine = |index| asked.client_sends(index) == self.client_sends;
+    fn streams<'a>(&self, expected: &Expectation, all: &'a [Value]) -> Vec<&'a Value> {
+        let mine = |index| expected.client_sends(index) == self.client_sends;
         let numbered = all.iter().enumerate();
         let mine = numbered.filter(|(index, _)| mine(*index));
         mine.map(|(_, value)| value).collect()
@@ -80,25 +80,30 @@ impl Flow {
 }
 
 /// Both documents of one test.
-pub fn both(f: &mut Problems, client: (&Value, Peer), server: (&Value, Peer), asked: &Expectation) {
-    document(f, client.0, End::Client, client.1, asked);
-    document(f, server.0, End::Server, server.1, asked);
-    agreement(f, client, server, asked);
+pub fn both(
+    f: &mut Problems,
+    client: (&Value, Peer),
+    server: (&Value, Peer),
+    expected: &Expectation,
+) {
+    document(f, client.0, End::Client, client.1, expected);
+    document(f, server.0, End::Server, server.1, expected);
+    agreement(f, client, server, expected);
 }
 
 /// One document alone.
-pub fn document(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expectation) {
+pub fn document(f: &mut Problems, doc: &Value, end: End, peer: Peer, expected: &Expectation) {
     let mut own = Problems::new();
-    start(&mut own, doc, end, asked);
-    intervals(&mut own, doc, end, peer, asked);
-    summary(&mut own, doc, asked);
-    if asked.transport == Transport::Udp {
-        udp::summary(&mut own, doc, end, peer, asked);
+    start(&mut own, doc, end, expected);
+    intervals(&mut own, doc, end, peer, expected);
+    summary(&mut own, doc, expected);
+    if expected.transport == Transport::Udp {
+        udp::summary(&mut own, doc, end, peer, expected);
     } else {
-        streams::summary(&mut own, doc, end, asked);
+        streams::summary(&mut own, doc, end, expected);
     }
     if peer == Peer::Ours {
-        exact_intervals(&mut own, doc, end, asked);
+        exact_intervals(&mut own, doc, end, expected);
     }
     own.equal("error", at(doc, "/error"), &Value::Null);
     for line in own.to_string().lines() {
@@ -107,14 +112,14 @@ pub fn document(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Exp
     }
 }
 
-fn start(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
+fn start(f: &mut Problems, doc: &Value, end: End, expected: &Expectation) {
     f.equal(
         "connected",
         list(doc, "/start/connected").len(),
-        asked.connections(),
+        expected.connections(),
     );
     for connected in list(doc, "/start/connected") {
-        let known: &[&str] = if asked.tolerance.unknown_ports && end == End::Server {
+        let known: &[&str] = if expected.tolerance.unknown_ports && end == End::Server {
             &["/socket", "/local_port"]
         } else {
             &["/socket", "/local_port", "/remote_port"]
@@ -146,7 +151,7 @@ fn start(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
         format!("{peer_key}/host"),
         text(doc, &format!("{peer_key}/host")).is_some(),
     );
-    if !(asked.tolerance.unknown_ports && end == End::Server) {
+    if !(expected.tolerance.unknown_ports && end == End::Server) {
         f.positive(
             format!("{peer_key}/port"),
             int(doc, &format!("{peer_key}/port")),
@@ -156,62 +161,62 @@ fn start(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
     f.equal(
         "protocol",
         text(doc, "/start/test_start/protocol"),
-        Some(asked.transport.name()),
+        Some(expected.transport.name()),
     );
-    if let Some(block) = asked.given_block() {
+    if let Some(block) = expected.given_block() {
         f.equal(
             "blksize",
             int(doc, "/start/test_start/blksize"),
             i64::try_from(block).ok(),
         );
     }
-    let streams = i64::try_from(asked.streams).ok();
+    let streams = i64::try_from(expected.streams).ok();
     let unsigned = |value: Option<u64>| value.and_then(|v| i64::try_from(v).ok()).or(Some(0));
-    let is_reverse = i64::from(asked.mode == Mode::Reverse);
+    let is_reverse = i64::from(expected.mode == Mode::Reverse);
     for (key, want) in [
         ("num_streams", streams),
-        ("omit", Some(i64::from(asked.omit))),
-        ("duration", Some(i64::from(asked.time.unwrap_or(0)))),
-        ("bytes", unsigned(asked.bytes)),
-        ("blocks", unsigned(asked.blocks)),
+        ("omit", Some(i64::from(expected.omit))),
+        ("duration", Some(i64::from(expected.time.unwrap_or(0)))),
+        ("bytes", unsigned(expected.bytes)),
+        ("blocks", unsigned(expected.blocks)),
         ("reverse", Some(is_reverse)),
     ] {
         f.equal(key, int(doc, &format!("/start/test_start/{key}")), want);
     }
 }
 
-fn intervals(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expectation) {
+fn intervals(f: &mut Problems, doc: &Value, end: End, peer: Peer, expected: &Expectation) {
     let intervals = list(doc, "/intervals");
     f.holds(
         "there are intervals",
-        !intervals.is_empty() || asked.tolerance.abrupt_end,
+        !intervals.is_empty() || expected.tolerance.abrupt_end,
     );
     for (number, interval) in intervals.iter().enumerate() {
         let streams = list(interval, "/streams");
         f.equal(
             format!("streams of interval {number}"),
             streams.len(),
-            asked.connections(),
+            expected.connections(),
         );
         for (index, stream) in streams.iter().enumerate() {
-            let sends = asked.client_sends(index) == (end == End::Client);
+            let sends = expected.client_sends(index) == (end == End::Client);
             let place = format!("interval {number}, stream {index}");
             f.equal(
                 format!("{place}: sender"),
                 at(stream, "/sender"),
                 &Value::Bool(sends),
             );
-            if asked.transport == Transport::Udp {
+            if expected.transport == Transport::Udp {
                 udp::sample(f, &place, stream, sends);
             } else {
-                streams::sample(f, &place, stream, sends, peer, asked);
+                streams::sample(f, &place, stream, sends, peer, expected);
             }
         }
-        for flow in flows(asked) {
+        for flow in flows(expected) {
             let sum = at(interval, &format!("/sum{}", flow.suffix));
             let place = format!("interval {number}, sum{}", flow.suffix);
             let bytes = flow
-                .streams(asked, streams)
+                .streams(expected, streams)
                 .into_iter()
                 .map(|s| int(s, "/bytes"));
             f.equal(format!("{place}: bytes"), int(sum, "/bytes"), bytes.sum());
@@ -220,15 +225,15 @@ fn intervals(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expect
                 at(sum, "/sender"),
                 &Value::Bool(flow.sends(end)),
             );
-            if asked.transport == Transport::Udp {
+            if expected.transport == Transport::Udp {
                 udp::sum(
                     f,
                     &place,
-                    &flow.streams(asked, streams),
+                    &flow.streams(expected, streams),
                     sum,
                     flow.sends(end),
                 );
-            } else if let Some(viewed) = asked.transport.is_viewed() {
+            } else if let Some(viewed) = expected.transport.is_viewed() {
                 f.equal(
                     format!("{place}: has retransmits"),
                     int(sum, "/retransmits").is_some(),
@@ -239,25 +244,25 @@ fn intervals(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expect
     }
 }
 
-fn summary(f: &mut Problems, doc: &Value, asked: &Expectation) {
+fn summary(f: &mut Problems, doc: &Value, expected: &Expectation) {
     let streams = list(doc, "/end/streams");
-    f.equal("streams at the end", streams.len(), asked.connections());
-    let clocks = match (asked.tolerance.late_reports, asked.omit) {
+    f.equal("streams at the end", streams.len(), expected.connections());
+    let clocks = match (expected.tolerance.late_reports, expected.omit) {
         (true, _) => EMULATED_CLOCK_SECONDS,
         (false, 0) => CLOCK_SECONDS,
         (false, _) => OMIT_SECONDS,
     };
-    for flow in flows(asked) {
+    for flow in flows(expected) {
         for sum in ["sum_sent", "sum_received"] {
             let name = format!("{sum}{}", flow.suffix);
-            if let Some(time) = asked.time {
+            if let Some(time) = expected.time {
                 let time = f64::from(time);
                 let got = float(doc, &format!("/end/{name}/end"));
                 f.between(
                     format!("{name}: end"),
                     got,
                     time - clocks,
-                    time + slack(asked),
+                    time + slack(expected),
                 );
             }
         }
@@ -275,10 +280,10 @@ fn summary(f: &mut Problems, doc: &Value, asked: &Expectation) {
 
 /// Our own intervals lose nothing: they follow each other without a gap, add up to the summary, and as many are
 /// omitted as fit into the omitted time.
-fn exact_intervals(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
+fn exact_intervals(f: &mut Problems, doc: &Value, end: End, expected: &Expectation) {
     let intervals = list(doc, "/intervals");
     let length = if end == End::Client {
-        asked.interval
+        expected.interval
     } else {
         1.0
     };
@@ -295,13 +300,13 @@ fn exact_intervals(f: &mut Problems, doc: &Value, end: End, asked: &Expectation)
     }
     let count = intervals.iter().filter(|i| omitted(i)).count();
     if length > 0.0 {
-        let expected = f64::from(asked.omit) / length;
-        f.equal("omitted intervals", count as f64, expected);
+        let omitted = f64::from(expected.omit) / length;
+        f.equal("omitted intervals", count as f64, omitted);
         let counted = (intervals.len() - count) as f64;
-        let least = asked
+        let least = expected
             .time
             .map_or(1.0, |time| (f64::from(time) / length).floor());
-        let fewest = if asked.tolerance.late_reports {
+        let fewest = if expected.tolerance.late_reports {
             1.0
         } else {
             least.max(1.0)
@@ -310,12 +315,12 @@ fn exact_intervals(f: &mut Problems, doc: &Value, end: End, asked: &Expectation)
             "counted intervals",
             Some(counted),
             fewest,
-            least + slack(asked) / length,
+            least + slack(expected) / length,
         );
-    } else if asked.omit == 0 {
+    } else if expected.omit == 0 {
         f.equal("intervals with -i 0", intervals.len(), 1);
     }
-    for flow in flows(asked) {
+    for flow in flows(expected) {
         let sum = if flow.sends(end) {
             "sum_sent"
         } else {
@@ -329,14 +334,14 @@ fn exact_intervals(f: &mut Problems, doc: &Value, end: End, asked: &Expectation)
             flow.bytes(doc, sum),
         );
     }
-    if asked.transport != Transport::Udp {
-        streams::exact_streams(f, doc, end, asked);
+    if expected.transport != Transport::Udp {
+        streams::exact_streams(f, doc, end, expected);
     }
 }
 
 /// How much longer than requested a test may last.
-fn slack(asked: &Expectation) -> f64 {
-    if asked.tolerance.late_reports {
+fn slack(expected: &Expectation) -> f64 {
+    if expected.tolerance.late_reports {
         EMULATED_SLACK_SECONDS
     } else {
         SLACK_SECONDS
@@ -352,7 +357,7 @@ fn agreement(
     f: &mut Problems,
     client: (&Value, Peer),
     server: (&Value, Peer),
-    asked: &Expectation,
+    expected: &Expectation,
 ) {
     let ((client, client_peer), (server, server_peer)) = (client, server);
     let cookie = |doc| text(doc, "/start/cookie").map(str::to_owned);
@@ -361,14 +366,14 @@ fn agreement(
         let connected = list(doc, "/start/connected");
         connected.iter().map(|c| int(c, key)).collect()
     };
-    if !asked.tolerance.unknown_ports {
+    if !expected.tolerance.unknown_ports {
         f.equal(
             "ports that the server saw",
             ports(server, "/remote_port"),
             ports(client, "/local_port"),
         );
     }
-    for flow in flows(asked) {
+    for flow in flows(expected) {
         let (sum, sender) = if flow.client_sends {
             ("sum_received", client_peer)
         } else {
@@ -379,7 +384,7 @@ fn agreement(
         let late = if server_peer == Peer::Ours {
             0
         } else {
-            asked.block * asked.streams as u64
+            expected.block * expected.streams as u64
         };
         f.holds(
             format!(
@@ -390,8 +395,8 @@ fn agreement(
                 .zip(counted)
                 .is_some_and(|(a, b)| a.abs_diff(b) <= late),
         );
-        if let Some(quota) = asked.quota() {
-            quota_met(f, client, flow, asked, quota, sender);
+        if let Some(quota) = expected.quota() {
+            quota_met(f, client, flow, expected, quota, sender);
         }
     }
 }
@@ -403,28 +408,28 @@ fn quota_met(
     f: &mut Problems,
     client: &Value,
     flow: &Flow,
-    asked: &Expectation,
+    expected: &Expectation,
     quota: u64,
     sender: Peer,
 ) {
     const TURN: u64 = 10;
-    if asked.mode == Mode::Bidir {
+    if expected.mode == Mode::Bidir {
         return;
     }
     let sent = flow.bytes(client, "sum_sent").map(|bytes| bytes as f64);
-    let others = (asked.streams as u64 - 1) * asked.block;
+    let others = (expected.streams as u64 - 1) * expected.block;
     let more = match sender {
-        Peer::Ours if asked.tolerance.more_than_quota => f64::INFINITY,
+        Peer::Ours if expected.tolerance.more_than_quota => f64::INFINITY,
         Peer::Ours => others as f64,
-        _ if asked.paced => f64::INFINITY,
+        _ if expected.paced => f64::INFINITY,
         _ => (others * TURN) as f64,
     };
     // A client that ends the test abruptly may do so before a real server has counted its last block.
     // So may one that receives, if a slow machine delivers the last block in pieces: it then has the amount it wanted.
     let last = match sender {
-        Peer::Ours if asked.tolerance.late_reports && !flow.client_sends => asked.block,
+        Peer::Ours if expected.tolerance.late_reports && !flow.client_sends => expected.block,
         Peer::Ours => 0,
-        _ if asked.tolerance.abrupt_end => asked.block,
+        _ if expected.tolerance.abrupt_end => expected.block,
         _ => 0,
     };
     f.between(

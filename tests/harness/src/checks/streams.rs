@@ -15,9 +15,9 @@ pub(super) fn sample(
     stream: &Value,
     sends: bool,
     peer: Peer,
-    asked: &Expectation,
+    expected: &Expectation,
 ) {
-    let Some(viewed) = asked.transport.is_viewed() else {
+    let Some(viewed) = expected.transport.is_viewed() else {
         return;
     };
     let reorder: &[&str] = if peer == Peer::Old { &[] } else { &["reorder"] };
@@ -41,11 +41,11 @@ pub(super) fn sample(
 }
 
 /// The two halves of each stream, and what they add up to.
-pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
-    let viewed = asked.transport.is_viewed();
+pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, expected: &Expectation) {
+    let viewed = expected.transport.is_viewed();
     let streams = list(doc, "/end/streams");
     for (index, stream) in streams.iter().enumerate() {
-        let sends = asked.client_sends(index) == (end == End::Client);
+        let sends = expected.client_sends(index) == (end == End::Client);
         for half in ["sender", "receiver"] {
             let flag = at(stream, &format!("/{half}/sender"));
             f.equal(
@@ -59,19 +59,19 @@ pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, asked: &Expectati
         } else {
             "/receiver/bytes"
         };
-        if sends || !asked.tolerance.abrupt_end {
+        if sends || !expected.tolerance.abrupt_end {
             f.positive(format!("stream {index}: {own}"), int(stream, own));
         }
         let (sent, received) = (int(stream, "/sender/bytes"), int(stream, "/receiver/bytes"));
         if end == End::Client {
             let peers = if sends { received } else { sent };
-            if !(sends && asked.tolerance.abrupt_end) {
+            if !(sends && expected.tolerance.abrupt_end) {
                 f.positive(format!("stream {index}: the peer's bytes"), peers);
             }
             // A sender counts a block when it is written, and a receiver may have begun to count it by then. And the
             // two ends stop to omit at different moments.
-            let in_flight = i64::try_from(asked.block).unwrap_or(0);
-            let before = |sent| if asked.omit > 0 { sent / 2 } else { 0 };
+            let in_flight = i64::try_from(expected.block).unwrap_or(0);
+            let before = |sent| if expected.omit > 0 { sent / 2 } else { 0 };
             f.holds(
                 format!("stream {index}: {received:?} received of {sent:?} sent"),
                 received <= sent.map(|sent| sent + in_flight + before(sent)),
@@ -94,11 +94,11 @@ pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, asked: &Expectati
             );
         }
     }
-    for flow in flows(asked) {
+    for flow in flows(expected) {
         for (sum, half) in [("sum_sent", "sender"), ("sum_received", "receiver")] {
             let key = format!("/{half}/bytes");
             let bytes = flow
-                .streams(asked, streams)
+                .streams(expected, streams)
                 .into_iter()
                 .map(|s| int(s, &key));
             let name = format!("{sum}{}", flow.suffix);
@@ -109,7 +109,7 @@ pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, asked: &Expectati
     let known = names
         .iter()
         .filter(|key| text(doc, &format!("/end/{key}")).is_some_and(|s| !s.is_empty()));
-    let (least, most) = match (asked.transport == Transport::Tcp, end) {
+    let (least, most) = match (expected.transport == Transport::Tcp, end) {
         (true, End::Client) => (2, 2),
         (true, End::Server) => (1, 2),
         (false, _) => (0, 0),
@@ -122,9 +122,9 @@ pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, asked: &Expectati
 }
 
 /// Our own intervals add up to the summary, stream by stream.
-pub(super) fn exact_streams(f: &mut Problems, doc: &Value, end: End, asked: &Expectation) {
+pub(super) fn exact_streams(f: &mut Problems, doc: &Value, end: End, expected: &Expectation) {
     for (index, stream) in list(doc, "/end/streams").iter().enumerate() {
-        let sends = asked.client_sends(index) == (end == End::Client);
+        let sends = expected.client_sends(index) == (end == End::Client);
         let own = if sends {
             "/sender/bytes"
         } else {

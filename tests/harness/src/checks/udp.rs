@@ -50,19 +50,19 @@ pub(super) fn sum(f: &mut Problems, place: &str, streams: &[&Value], sum: &Value
 }
 
 /// The end: one object for each stream, and three sums for each direction.
-pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked: &Expectation) {
+pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, peer: Peer, expected: &Expectation) {
     let block = int(doc, "/start/test_start/blksize").unwrap_or(0);
     let streams = list(doc, "/end/streams");
-    for flow in flows(asked) {
+    for flow in flows(expected) {
         let sends = flow.sends(end);
-        for (index, stream) in flow.streams(asked, streams).iter().enumerate() {
+        for (index, stream) in flow.streams(expected, streams).iter().enumerate() {
             let place = format!("stream {index}{}", flow.suffix);
             f.equal(
                 format!("{place}: sender"),
                 at(stream, "/udp/sender"),
                 &Value::Bool(sends),
             );
-            if sends || !asked.tolerance.abrupt_end {
+            if sends || !expected.tolerance.abrupt_end {
                 f.positive(format!("{place}: packets"), int(stream, "/udp/packets"));
             }
             f.holds(
@@ -77,28 +77,32 @@ pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, peer: Peer, asked
         if sends || end == End::Client {
             let key = |name: &str| format!("/end/sum_sent{}/{name}", flow.suffix);
             let (bytes, packets) = (int(doc, &key("bytes")), int(doc, &key("packets")));
-            let sent = flow.streams(asked, streams).into_iter();
+            let sent = flow.streams(expected, streams).into_iter();
             let sent = sent.map(|stream| int(stream, "/udp/bytes"));
             f.equal("bytes sent by all streams", bytes, sent.sum());
             if peer == Peer::Ours {
-                let apart = if sends { 0 } else { apart(asked) };
+                let apart = if sends { 0 } else { apart(expected) };
                 same(f, "sent", bytes, packets, block, apart);
             }
         }
-        if (!sends || end == End::Client) && !asked.tolerance.abrupt_end {
-            let apart = match (sends, asked.omit) {
-                (true, _) => apart(asked),
+        if (!sends || end == End::Client) && !expected.tolerance.abrupt_end {
+            let apart = match (sends, expected.omit) {
+                (true, _) => apart(expected),
                 (_, 0) => 0,
-                _ => i64::try_from(asked.streams).unwrap_or(0),
+                _ => i64::try_from(expected.streams).unwrap_or(0),
             };
             received(f, doc, flow, block, apart, peer);
         }
     }
 }
 
-fn apart(asked: &Expectation) -> i64 {
-    let each = if asked.omit > 0 { APART_BY_OMIT } else { APART };
-    each * i64::try_from(asked.streams).unwrap_or(0)
+fn apart(expected: &Expectation) -> i64 {
+    let each = if expected.omit > 0 {
+        APART_BY_OMIT
+    } else {
+        APART
+    };
+    each * i64::try_from(expected.streams).unwrap_or(0)
 }
 
 /// What arrived: no more than was sent, and every datagram that did not arrive is lost. Real ends are not that exact.

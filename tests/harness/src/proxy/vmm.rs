@@ -107,7 +107,7 @@ impl Vmm {
         });
         if ready != Some(true) {
             let end = server.finish(Duration::ZERO);
-            panic!("nobody listens on {}:\n{end}", file.display());
+            panic!("nothing listens on {}:\n{end}", file.display());
         }
         server
     }
