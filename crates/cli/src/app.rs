@@ -22,9 +22,7 @@ use crate::daemon::{self, Ready};
 use crate::logging;
 use crate::pidfile::PidFile;
 use crate::results::{Files, Labels};
-
-/// How long to wait at exit for threads that resolve names or connect, which can't be interrupted.
-pub(crate) const SHUTDOWN: Duration = Duration::from_millis(100);
+use crate::terminal::{SHUTDOWN, complain, print};
 
 /// How long to wait after a signal for output to be read. Without a signal there is no limit.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -325,27 +323,4 @@ fn labels(job: &Job) -> Labels {
 /// As in iperf3 since 3.19, an interrupted client succeeds.
 fn succeeded(result: &Result<(), ClientError>) -> bool {
     matches!(result, Ok(()) | Err(ClientError::Interrupted(_)))
-}
-
-/// Prints to stdout; true if it was written or its reader has left.
-pub(crate) fn print(program: &str, text: &[u8]) -> bool {
-    let mut stdout = io::stdout();
-    let printed = stdout.write_all(text).and_then(|()| stdout.flush());
-    let Err(error) = printed else {
-        return true;
-    };
-    // A reader that closes a pipe early has read enough.
-    let is_enough = error.kind() == io::ErrorKind::BrokenPipe;
-    if !is_enough {
-        let reason = reason(&error);
-        complain(&format!(
-            "{program}: error - unable to write to stdout: {reason}"
-        ));
-    }
-    is_enough
-}
-
-pub(crate) fn complain(line: &str) {
-    // If stderr is gone, there is nowhere left to report it.
-    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,5 +1,10 @@
 //! The names of differentiated services code points.
 
+use iperf_proto::Code;
+
+use crate::error::ParameterError;
+use crate::value::Value;
+
 /// Names and the values of the six bits (RFC 2474, 2597, 3246, 5865; the last three are the older TOS bits, RFC 1349).
 const NAMES: [(&str, u8); 25] = [
     ("af11", 10),
@@ -35,6 +40,16 @@ pub(crate) fn code_point(name: &str) -> Option<u8> {
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name))?;
     Some(entry.1)
+}
+
+/// Reads the name or the number of a code point.
+pub(crate) fn parse(value: &Value<'_>) -> Result<u8, ParameterError> {
+    match code_point(value.str()?) {
+        Some(code_point) => Ok(code_point),
+        None if value.is_c_integer() => value.c_integer(0..=63, Code::DSCP),
+        // Here iperf3 rejects a number with trailing text.
+        None => Err(Code::DSCP.into()),
+    }
 }
 
 #[cfg(test)]

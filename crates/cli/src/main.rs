@@ -11,6 +11,7 @@ mod reload;
 mod results;
 mod serve;
 mod service;
+mod terminal;
 
 use std::env;
 use std::ffi::OsString;

@@ -11,11 +11,12 @@ use iperf_service::{LogSink, Observed, ServerPage, Stats, TestRecord, http};
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::app::{App, SHUTDOWN, detach};
+use crate::app::{App, detach};
 use crate::daemon::Ready;
 use crate::manager::{self, Steering};
 use crate::reload::Reloader;
 use crate::service;
+use crate::terminal::SHUTDOWN;
 
 impl App<'_> {
     /// Runs a server until it is stopped.

@@ -8,92 +8,16 @@ use std::time::Duration;
 use iperf_control::{Wire, lookup_host, spawn_blocking};
 use iperf_engine::EngineError;
 use iperf_engine::net::{Target, vsock};
-use iperf_model::{ClientConfig, Endpoint, Family, LocalOptions, reason};
-use iperf_proto::Code;
+use iperf_model::{ClientConfig, Endpoint, Family, LocalOptions};
 use socket2::{Domain, Protocol, Socket, Type};
-use thiserror::Error;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
+use crate::connect_error::ConnectError;
 use crate::race;
 
 /// How long a connection may take by default; the kernel would try a little longer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(120);
-
-/// Why there is no connection. Only what may be about the server or the way there has iperf3's text, which suspects
-/// them; the rest keeps its beginning, by which scripts know it.
-#[derive(Debug, Error)]
-pub enum ConnectError {
-    /// The server does not answer, or its name has no address.
-    #[error("{}", Code::CONNECT.with_error(.0))]
-    Server(#[source] io::Error),
-    /// The server's name was not resolved in time.
-    #[error("unable to connect to server: the address of '{0}' was not found in time")]
-    Slow(String),
-    /// The path of a Unix socket can't be one.
-    #[error("unable to connect to server: {0}")]
-    Path(#[source] io::Error),
-    /// No address is left to be tried.
-    #[error("unable to connect to server: there is no address to connect to")]
-    NoAddress,
-    /// The host, or the one of `-B`, has no address of the family that is needed.
-    #[error("unable to connect to server: '{host}' has no {} address ({why})", family_name(*.family))]
-    Family {
-        /// The name or address as it was given.
-        host: String,
-        /// What is needed.
-        family: Family,
-        /// The option that needs it.
-        why: &'static str,
-    },
-    /// The host of `-B` has no address.
-    #[error("unable to connect to server: can't resolve '{host}' (-B): {}", reason(.source))]
-    BindName {
-        /// The name.
-        host: String,
-        /// The resolver's error.
-        source: io::Error,
-    },
-    /// The address of `-B` is none of this machine's, or its port is taken.
-    #[error("unable to connect to server: can't bind to {address} (-B): {}", reason(.source))]
-    Bind {
-        /// The local address.
-        address: IpAddr,
-        /// The kernel's error.
-        source: io::Error,
-    },
-    /// The device can't be used.
-    #[error("unable to connect to server: can't bind to the device '{device}': {}", reason(.source))]
-    Device {
-        /// Its name.
-        device: String,
-        /// The kernel's error.
-        source: io::Error,
-    },
-}
-
-impl ConnectError {
-    /// Whether nothing listens on the server's port.
-    pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Server(error) if error.kind() == io::ErrorKind::ConnectionRefused)
-    }
-
-    /// The error that the kernel would have returned after the same wait.
-    pub(crate) fn timed_out() -> Self {
-        Self::Server(io::Error::from_raw_os_error(TIMED_OUT))
-    }
-}
-
-/// `ETIMEDOUT`
-const TIMED_OUT: i32 = 110;
-
-fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::Any => "internet",
-        Family::V4 => "IPv4",
-        Family::V6 => "IPv6",
-    }
-}
 
 /// A control connection, and where the data connections go.
 pub(crate) struct Connected {

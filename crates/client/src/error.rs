@@ -9,7 +9,7 @@ use iperf_proto::client;
 use iperf_proto::code::Code;
 use thiserror::Error;
 
-use crate::connect::ConnectError;
+use crate::connect_error::ConnectError;
 
 /// Why a test failed. The display text is what output shows, without a prefix.
 #[derive(Debug, Error)]

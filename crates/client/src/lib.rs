@@ -8,6 +8,7 @@
 //! ```
 
 mod connect;
+mod connect_error;
 mod driver;
 mod error;
 mod late;
@@ -23,7 +24,7 @@ mod wait;
 use iperf_control::{Output, Stop};
 use iperf_model::{ClientConfig, Event, Sink};
 
-pub use connect::ConnectError;
+pub use connect_error::ConnectError;
 pub use error::ClientError;
 pub use login::Login;
 

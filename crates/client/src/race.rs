@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
-use crate::connect::ConnectError;
+use crate::connect_error::ConnectError;
 
 /// How long the next address waits while the earlier ones have not answered (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);

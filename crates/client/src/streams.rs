@@ -66,6 +66,7 @@ pub(crate) struct Probes {
 pub(crate) struct Opened {
     pub(crate) streams: Vec<Stream>,
     pub(crate) prober: Option<Prober>,
+    pub(crate) transactions: Option<Transactions>,
 }
 
 impl Opener {
@@ -80,7 +81,11 @@ impl Opener {
             (0..total).map(|index| self.open_one(index)).collect()
         };
         let streams = streams?;
-        Ok(Opened { streams, prober })
+        Ok(Opened {
+            streams,
+            prober,
+            transactions: self.transactions.clone(),
+        })
     }
 
     /// Probes the path before it is loaded.
@@ -181,9 +186,7 @@ impl Opener {
         if self.numbered {
             preamble.extend(index_bytes(index));
         }
-        let mut stream = net::connect(&plan, &self.target, &preamble, role, deadline)?;
-        stream.transactions.clone_from(&self.transactions);
-        Ok(stream)
+        net::connect(&plan, &self.target, &preamble, role, deadline)
     }
 
     /// If the server has all streams, it has the last one too.

@@ -12,7 +12,7 @@ use iperf_proto::Code;
 use iperf_proto::client::Failure;
 use tokio::time::sleep;
 
-use crate::connect::ConnectError;
+use crate::connect_error::ConnectError;
 use crate::{ClientError, Login, driver};
 
 /// Between the first attempts; doubled each time, up to [`LAST_PAUSE`].

@@ -4,7 +4,6 @@ use iperf_model::{Buffers, StreamInfo};
 use socket2::Socket;
 
 use crate::datagrams::Passage;
-use crate::net::transactions::Transactions;
 
 /// How a stream is closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +33,6 @@ pub struct Stream {
     pub gro: bool,
     /// How it is closed when the test is over.
     pub closing: Closing,
-    /// With a connection for each transaction: how they are opened or accepted. The stream itself carries nothing.
-    pub transactions: Option<Transactions>,
     /// How its datagrams are to go through the kernel.
     pub(crate) passage: Passage,
 }
@@ -51,7 +48,6 @@ impl Stream {
             gso: false,
             gro: false,
             closing: Closing::AtOnce,
-            transactions: None,
             passage: Passage::default(),
         }
     }

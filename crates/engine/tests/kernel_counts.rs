@@ -45,6 +45,7 @@ impl Ends {
             exact: false,
             placement: None,
             clock: None,
+            transactions: None,
             wake: Arc::new(|| {}),
         };
         let kept = sockets

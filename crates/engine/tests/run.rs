@@ -85,6 +85,7 @@ fn start_with(
         placement: None,
         // The test may have ended.
         clock: None,
+        transactions: None,
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
     };
     let mut run = Run::prepare(streams, &plan).unwrap();
@@ -102,6 +103,7 @@ fn start_exact(streams: Vec<Stream>, config: &TestConfig) -> (Run, Receiver<()>)
         exact: true,
         placement: None,
         clock: None,
+        transactions: None,
         wake: Arc::new(move || sender.send(()).unwrap_or_default()),
     };
     let mut run = Run::prepare(streams, &plan).unwrap();

@@ -50,6 +50,7 @@ impl Running {
             exact: false,
             placement: None,
             clock: None,
+            transactions: None,
             wake: Arc::new(|| {}),
         };
         let prepared = Prepared::new(vec![stream], &plan, CpuMeter::start(), true).unwrap();

@@ -201,11 +201,11 @@ mod tests {
             reports: false,
             one_way: true,
         };
-        let mut asked = Parameters::new(probe);
-        asked.clock = Some("00ff".to_owned());
-        let json = asked.to_json().to_string();
+        let mut requested = Parameters::new(probe);
+        requested.clock = Some("00ff".to_owned());
+        let json = requested.to_json().to_string();
         let read = Parameters::parse(&Fields::parse(&json).unwrap());
-        assert_eq!(read, asked);
+        assert_eq!(read, requested);
         assert_eq!(read.to_probe(Transport::Udp), Ok(probe));
         assert_eq!(read.to_probe(Transport::Tcp), Err(Code::RECV_PARAMS));
         let wrong = Fields::parse(r#"{"tos":256}"#).map(|fields| Parameters::parse(&fields));

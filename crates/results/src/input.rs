@@ -1,4 +1,4 @@
-//! Bytes of an input, line by line, in bounded memory.
+//! How to read inputs, and their bytes, line by line, in bounded memory.
 //!
 //! Lines end at `\n` and at `\r`, since progress lines overwrite each other with carriage returns; only `\n` counts
 //! as a line of the file. Colour codes are removed, and bytes that are not UTF-8 are replaced.
@@ -7,9 +7,23 @@ use std::io::{BufRead, Read};
 use std::sync::Arc;
 
 use crate::error::{ReadError, ReadErrorKind};
+use crate::record::Record;
+use crate::tool::Tool;
 
 /// The part of a line that is kept. Histograms of iperf 2 have some 10 KiB.
 const MAX_LINE: usize = 256 * 1024;
+
+/// How to read inputs.
+#[derive(Debug, Clone, Default)]
+pub struct ReadOptions {
+    /// The tool, instead of the one recognised by the content.
+    pub tool: Option<Tool>,
+    /// The bytes that each run moved, for tables of seconds.
+    pub bytes: Option<u64>,
+}
+
+/// Reads bytes as if they were in the named file.
+pub(crate) type ReadBytes = fn(&str, &[u8], &ReadOptions) -> Result<Vec<Record>, ReadError>;
 
 /// A buffered input and its name in errors.
 pub(crate) struct Input<'a> {

@@ -9,6 +9,7 @@
 //! trusted. Inputs are read once, front to back, in bounded memory; every error names file and line.
 
 pub mod compare;
+mod detect;
 mod error;
 mod figures;
 pub mod format;
@@ -21,8 +22,9 @@ pub mod stats;
 mod tool;
 
 pub use error::{ReadError, ReadErrorKind};
+pub use input::ReadOptions;
 pub use metric::{Better, Metric, Unit, definition, unknown_metric};
-pub use open::{ReadOptions, read_all, read_bytes, read_paths};
+pub use open::{read_all, read_bytes, read_paths};
 pub use readers::iperf_json::{from_document, target_of};
 pub use record::{
     Direction, FailedRun, MAX_SAMPLES, Parameters, Record, Sample, Source, Target, TestKind,

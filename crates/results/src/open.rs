@@ -4,25 +4,16 @@ use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::detect::{format_of, recognise};
 use crate::error::{ReadError, ReadErrorKind};
-use crate::input::{Input, peek};
+use crate::input::{Input, ReadOptions, peek};
 use crate::readers;
 use crate::record::Record;
-use crate::tool::{Tool, format_of, recognise};
 
 /// Enough to recognise a format: titles, warnings and debugging lines may precede it.
 const HEAD: u64 = 64 * 1024;
 /// More files than this in a directory are taken for a mistake.
 const MAX_FILES: usize = 10_000;
-
-/// How to read inputs.
-#[derive(Debug, Clone, Default)]
-pub struct ReadOptions {
-    /// The tool, instead of the one recognised by the content.
-    pub tool: Option<Tool>,
-    /// The bytes that each run moved, for tables of seconds.
-    pub bytes: Option<u64>,
-}
 
 /// Reads `paths` in order: files, directories (their files, by name), and `-` for stdin. The first input that cannot
 /// be read ends it.
@@ -137,6 +128,7 @@ fn read_stream(
             bytes,
         },
         options,
+        read_bytes,
     )
 }
 

@@ -9,7 +9,7 @@ use crate::interrupt::Interrupt;
 use crate::plan::{Plan, SidePlan};
 use crate::ready::DEADLINE;
 use crate::running::{Launcher, MAX_OUTPUT, Running, Waited};
-use crate::supervisor::{Mode, Report};
+use crate::supervisor::Mode;
 
 /// How long a cleanup may take after an interrupt.
 const LAST_CLEANUP: Duration = Duration::from_secs(10);
@@ -54,15 +54,6 @@ pub(crate) struct Runner<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) launcher: &'a Launcher,
     pub(crate) interrupt: &'a Interrupt,
-}
-
-/// How a command ended, in words.
-pub(crate) fn ending(report: Report) -> String {
-    match (report.code, report.signal) {
-        (Some(code), _) => format!("ended with exit code {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended".into(),
-    }
 }
 
 impl Runner<'_> {
@@ -156,7 +147,7 @@ impl Runner<'_> {
                 if too_much {
                     format!("printed more than {} MiB", MAX_OUTPUT >> 20)
                 } else {
-                    ending(report)
+                    report.ending()
                 }
             }
         };
@@ -195,7 +186,7 @@ impl Runner<'_> {
         let (out, err, _) = running.finish();
         let what = match waited {
             Waited::Ended(report) if report.code == Some(0) => return Ok(()),
-            Waited::Ended(report) => format!("{option} {}", ending(report)),
+            Waited::Ended(report) => format!("{option} {}", report.ending()),
             Waited::TimedOut => {
                 format!(
                     "{option} was still running after {} s",

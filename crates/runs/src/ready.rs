@@ -104,7 +104,7 @@ impl Ready {
                 Some(Waited::Ended(report)) => {
                     return Err(format!(
                         "the server {} before it {}",
-                        crate::once::ending(report),
+                        report.ending(),
                         self.words()
                     ));
                 }

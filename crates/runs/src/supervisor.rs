@@ -56,6 +56,17 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
 }
 
+impl Report {
+    /// How the command ended, in words.
+    pub(crate) fn ending(self) -> String {
+        match (self.code, self.signal) {
+            (Some(code), _) => format!("ended with exit code {code}"),
+            (None, Some(signal)) => format!("was ended by signal {signal}"),
+            (None, None) => "ended".into(),
+        }
+    }
+}
+
 enum Event {
     Ended(Pid, WaitStatus),
     NoneLeft,

@@ -257,10 +257,6 @@ impl Handshake {
             }
             Probe::None | Probe::Awaited => None,
         };
-        let mut streams = opening.streams;
-        for stream in &mut streams {
-            stream.transactions.clone_from(&transactions);
-        }
         ReadyTest {
             slot: opening.slot,
             talk,
@@ -270,7 +266,8 @@ impl Handshake {
                 test: opening.test,
                 began: opening.began,
                 exact: opening.exact,
-                streams,
+                streams: opening.streams,
+                transactions,
                 answerer,
                 warnings: warnings.take(),
                 buffers: buffers.unwrap_or_default(),

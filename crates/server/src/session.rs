@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iperf_control::{
     Blocking, Conversation, Detached, Output, Step, Stop, Surroundings, spawn_blocking,
 };
+use iperf_engine::net::transactions::Transactions;
 use iperf_engine::probe::Answerer;
 use iperf_engine::{
     CpuMeter, Measurement, Prepared, RunPlan, Stream, Trouble, Watch, WatchLimits, bind,
@@ -45,6 +46,8 @@ pub(crate) struct TestPlan {
     /// Whether the client is this program and counts what this end counts.
     pub(crate) exact: bool,
     pub(crate) streams: Vec<Stream>,
+    /// Accepts a connection for each transaction.
+    pub(crate) transactions: Option<Transactions>,
     /// Answers the client's probes.
     pub(crate) answerer: Option<Answerer>,
     /// What differs from the request.
@@ -83,6 +86,7 @@ pub(crate) async fn run(
         test: plan.test,
         exact: plan.exact,
         answerer: plan.answerer,
+        transactions: plan.transactions,
         talk,
         surroundings,
         output,
@@ -159,6 +163,8 @@ struct Session<'a> {
     /// Whether the client is this program and counts what this end counts.
     exact: bool,
     answerer: Option<Answerer>,
+    /// Accepts a connection for each transaction.
+    transactions: Option<Transactions>,
     talk: Conversation<Server>,
     surroundings: Surroundings,
     output: Output<'a>,
@@ -231,6 +237,7 @@ impl Session<'_> {
             exact: self.exact,
             placement,
             clock: self.answerer.as_ref().map(Answerer::clock),
+            transactions: self.transactions.take(),
             wake: Arc::new(move || wake.notify_one()),
         };
         let prepared =

@@ -11,7 +11,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use iperf_model::VERSION;
 
 use super::{USAGE, definition};
-use crate::app::print;
+use crate::terminal::print;
 
 /// For tests and clients; subcommands have their own.
 const EXIT_STATUS: &str = "0 after a successful test, for -h and -v, and when a signal ended the program; \

@@ -14,7 +14,7 @@ use iperf_service::http;
 
 use self::allow::Allowed;
 use self::probe::Exporter;
-use crate::app::complain;
+use crate::terminal::complain;
 
 /// A usage error, or an address that can't be listened on.
 const FAILED: u8 = 2;

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::allow::Allowed;
 use super::page::{Outcome, page};
-use crate::app::{SHUTDOWN, complain};
+use crate::terminal::{SHUTDOWN, complain};
 
 /// Probes at the same time, of all targets.
 const MAX_PROBES: usize = 32;

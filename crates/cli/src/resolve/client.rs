@@ -123,7 +123,7 @@ impl ClientDraft {
             }
             Client::NoDelay => test.socket.no_delay = true,
             Client::Tos => test.socket.tos = value.c_integer(0..=255, Code::TOS)?,
-            Client::Dscp => test.socket.tos = code_point(value)? << 2,
+            Client::Dscp => test.socket.tos = dscp::parse(value)? << 2,
             Client::FlowLabel => {
                 let label = value.c_integer(1..=0xf_ffff, Code::FLOW_LABEL)?;
                 test.socket.flow_label = Some(label);
@@ -404,16 +404,6 @@ fn sctp_streams(value: &Value<'_>) -> Result<Option<u16>, ParameterError> {
         u16::MAX
     });
     Ok((fitting > 0).then_some(fitting))
-}
-
-/// Reads the name or the number of a code point.
-pub(super) fn code_point(value: &Value<'_>) -> Result<u8, ParameterError> {
-    match dscp::code_point(value.str()?) {
-        Some(code_point) => Ok(code_point),
-        None if value.is_c_integer() => value.c_integer(0..=63, Code::DSCP),
-        // Here iperf3 rejects a number with trailing text.
-        None => Err(Code::DSCP.into()),
-    }
 }
 
 /// The size of a regular file. The end of others, such as devices, is found by reading.

@@ -2,9 +2,9 @@
 
 use iperf_model::{Probe, TestConfig, Transport};
 
+use crate::dscp;
 use crate::error::ParameterError;
 use crate::options::Client;
-use crate::resolve::client::code_point;
 use crate::value::Value;
 
 /// What of them has been read.
@@ -28,7 +28,7 @@ impl ProbeDraft {
                 let outside = value.refuse(format!("from 1 to {most} probes per second"));
                 self.rate = Some(value.integer(1..=most.into(), outside)?);
             }
-            Client::ProbeDscp => self.dscp = Some(code_point(value)?),
+            Client::ProbeDscp => self.dscp = Some(dscp::parse(value)?),
             _ => self.one_way = true,
         }
         Ok(())

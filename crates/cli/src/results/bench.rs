@@ -15,11 +15,8 @@ use super::printed::{CompareFormat, FormatArgs};
 use super::runs::{RunArgs, legend, whole};
 use super::{InputArgs, UNREADABLE};
 
-/// Where `--until` gives up.
+/// The most rounds of `--until`.
 const MOST_ROUNDS: u64 = 100;
-
-/// The hidden subcommand that runs one command of a bench.
-pub(super) const SUPERVISE: &str = "supervise";
 
 /// Run commands in interleaved rounds, and compare their results
 ///

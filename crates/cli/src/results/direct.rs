@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use iperf_cli::ResultFiles;
-use iperf_model::{Sink, reason};
+use iperf_model::Sink;
 use iperf_report::{Document, ReportOptions};
 use iperf_results::format::{Format, failure_page, report};
 use iperf_results::{FailedRun, Record, Target, target_of};
 
 use super::hlog::Hlog;
-use super::output::{append, note, regular, replace};
+use super::output::{append, named, note, regular, replace};
 
 /// The files of a job.
 #[derive(Clone)]
@@ -122,8 +122,4 @@ impl Files {
             }
         }
     }
-}
-
-pub(super) fn named(option: &str, path: &Path, error: &io::Error) -> String {
-    format!("{option} {}: {}", path.display(), reason(error))
 }

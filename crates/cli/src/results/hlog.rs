@@ -9,8 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use iperf_model::{Event, ExchangeCounts, Latencies, ServerOutput, Sink};
 
-use super::direct::named;
-use super::output::{note, replace};
+use super::output::{named, note, replace};
 
 /// Writes the log in addition to another output.
 pub(crate) struct Hlog {

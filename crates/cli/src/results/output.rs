@@ -161,6 +161,11 @@ fn wait_for_reader(file: &File) -> io::Result<()> {
     }
 }
 
+/// A message about the file of an option.
+pub(super) fn named(option: &str, path: &Path, error: &io::Error) -> String {
+    format!("{option} {}: {}", path.display(), reason(error))
+}
+
 #[cfg(test)]
 mod tests {
     use nix::sys::stat::Mode;

@@ -13,10 +13,12 @@ use iperf_runs::{
 };
 
 use super::UNREADABLE;
-use super::bench::SUPERVISE;
 use super::output::{check, note, stdout};
 use super::printed::FormatArgs;
 use super::progress::Progress;
+
+/// The hidden subcommand that runs one command of a bench.
+pub(super) const SUPERVISE: &str = "supervise";
 
 /// How commands are run, and how often.
 #[derive(Debug, Args)]

@@ -165,7 +165,11 @@ impl Driver<'_, '_> {
         opened: Opened,
         meter: CpuMeter,
     ) -> Result<Prepared, EngineError> {
-        let Opened { streams, prober } = opened;
+        let Opened {
+            streams,
+            prober,
+            transactions,
+        } = opened;
         self.probing = match (prober, self.test.probe) {
             (Some(prober), _) => Probing::Messages(prober),
             (None, Some(probe)) => {
@@ -194,6 +198,7 @@ impl Driver<'_, '_> {
             exact: self.granted.as_ref().is_some_and(|granted| granted.exact),
             placement: self.config.local.affinity.as_ref(),
             clock: self.probing.clock(),
+            transactions,
             wake: Arc::new(move || wake.notify_one()),
         };
         Prepared::new(streams, &plan, meter, true)

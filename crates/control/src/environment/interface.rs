@@ -47,6 +47,6 @@ mod tests {
             local: "192.0.2.77".parse().unwrap(),
             remote: local,
         };
-        assert_eq!(of(elsewhere), None, "nobody has this address");
+        assert_eq!(of(elsewhere), None, "no interface has this address");
     }
 }

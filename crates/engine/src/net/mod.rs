@@ -1,6 +1,8 @@
 //! Opening and accepting data streams, per transport.
 
+mod connection;
 mod options;
+mod plan;
 pub mod sctp;
 mod send_buffer;
 mod socket_buffers;
@@ -11,92 +13,18 @@ pub mod vmm;
 pub mod vsock;
 mod warnings;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use iperf_model::{LocalOptions, Role, TestConfig, Transport, VmmSocket, VsockAddress};
+use iperf_model::Transport;
 
+pub use connection::Connection;
 pub use options::{buffers, congestion};
+pub use plan::{Hello, StreamPlan, StreamSpec, Target};
 pub use socket_buffers::SocketBuffers;
 pub use warnings::Warnings;
 
 use crate::error::EngineError;
 use crate::stream::Stream;
-
-/// Everything that shapes the data streams of a test on one end.
-#[derive(Clone, Debug)]
-pub struct StreamPlan<'a> {
-    /// The test.
-    pub test: &'a TestConfig,
-    /// The options of this end.
-    pub local: &'a LocalOptions,
-    /// Local address; its port may be 0.
-    pub bind: Option<SocketAddr>,
-    /// Local device.
-    pub bind_dev: Option<&'a str>,
-    /// How a client sends the hello that opens a UDP stream.
-    pub hello: Hello,
-    /// Collects what differs from the request.
-    pub warnings: Warnings,
-    /// Takes the buffers of each socket.
-    pub socket_buffers: SocketBuffers,
-}
-
-/// How a client sends the hello that opens a UDP stream.
-#[derive(Clone, Debug, Default)]
-pub enum Hello {
-    /// Once, as iperf3 does: its servers count a hello that comes again as data of the stream.
-    #[default]
-    Once,
-    /// The same; the flag is set once the server reports that it has all streams, this one included.
-    OnceUntil(Arc<AtomicBool>),
-    /// With the cookie, to a server of this program: again after this long without a reply, then less often.
-    Repeated(Duration),
-}
-
-impl<'a> StreamPlan<'a> {
-    /// The plan of a test, for sockets that are bound to nothing.
-    pub fn new(test: &'a TestConfig, local: &'a LocalOptions) -> Self {
-        Self {
-            test,
-            local,
-            bind: None,
-            bind_dev: None,
-            hello: Hello::default(),
-            warnings: Warnings::default(),
-            socket_buffers: SocketBuffers::default(),
-        }
-    }
-
-    /// Whether datagrams never go together: each exchange has one each way.
-    pub(crate) fn has_lone_datagrams(&self) -> bool {
-        self.local.no_gso || self.test.exchange.is_some()
-    }
-}
-
-/// Where a client's streams go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// An internet address.
-    Inet(SocketAddr),
-    /// A virtual machine or its host.
-    Vsock(VsockAddress),
-    /// A guest behind its VMM's Unix socket.
-    Vmm(VmmSocket),
-}
-
-/// One stream among those of a test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamSpec {
-    /// Its id on the wire.
-    pub id: u32,
-    /// Its number in output.
-    pub number: i32,
-    /// Whether this end sends on it.
-    pub role: Role,
-}
 
 /// Opens the client's end of a stream; it blocks until `deadline` at most. `preamble` is what byte streams begin with:
 /// the test's cookie, and the stream's index if the server reads it.

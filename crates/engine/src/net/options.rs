@@ -11,7 +11,7 @@ use nix::sys::socket::{setsockopt, sockopt as sockopt_of};
 use socket2::{SockAddr, Socket};
 
 use crate::error::EngineError;
-use crate::net::{StreamPlan, StreamSpec};
+use crate::net::plan::{StreamPlan, StreamSpec};
 
 /// Names the option and the value in an error.
 pub(crate) fn set<T>(

@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::EngineError;
 use crate::net::options::{self, left, set, write_all};
-use crate::net::{StreamPlan, StreamSpec};
+use crate::net::plan::{StreamPlan, StreamSpec};
 use crate::stream::Stream;
 
 /// The segment sizes of `-M` that SCTP accepts, in bytes. For a smaller one it keeps its own, as in iperf3.

@@ -15,8 +15,8 @@ use iperf_zc::tcp_info::TcpInfo;
 use socket2::Socket;
 
 use crate::error::EngineError;
-use crate::net::StreamPlan;
 use crate::net::options::{self, set};
+use crate::net::plan::StreamPlan;
 
 /// Bounds of the send buffer requested for one stream, in bytes. The kernel doubles the value for its own accounting.
 /// Half and twice the upper bound gave less throughput with 1 to 128 streams.

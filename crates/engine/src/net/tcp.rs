@@ -14,7 +14,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::error::EngineError;
 use crate::net::options::{self, congestion, left, set, write_all};
-use crate::net::{StreamPlan, StreamSpec, send_buffer};
+use crate::net::plan::{StreamPlan, StreamSpec};
+use crate::net::send_buffer;
 use crate::stream::Stream;
 
 /// The round trip of a connection, as the kernel has measured it so far; 0 where it measures none.

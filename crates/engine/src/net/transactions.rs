@@ -19,7 +19,8 @@ use nix::errno::Errno;
 use socket2::Socket;
 
 use crate::error::EngineError;
-use crate::net::{StreamPlan, Target, options, tcp, vmm, vsock};
+use crate::net::plan::{StreamPlan, Target};
+use crate::net::{options, tcp, vmm, vsock};
 
 /// Connections that may wait to be accepted. Each requester opens one at a time.
 const BACKLOG: i32 = 1024;

@@ -15,8 +15,8 @@ use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::EngineError;
+use crate::net::connection::{Connection, HOST};
 use crate::net::options::left;
-use crate::net::vsock::{Connection, HOST};
 
 /// The longest answer of a VMM that is still one: `OK ` and a number.
 const LONGEST_ANSWER: usize = 32;

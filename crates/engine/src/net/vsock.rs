@@ -10,27 +10,17 @@ use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::EngineError;
+use crate::net::connection::{Connection, HOST};
 use crate::net::options::{left, make_blocking, set, set_window, write_all};
-use crate::net::{StreamPlan, StreamSpec, Target, vmm};
+use crate::net::plan::{StreamPlan, StreamSpec, Target};
+use crate::net::vmm;
 use crate::stream::{Closing, Stream};
 
 /// `VMADDR_PORT_ANY`.
 const PORT_ANY: u32 = u32::MAX;
 
-/// `VMADDR_CID_LOCAL` and `VMADDR_CID_HOST`.
+/// `VMADDR_CID_LOCAL`.
 const LOCAL: u32 = 1;
-pub(super) const HOST: u32 = 2;
-
-/// A connected vsock, of either kind.
-#[derive(Debug)]
-pub struct Connection {
-    /// The socket, in blocking mode.
-    pub socket: Socket,
-    /// This end.
-    pub local: SocketName,
-    /// The peer's end.
-    pub remote: SocketName,
-}
 
 /// Connects; it blocks until `deadline` at most.
 pub fn open(target: &Target, deadline: Instant) -> Result<Connection, EngineError> {

@@ -7,25 +7,6 @@ use crate::run::Run;
 use crate::run::running_stream::RunningStream;
 use crate::worker::cut::Position;
 
-/// What this end has reported.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Exchange {
-    /// See [`crate::RunPlan::exact`].
-    pub(super) exact: bool,
-    told_cuts: bool,
-    told_sent: bool,
-}
-
-impl Exchange {
-    pub(super) fn new(exact: bool) -> Self {
-        Self {
-            exact,
-            told_cuts: false,
-            told_sent: false,
-        }
-    }
-}
-
 impl Run {
     fn senders(&self) -> impl Iterator<Item = &RunningStream> {
         self.streams.iter().filter(|stream| stream.sends())
@@ -39,16 +20,16 @@ impl Run {
     /// have ended, what they sent. Each is returned once.
     pub fn counts_to_tell(&mut self) -> Vec<Counts> {
         let mut counts = Vec::new();
-        if !self.exchange.exact || self.senders().next().is_none() {
+        if !self.exact || self.senders().next().is_none() {
             return counts;
         }
-        if !self.exchange.told_cuts {
+        if !self.reported.cuts {
             let cuts = self.senders().map(|stream| {
                 let position = stream.cut_made()?;
                 Some(count(stream, position))
             });
             if let Some(streams) = cuts.collect() {
-                self.exchange.told_cuts = true;
+                self.reported.cuts = true;
                 let stage = Stage::Omitted;
                 counts.push(Counts {
                     stage,
@@ -57,8 +38,8 @@ impl Run {
                 });
             }
         }
-        if !self.exchange.told_sent && self.senders_ended() {
-            self.exchange.told_sent = true;
+        if !self.reported.sent && self.senders_ended() {
+            self.reported.sent = true;
             let streams = self.senders().map(|stream| count(stream, stream.sent()));
             counts.push(Counts {
                 stage: Stage::Sent,

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use iperf_model::{Interval, Limit, RunTotals};
 
 use crate::error::EngineError;
+use crate::run::Run;
 use crate::run::clock::{IntervalClock, Tick};
 use crate::run::cpu::CpuMeter;
 use crate::run::linger::Lingering;
-use crate::run::{Run, RunPlan};
+use crate::run::plan::RunPlan;
 use crate::stream::Stream;
 
 /// What became due.

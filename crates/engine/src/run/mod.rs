@@ -4,12 +4,15 @@ pub(crate) mod affinity;
 pub(crate) mod clock;
 pub(crate) mod cpu;
 mod drops;
+mod ended;
 mod exchange;
 pub(crate) mod kernel_view;
 mod limits;
 pub(crate) mod linger;
 mod machine;
 pub(crate) mod measurement;
+mod plan;
+mod reported;
 mod running_stream;
 mod tcp_stats;
 mod threads;
@@ -17,25 +20,24 @@ mod totals;
 pub(crate) mod watch;
 
 use std::cell::OnceCell;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::{Interval, LocalOptions, Placement, Role, TestConfig, Transport};
-use iperf_proto::Code;
-use iperf_zc::{FileError, interrupt};
+use iperf_model::{Interval, Role, Transport};
+use iperf_zc::interrupt;
 use tracing::debug;
 
+pub use ended::{LostStream, WorkerEnd};
+pub use plan::RunPlan;
+
 use crate::error::EngineError;
-use crate::probe::PeerClock;
 use crate::run::drops::UdpErrors;
-use crate::run::exchange::Exchange;
 use crate::run::limits::Gauge;
 use crate::run::linger::Lingering;
+use crate::run::reported::Reported;
 use crate::run::running_stream::RunningStream;
 use crate::run::threads::Threads;
 use crate::stream::Stream;
-use crate::worker::Ending;
 use crate::worker::counters::Phase;
 use crate::worker::gate::Gate;
 use crate::worker::quota::Quota;
@@ -44,101 +46,13 @@ use crate::worker::quota::Quota;
 /// is out of CPU.
 const WORKER_LIMIT: Duration = Duration::from_secs(5);
 
-/// What a run needs to know besides its streams.
-pub struct RunPlan<'a> {
-    /// The test.
-    pub config: &'a TestConfig,
-    /// This end's own options.
-    pub local: &'a LocalOptions,
-    /// Senders do not end when their quota is met: the peer ends the test when it has enough.
-    pub outlasts_quota: bool,
-    /// Whether the peer is this program and counts what this end counts: each sender reports where its omitted period
-    /// ends and what it sent in all.
-    pub exact: bool,
-    /// Where the threads of this end run.
-    pub placement: Option<&'a Placement>,
-    /// The peer's clock, where delays are measured.
-    pub clock: Option<Arc<PeerClock>>,
-    /// Called from worker threads when the quota is met or a worker ended by itself.
-    pub wake: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl RunPlan<'_> {
-    /// The same plan, with a way to wake that the threads of the workers can use.
-    fn of_workers(&self) -> Result<Self, EngineError> {
-        let wake = self.wake.clone();
-        Ok(Self {
-            wake: if self.config.exchange.is_some() {
-                crate::exchange::relayed(wake)?
-            } else {
-                wake
-            },
-            clock: self.clock.clone(),
-            ..*self
-        })
-    }
-}
-
-/// A worker that ended before it was stopped.
-#[derive(Debug)]
-pub struct WorkerEnd {
-    /// The stream's id on the wire.
-    pub id: u32,
-    /// Whether this end sends on the stream.
-    pub role: Role,
-    /// Why it ended.
-    pub ending: Ending,
-}
-
-impl WorkerEnd {
-    /// The loss of the stream; `None` when the worker ended for a good reason.
-    pub fn loss(self) -> Option<LostStream> {
-        let source = match self.ending {
-            Ending::Failed(error) => Some(error),
-            Ending::EndOfStream => None,
-            Ending::Stopped | Ending::QuotaMet | Ending::SourceDone => return None,
-        };
-        Some(LostStream {
-            role: self.role,
-            source,
-        })
-    }
-}
-
-/// A stream that ended in the middle of the test.
-#[derive(Debug)]
-pub struct LostStream {
-    /// What this end did on it.
-    pub role: Role,
-    /// The system's error; `None` when the peer closed the stream.
-    pub source: Option<io::Error>,
-}
-
-impl LostStream {
-    /// iperf3's code for it.
-    pub fn code(&self) -> Code {
-        if self.role.sends() {
-            Code::STREAM_WRITE
-        } else {
-            Code::STREAM_READ
-        }
-    }
-
-    /// The message about it; `peer` names the other end.
-    pub fn message(&self, peer: &str) -> String {
-        match &self.source {
-            Some(source) if FileError::is(source) => source.to_string(),
-            Some(source) => self.code().with_error(source),
-            None => format!("{}: the {peer} closed the stream", self.code().text()),
-        }
-    }
-}
-
 /// All streams of one end, running.
 pub struct Run {
     streams: Vec<RunningStream>,
     quotas: Quotas,
-    exchange: Exchange,
+    /// See [`RunPlan::exact`].
+    exact: bool,
+    reported: Reported,
     /// The peer's senders sent all that they had, and were not stopped by the clock.
     peer_is_finite: bool,
     /// Where times of the present period count from, and the last sample.
@@ -210,7 +124,8 @@ impl Run {
         let mut run = Self {
             streams: Vec::with_capacity(streams.len()),
             quotas,
-            exchange: Exchange::new(plan.exact),
+            exact: plan.exact,
+            reported: Reported::default(),
             peer_is_finite: false,
             base: now,
             last: now,
@@ -305,7 +220,7 @@ impl Run {
         if self.omitting {
             return None;
         }
-        if !self.exchange.exact {
+        if !self.exact {
             return self.quotas.iter().filter_map(|quota| quota.met_at()).min();
         }
         let mut last = None;
@@ -317,7 +232,7 @@ impl Run {
 
     /// Whether this end has sent its quota, or need not send any.
     pub fn has_sent_quota(&self) -> bool {
-        !self.exchange.exact
+        !self.exact
             || self
                 .quotas
                 .sent

@@ -29,10 +29,11 @@ use crate::modes::WorkerReport;
 use crate::movers::{self, MoverContext};
 use crate::probe::OneWay;
 use crate::run::cpu::CpuTime;
+use crate::run::ended::WorkerEnd;
 use crate::run::kernel_view;
 use crate::run::linger;
+use crate::run::plan::RunPlan;
 use crate::run::tcp_stats::TcpStats;
-use crate::run::{RunPlan, WorkerEnd};
 use crate::stream::Closing;
 use crate::stream::Stream;
 use crate::worker::counters::{Counters, Phase};
@@ -149,7 +150,6 @@ impl RunningStream {
             congestion,
             passage,
             closing,
-            transactions,
             ..
         } = stream;
         let socket = Arc::new(socket);
@@ -187,11 +187,10 @@ impl RunningStream {
             shares_thread: sharers > 1,
         };
         // The stream of a test with a connection for each transaction is idle.
-        let sender = (info.role.sends() && transactions.is_none()).then_some(&socket);
+        let sender = (info.role.sends() && plan.transactions.is_none()).then_some(&socket);
         let tcp = sender.and_then(|socket| TcpStats::begin(transport, socket));
         let stats = exchanges.as_ref();
-        let (worker, modes) =
-            workers::worker(plan, &context, task, info.role, stats, transactions)?;
+        let (worker, modes) = workers::worker(plan, &context, task, info.role, stats)?;
         let stream = Self {
             datagrams: is_udp.then(|| Datagrams::new(received, batching, &socket)),
             info,

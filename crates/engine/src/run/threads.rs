@@ -9,8 +9,8 @@ use iperf_model::{MAX_STREAMS, Placement, Role, SendMode, Transport};
 
 use crate::error::EngineError;
 use crate::movers;
-use crate::run::RunPlan;
 use crate::run::affinity::{Place, Places, incoming_cpu};
+use crate::run::plan::RunPlan;
 use crate::run::running_stream::RunningStream;
 use crate::stream::Stream;
 use crate::worker::gate::Gate;

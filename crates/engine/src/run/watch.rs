@@ -7,8 +7,9 @@ use iperf_model::Event;
 use iperf_zc::FileError;
 use nix::errno::Errno;
 
+use crate::run::Run;
+use crate::run::ended::{LostStream, WorkerEnd};
 use crate::run::measurement::{Due, Measurement};
-use crate::run::{LostStream, Run, WorkerEnd};
 use crate::worker::Ending;
 
 /// A lost data stream is most often the first sign of a lost peer. The control connection gets this long to fail too,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{End, Interval, ReadError, Start, read};
-use crate::json::compact;
+use crate::json::format::compact;
 
 /// A line by the name of its event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

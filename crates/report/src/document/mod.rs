@@ -25,6 +25,8 @@ mod start;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::json::format::indented;
+
 pub use delays::{EndClock, EndLoad, EndOneWay, IntervalLoad, Probes};
 pub use end::{
     Copies, CpuUtilization, DiskFile, End, EndEnvironment, EndStream, EndSum, IoUse, StreamSide,
@@ -118,7 +120,7 @@ impl Document {
     ///
     /// None that is known: every value of the type can be printed.
     pub fn to_json(&self) -> std::io::Result<String> {
-        let mut text = crate::json::indented(self)?;
+        let mut text = indented(self)?;
         text.push('\n');
         Ok(text)
     }

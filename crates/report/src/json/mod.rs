@@ -1,6 +1,6 @@
 //! `-J`: nothing while a test runs, one document when it is over.
 
-mod format;
+pub(crate) mod format;
 
 use std::io::{self, Write};
 

@@ -1,7 +1,7 @@
 //! Text: lines for people, the same as iperf3's.
 //!
 //! Every line begins with the time (`--timestamps`) and, on a client, with the title (`-T`); on a server that runs several
-//! tests at a time with `#` and the number of the test. A server adds what it prints to a copy for the client that asked
+//! tests at a time with `#` and the number of the test. A server adds what it prints to a copy for the client that requested
 //! for it (`--get-server-output`), without that number.
 
 mod delays;

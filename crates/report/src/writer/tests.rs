@@ -101,7 +101,7 @@ fn a_failure_is_reported_once_and_output_continues_after_it() {
     let (permits, seen, main) = gated();
     let (errors_seen, errors) = free();
     let writer = Writer::start("iperf", "stdout", main, errors).unwrap();
-    let full = || Err(io::Error::from_raw_os_error(28));
+    let full = || Err(io::Error::from(nix::errno::Errno::ENOSPC));
     for answer in [full(), full(), Ok(()), full()] {
         writer.push(Place::Main, b"line\n");
         permits.send(answer).unwrap();

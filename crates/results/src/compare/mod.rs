@@ -11,7 +11,7 @@ mod settings;
 pub use comparable::{Difference, differences, groups};
 pub use settings::{Margin, Relation, Requirement, Settings, Size};
 
-use crate::format::push;
+use crate::format::value::push;
 use crate::metric::{Better, Unit, definition};
 use crate::record::Record;
 use crate::stats::{self, Decision, Summary, Verdict};

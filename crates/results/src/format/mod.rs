@@ -13,10 +13,9 @@ mod metrics;
 mod netperf;
 mod sweep;
 mod text;
-mod value;
+pub(crate) mod value;
 
 pub use sweep::{Sweep, sweep};
-pub(crate) use value::push;
 
 use crate::compare::{Comparison, Side};
 use crate::metric::Metric;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Outcome, push_record};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::input::Input;
-use crate::open::{ReadOptions, read_bytes};
+use crate::input::{ReadBytes, ReadOptions};
+use crate::readers::outcome::{Outcome, push_record};
 use crate::record::Record;
 
 /// The version of the format.
@@ -41,7 +41,12 @@ pub(crate) fn is_header(line: &str) -> bool {
 }
 
 /// Reads every run of the input.
-pub(super) fn read(input: Input<'_>, options: &ReadOptions, out: &mut Vec<Record>) -> Outcome {
+pub(super) fn read(
+    input: Input<'_>,
+    options: &ReadOptions,
+    nested: ReadBytes,
+    out: &mut Vec<Record>,
+) -> Outcome {
     let Input { file, mut bytes } = input;
     let fault = |line: u64, kind: ReadErrorKind| ReadError {
         file: Arc::clone(&file),
@@ -76,7 +81,7 @@ pub(super) fn read(input: Input<'_>, options: &ReadOptions, out: &mut Vec<Record
             failed += 1;
             continue;
         }
-        for record in of_run(&file, &run, options).map_err(|kind| fault(number, kind))? {
+        for record in of_run(&file, &run, options, nested).map_err(|kind| fault(number, kind))? {
             push_record(out, record).map_err(|(_, kind)| fault(number, kind))?;
         }
     }
@@ -93,7 +98,12 @@ pub(super) fn read(input: Input<'_>, options: &ReadOptions, out: &mut Vec<Record
     Ok(())
 }
 
-fn of_run(file: &str, run: &Run, options: &ReadOptions) -> Result<Vec<Record>, ReadErrorKind> {
+fn of_run(
+    file: &str,
+    run: &Run,
+    options: &ReadOptions,
+    nested: ReadBytes,
+) -> Result<Vec<Record>, ReadErrorKind> {
     let Run { pair, side, .. } = run;
     let name = format!("{file}: {side}, round {pair}");
     // A file of benches within an output is none of this program's.
@@ -107,7 +117,7 @@ fn of_run(file: &str, run: &Run, options: &ReadOptions) -> Result<Vec<Record>, R
         let reason = format!("the output of {side} is a file of bench runs");
         return Err(ReadErrorKind::Refused(reason));
     }
-    let mut records = read_bytes(&name, run.output.as_bytes(), options).map_err(|error| {
+    let mut records = nested(&name, run.output.as_bytes(), options).map_err(|error| {
         let reason = format!("the output of {side} in round {pair}: {}", error.kind);
         ReadErrorKind::Malformed(reason)
     })?;

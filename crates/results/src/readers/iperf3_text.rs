@@ -1,10 +1,10 @@
 //! iperf3's text, of all versions and of its forks. `-J` has more and is exact; this is for logs.
 
 use super::iperf2::{Row, row};
-use super::{Outcome, THREE_DIGITS, push};
 use crate::error::ReadError;
 use crate::figures::{after, amount, leading, whole};
 use crate::input::Lines;
+use crate::readers::outcome::{Outcome, THREE_DIGITS, push};
 use crate::record::{Direction, Record, Sample, TestKind};
 use crate::tool::Tool;
 

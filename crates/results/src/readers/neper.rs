@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Outcome, push};
 use crate::error::ReadError;
 use crate::figures::{amount, number, quantile, whole};
 use crate::input::{Line, Lines};
+use crate::readers::outcome::{Outcome, push};
 use crate::record::{Direction, Record, Sample, TestKind};
 use crate::tool::Tool;
 

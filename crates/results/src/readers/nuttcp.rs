@@ -1,9 +1,9 @@
 //! nuttcp: `N MB /  T sec = R Mbps …`, or with `-fparse` `megabytes=N real_seconds=T rate_Mbps=R …`. MB are 2²⁰ bytes,
 //! Mbps 10⁶ bit/s, and the rate is what the receiver got.
 
-use super::{Outcome, push};
 use crate::figures::{after, amount, leading};
 use crate::input::Lines;
+use crate::readers::outcome::{Outcome, push};
 use crate::record::{Record, Sample, TestKind};
 use crate::tool::Tool;
 

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Outcome, THREE_DIGITS, push};
 use crate::figures::{decimal, leading, whole};
 use crate::input::Lines;
+use crate::readers::outcome::{Outcome, THREE_DIGITS, push};
 use crate::record::{Direction, Record, TestKind};
 use crate::tool::Tool;
 

@@ -1,10 +1,10 @@
 //! sockperf: latency is half of the round trip unless it was run with `--full-rtt`, both `MBps` and `Mbps` are
 //! 1024-based, and what throughput mode counts was sent, not received.
 
-use super::{Outcome, push};
 use crate::error::ReadError;
 use crate::figures::{after, amount, whole};
 use crate::input::Lines;
+use crate::readers::outcome::{Outcome, push};
 use crate::record::{Direction, Record, TestKind};
 use crate::tool::Tool;
 

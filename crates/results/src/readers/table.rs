@@ -6,11 +6,11 @@
 //! | zero-copy           | 24 | 10.6 | 12.2 |
 //! ```
 
-use super::{Outcome, push_record};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::figures::{Quoted, amount};
+use crate::input::ReadOptions;
 use crate::input::{Input, Lines};
-use crate::open::ReadOptions;
+use crate::readers::outcome::{Outcome, push_record};
 use crate::record::{Record, TestKind};
 use crate::tool::Tool;
 

@@ -1,10 +1,10 @@
 //! vsock_perf of the Linux tree. The sender's own rate counts only the time inside `send()`, so the rate is its bytes
 //! over the time of its loop.
 
-use super::{Outcome, push};
 use crate::error::ReadError;
 use crate::figures::{after, leading, whole};
 use crate::input::Lines;
+use crate::readers::outcome::{Outcome, push};
 use crate::record::{Direction, Record, TestKind};
 use crate::tool::Tool;
 

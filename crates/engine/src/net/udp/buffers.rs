@@ -12,8 +12,8 @@ use socket2::Socket;
 
 use crate::error::EngineError;
 use crate::net::options::{self, set};
+use crate::net::plan::{StreamPlan, StreamSpec};
 use crate::net::udp::passage::together;
-use crate::net::{StreamPlan, StreamSpec};
 
 /// The time that receive buffers should hold at the rate of the test.
 const BUFFERED: Duration = Duration::from_millis(10);

@@ -22,11 +22,11 @@ use tracing::debug;
 
 use crate::error::EngineError;
 use crate::net::options::{self, set};
+use crate::net::plan::{Hello, StreamPlan, StreamSpec};
 use crate::net::tcp::round_trip;
 pub(crate) use crate::net::udp::buffers::BOOKKEEPING;
 use crate::net::udp::buffers::make_room;
 use crate::net::udp::passage::choose_passage;
-use crate::net::{Hello, StreamPlan, StreamSpec};
 use crate::stream::Stream;
 
 /// The shortest time to wait for a reply before the hello is sent again. Doubled each time, up to [`LAST_PATIENCE`].

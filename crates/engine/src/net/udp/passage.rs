@@ -11,7 +11,7 @@ use socket2::Socket;
 use tracing::debug;
 
 use crate::datagrams::Passage;
-use crate::net::{StreamPlan, StreamSpec};
+use crate::net::plan::{StreamPlan, StreamSpec};
 use crate::worker::quantum::{BlockKind, LEAST_TOGETHER, quantum};
 
 /// Bytes of the headers of a datagram over IPv4, without options, and over IPv6.

@@ -9,8 +9,7 @@ use crate::error::EngineError;
 use crate::exchange::{self, ExchangeStats};
 use crate::modes::Modes;
 use crate::movers::MoverContext;
-use crate::net::transactions::Transactions;
-use crate::run::RunPlan;
+use crate::run::plan::RunPlan;
 use crate::waking::Waking;
 use crate::waking::low_water::LowWater;
 use crate::worker::counters::Counters;
@@ -46,9 +45,9 @@ pub(super) fn worker(
     task: Task,
     role: Role,
     stats: Option<&ExchangeStats>,
-    transactions: Option<Transactions>,
 ) -> Result<WorkerAndModes, EngineError> {
     if let Some((exchange, stats)) = plan.config.exchange.zip(stats) {
+        let transactions = plan.transactions.clone();
         let worker = exchange::worker(task, exchange, stats, plan.config, transactions);
         let modes = Modes::new(SendMode::Copy, CopyMode::Copy);
         Ok((worker, modes.through(context.io_of_exchanges())))

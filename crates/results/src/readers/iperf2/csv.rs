@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::SENDERS_FIGURE;
 use crate::figures::{amount, number};
 use crate::input::{Line, Lines};
-use crate::readers::{Outcome, push};
+use crate::readers::outcome::{Outcome, push};
 use crate::record::{Direction, Record, Sample, TestKind};
 use crate::tool::Tool;
 

@@ -8,7 +8,7 @@ use super::row::{Row, four_times, row};
 use crate::error::ReadError;
 use crate::figures::{after, amount, leading, whole};
 use crate::input::{Line, Lines};
-use crate::readers::{Outcome, THREE_DIGITS, push};
+use crate::readers::outcome::{Outcome, THREE_DIGITS, push};
 use crate::record::{Direction, Record, Sample, TestKind};
 use crate::tool::Tool;
 

@@ -13,9 +13,9 @@ use iperf_report::document::{Document, Line};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Outcome, push_record};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::input::Input;
+use crate::readers::outcome::{Outcome, push_record};
 use crate::record::{MAX_SAMPLES, Record, Target};
 use objects::{Object, Objects};
 

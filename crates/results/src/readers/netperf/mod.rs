@@ -5,10 +5,10 @@
 mod classic;
 mod omni;
 
-use super::{Outcome, push};
 use crate::error::ReadError;
 use crate::figures::{after, amount, number, whole};
 use crate::input::{Line, Lines};
+use crate::readers::outcome::{Outcome, push};
 use crate::record::{Direction, Record, Sample, TestKind};
 use crate::tool::Tool;
 

@@ -3,8 +3,8 @@
 mod text;
 mod tree;
 
-use super::Outcome;
 use crate::input::{Input, Lines};
+use crate::readers::outcome::Outcome;
 use crate::record::{Direction, Record, TestKind};
 use crate::tool::Tool;
 

@@ -3,7 +3,7 @@
 use super::Totals;
 use crate::figures::{decimal, leading};
 use crate::input::Lines;
-use crate::readers::{Outcome, THREE_DIGITS, push};
+use crate::readers::outcome::{Outcome, THREE_DIGITS, push};
 use crate::record::{Record, Sample};
 use crate::tool::Tool;
 

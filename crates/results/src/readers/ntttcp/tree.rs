@@ -9,7 +9,7 @@ use super::Totals;
 use crate::error::{ReadError, ReadErrorKind};
 use crate::figures::{amount, leading, seconds};
 use crate::input::Input;
-use crate::readers::{Outcome, push_record};
+use crate::readers::outcome::{Outcome, push_record};
 use crate::record::Record;
 use crate::tool::Tool;
 

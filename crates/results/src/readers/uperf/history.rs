@@ -1,9 +1,9 @@
 //! uperf's `-X` file: five columns, pid, thread, type 0, end in ns since 1970, duration in ns. One line a flowop,
 //! without its name, so that connects are among them and write and read of a transaction apart.
 
-use super::super::{Outcome, push};
 use crate::figures::{amount, quantile};
 use crate::input::Lines;
+use crate::readers::outcome::{Outcome, push};
 use crate::record::Record;
 use crate::tool::Tool;
 

@@ -11,9 +11,9 @@ mod tables;
 pub(crate) use history::is_history;
 pub(super) use history::read as read_history;
 
-use super::{Outcome, push};
 use crate::error::ReadError;
 use crate::input::{Line, Lines};
+use crate::readers::outcome::{Outcome, push};
 use crate::record::Record;
 use crate::tool::Tool;
 use progress::Phases;

@@ -2,7 +2,7 @@
 
 use super::progress::Phase;
 use super::tables::{Tables, Times};
-use crate::readers::THREE_DIGITS;
+use crate::readers::outcome::THREE_DIGITS;
 use crate::record::{Direction, Record, Sample, TestKind};
 
 /// Threads are notified of the end of a phase by signals, which takes about this long.

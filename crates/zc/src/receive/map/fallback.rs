@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 
 use crate::account::{Account, Fallback, Report};
-use crate::receive::map::MapOptions;
+use crate::receive::map::options::MapOptions;
 use crate::verify::{self, Verifier};
 
 /// How long a wait lasts before it returns to its caller.

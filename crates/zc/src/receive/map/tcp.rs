@@ -17,8 +17,8 @@ use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 
 use crate::Moved;
 use crate::account::{Fallback, Report, errno};
-use crate::receive::map::MapOptions;
 use crate::receive::map::fallback::{CopyFallback, wait_readable};
+use crate::receive::map::options::MapOptions;
 use crate::receive::{BlockCount, ReceiveMover, flags};
 use crate::socket_kind::SocketKind;
 use crate::sys::mapping::page_size;
