@@ -352,18 +352,9 @@ fn a_client_that_reads_nothing_or_sends_nothing_loses_its_turn() {
         control.expect(iperf_harness::wire::CREATE_STREAMS);
         let mut data = Raw(server.connect());
         data.send(&cookie);
-        let reported = wait_for(HANG, || {
-            server
-                .process
-                .stderr_so_far()
-                .contains(message)
-                .then_some(())
-        });
-        assert!(
-            reported.is_some(),
-            "{message}: {}",
-            server.process.stderr_so_far()
-        );
+        let stderr = || server.process.stderr_so_far();
+        let reported = wait_for(HANG, || stderr().contains(message).then_some(()));
+        assert!(reported.is_some(), "{message}: {}", stderr());
         server.serves().expect("the server goes on");
     }
 }

@@ -9,13 +9,14 @@
 //!
 //! Between two calls of a closed loop with one request in flight there is only what the next call needs: a transaction is
 //! recorded once the next request is sent. The threads of requesters and responders have a table of descriptors of their
-//! own, in which there is their socket ([`descriptors`]).
+//! own, in which there is their socket ([`iperf_zc::descriptors`]).
 //!
 //! A closed loop reads the clock once for a transaction: the end of one is the start of the next. With a connection for
 //! each transaction it reads it three times, and the workers are others: `Reconnecting` and `Accepting`.
 
 mod accepting;
 mod claim;
+mod own_descriptors;
 mod peer;
 mod reconnecting;
 mod requester;
@@ -31,7 +32,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use iperf_model::{Exchange, TestConfig, Transport, reason};
-use iperf_zc::{descriptors, sockopt};
+use iperf_zc::sockopt;
 use tracing::debug;
 
 use crate::error::EngineError;
@@ -44,17 +45,6 @@ pub(crate) use crate::exchange::stats::ExchangeStats;
 pub(crate) use crate::exchange::timings::{Snapshot, Timings};
 use crate::net::transactions::Transactions;
 use crate::worker::{Task, Wake, Worker, payload};
-
-/// Takes the calling thread, which drives a worker alone, away from the descriptors of the process: its calls are faster.
-/// [`relayed`] wakes for it.
-fn keep_only_the_socket(task: &Task) {
-    if let Err(error) = descriptors::keep_only(task.socket.as_fd()) {
-        debug!(
-            "the thread shares its descriptors with others: {}",
-            reason(&error)
-        );
-    }
-}
 
 /// A way to wake for threads that have no descriptor but their socket, which the driver's wake-up may need: a thread that
 /// has them does it. It ends once nobody can wake any more.

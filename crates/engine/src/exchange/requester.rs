@@ -17,7 +17,7 @@ use iperf_proto::exchange::{number, number_of};
 use iperf_zc::account::Report;
 
 use crate::exchange::claim::Claim;
-use crate::exchange::keep_only_the_socket;
+use crate::exchange::own_descriptors::keep_only_the_socket;
 use crate::exchange::peer::Peer;
 use crate::exchange::schedule::Schedule;
 use crate::exchange::stats::Shared;

@@ -7,7 +7,7 @@ use iperf_model::Exchange;
 use iperf_proto::udp::is_repeated_hello;
 use iperf_zc::account::Report;
 
-use crate::exchange::keep_only_the_socket;
+use crate::exchange::own_descriptors::keep_only_the_socket;
 use crate::exchange::peer::Peer;
 use crate::worker::counters::Phase;
 use crate::worker::{Ending, Step, Task, Worker, is_pause};
