@@ -62,13 +62,16 @@ fn receive(socket: BorrowedFd<'_>, control: &mut Control) -> io::Result<Option<u
     // SAFETY: msghdr is plain old data for which zeros are valid: no name, no buffers, no control data.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = ROOM;
+    // Types of fields and arguments differ between C libraries, here and in the modules beside this one.
+    message.msg_controllen = ROOM as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
     // SAFETY: the descriptor is open for the borrow's lifetime; `message` is a live msghdr whose only pointer is to
     // `control`, which is borrowed mutably and has the room that is said.
     let result = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     match Errno::result(result) {
-        Ok(_) if message.msg_flags & libc::MSG_ERRQUEUE != 0 => Ok(Some(message.msg_controllen)),
+        Ok(_) if message.msg_flags & libc::MSG_ERRQUEUE != 0 => {
+            Ok(Some(message.msg_controllen as _))
+        }
         Ok(_) | Err(Errno::EAGAIN) => Ok(None),
         Err(error) => Err(error.into()),
     }

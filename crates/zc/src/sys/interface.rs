@@ -115,8 +115,13 @@ impl Interface {
     pub fn mtu(&self) -> Option<u32> {
         let mut request = self.request();
         // SAFETY: SIOCGIFMTU reads the name in `request` and writes an int into its union: both lie within the structure.
-        let result =
-            unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
+        let result = unsafe {
+            libc::ioctl(
+                self.socket.as_raw_fd(),
+                libc::SIOCGIFMTU as _,
+                &raw mut request,
+            )
+        };
         if result != 0 {
             return None;
         }
@@ -189,8 +194,13 @@ impl Interface {
         let mut request = self.request();
         request.ifr_ifru.ifru_data = command;
         // SAFETY: SIOCETHTOOL reads the name and the pointer in `request`; the caller vouches for what it points to.
-        let result =
-            unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+        let result = unsafe {
+            libc::ioctl(
+                self.socket.as_raw_fd(),
+                libc::SIOCETHTOOL as _,
+                &raw mut request,
+            )
+        };
         result == 0
     }
 

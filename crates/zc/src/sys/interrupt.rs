@@ -38,7 +38,7 @@ pub fn install() -> io::Result<()> {
 /// Makes a blocking call of the thread return. Harmless when the thread is in none, or has ended.
 pub fn wake<T>(thread: &JoinHandle<T>) {
     // The handle keeps the thread id valid until it is joined; a thread that has ended is reported as ESRCH.
-    let _ = pthread_kill(thread.as_pthread_t(), WAKE);
+    let _ = pthread_kill(thread.as_pthread_t() as _, WAKE);
 }
 
 #[cfg(test)]

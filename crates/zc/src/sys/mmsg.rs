@@ -74,10 +74,10 @@ impl Message {
     }
 }
 
-/// A `struct timespec`.
+/// A `struct timespec` of the option's first form: two longs, whatever the C library's `time_t` is.
 fn time(data: &[u8]) -> Option<Duration> {
-    let seconds = field(data, 0).map(libc::time_t::from_ne_bytes)?;
-    let nanos = field(data, size_of::<libc::time_t>()).map(libc::c_long::from_ne_bytes)?;
+    let seconds = field(data, 0).map(libc::c_long::from_ne_bytes)?;
+    let nanos = field(data, size_of::<libc::c_long>()).map(libc::c_long::from_ne_bytes)?;
     let nanos = u32::try_from(nanos)
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000)?;
@@ -110,7 +110,8 @@ pub(crate) fn send(socket: BorrowedFd<'_>, buffer: &[u8], length: usize) -> Resu
     // SAFETY: the descriptor is open for the borrow's lifetime. The first `count` messages each point to one vector,
     // which points to initialised bytes of `buffer`; the kernel only reads those. It writes to `messages`, which is
     // live and writable. Names and control messages are null with length 0.
-    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count, flags) };
+    let sent =
+        unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count, flags as _) };
     match Errno::result(sent) {
         Ok(sent) => Ok(usize::try_from(sent).unwrap_or(0)),
         Err(error) => Err(error),
@@ -141,7 +142,7 @@ pub(crate) fn receive(
         header.msg_hdr.msg_iov = ptr::from_mut(vector);
         header.msg_hdr.msg_iovlen = 1;
         header.msg_hdr.msg_control = ptr::from_mut(control).cast();
-        header.msg_hdr.msg_controllen = size_of::<Controls>();
+        header.msg_hdr.msg_controllen = size_of::<Controls>() as _;
         count += 1;
     }
     // MSG_TRUNC: the length is the datagram's, also when the room is shorter.
@@ -160,14 +161,14 @@ pub(crate) fn receive(
             socket.as_raw_fd(),
             headers.as_mut_ptr(),
             count,
-            flags,
+            flags as _,
             no_limit,
         )
     };
     let taken = Errno::result(taken).map(|taken| usize::try_from(taken).unwrap_or(0))?;
     let controls_read = headers.iter().zip(&controls).take(taken);
     for (message, (header, control)) in messages.iter_mut().zip(controls_read) {
-        let written = header.msg_hdr.msg_controllen;
+        let written = header.msg_hdr.msg_controllen as _;
         *message = Message::new(header.msg_len as usize, control, written);
     }
     Ok(taken)

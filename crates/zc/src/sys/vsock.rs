@@ -72,8 +72,8 @@ pub fn local_cid() -> io::Result<u32> {
 
 /// How long a blocking connect may take (`SO_VM_SOCKETS_CONNECT_TIMEOUT`; default 2 s).
 pub fn set_connect_timeout(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
-    let seconds = libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX);
-    let micros = libc::suseconds_t::from(limit.subsec_micros().cast_signed());
+    let seconds = libc::c_long::try_from(limit.as_secs()).unwrap_or(libc::c_long::MAX);
+    let micros = libc::c_long::from(limit.subsec_micros().cast_signed());
     set(
         socket,
         CONNECT_TIMEOUT,

@@ -23,7 +23,7 @@ use crate::sys::sockopt;
 pub(crate) const DEVICE: &str = "/dev/vsock-zerocopy";
 
 /// `VSOCK_ZEROCOPY_ATTACH`: adds the calls below to a socket.
-const ATTACH: libc::c_ulong = request_code_none!(0xba, 0x90);
+const ATTACH: libc::Ioctl = request_code_none!(0xba, 0x90);
 /// `SO_VM_SOCKETS_MAP_RX`: takes what fits into the mapping that starts at the given address.
 const MAP_RX: libc::c_int = 9;
 /// `SO_VM_SOCKETS_ZEROCOPY`: an int, 1 enables.
