@@ -67,7 +67,7 @@ impl<'a> Exchange<'a> {
                     _ if *udp => return None,
                     _ => format!("tcp 127.0.0.1 {port} {size}"),
                 };
-                let tool = own("bare_loop");
+                let tool = program.itself();
                 (
                     format!("{tool} client {at} {seconds}"),
                     format!("{tool} server {at}"),

@@ -185,6 +185,11 @@ impl Program {
         words
     }
 
+    /// The program as a shell takes it, wherever it is and whatever its file is called there.
+    pub(crate) fn itself(&self) -> String {
+        self.word(&self.path)
+    }
+
     /// A program beside this one.
     pub(crate) fn beside(&self, name: &str) -> String {
         self.word(&self.path.with_file_name(name))
@@ -192,7 +197,7 @@ impl Program {
 
     /// How it runs a case on the first of two free ports, or `None` if it has no such test.
     pub fn commands(&self, case: &Case, seconds: u32, ports: (u16, u16)) -> Option<Commands> {
-        let program = self.word(&self.path);
+        let program = self.itself();
         let (port, second) = ports;
         let words: Vec<&str> = case.args.split_whitespace().collect();
         if let Some(exchange) = Exchange::of(&words).filter(|_| self.kind != Kind::Iperf3) {
@@ -432,8 +437,8 @@ mod tests {
             (
                 Kind::Loop,
                 "vsock-rr",
-                "exec '/t/bare_loop' client vsock 1 1 14 3",
-                "exec '/t/bare_loop' server vsock 1 1 14",
+                "exec '/t/x' client vsock 1 1 14 3",
+                "exec '/t/x' server vsock 1 1 14",
             ),
             (
                 Kind::Neper,
