@@ -62,10 +62,10 @@ fn a_server_waits_with_a_deadline_and_its_driver_without() {
     let secs = Duration::from_secs;
     for (index, waiting_for) in SERVER_PHASES.into_iter().enumerate() {
         let mut server = server_at(index, now);
-        let last_words = match index {
-            0 => Some(vec![0xfe, 0, 0, 0, 114, 0, 0, 0, 0]),
-            5 => Some(vec![0xfe, 0, 0, 0, 117, 0, 0, 0, 0]),
-            7 => None,
+        let (limit, last_words) = match index {
+            0 => (4, Some(vec![0xfe, 0, 0, 0, 114, 0, 0, 0, 0])),
+            5 => (10, Some(vec![0xfe, 0, 0, 0, 117, 0, 0, 0, 0])),
+            7 => (4, None),
             _ => {
                 assert_eq!(server.poll_timeout(), None, "{waiting_for}");
                 server.handle_timeout(now + secs(1_000_000));
@@ -73,10 +73,10 @@ fn a_server_waits_with_a_deadline_and_its_driver_without() {
                 continue;
             }
         };
-        assert_eq!(server.poll_timeout(), Some(now + secs(4)));
-        server.handle_timeout(now + secs(3));
+        assert_eq!(server.poll_timeout(), Some(now + secs(limit)));
+        server.handle_timeout(now + secs(limit - 1));
         assert_eq!(server.poll_action(), None);
-        server.handle_timeout(now + secs(4));
+        server.handle_timeout(now + secs(limit));
         assert_eq!(
             server.poll_action(),
             Some(server::Action::Fail(server::Failure::TimedOut {
