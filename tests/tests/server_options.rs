@@ -37,6 +37,9 @@ impl Case {
         let args: Vec<&str> = self.server.split_whitespace().collect();
         let server = Server::start(Peer::Ours, &args);
         let client = run_client(self.client, server.port(), self.args);
+        if self.refused.is_some() {
+            server.wait_for_complaint("error - ");
+        }
         let end = server.stop();
         let mut f = Problems::new();
         if let Some(refused) = self.refused {
@@ -122,6 +125,7 @@ fn short_tests_add_up_to_the_limit_of_the_rate() {
             };
             f.holds(format!("test {test} of {client}: {said:?}"), as_expected);
         }
+        server.wait_for_complaint(TOO_FAST);
         let end = server.stop();
         f.holds("the server reports why", end.stderr.contains(TOO_FAST));
         f.assert_none(end);

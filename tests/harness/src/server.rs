@@ -79,6 +79,14 @@ impl Server {
         );
     }
 
+    /// Waits until the server has written `text` to its standard error, which it may do after its client has ended.
+    /// Whether it ever does shows in what it has written at its end.
+    pub fn wait_for_complaint(&self, text: &str) {
+        wait_for(HANG, || {
+            self.process.stderr_so_far().contains(text).then_some(())
+        });
+    }
+
     /// Waits for a server that ends by itself (`-1`).
     pub fn finish(self, limit: Duration) -> Finished {
         self.process.finish(limit)
