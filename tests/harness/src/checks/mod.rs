@@ -432,10 +432,14 @@ fn quota_met(
         _ if expected.tolerance.abrupt_end => expected.block,
         _ => 0,
     };
+    let least = match expected.blocks {
+        Some(reads) if expected.tolerance.reads_for_blocks && !flow.client_sends => reads,
+        _ => quota - last,
+    };
     f.between(
         "bytes sent for the quota",
         sent,
-        (quota - last) as f64,
+        least as f64,
         quota as f64 + more,
     );
 }
