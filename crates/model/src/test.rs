@@ -1,5 +1,7 @@
 //! What both ends of a test agree on: the content of the parameter exchange, as types that hold only valid values.
 
+use std::time::Duration;
+
 use crate::{
     BitRate, Exchange, MAX_BLOCK, MAX_OWN_BLOCK, MAX_OWN_BLOCKS, MAX_OWN_STREAMS, MAX_STREAMS,
     Placement, Probe, Role, ZeroCopy,
@@ -248,6 +250,16 @@ impl TestConfig {
             title: None,
             extra_data: None,
             get_server_output: false,
+        }
+    }
+
+    /// From the start of a timed test to its end, the omitted period included.
+    pub fn length(&self) -> Option<Duration> {
+        match self.limit {
+            Limit::Seconds(seconds) => Some(Duration::from_secs(
+                u64::from(seconds) + u64::from(self.omit),
+            )),
+            _ => None,
         }
     }
 

@@ -64,6 +64,8 @@ pub struct StreamResult {
     pub out_of_order: Option<i64>,
     /// Datagrams that had arrived before. Our own key.
     pub duplicates: Option<i64>,
+    /// What a requester exchanged. Our own key, only in request/response tests.
+    pub transactions: Option<i64>,
     /// How the bytes were moved. Our own key, only in tests that request zero-copy.
     pub copies: Option<CopyReport>,
     /// Seconds; 0 from every real peer.
@@ -195,6 +197,9 @@ impl StreamResult {
             Detail::Bytes(totals) | Detail::Exchanges(_, totals) => {
                 let tcp = totals.tcp.filter(|_| stream.role.sends());
                 result.retransmits = tcp.map_or(-1, |tcp| signed(tcp.retransmits));
+                let counts = stream.exchange_counts();
+                let counts = counts.filter(|_| stream.role == Role::Requester);
+                result.transactions = counts.map(|counts| signed(counts.transactions));
             }
             Detail::Datagrams(totals) => {
                 result.jitter = if stream.role.sends() {
@@ -229,6 +234,7 @@ impl StreamResult {
             socket_drops: fields.integer("socket_drops"),
             out_of_order: fields.integer("out_of_order"),
             duplicates: fields.integer("duplicates"),
+            transactions: fields.integer("transactions"),
             copies: fields
                 .member("zerocopy")
                 .and_then(|fields| zerocopy_report::parse(&fields)),
@@ -333,6 +339,8 @@ struct WireStream {
     #[serde(skip_serializing_if = "Option::is_none")]
     duplicates: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    transactions: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     zerocopy: Option<Value>,
 }
 
@@ -352,6 +360,7 @@ impl From<&StreamResult> for WireStream {
             socket_drops: stream.socket_drops,
             out_of_order: stream.out_of_order,
             duplicates: stream.duplicates,
+            transactions: stream.transactions,
             zerocopy: stream.copies.as_ref().map(zerocopy_report::to_json),
         }
     }

@@ -122,7 +122,17 @@ impl StreamResult {
         };
         let detail = match &own.detail {
             Detail::Bytes(_) => Detail::Bytes(bytes),
-            Detail::Exchanges(..) => Detail::Exchanges(ExchangeCounts::default(), bytes),
+            Detail::Exchanges(..) => match self.transactions {
+                Some(count) => {
+                    let counts = ExchangeCounts {
+                        transactions: u64::try_from(count).unwrap_or(0),
+                        ..ExchangeCounts::default()
+                    };
+                    Detail::Exchanges(counts, bytes)
+                }
+                // Only a requester reports it.
+                None => Detail::Bytes(bytes),
+            },
             Detail::Datagrams(own) => Detail::Datagrams(self.datagrams(own, test)),
         };
         StreamOutcome {

@@ -12,7 +12,7 @@ use iperf_engine::{
     CpuMeter, Measurement, Prepared, RunPlan, Stream, Trouble, Watch, WatchLimits, bind,
 };
 use iperf_model::{
-    Buffers, Event, Limit, Peer, Placement, RunTotals, ServerConfig, Sink, SocketName, TestBegan,
+    Buffers, Event, Peer, Placement, RunTotals, ServerConfig, Sink, SocketName, TestBegan,
     TestConfig, TestStarted, Transport, reason,
 };
 use iperf_proto::code::Code;
@@ -247,13 +247,8 @@ impl Session<'_> {
         self.talk.flush().await.map_err(TestError::Control)?;
         let measurement = prepared.go(start);
         let is_bytes = self.test.transport != Transport::Udp;
-        let overtime = match self.test.limit {
-            Limit::Seconds(seconds) => {
-                let length = Duration::from_secs(u64::from(seconds) + u64::from(self.test.omit));
-                Some(start + length + OVERTIME)
-            }
-            _ => None,
-        };
+        let length = self.test.length();
+        let overtime = length.map(|length| start + length + OVERTIME);
         Ok(Running {
             measurement,
             watch: Watch::new(WatchLimits {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use iperf_engine::Trouble;
-use iperf_model::{Event, Summary};
+use iperf_model::{Event, Interval, Summary};
 use iperf_proto::client::Failure;
 use iperf_proto::results::Results;
 use iperf_proto::summary::summarize;
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use super::{Driver, Next};
-use crate::phase::{Ended, Phase, Running, Stopped};
+use crate::phase::{Ended, Phase, Running};
 use crate::{ClientError, late, strict};
 
 /// After `-n` or `-k` the peer's kernel has everything; its program gets this long to read it, since iperf3's
@@ -27,11 +27,12 @@ impl Driver<'_, '_> {
         if let Some(grace) = grace {
             sleep(grace).await;
         }
-        let mut ended = self.finish(stopped);
+        let (last, mut ended) = stopped.finish();
         let run = ended.measurement.run();
         // A receiver may have failed just now.
         run.ended_workers();
         if let Some(lost) = run.wrong_data() {
+            self.report_last(last);
             let trouble = Trouble::Lost(lost);
             return Next::Over(Phase::Ended(Box::new(ended)), Err(trouble.into()));
         }
@@ -44,6 +45,8 @@ impl Driver<'_, '_> {
         if flushed.is_ok() {
             ended.measurement.run().half_close();
         }
+        // While the server ends its part: of many streams it is a lot of text.
+        self.report_last(last);
         let phase = Phase::Ended(Box::new(ended));
         match flushed {
             Ok(()) => Next::Phase(phase),
@@ -51,14 +54,12 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Takes the last sample.
-    pub(super) fn finish(&mut self, stopped: Stopped) -> Ended {
-        let (last, ended) = stopped.finish();
+    /// Reports the last interval.
+    fn report_last(&mut self, last: Option<Interval>) {
         if let Some(mut interval) = last {
             self.probing.add_to(&mut interval, &self.test);
             self.output.event(&Event::Interval(interval));
         }
-        ended
     }
 
     /// Reports a whole test.
@@ -107,8 +108,9 @@ impl Driver<'_, '_> {
     pub(super) fn cut_short(&mut self, phase: Phase) -> Phase {
         let ended = match phase {
             Phase::Running(running) => {
-                let stopped = running.stop(&self.test);
-                self.finish(stopped)
+                let (last, ended) = running.stop(&self.test).finish();
+                self.report_last(last);
+                ended
             }
             Phase::Ended(ended) => *ended,
             other => return other,

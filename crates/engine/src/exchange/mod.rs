@@ -11,6 +11,9 @@
 //! recorded once the next request is sent. The threads of requesters and responders have a table of descriptors of their
 //! own, in which there is their socket ([`iperf_zc::descriptors`]).
 //!
+//! A requester ends by itself when the time of its test is over, and counts nothing from then on: hundreds of busy threads
+//! could keep the driver from stopping them for seconds.
+//!
 //! A closed loop reads the clock once for a transaction: the end of one is the start of the next. With a connection for
 //! each transaction it reads it three times, and the workers are others: `Reconnecting` and `Accepting`.
 
@@ -23,6 +26,7 @@ mod requester;
 mod responder;
 mod schedule;
 mod stats;
+mod time_limit;
 mod timings;
 mod window;
 
@@ -42,6 +46,7 @@ use crate::exchange::requester::Requester;
 use crate::exchange::responder::Responder;
 pub(crate) use crate::exchange::schedule::Schedule;
 pub(crate) use crate::exchange::stats::ExchangeStats;
+use crate::exchange::time_limit::TimeLimit;
 pub(crate) use crate::exchange::timings::{Snapshot, Timings};
 use crate::net::transactions::Transactions;
 use crate::worker::{Task, Wake, Worker, payload};
@@ -69,12 +74,13 @@ pub(crate) fn worker(
     config: &TestConfig,
     transactions: Option<Transactions>,
 ) -> Box<dyn Worker> {
+    let time_limit = TimeLimit::new(config);
     let payload = |bytes: u32| payload::block(config.payload, bytes as usize);
     match (transactions, stats.shared()) {
         (Some(Transactions::Open(connector)), Some(shared)) => {
             let request = payload(exchange.request);
             return Box::new(Reconnecting::new(
-                task, exchange, &request, shared, connector,
+                task, exchange, &request, shared, connector, time_limit,
             ));
         }
         (Some(Transactions::Accept(listener)), None) => {
@@ -98,6 +104,6 @@ pub(crate) fn worker(
     };
     let request = payload(exchange.request);
     Box::new(Requester::new(
-        task, exchange, &request, shared, datagrams, messages,
+        task, exchange, &request, shared, datagrams, messages, time_limit,
     ))
 }

@@ -21,6 +21,7 @@ use crate::exchange::claim::Claim;
 use crate::exchange::peer::Peer;
 use crate::exchange::schedule::Schedule;
 use crate::exchange::stats::Shared;
+use crate::exchange::time_limit::TimeLimit;
 use crate::exchange::window::Waiting;
 use crate::net::transactions::Connector;
 use crate::worker::counters::Phase;
@@ -35,6 +36,7 @@ pub(crate) struct Reconnecting {
     request: Box<[u8]>,
     response: Box<[u8]>,
     schedule: Option<Schedule>,
+    time_limit: TimeLimit,
     claim: Claim,
     /// The end of the last transaction.
     now: Instant,
@@ -73,6 +75,7 @@ impl Reconnecting {
         request: &[u8],
         shared: Arc<Shared>,
         connector: Arc<Connector>,
+        time_limit: TimeLimit,
     ) -> Self {
         Self {
             task,
@@ -82,6 +85,7 @@ impl Reconnecting {
             // A byte more shows that a response is too long.
             response: vec![0; exchange.response as usize + 1].into(),
             schedule: None,
+            time_limit,
             claim: Claim::default(),
             now: Instant::now(),
             next: None,
@@ -190,6 +194,9 @@ impl Reconnecting {
         };
         drop(current.connection);
         self.now = Instant::now();
+        if self.time_limit.is_over(self.now) {
+            return;
+        }
         let since = |end: Instant, start| end.saturating_duration_since(start);
         let connect = since(current.connected, current.waiting.sent);
         let close = since(self.now, current.answered);
@@ -230,11 +237,12 @@ impl Worker for Reconnecting {
 
     fn begin(&mut self, start: Instant) {
         self.schedule = Schedule::begin(start, self.exchange);
+        self.time_limit.begin(start);
         self.now = Instant::now();
     }
 
     fn step(&mut self, _: bool) -> Step {
-        if self.task.counters.phase() != Phase::Counting {
+        if self.task.counters.phase() != Phase::Counting || self.time_limit.is_over(self.now) {
             // What is under way does not count.
             return Step::Ended(Ending::Stopped);
         }

@@ -21,6 +21,7 @@ use crate::exchange::own_descriptors::keep_only_the_socket;
 use crate::exchange::peer::Peer;
 use crate::exchange::schedule::Schedule;
 use crate::exchange::stats::Shared;
+use crate::exchange::time_limit::TimeLimit;
 use crate::exchange::window::{Waiting, Window};
 use crate::worker::counters::Phase;
 use crate::worker::{Ending, Step, Task, Worker, is_pause};
@@ -38,6 +39,7 @@ pub(crate) struct Requester {
     datagrams: bool,
     window: Window,
     schedule: Option<Schedule>,
+    time_limit: TimeLimit,
     /// Requests, one after another.
     requests: Box<[u8]>,
     /// Bytes of requests in the window that are still to be sent.
@@ -62,6 +64,7 @@ impl Requester {
         shared: Arc<Shared>,
         datagrams: bool,
         messages: bool,
+        time_limit: TimeLimit,
     ) -> Self {
         let in_flight = usize::from(exchange.in_flight);
         let together = if datagrams || messages || exchange.is_open_loop() {
@@ -78,6 +81,7 @@ impl Requester {
             datagrams,
             window: Window::new(exchange.in_flight),
             schedule: None,
+            time_limit,
             requests: payload.repeat(together).into(),
             unsent: 0,
             // A byte more shows that a datagram is too long.
@@ -211,6 +215,9 @@ impl Requester {
     }
 
     fn complete(&mut self, waiting: Waiting) {
+        if self.time_limit.is_over(self.now) {
+            return;
+        }
         self.settle();
         self.completed = Some((waiting, self.now));
         if !self.may_block() {
@@ -239,7 +246,8 @@ impl Requester {
             return;
         }
         self.now = Instant::now();
-        while let Some(lost) = self.window.expire(self.now, self.exchange.timeout) {
+        let now = self.time_limit.within(self.now);
+        while let Some(lost) = self.window.expire(now, self.exchange.timeout) {
             // What was not sent is lost as well.
             self.unsent = 0;
             self.shared.add_timeout(&lost);
@@ -315,6 +323,7 @@ impl Worker for Requester {
     fn begin(&mut self, start: Instant) {
         keep_only_the_socket(&self.task);
         self.schedule = Schedule::begin(start, self.exchange);
+        self.time_limit.begin(start);
         if self.datagrams {
             // However that fails, the worker wakes for its end.
             let _ = self.peer.limit(self.exchange.timeout);
@@ -324,6 +333,9 @@ impl Worker for Requester {
 
     fn step(&mut self, _: bool) -> Step {
         match self.task.counters.phase() {
+            Phase::Counting if self.time_limit.is_over(self.now) => {
+                return Step::Ended(Ending::Stopped);
+            }
             Phase::Counting => {}
             Phase::Discarding | Phase::Finishing => {
                 // What has come by now counts.

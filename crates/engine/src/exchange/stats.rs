@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use iperf_model::{Exchange, ExchangeCounts};
+use iperf_model::{Exchange, ExchangeCounts, Role};
 
 use crate::exchange::timings::{Snapshot, Timings};
 use crate::exchange::window::Waiting;
+use crate::run::RunPlan;
 
 /// What a requester writes and the sampler reads. An exchange that begins in the omitted period counts there, whenever it
 /// ends.
@@ -148,6 +149,7 @@ impl Reading {
 pub(crate) struct ExchangeStats {
     /// Of a requester.
     shared: Option<Arc<Shared>>,
+    request_bytes: u64,
     /// At the last sample, and where the test counts from.
     last: Reading,
     base: Reading,
@@ -157,10 +159,22 @@ impl ExchangeStats {
     /// Of a stream on which this end requests, or not.
     pub(crate) fn new(exchange: &Exchange, requests: bool, omitting: bool) -> Self {
         Self {
+            request_bytes: exchange.request.into(),
             shared: requests.then(|| Arc::new(Shared::new(exchange, omitting))),
             last: Reading::default(),
             base: Reading::default(),
         }
+    }
+
+    /// Of a stream of a test, if it is a request/response test.
+    pub(crate) fn of(plan: &RunPlan<'_>, role: Role) -> Option<Self> {
+        let exchange = plan.config.exchange.as_ref()?;
+        Some(Self::new(exchange, role.sends(), plan.config.omit > 0))
+    }
+
+    /// The bytes of their requests.
+    pub(crate) fn bytes(&self, counts: &ExchangeCounts) -> u64 {
+        counts.transactions * self.request_bytes
     }
 
     /// What the requester records into.

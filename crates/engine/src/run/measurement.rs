@@ -82,7 +82,10 @@ impl Measurement {
     /// The next thing that is due at `now`, if any. Call it until it returns `None`.
     pub fn poll(&mut self, now: Instant) -> Option<Due> {
         Some(match self.clock.poll(now)? {
-            Tick::Interval => Due::Interval(self.run.sample(now)),
+            Tick::Interval => {
+                self.run.settle_requesters(now);
+                Due::Interval(self.run.sample(now))
+            }
             Tick::OmitEnd => {
                 self.run.end_omit(now);
                 Due::OmitFinished

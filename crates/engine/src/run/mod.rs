@@ -20,6 +20,7 @@ mod totals;
 pub(crate) mod watch;
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,9 @@ use crate::worker::quota::Quota;
 /// is out of CPU.
 const WORKER_LIMIT: Duration = Duration::from_secs(5);
 
+/// The longest pause while workers follow.
+const LONGEST_NAP: Duration = Duration::from_millis(5);
+
 /// All streams of one end, running.
 pub struct Run {
     streams: Vec<RunningStream>,
@@ -59,6 +63,9 @@ pub struct Run {
     base: Instant,
     last: Instant,
     omitting: bool,
+    /// How long a timed request/response test lasts, and when it ends: nothing counts after that.
+    length: Option<Duration>,
+    until: Option<Instant>,
     progress: Progress,
     gate: Arc<Gate>,
     /// When the workers began.
@@ -130,6 +137,8 @@ impl Run {
             base: now,
             last: now,
             omitting,
+            length: plan.config.exchange.and(plan.config.length()),
+            until: None,
             progress: Progress {
                 sent: (0, now),
                 received: (0, now),
@@ -174,6 +183,7 @@ impl Run {
         self.base = start;
         self.last = start;
         self.started = start;
+        self.until = self.length.map(|length| start + length);
         self.progress = Progress {
             sent: (0, start),
             received: (0, start),
@@ -183,6 +193,7 @@ impl Run {
 
     /// Takes an interval that ends at `now`.
     pub fn sample(&mut self, now: Instant) -> Interval {
+        let now = self.counted_until(now);
         let (base, omitted) = (self.base, self.omitting);
         let interval = Interval {
             start: self.last.saturating_duration_since(base),
@@ -194,6 +205,18 @@ impl Run {
         };
         self.last = now;
         interval
+    }
+
+    /// `now`, or when the test ended by itself before.
+    fn counted_until(&self, now: Instant) -> Instant {
+        self.until.map_or(now, |until| now.min(until))
+    }
+
+    /// Waits until the requesters of a test whose time is over have counted their last transactions.
+    pub fn settle_requesters(&mut self, now: Instant) {
+        if self.until.is_some_and(|until| until <= now) {
+            self.stop_counting(RunningStream::sends, Phase::Finishing);
+        }
     }
 
     /// Ends the omitted period: everything counts from `now` on.
@@ -328,18 +351,7 @@ impl Run {
 
     /// Stops counting what arrives, but keeps emptying the sockets, so that a peer whose writes block can end.
     pub fn discard_received(&mut self) {
-        let mut counting: Vec<_> = self.streams.iter().filter(|m| !m.sends()).collect();
-        for stream in &counting {
-            stream.advance(Phase::Discarding);
-        }
-        // Each reports when it has stopped counting, so that no byte is counted after the last sample.
-        patiently(|| {
-            counting.retain(|stream| stream.is_counting());
-            for stream in &counting {
-                stream.wake();
-            }
-            counting.is_empty()
-        });
+        self.stop_counting(|stream| !stream.sends(), Phase::Discarding);
     }
 
     /// Counts what has arrived by now, then stops all receivers.
@@ -378,33 +390,69 @@ impl Run {
         )
     }
 
+    /// Moves the chosen workers on to `phase` and waits until each has reported that it stopped counting, so that nothing
+    /// is counted after the last sample.
+    fn stop_counting(&mut self, chosen: impl Fn(&RunningStream) -> bool, phase: Phase) {
+        let mut counting: Vec<_> = self.streams.iter().filter(|m| chosen(m)).collect();
+        for stream in &counting {
+            stream.advance(phase);
+        }
+        patiently(counting.len(), |wakes| {
+            counting.retain(|stream| stream.is_counting());
+            if wakes {
+                wake(counting.iter().copied());
+            }
+            counting.is_empty()
+        });
+    }
+
     /// Moves the chosen workers on to `phase` and waits until they have ended.
     fn finish(&mut self, chosen: impl Fn(&RunningStream) -> bool, phase: Phase) {
         let mut running: Vec<_> = self.streams.iter_mut().filter(|m| chosen(m)).collect();
         for stream in &running {
             stream.advance(phase);
         }
-        patiently(|| {
+        patiently(running.len(), |wakes| {
             running.retain_mut(|stream| !stream.join_if_done());
-            for stream in &running {
-                stream.wake();
+            if wakes {
+                wake(running.iter().map(|stream| &**stream));
             }
             running.is_empty()
         });
     }
 }
 
+/// Makes blocking calls of the streams' threads return, each thread's once.
+fn wake<'a>(streams: impl Iterator<Item = &'a RunningStream>) {
+    let mut woken = HashSet::new();
+    for thread in streams.filter_map(RunningStream::thread) {
+        if woken.insert(thread.id()) {
+            thread.wake();
+        }
+    }
+}
+
 /// Retries `step` with a growing pause until it returns true or `WORKER_LIMIT` has passed.
-fn patiently(mut step: impl FnMut() -> bool) {
+///
+/// The first pause gives busy workers time to follow by themselves, and only those that have not are woken after it
+/// (`true`). On a machine with more threads than processors, each signal hands the processor to a thread of the test: a
+/// hundred of them took seconds.
+fn patiently(workers: usize, mut step: impl FnMut(bool) -> bool) {
     let deadline = Instant::now() + WORKER_LIMIT;
     let mut nap = Duration::from_micros(20);
-    while !step() {
+    let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+    let first = nap.saturating_mul(workers).min(LONGEST_NAP);
+    if step(false) {
+        return;
+    }
+    std::thread::sleep(first);
+    while !step(true) {
         if Instant::now() >= deadline {
             debug!("workers did not obey in time");
             return;
         }
         std::thread::sleep(nap);
-        nap = (2 * nap).min(Duration::from_millis(5));
+        nap = (2 * nap).min(LONGEST_NAP);
     }
 }
 

@@ -115,12 +115,6 @@ fn one_way(plan: &RunPlan<'_>, role: Role) -> Option<OneWay> {
     Some(OneWay::new(clock, plan.config.omit > 0))
 }
 
-fn exchange_stats(plan: &RunPlan<'_>, requests: bool) -> Option<ExchangeStats> {
-    let exchange = plan.config.exchange.as_ref()?;
-    let omitting = plan.config.omit > 0;
-    Some(ExchangeStats::new(exchange, requests, omitting))
-}
-
 /// Where the omitted period of a stream ends, if it ends at a position that both ends know. Without a quota the sender
 /// continues, and the peer cuts by its own clock.
 fn cut(
@@ -157,7 +151,7 @@ impl RunningStream {
         let report = Arc::new(OnceLock::new());
         let file = movers::open_file(plan.local, info.role)?;
         let transport = plan.config.transport;
-        let exchanges = exchange_stats(plan, info.role.sends());
+        let exchanges = ExchangeStats::of(plan, info.role);
         let is_udp = transport == Transport::Udp && exchanges.is_none();
         let received = Arc::new(DatagramCounters::new(one_way(plan, info.role)));
         let batching = Arc::new(BatchingInUse::new(passage.batching));
@@ -230,7 +224,11 @@ impl RunningStream {
     /// Takes what moved since the last sample.
     pub(crate) fn sample(&mut self) -> StreamInterval {
         let exchanges = self.sample_exchanges();
-        let bytes = self.moved().max(self.last_bytes);
+        let bytes = match self.exchanges.as_ref().zip(exchanges.as_ref()) {
+            // Its worker counts on meanwhile.
+            Some((stats, counts)) => self.last_bytes + stats.bytes(counts),
+            None => self.moved().max(self.last_bytes),
+        };
         let interval = StreamInterval {
             socket: self.info.socket,
             role: self.info.role,
@@ -433,6 +431,11 @@ impl RunningStream {
         if let Some(thread) = &self.thread {
             thread.wake();
         }
+    }
+
+    /// The thread that drives the worker, until it has ended.
+    pub(crate) fn thread(&self) -> Option<&WorkerThread> {
+        self.thread.as_deref()
     }
 
     /// Whether the worker has not been joined yet.

@@ -33,6 +33,7 @@ impl Run {
 
     /// What was counted until the last sample. `end` is when the test ended.
     pub fn totals(&mut self, end: Instant, meter: &CpuMeter) -> RunTotals {
+        let end = self.counted_until(end);
         let workers = self
             .streams
             .iter()

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 
 use iperf_zc::interrupt;
 use tracing::debug_span;
@@ -17,6 +17,10 @@ use crate::worker::{Ending, Wake, Worker, alone};
 pub(crate) struct WorkerThread(JoinHandle<()>);
 
 impl WorkerThread {
+    pub(crate) fn id(&self) -> ThreadId {
+        self.0.thread().id()
+    }
+
     /// Makes a blocking call of the thread return.
     pub(crate) fn wake(&self) {
         interrupt::wake(&self.0);

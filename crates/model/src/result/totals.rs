@@ -104,4 +104,10 @@ impl StreamSummary {
             Some(&self.own)
         }
     }
+
+    /// What was exchanged, as the requester counted it if that is known.
+    pub fn exchange_counts(&self) -> Option<&ExchangeCounts> {
+        let requester = self.sent().and_then(StreamOutcome::exchange_counts);
+        requester.or_else(|| self.own.exchange_counts())
+    }
 }

@@ -161,6 +161,7 @@ prop_compose! {
         omitted in of((any::<i64>(), any::<i64>())),
         jitter in finite(),
         [socket_drops, duplicates, out_of_order] in [of(any::<i64>()), of(any::<i64>()), of(any::<i64>())],
+        transactions in of(any::<i64>()),
         copied in of(any::<u16>()),
         start_time in of(finite()),
         end_time in of(finite()),
@@ -177,6 +178,7 @@ prop_compose! {
             socket_drops,
             out_of_order,
             duplicates,
+            transactions,
             copies: copied.map(|copied| CopyReport {
                 requested: CopyMode::Mmap,
                 used: CopyMode::Copy,

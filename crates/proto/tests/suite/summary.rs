@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use iperf_model::{DatagramTotals, Direction, Summary, TestConfig, Transport};
+use iperf_model::{
+    ByteTotals, DatagramTotals, Detail, Direction, ExchangeCounts, Role, Summary, TestConfig,
+    Transport,
+};
 use iperf_proto::{Code, Results, summarize};
 
 use crate::pair::totals;
@@ -118,6 +121,27 @@ fn a_sender_without_counters_has_no_retransmits() {
     peer.streams[0].retransmits = 7;
     peer.sender_has_retransmits = 0;
     assert_eq!(summary(&peer), None);
+}
+
+#[test]
+fn a_requesters_count_is_that_of_the_stream() {
+    let mut test = TestConfig::new(Transport::Tcp);
+    test.direction = Direction::Reverse;
+    let mut own = totals(&test, true);
+    let counts = |transactions| ExchangeCounts {
+        transactions,
+        ..ExchangeCounts::default()
+    };
+    own.streams[0].role = Role::Responder;
+    own.streams[0].detail = Detail::Exchanges(counts(90), ByteTotals::default());
+    let mut peer = server_results(&test);
+    let shown = |peer: &Results| {
+        let summary = summarize(&own, &test, Some(peer)).unwrap();
+        summary.streams[0].exchange_counts().unwrap().transactions
+    };
+    assert_eq!(shown(&peer), 90, "as long as only a responder's is known");
+    peer.streams[0].transactions = Some(100);
+    assert_eq!(shown(&peer), 100);
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub use read::ReadError;
 pub use start::{Connection, HostPort, Start, TestStart, Timestamp, Vsock};
 
 pub(crate) use builder::Builder;
+pub(crate) use derive::exchange::exchange_seconds;
 pub(crate) use derive::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 
 /// One test, as one end saw it.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use iperf_model::{self as model, Role, Summary, TestConfig};
 
-use crate::document::{EndExchanges, IntervalExchanges, Latency, ShortLatency};
+use crate::document::{EndExchanges, IntervalExchanges, Latency, ShortLatency, exchange_seconds};
 use crate::text::header;
 
 /// Every stream of an interval, and all of them if there are several.
@@ -53,14 +53,14 @@ pub(super) fn summary(config: &TestConfig, summary: &Summary) -> Vec<String> {
     let Some(end) = EndExchanges::of(config, summary) else {
         return Vec::new();
     };
-    let seconds = summary.duration.as_secs_f64();
+    let seconds = exchange_seconds(summary);
     let mut lines = vec![header::SEPARATOR.to_owned()];
     let line = |id: &str, transactions: u64, per_second: f64| {
         let rate = rate(per_second);
         format!("[{id:>3}]   0.00-{seconds:<6.2} sec  {transactions} transactions  {rate} trans/s")
     };
     for stream in &summary.streams {
-        if let Some(counts) = stream.own.exchange_counts() {
+        if let Some(counts) = stream.exchange_counts() {
             let id = stream.own.socket.to_string();
             let per_second = counts.transactions as f64 / seconds.max(1e-9);
             lines.push(if config.streams > 1 {

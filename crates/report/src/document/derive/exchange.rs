@@ -89,7 +89,7 @@ impl IntervalExchanges {
 }
 
 /// Seconds of the test at the end that requests, as far as that is known.
-fn length(summary: &Summary) -> f64 {
+pub(crate) fn exchange_seconds(summary: &Summary) -> f64 {
     let requests = |stream: &StreamSummary| stream.own.role.sends();
     let remote = summary.remote_duration;
     let remote = remote.filter(|_| !summary.streams.iter().any(requests));
@@ -115,7 +115,7 @@ impl EndExchanges {
             in_flight: exchange.in_flight.into(),
             connections: config.streams.into(),
             transactions: counts.transactions,
-            transactions_per_second: per_second(counts.transactions, length(summary)),
+            transactions_per_second: per_second(counts.transactions, exchange_seconds(summary)),
             timeouts: counts.timeouts,
             latency_us: latency(&counts.service),
             response_latency_us: latency(&counts.response),

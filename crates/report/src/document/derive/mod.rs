@@ -12,7 +12,7 @@
 //! ```
 
 mod end;
-mod exchange;
+pub(crate) mod exchange;
 mod interval;
 mod start;
 mod totals;
