@@ -3,108 +3,84 @@
 //! Nothing here names a user or a host. What the system does not report is absent.
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 /// Facts of one machine that hold during a test.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Environment {
     /// Name and release of the system, as `Linux 6.12.0`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
     /// Model of the processor.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
     /// Processors that are online.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<u64>,
     /// Processors that this program may use: affinity and the quota of a container limit them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus_usable: Option<u64>,
     /// How the frequency of the first processor is chosen (cpufreq), as `performance`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub governor: Option<String>,
     /// The hypervisor: `kvm`, `microsoft`, `vmware`, `xen`…, `vm` for one without a name, or `none`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub virtualization: Option<String>,
     /// What the program is contained in, as `docker` or `lxc`; absent outside of containers.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// The kernel's clock, as `tsc`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub clocksource: Option<String>,
     /// Memory of the machine in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
     /// The interface that the control connection goes through; absent over vsock and Unix sockets.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<Interface>,
     /// Settings of the kernel that shape buffers and queues.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sysctl: Option<Sysctl>,
 }
 
 /// A network interface.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Interface {
     /// Its name on this machine.
     pub name: String,
     /// The driver, as `virtio_net`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
     /// Speed of the link in Mbit/s, if the driver knows one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub speed_mbps: Option<u64>,
     /// Largest packet in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u64>,
     /// NUMA node of its device; absent without a device, and on machines without nodes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub numa_node: Option<u64>,
     /// Offloads that are on, by the names of `ethtool -k`; absent if the interface reports none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub offloads: Option<Vec<String>>,
 }
 
 /// Settings below `/proc/sys/net`, by the last parts of their names. A network namespace has only some of them.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sysctl {
     /// `net.core.rmem_default` in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rmem_default: Option<u64>,
     /// `net.core.rmem_max` in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rmem_max: Option<u64>,
     /// `net.core.wmem_default` in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub wmem_default: Option<u64>,
     /// `net.core.wmem_max` in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub wmem_max: Option<u64>,
     /// `net.core.optmem_max` in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub optmem_max: Option<u64>,
     /// `net.core.netdev_max_backlog` in packets.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub netdev_max_backlog: Option<u64>,
     /// `net.core.busy_poll` in microseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub busy_poll: Option<u64>,
     /// `net.core.busy_read` in microseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub busy_read: Option<u64>,
     /// `net.core.default_qdisc`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub default_qdisc: Option<String>,
     /// `net.ipv4.tcp_rmem`: least, initial and most bytes of a receive buffer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_rmem: Option<Vec<u64>>,
     /// `net.ipv4.tcp_wmem`: least, initial and most bytes of a send buffer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_wmem: Option<Vec<u64>>,
     /// `net.ipv4.tcp_congestion_control`: the default of new connections.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_congestion_control: Option<String>,
 }
 

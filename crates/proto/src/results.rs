@@ -10,6 +10,7 @@ use iperf_model::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
+use serde_with::skip_serializing_none;
 
 use crate::json::{Fields, text, wire_number};
 use crate::{ParseError, environment, exchange, limits, shown, zerocopy_report};
@@ -291,31 +292,25 @@ fn object(text: &str) -> Option<Box<RawValue>> {
     raw.get().starts_with('{').then_some(raw)
 }
 
+#[skip_serializing_none]
 #[derive(Serialize)]
 struct WireResults<'a> {
     cpu_util_total: Number,
     cpu_util_user: Number,
     cpu_util_system: Number,
     sender_has_retransmits: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     congestion_used: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     server_output_json: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     server_output_text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     checksum_errors: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     one_way: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     rr: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Value>,
     streams: Vec<WireStream>,
 }
 
+#[skip_serializing_none]
 #[derive(Serialize)]
 struct WireStream {
     id: i64,
@@ -323,24 +318,15 @@ struct WireStream {
     retransmits: i64,
     jitter: Number,
     errors: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     omitted_errors: Option<i64>,
     packets: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     omitted_packets: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     start_time: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     end_time: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     socket_drops: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     out_of_order: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     duplicates: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     transactions: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     zerocopy: Option<Value>,
 }
 

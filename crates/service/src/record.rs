@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 use iperf_model::{Direction, Failure, FailureKind, Summary, TestBegan, Transport};
 use iperf_model::{Peer, StreamOutcome};
 use serde::Serialize;
+use serde_with::skip_serializing_none;
 
 /// A test that is over, as one line of the log has it.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TestRecord {
     /// When it began, in seconds since 1970.
@@ -16,7 +18,6 @@ pub struct TestRecord {
     /// `completed`, `failed`, `client_left` or `interrupted`.
     pub outcome: &'static str,
     /// Why it did not complete.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The address of the client.
     pub client: String,
@@ -33,16 +34,15 @@ pub struct TestRecord {
     /// Length of the test in seconds.
     pub seconds: f64,
     /// What this end received, if it received.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub received: Option<Moved>,
     /// What this end sent, if it sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sent: Option<Moved>,
     /// CPU time of the test in percent of one CPU.
     pub cpu_percent: f64,
 }
 
 /// What went one way.
+#[skip_serializing_none]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Moved {
     /// Bytes of payload.
@@ -50,16 +50,12 @@ pub struct Moved {
     /// Bits per second over the test.
     pub bits_per_second: f64,
     /// A sender over TCP: segments sent again.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retransmits: Option<u64>,
     /// A receiver over UDP: datagrams that were expected.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<u64>,
     /// A receiver over UDP: those that did not arrive.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<i64>,
     /// A receiver over UDP: the mean jitter of its streams in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter_seconds: Option<f64>,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use iperf_model::{self as model, Event, Failure, FailureKind, ServerOutput, TestConfig};
 use serde::Serialize;
+use serde_with::skip_serializing_none;
 
 use super::{Document, End, EndEnvironment, Interval, Line, Start};
 use crate::ReportOptions;
@@ -25,12 +26,12 @@ pub(crate) struct Builder {
 const MOST_ROWS: usize = 100_000;
 
 /// The part of a document that is sent to the client: without what the server adds at the end.
+#[skip_serializing_none]
 #[derive(Serialize)]
 pub(crate) struct Measured<'a> {
     start: Start,
     intervals: &'a [Interval],
     end: End,
-    #[serde(skip_serializing_if = "Option::is_none")]
     intervals_dropped: Option<u64>,
 }
 

@@ -4,6 +4,7 @@
 use iperf_model as model;
 use iperf_model::{Latencies, ProbeMethod};
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Histogram, Latency, ShortLatency};
 
@@ -40,6 +41,7 @@ pub struct EndLoad {
 }
 
 /// **Own**: the probes of one period.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Probes {
@@ -50,10 +52,8 @@ pub struct Probes {
     /// Round trips.
     pub latency_us: Latency,
     /// Client to server.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub up_us: Option<Latency>,
     /// Server to client.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub down_us: Option<Latency>,
 }
 
@@ -68,6 +68,7 @@ pub struct IntervalLoad {
 }
 
 /// **Own**: how the clocks of both ends relate.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EndClock {
@@ -78,7 +79,6 @@ pub struct EndClock {
     /// How far one-way delays may be off.
     pub error_us: f64,
     /// How fast the offset grows, in millionths.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub drift_ppm: Option<f64>,
 }
 

@@ -2,10 +2,12 @@
 
 use iperf_model::{Environment, EnvironmentAfter};
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{EndClock, EndExchanges, EndLoad, EndOneWay, Limit};
 
 /// The result of the whole test. Empty for a failed test.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct End {
@@ -13,67 +15,51 @@ pub struct End {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<EndStream>,
     /// UDP: the sender's bytes and the receiver's losses in one object.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sum: Option<EndSum>,
     /// What was sent; with `--bidir` by the client. UDP: 3.11 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sum_sent: Option<EndSum>,
     /// What of it was received. UDP: 3.11 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sum_received: Option<EndSum>,
     /// `sum` of what the server sent, with `--bidir`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sum_bidir_reverse: Option<EndSum>,
     /// `sum_sent` of what the server sent, with `--bidir`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sum_sent_bidir_reverse: Option<EndSum>,
     /// `sum_received` of what the server sent, with `--bidir`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sum_received_bidir_reverse: Option<EndSum>,
     /// CPU time of both ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_utilization_percent: Option<CpuUtilization>,
     /// TCP: congestion control where data was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sender_tcp_congestion: Option<String>,
     /// TCP: congestion control where data was received.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver_tcp_congestion: Option<String>,
     /// **Own**: throughput test: what limited it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limit>,
     /// **Own**: request/response test: all exchanges.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rr: Option<EndExchanges>,
     /// **Own**, `--probe`: the latency under load.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<EndLoad>,
     /// **Own**, where one-way delays were measured: the clocks.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<EndClock>,
     /// **Own**, `--one-way`: the delays of datagrams, by direction.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub one_way: Vec<EndOneWay>,
     /// **Own**: what is known of both machines when the test is over.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<EndEnvironment>,
 }
 
 /// **Own**: what is known of both machines when the test is over.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EndEnvironment {
     /// Time of this machine's processors, in percent, that the hypervisor gave to others during the test.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub steal_percent: Option<f64>,
     /// The same of the peer's machine.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_steal_percent: Option<f64>,
     /// The peer's version.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_version: Option<String>,
     /// The peer's machine, as in `start.environment`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<Environment>,
 }
 
@@ -90,24 +76,22 @@ impl EndEnvironment {
 }
 
 /// One stream: `udp`, or `sender` and `receiver`.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EndStream {
     /// A stream of datagrams.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub udp: Option<UdpStream>,
     /// What was sent on a stream of bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<StreamSide>,
     /// How much of a file went through (`-F`).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub diskfile: Option<DiskFile>,
     /// What was received on a stream of bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver: Option<StreamSide>,
 }
 
 /// One side of a stream of bytes. A server has 0 bytes for its peer's side.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StreamSide {
@@ -124,48 +108,37 @@ pub struct StreamSide {
     /// Over `end`.
     pub bits_per_second: f64,
     /// Segments that were sent again, if the sender counts them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retransmits: Option<u64>,
     /// Reordering events. 3.20 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reorder: Option<u64>,
     /// Largest congestion window in bytes; 0 where this end receives, as in the fields below.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_snd_cwnd: Option<u64>,
     /// Largest window of the peer in bytes. 3.10 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_snd_wnd: Option<u64>,
     /// Largest round-trip time in microseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rtt: Option<u64>,
     /// Smallest round-trip time in microseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_rtt: Option<u64>,
     /// Mean round-trip time in microseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_rtt: Option<u64>,
     /// **Own**, receiver: largest low-water mark of the socket in bytes; 0 for none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rcv_lowat: Option<u64>,
     /// Whether this end sends on the stream: the same on both sides. Absent before 3.7.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<bool>,
     /// **Own**: how the bytes were moved, if zero-copy was requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<Copies>,
     /// **Own**, of this end: what `--io=uring` came to.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub io: Option<IoUse>,
 }
 
 /// What moved the bytes of a stream in and out of the kernel.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IoUse {
     /// `uring` or `calls`.
     pub used: String,
     /// Why it is not io_uring.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
@@ -188,6 +161,7 @@ pub struct DiskFile {
 }
 
 /// A stream of datagrams: the sender's bytes and the receiver's losses.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UdpStream {
@@ -212,32 +186,25 @@ pub struct UdpStream {
     /// Lost datagrams in percent of those sent; 0 if that is not known.
     pub lost_percent: f64,
     /// Datagrams that arrived late or twice; 0 where this end sends.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub out_of_order: Option<u64>,
     /// **Own**: datagrams that are known to have arrived before. Part of `out_of_order`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicates: Option<u64>,
     /// **Own**: datagrams that found no room in the receiver's socket, omitted ones included. Part of `lost_packets`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_drops: Option<u64>,
     /// **Own**: how this end moved the datagrams: `gso`, `sendmmsg`, `send`, `gro`, `recvmmsg` or `recv`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub moved_by: Option<String>,
     /// **Own**, receiver: the longest sleep that let datagrams gather, in microseconds; 0 for none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rcv_nap_us: Option<u64>,
     /// Whether this end sends. Absent before 3.7.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<bool>,
     /// **Own**: how the bytes were moved, if zero-copy was requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<UdpCopies>,
     /// **Own**, of this end: what `--io=uring` came to.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub io: Option<IoUse>,
 }
 
 /// All streams of one direction.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EndSum {
@@ -252,33 +219,26 @@ pub struct EndSum {
     /// Over `end`.
     pub bits_per_second: f64,
     /// Segments that were sent again, if the sender counts them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retransmits: Option<u64>,
     /// UDP: mean jitter of the streams in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter_ms: Option<f64>,
     /// UDP: datagrams lost; late ones make it negative.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_packets: Option<i64>,
     /// UDP: datagrams sent or received.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<u64>,
     /// UDP: lost datagrams in percent of `packets`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_percent: Option<f64>,
     /// **Own**, `sum_received` of UDP: datagrams with a bad checksum that reached the receiver's network namespace, omitted
     /// ones included.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum_errors: Option<u64>,
     /// Whether this end sends; in `sum_sent` and `sum_received` of UDP always true and false. Absent before 3.7.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<bool>,
     /// **Own**: how the bytes of all streams were moved, if zero-copy was requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub zerocopy: Option<Copies>,
 }
 
 /// **Own**: how the bytes went through one end, omitted ones included.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Copies {
@@ -303,19 +263,17 @@ pub struct Copies {
     /// CPU time of the streams' threads in seconds per 10⁹ bytes.
     pub cpu_seconds_per_gigabyte: f64,
     /// Why it is not the requested mode.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 /// **Own**: how datagrams went through both ends.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UdpCopies {
     /// Through the sending end.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<Copies>,
     /// Through the receiving end.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver: Option<Copies>,
 }
 

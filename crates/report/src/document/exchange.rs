@@ -1,8 +1,10 @@
 //! Request/response tests: the member `end.rr` and the members `intervals[].rr`. Times are microseconds.
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 /// **Own**: all exchanges of a test.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EndExchanges {
@@ -27,25 +29,18 @@ pub struct EndExchanges {
     pub timeouts: u64,
     /// From the sending of a request to its whole response; with a connection for each, from before it is opened until it
     /// is closed. Absent where nothing is known of the requester.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<Latency>,
     /// Open loop: from the time at which a request was due.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub response_latency_us: Option<Latency>,
     /// `crr`: how long a connection took to open.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_us: Option<Latency>,
     /// `crr`: from a whole response until the connection was closed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub close_us: Option<Latency>,
     /// Open loop: how well the requester kept its schedule.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
     /// The distribution of `latency_us`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram: Option<Histogram>,
     /// The distribution of `response_latency_us`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub response_histogram: Option<Histogram>,
 }
 
@@ -125,6 +120,7 @@ pub struct Histogram {
 }
 
 /// **Own**: the exchanges of an interval.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IntervalExchanges {
@@ -135,10 +131,8 @@ pub struct IntervalExchanges {
     /// UDP: requests that were not answered in time.
     pub timeouts: u64,
     /// As at the end. Absent where this end does not request.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<ShortLatency>,
     /// As at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub response_latency_us: Option<ShortLatency>,
 }
 

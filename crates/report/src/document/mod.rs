@@ -24,6 +24,7 @@ mod start;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_with::skip_serializing_none;
 
 use crate::json::format::indented;
 
@@ -44,6 +45,7 @@ pub(crate) use derive::exchange::exchange_seconds;
 pub(crate) use derive::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 
 /// One test, as one end saw it.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Document {
     /// The two ends and the test.
@@ -55,23 +57,17 @@ pub struct Document {
     #[serde(default)]
     pub end: End,
     /// How many of the first intervals a server has dropped to bound its memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub intervals_dropped: Option<u64>,
     /// Why the test failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The text of `-T`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The text of `--extra-data`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_data: Option<String>,
     /// The server's document as it arrived (`--get-server-output`). [`server_document`](Self::server_document)
     /// reads it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_output_json: Option<Value>,
     /// The server's output, if it was text.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_output_text: Option<String>,
 }
 

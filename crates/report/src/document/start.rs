@@ -3,8 +3,10 @@
 use iperf_model::Environment;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use serde_with::skip_serializing_none;
 
 /// The two ends and the test. Early failures omit most of it.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", default)]
 pub struct Start {
@@ -15,46 +17,32 @@ pub struct Start {
     /// The fields of `uname`, separated by blanks.
     pub system_info: String,
     /// When the parameters were known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
     /// Client: the server as it was named on the command line.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub connecting_to: Option<HostPort>,
     /// Server: the address of the control connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted_connection: Option<HostPort>,
     /// The 36 characters by which both ends name the test.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
     /// TCP with `-M`: the requested segment size, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_mss: Option<u64>,
     /// TCP without `-M`: the segment size of the control connection in bytes; 0 on a server.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_mss_default: Option<u64>,
     /// Requested rate, per stream, in bits per second; 0 for none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub target_bitrate: Option<u64>,
     /// The kernel's pacing in bits per second; 0 for none. 3.13 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub fq_rate: Option<u64>,
     /// Socket buffers requested with `-w`, in bytes; 0 for none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sock_bufsize: Option<u64>,
     /// The send buffer that the system gave, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sndbuf_actual: Option<u64>,
     /// The receive buffer that the system gave, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rcvbuf_actual: Option<u64>,
     /// **Own**: what carries the streams of a vsock test.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub vsock: Option<Vsock>,
     /// **Own**: the machine that this end runs on.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
     /// The parameters, once the test runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub test_start: Option<TestStart>,
 }
 
@@ -112,6 +100,7 @@ pub struct Connection {
 }
 
 /// One moment, three times.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Timestamp {
@@ -120,7 +109,6 @@ pub struct Timestamp {
     /// Unix seconds.
     pub timesecs: u64,
     /// Unix milliseconds. 3.20 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub timemillisecs: Option<u64>,
 }
 
@@ -135,28 +123,26 @@ pub struct HostPort {
 }
 
 /// **Own**: what carries the streams of a vsock test, and the buffers of their sockets.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Vsock {
     /// `vsock`, or `unix` for the socket of a VMM.
     pub carrier: String,
     /// The Unix socket.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_file: Option<String>,
     /// `stream` or `seqpacket`.
     pub socket_type: String,
     /// Buffers requested with `-w`, in bytes; 0 for none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bufsize: Option<u64>,
     /// The send buffer that the socket kept, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sndbuf_actual: Option<u64>,
     /// The receive buffer that the socket kept, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rcvbuf_actual: Option<u64>,
 }
 
 /// The parameters of a test.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TestStart {
@@ -177,24 +163,17 @@ pub struct TestStart {
     /// 1 if the server sends.
     pub reverse: u64,
     /// Type of service. Absent before 3.1.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tos: Option<u64>,
     /// Requested rate, per stream, in bits per second; 0 for none. 3.11 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub target_bitrate: Option<u64>,
     /// 1 if both ends send. 3.13 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bidir: Option<u64>,
     /// The kernel's pacing in bits per second; 0 for none. 3.13 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub fqrate: Option<u64>,
     /// Seconds between reports; 0 for none before the end. 3.17 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<f64>,
     /// 1 if datagrams go to the system many at once. 3.21 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gso: Option<u64>,
     /// 1 if datagrams come from the system many at once. 3.21 and later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gro: Option<u64>,
 }
