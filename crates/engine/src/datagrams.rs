@@ -46,12 +46,7 @@ impl Default for Passage {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct DatagramCounters {
-    packets: AtomicU64,
-    lost: AtomicI64,
-    out_of_order: AtomicU64,
-    duplicates: AtomicU64,
-    /// The bits of an f64: seconds.
-    jitter: AtomicU64,
+    all: SharedCounts,
     restart_jitter: AtomicBool,
     frozen: AtomicBool,
     /// Those of them that arrived unmarked, once a marked one has arrived.
@@ -65,10 +60,18 @@ pub(crate) struct DatagramCounters {
 struct Omitted {
     is_over: AtomicBool,
     bytes: AtomicU64,
+    counts: SharedCounts,
+}
+
+/// [`DatagramCounts`] that one thread writes and others read.
+#[derive(Debug, Default)]
+struct SharedCounts {
     packets: AtomicU64,
     lost: AtomicI64,
     out_of_order: AtomicU64,
     duplicates: AtomicU64,
+    /// The bits of an f64.
+    jitter: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -99,6 +102,39 @@ impl DatagramCounters {
     }
 
     pub(crate) fn read(&self) -> DatagramCounts {
+        self.all.read()
+    }
+
+    /// The counts of what was sent before the cut, and its bytes. `None` until something sent after it has arrived.
+    pub(crate) fn omitted(&self) -> Option<(DatagramCounts, u64)> {
+        let omitted = &self.omitted;
+        omitted.is_over.load(Ordering::Acquire).then(|| {
+            let bytes = omitted.bytes.load(Ordering::Relaxed);
+            (omitted.counts.read(), bytes)
+        })
+    }
+
+    /// Jitter starts from zero with the next datagram.
+    pub(crate) fn restart_jitter(&self) {
+        self.restart_jitter.store(true, Ordering::Relaxed);
+        self.all.jitter.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts nothing from now on. Called by the stream's own worker, between two datagrams.
+    pub(crate) fn freeze(&self) {
+        self.frozen.store(true, Ordering::Relaxed);
+    }
+
+    fn write_omitted(&self, before: &Before) {
+        let omitted = &self.omitted;
+        omitted.bytes.store(before.bytes, Ordering::Relaxed);
+        omitted.counts.write(before.counts);
+        omitted.is_over.store(before.is_over, Ordering::Release);
+    }
+}
+
+impl SharedCounts {
+    fn read(&self) -> DatagramCounts {
         DatagramCounts {
             packets: self.packets.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
@@ -108,59 +144,26 @@ impl DatagramCounters {
         }
     }
 
-    /// The counts of what was sent before the cut, and its bytes. `None` until something sent after it has arrived.
-    pub(crate) fn omitted(&self) -> Option<(DatagramCounts, u64)> {
-        let omitted = &self.omitted;
-        let counts = DatagramCounts {
-            packets: omitted.packets.load(Ordering::Relaxed),
-            lost: omitted.lost.load(Ordering::Relaxed),
-            out_of_order: omitted.out_of_order.load(Ordering::Relaxed),
-            duplicates: omitted.duplicates.load(Ordering::Relaxed),
-            jitter: 0.0,
-        };
-        let bytes = omitted.bytes.load(Ordering::Relaxed);
-        omitted
-            .is_over
-            .load(Ordering::Acquire)
-            .then_some((counts, bytes))
-    }
-
-    /// Jitter starts from zero with the next datagram.
-    pub(crate) fn restart_jitter(&self) {
-        self.restart_jitter.store(true, Ordering::Relaxed);
-        self.jitter.store(0, Ordering::Relaxed);
-    }
-
-    /// Counts nothing from now on. Called by the stream's own worker, between two datagrams.
-    pub(crate) fn freeze(&self) {
-        self.frozen.store(true, Ordering::Relaxed);
-    }
-
-    fn write(&self, counter: &LossCounter) {
-        self.packets.store(counter.packets(), Ordering::Relaxed);
-        self.lost.store(counter.lost(), Ordering::Relaxed);
+    fn write(&self, counts: DatagramCounts) {
+        self.packets.store(counts.packets, Ordering::Relaxed);
+        self.lost.store(counts.lost, Ordering::Relaxed);
         self.out_of_order
-            .store(counter.out_of_order(), Ordering::Relaxed);
-        self.duplicates
-            .store(counter.duplicates(), Ordering::Relaxed);
+            .store(counts.out_of_order, Ordering::Relaxed);
+        self.duplicates.store(counts.duplicates, Ordering::Relaxed);
         self.jitter
-            .store(counter.jitter().to_bits(), Ordering::Relaxed);
+            .store(counts.jitter.to_bits(), Ordering::Relaxed);
     }
+}
 
-    fn write_omitted(&self, before: &Before) {
-        let omitted = &self.omitted;
-        omitted.bytes.store(before.bytes, Ordering::Relaxed);
-        omitted
-            .packets
-            .store(before.counts.packets, Ordering::Relaxed);
-        omitted.lost.store(before.counts.lost, Ordering::Relaxed);
-        omitted
-            .out_of_order
-            .store(before.counts.out_of_order, Ordering::Relaxed);
-        omitted
-            .duplicates
-            .store(before.counts.duplicates, Ordering::Relaxed);
-        omitted.is_over.store(before.is_over, Ordering::Release);
+impl From<&LossCounter> for DatagramCounts {
+    fn from(counter: &LossCounter) -> Self {
+        Self {
+            packets: counter.packets(),
+            lost: counter.lost(),
+            out_of_order: counter.out_of_order(),
+            duplicates: counter.duplicates(),
+            jitter: counter.jitter(),
+        }
     }
 }
 
@@ -312,7 +315,7 @@ impl Inspect for HeaderReader {
     /// The rest of the program sees whole batches.
     fn pause(&mut self) -> io::Result<()> {
         if !self.counters.frozen.load(Ordering::Relaxed) {
-            self.counters.write(&self.counter);
+            self.counters.all.write((&self.counter).into());
             if let Some(before) = &self.before {
                 self.counters.write_omitted(before);
             }
