@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 use iperf_engine::net::{StreamPlan, StreamSpec, tcp};
 use iperf_engine::{CpuMeter, Run, RunPlan};
 use iperf_model::{
-    Limit, LocalOptions, ReceiveLowWater, ReceiveMode, Role, SendMode, TestConfig, Transport,
-    ZeroCopy,
+    Limit, LocalOptions, ReceiveMode, Role, SendMode, SocketSize, TestConfig, Transport, ZeroCopy,
 };
 use iperf_zc::sockopt;
 use iperf_zc::tcp_info::TcpInfo;
@@ -110,7 +109,7 @@ fn received(socket: &Socket) -> u64 {
 }
 
 /// Runs a test and compares what each end counted with what its kernel did.
-fn compare(config: &TestConfig, low_water: ReceiveLowWater) {
+fn compare(config: &TestConfig, low_water: SocketSize) {
     let local = LocalOptions {
         low_water,
         ..LocalOptions::default()
@@ -166,7 +165,7 @@ const BLOCK: u32 = 128 * 1024;
 fn copies_are_counted_as_the_kernel_counts_them() {
     for block in [100, 4096, BLOCK, 1 << 20] {
         let config = config(block, SendMode::Copy, ReceiveMode::Copy);
-        compare(&config, ReceiveLowWater::Auto);
+        compare(&config, SocketSize::Auto);
     }
 }
 
@@ -174,9 +173,9 @@ fn copies_are_counted_as_the_kernel_counts_them() {
 fn low_water_marks_hide_nothing() {
     let config = config(BLOCK, SendMode::Copy, ReceiveMode::Copy);
     for low_water in [
-        ReceiveLowWater::Off,
-        ReceiveLowWater::Bytes(1 << 20),
-        ReceiveLowWater::Bytes(u32::MAX),
+        SocketSize::Off,
+        SocketSize::Bytes(1 << 20),
+        SocketSize::Bytes(u32::MAX),
     ] {
         compare(&config, low_water);
     }
@@ -190,15 +189,9 @@ fn what_is_not_copied_is_counted_too() {
         SendMode::Splice,
         SendMode::Msg,
     ] {
-        compare(
-            &config(BLOCK, send, ReceiveMode::Copy),
-            ReceiveLowWater::Auto,
-        );
+        compare(&config(BLOCK, send, ReceiveMode::Copy), SocketSize::Auto);
     }
     for receive in [ReceiveMode::Mmap, ReceiveMode::Trunc, ReceiveMode::Splice] {
-        compare(
-            &config(BLOCK, SendMode::Copy, receive),
-            ReceiveLowWater::Auto,
-        );
+        compare(&config(BLOCK, SendMode::Copy, receive), SocketSize::Auto);
     }
 }

@@ -38,27 +38,15 @@ pub struct SctpOptions {
     pub bind: Vec<String>,
 }
 
-/// How many bytes must have arrived before a receiving byte stream wakes (`SO_RCVLOWAT`, `--rcv-lowat`).
+/// A size of a socket that this program may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum ReceiveLowWater {
-    /// The first byte wakes it.
+pub enum SocketSize {
+    /// As the kernel has it.
     Off,
-    /// A millisecond's worth at the current rate; below 100 Mbit/s, any byte.
+    /// As suits the test.
     #[default]
     Auto,
-    /// This many bytes, as far as the socket's buffer allows.
-    Bytes(u32),
-}
-
-/// The send buffer of a TCP stream that this end sends on (`--sndbuf`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum SendBuffer {
-    /// The kernel sizes it.
-    Off,
-    /// Over loopback it is small enough for the processors' caches; otherwise the kernel sizes it.
-    #[default]
-    Auto,
-    /// This many bytes (`SO_SNDBUF`).
+    /// This many bytes.
     Bytes(u32),
 }
 
@@ -97,10 +85,12 @@ pub struct LocalOptions {
     pub affinity: Option<Placement>,
     /// A receiver that gets nothing for this long ends the test (`--rcv-timeout`).
     pub rcv_timeout: Duration,
-    /// When receiving byte streams wake (`--rcv-lowat`).
-    pub low_water: ReceiveLowWater,
-    /// The send buffers of TCP streams (`--sndbuf`).
-    pub send_buffer: SendBuffer,
+    /// How many bytes must have arrived before a receiving byte stream wakes (`SO_RCVLOWAT`, `--rcv-lowat`). Off: one. Auto:
+    /// a millisecond's worth at the current rate; below 100 Mbit/s, one.
+    pub low_water: SocketSize,
+    /// The send buffer of a TCP stream that this end sends on (`SO_SNDBUF`, `--sndbuf`). Auto: over loopback it is small
+    /// enough for the processors' caches; otherwise the kernel sizes it.
+    pub send_buffer: SocketSize,
     /// How the bytes of TCP streams get in and out of the kernel (`--io`).
     pub io: Io,
     /// Threads that the streams of a direction share (`--threads`); `None` gives each stream its own.
@@ -130,8 +120,8 @@ impl Default for LocalOptions {
             family: Family::Any,
             affinity: None,
             rcv_timeout: Duration::from_secs(120),
-            low_water: ReceiveLowWater::Auto,
-            send_buffer: SendBuffer::Auto,
+            low_water: SocketSize::Auto,
+            send_buffer: SocketSize::Auto,
             io: Io::Calls,
             threads: None,
             snd_timeout: None,

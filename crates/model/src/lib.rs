@@ -31,7 +31,7 @@ mod zerocopy;
 
 pub use config::{
     ClientConfig, Concurrency, Credentials, Family, Io, Keepalive, LocalOptions, RateLimit,
-    ReceiveLowWater, SctpOptions, SendBuffer, ServerAuth, ServerConfig,
+    SctpOptions, ServerAuth, ServerConfig, SocketSize,
 };
 pub use delays::{ClockRelation, Delays, Load, OneWayDelays, Probe, ProbeMethod, Probes};
 pub use endpoint::{

@@ -5,8 +5,7 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use iperf_model::{
-    DEFAULT_PORT, Endpoint, Family, Io, Keepalive, LocalOptions, MAX_CPU, Placement,
-    ReceiveLowWater, SendBuffer,
+    DEFAULT_PORT, Endpoint, Family, Io, Keepalive, LocalOptions, MAX_CPU, Placement, SocketSize,
 };
 use iperf_proto::Code;
 
@@ -96,8 +95,8 @@ impl LocalDraft {
                 self.options.rcv_timeout = Duration::from_millis(ms.into());
                 self.rcv_timeout = true;
             }
-            Local::RcvLowat => self.options.low_water = low_water(value)?,
-            Local::Sndbuf => self.options.send_buffer = send_buffer(value)?,
+            Local::RcvLowat => self.options.low_water = socket_size(value)?,
+            Local::Sndbuf => self.options.send_buffer = socket_size(value)?,
             Local::Io => self.options.io = io(value)?,
             Local::Threads => {
                 let outside = value.refuse("a number of threads from 1 to 1024");
@@ -236,26 +235,14 @@ fn debug_level(value: &Value<'_>) -> Result<u8, ParameterError> {
     })
 }
 
-fn low_water(value: &Value<'_>) -> Result<ReceiveLowWater, ParameterError> {
+fn socket_size(value: &Value<'_>) -> Result<SocketSize, ParameterError> {
     match value.str()? {
-        "off" => Ok(ReceiveLowWater::Off),
-        "auto" => Ok(ReceiveLowWater::Auto),
+        "off" => Ok(SocketSize::Off),
+        "auto" => Ok(SocketSize::Auto),
         _ => {
             let outside = value.refuse("off, auto or a number of bytes from 1 to 512M");
             let bytes = value.size(1..=MAX_SOCKET_BUFFER, outside)?;
-            Ok(ReceiveLowWater::Bytes(bytes))
-        }
-    }
-}
-
-fn send_buffer(value: &Value<'_>) -> Result<SendBuffer, ParameterError> {
-    match value.str()? {
-        "off" => Ok(SendBuffer::Off),
-        "auto" => Ok(SendBuffer::Auto),
-        _ => {
-            let outside = value.refuse("off, auto or a number of bytes from 1 to 512M");
-            let bytes = value.size(1..=MAX_SOCKET_BUFFER, outside)?;
-            Ok(SendBuffer::Bytes(bytes))
+            Ok(SocketSize::Bytes(bytes))
         }
     }
 }

@@ -47,18 +47,24 @@ pub(crate) fn bind(socket: &Socket, plan: &StreamPlan<'_>) -> Result<(), EngineE
             let late = setsockopt(socket, sockopt_of::IpBindAddressNoPort, &true);
             set("IP_BIND_ADDRESS_NO_PORT", &1, late.map_err(io::Error::from))?;
         }
-        socket
-            .bind(&SockAddr::from(address))
-            .map_err(|source| EngineError::Bind { address, source })?;
+        bind_to(socket, address)?;
     }
-    if let Some(device) = &plan.bind_dev {
-        set(
-            "SO_BINDTODEVICE",
-            device,
-            socket.bind_device(Some(device.as_bytes())),
-        )?;
-    }
-    Ok(())
+    bind_device(socket, plan.bind_dev)
+}
+
+/// Binds a socket to a local address.
+pub(crate) fn bind_to(socket: &Socket, address: SocketAddr) -> Result<(), EngineError> {
+    socket
+        .bind(&SockAddr::from(address))
+        .map_err(|source| EngineError::Bind { address, source })
+}
+
+/// Binds a socket to a device, if there is one.
+pub(crate) fn bind_device(socket: &Socket, device: Option<&str>) -> Result<(), EngineError> {
+    device.map_or(Ok(()), |device| {
+        let result = socket.bind_device(Some(device.as_bytes()));
+        set("SO_BINDTODEVICE", device, result)
+    })
 }
 
 /// Sets the buffers of `-w`.

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use iperf_model::{Buffers, SendBuffer, Transport};
+use iperf_model::{Buffers, SocketSize, Transport};
 use iperf_zc::tcp_info::TcpInfo;
 use socket2::Socket;
 
@@ -36,11 +36,11 @@ pub(super) fn size(
     kept: Buffers,
 ) -> Result<Buffers, EngineError> {
     let bytes = match plan.local.send_buffer {
-        SendBuffer::Bytes(bytes) => bytes as usize,
-        SendBuffer::Auto if plan.test.socket.window.is_none() && is_local(socket, plan)? => {
+        SocketSize::Bytes(bytes) => bytes as usize,
+        SocketSize::Auto if plan.test.socket.window.is_none() && is_local(socket, plan)? => {
             (TOTAL / usize::from(plan.test.streams.max(1))).clamp(LEAST, MOST)
         }
-        SendBuffer::Auto | SendBuffer::Off => return Ok(kept),
+        SocketSize::Auto | SocketSize::Off => return Ok(kept),
     };
     set("SO_SNDBUF", &bytes, socket.set_send_buffer_size(bytes))?;
     options::buffers(socket, plan.test.socket.window).map_err(EngineError::system(
@@ -74,7 +74,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     /// The size of a send buffer, before and after.
-    fn sized(buffer: SendBuffer, streams: u16, window: Option<u32>) -> (u32, u32) {
+    fn sized(buffer: SocketSize, streams: u16, window: Option<u32>) -> (u32, u32) {
         let mut test = TestConfig::new(Transport::Tcp);
         test.streams = streams;
         test.socket.window = window;
@@ -94,18 +94,18 @@ mod tests {
     #[test]
     fn many_streams_over_loopback_share_what_their_buffers_hold() {
         for (streams, bytes) in [(1, MOST), (128, MOST), (1000, 67_108), (10_000, LEAST)] {
-            let (_, sndbuf) = sized(SendBuffer::Auto, streams, None);
+            let (_, sndbuf) = sized(SocketSize::Auto, streams, None);
             assert_eq!(sndbuf as usize, 2 * bytes, "{streams} streams");
         }
     }
 
     #[test]
     fn a_requested_buffer_is_left_to_the_kernel() {
-        let (before, after) = sized(SendBuffer::Auto, 1, Some(100_000));
+        let (before, after) = sized(SocketSize::Auto, 1, Some(100_000));
         assert_eq!(before, after);
-        let (before, after) = sized(SendBuffer::Off, 1, None);
+        let (before, after) = sized(SocketSize::Off, 1, None);
         assert_eq!(before, after);
-        let (_, after) = sized(SendBuffer::Bytes(30_000), 1, None);
+        let (_, after) = sized(SocketSize::Bytes(30_000), 1, None);
         assert_eq!(after, 60_000);
     }
 

@@ -92,17 +92,9 @@ pub(super) fn listen(
     backlog: i32,
 ) -> Result<Socket, EngineError> {
     let socket = open(plan, Domain::for_address(address))?;
-    if let Some(device) = plan.bind_dev {
-        set(
-            "SO_BINDTODEVICE",
-            device,
-            socket.bind_device(Some(device.as_bytes())),
-        )?;
-    }
+    options::bind_device(&socket, plan.bind_dev)?;
     shape(&socket, plan, address.ip().to_canonical().is_ipv4())?;
-    socket
-        .bind(&SockAddr::from(address))
-        .map_err(|source| EngineError::Bind { address, source })?;
+    options::bind_to(&socket, address)?;
     socket
         .listen(backlog)
         .map_err(EngineError::system("listen for connections"))?;

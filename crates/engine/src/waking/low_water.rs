@@ -20,7 +20,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iperf_model::{ByteRate, ReceiveLowWater};
+use iperf_model::{ByteRate, SocketSize};
 use iperf_zc::tcp_info::TcpInfo;
 use iperf_zc::{sockopt, vsock};
 use socket2::{Protocol, Socket};
@@ -84,7 +84,7 @@ fn worth(rate: ByteRate) -> usize {
 
 /// The low-water mark of one receiving socket.
 pub(crate) struct LowWater {
-    ask: ReceiveLowWater,
+    ask: SocketSize,
     /// The most that a read takes: a larger mark would only hold back.
     room: usize,
     counters: Arc<Counters>,
@@ -102,7 +102,7 @@ enum State {
 
 impl LowWater {
     /// For a stream whose reads take up to `room` bytes each. It begins with the first of them.
-    pub(crate) fn new(ask: ReceiveLowWater, room: usize, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(ask: SocketSize, room: usize, counters: Arc<Counters>) -> Self {
         Self {
             ask,
             room,
@@ -114,9 +114,9 @@ impl LowWater {
     /// Sets up the socket for what comes from `now` on.
     fn start(&mut self, socket: &Socket, now: Instant) {
         self.state = match self.ask {
-            ReceiveLowWater::Off => State::Off,
-            ReceiveLowWater::Auto => State::Auto(Mark::new(now), Buffer::of(socket)),
-            ReceiveLowWater::Bytes(bytes) => {
+            SocketSize::Off => State::Off,
+            SocketSize::Auto => State::Auto(Mark::new(now), Buffer::of(socket)),
+            SocketSize::Bytes(bytes) => {
                 // TCP makes room for the mark, and lowers it where it can't (`tcp_set_rcvlowat`, net/ipv4/tcp.c).
                 let most = match Buffer::of(socket) {
                     Buffer::Tcp => usize::MAX,
@@ -437,7 +437,7 @@ mod tests {
         fn fixed(bytes: u32, room: usize) -> (TcpStream, Socket, u64) {
             let (client, server) = pair();
             let counters = Arc::new(Counters::default());
-            let ask = ReceiveLowWater::Bytes(bytes);
+            let ask = SocketSize::Bytes(bytes);
             let mut low_water = LowWater::new(ask, room, counters.clone());
             low_water.start(&server, Instant::now());
             (client, server, counters.low_water())
@@ -468,7 +468,7 @@ mod tests {
             let (_client, server) = pair();
             let counters = Arc::new(Counters::default());
             let now = Instant::now();
-            let mut low_water = LowWater::new(ReceiveLowWater::Auto, 1 << 20, counters.clone());
+            let mut low_water = LowWater::new(SocketSize::Auto, 1 << 20, counters.clone());
             low_water.start(&server, now);
             let State::Auto(mark, buffer) = &mut low_water.state else {
                 panic!("auto is not auto");

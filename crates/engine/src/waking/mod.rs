@@ -6,7 +6,7 @@ mod rate;
 
 use std::sync::Arc;
 
-use iperf_model::ReceiveLowWater;
+use iperf_model::SocketSize;
 use socket2::Socket;
 
 use crate::waking::low_water::LowWater;
@@ -27,14 +27,14 @@ impl Waking {
     /// How the receiver of datagrams of `block` bytes is to be woken. A request for a low-water mark has no effect:
     /// datagram sockets have none.
     pub(crate) fn of_datagrams(
-        ask: ReceiveLowWater,
+        ask: SocketSize,
         block: u32,
         socket: &Socket,
         counters: Arc<Counters>,
     ) -> Self {
         match ask {
-            ReceiveLowWater::Off => Self::AtOnce,
-            ReceiveLowWater::Auto | ReceiveLowWater::Bytes(_) => {
+            SocketSize::Off => Self::AtOnce,
+            SocketSize::Auto | SocketSize::Bytes(_) => {
                 let buffer = socket.recv_buffer_size().unwrap_or(0);
                 Self::Naps(Naps::new(block, buffer, counters))
             }
@@ -88,10 +88,10 @@ mod tests {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         let counters = Arc::new(Counters::default());
         let waking = |ask| Waking::of_datagrams(ask, 1448, &socket, counters.clone());
-        for ask in [ReceiveLowWater::Auto, ReceiveLowWater::Bytes(1000)] {
+        for ask in [SocketSize::Auto, SocketSize::Bytes(1000)] {
             assert!(matches!(waking(ask), Waking::Naps(_)), "{ask:?}");
         }
-        let mut off = waking(ReceiveLowWater::Off);
+        let mut off = waking(SocketSize::Off);
         assert!(matches!(off, Waking::AtOnce));
         off.on_read(&socket, 1 << 20);
         assert!(off.should_block());

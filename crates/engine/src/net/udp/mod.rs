@@ -83,16 +83,8 @@ pub fn listen(address: SocketAddr, device: Option<&str>) -> Result<Socket, Engin
     let socket = open(address)?;
     // The streams of a test share the port, each connected to its own peer.
     set("SO_REUSEADDR", &1, socket.set_reuse_address(true))?;
-    if let Some(device) = device {
-        set(
-            "SO_BINDTODEVICE",
-            device,
-            socket.bind_device(Some(device.as_bytes())),
-        )?;
-    }
-    socket
-        .bind(&SockAddr::from(address))
-        .map_err(|source| EngineError::Bind { address, source })?;
+    options::bind_device(&socket, device)?;
+    options::bind_to(&socket, address)?;
     Ok(socket)
 }
 
