@@ -10,7 +10,7 @@ use iperf_service::exposition::{Exposition, Kind, TextFormat};
 #[derive(Debug)]
 pub(super) struct Outcome {
     /// The document of the test, if it succeeded.
-    pub(super) document: Option<Box<Document>>,
+    pub(super) document: Option<Document>,
     /// How long it took, with connecting.
     pub(super) took: Duration,
 }

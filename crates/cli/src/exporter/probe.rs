@@ -2,25 +2,22 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use iperf::Client;
-use iperf::embed::{Stop, StopReason, null_sink, runtime, system_info};
+use iperf::{Client, Document};
 use iperf_cli::{Job, parse};
 use iperf_model::{ClientConfig, VERSION};
-use iperf_report::{Document, ReportOptions, beside};
 use iperf_service::exposition::{Exposition, Kind, TextFormat};
 use iperf_service::http::{Handler, Request, Response};
-use tokio::sync::{OwnedMutexGuard, Semaphore, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::time::timeout;
 
 use super::allow::Allowed;
 use super::page::{Outcome, page};
-use crate::terminal::{SHUTDOWN, complain};
+use crate::terminal::complain;
 
 /// Probes at the same time, of all targets.
 const MAX_PROBES: usize = 32;
@@ -105,11 +102,12 @@ impl Exporter {
         let took = start.elapsed();
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.busy_micros.fetch_add(micros, Relaxed);
-        let document = result.unwrap_or_else(|error| {
-            self.errors.fetch_add(1, Relaxed);
-            complain(&format!("iperf exporter: {target} port {port}: {error}"));
-            None
-        });
+        let document = result
+            .inspect_err(|error| {
+                self.errors.fetch_add(1, Relaxed);
+                complain(&format!("iperf exporter: {target} port {port}: {error}"));
+            })
+            .ok();
         let format = TextFormat::accepted(&request.accept);
         Response {
             status: 200,
@@ -299,52 +297,20 @@ fn whole_seconds(text: &str) -> Option<String> {
     fits.then(|| seconds.ceil().to_string())
 }
 
-/// Runs a test on a thread of its own, until the deadline at most.
-async fn run(config: ClientConfig, deadline: Instant) -> Result<Option<Box<Document>>, String> {
-    let (stop, stopped) = Stop::new();
-    let (sender, result) = oneshot::channel();
-    let started = thread::Builder::new()
-        .name("iperf-probe".to_owned())
-        // There is no receiver once the deadline is long over.
-        .spawn(move || drop(sender.send(test(&config, stopped))));
-    started
-        .map_err(|error| format!("unable to start a thread: {}", iperf_model::reason(&error)))?;
-    let mut result = result;
-    tokio::select! {
-        ended = &mut result => return ended.unwrap_or_else(|_| Err("the test panicked".to_owned())),
-        () = sleep(left(deadline)) => stop.stop(StopReason::Requested),
+/// Runs a test, until the deadline at most.
+async fn run(config: ClientConfig, deadline: Instant) -> Result<Document, String> {
+    let test = Client::new(config)
+        .start()
+        .map_err(|error| error.to_string())?;
+    let stopper = test.stopper();
+    let mut document = pin!(test.document());
+    if let Ok(ended) = timeout(left(deadline), &mut document).await {
+        return ended.map_err(|error| error.to_string());
     }
-    // It ends now, and has no result.
-    let _ = timeout(ENDING, result).await;
+    stopper.stop();
+    // It ends now, and what it has measured is no result.
+    let _ = timeout(ENDING, document).await;
     Err("the time limit is over".to_owned())
-}
-
-fn test(config: &ClientConfig, stop: Stop) -> Result<Option<Box<Document>>, String> {
-    let found = Arc::new(Mutex::new(None));
-    let options = ReportOptions {
-        program: "iperf".to_owned(),
-        is_client: true,
-        version: format!("iperf {VERSION}"),
-        system_info: system_info(),
-        ..ReportOptions::default()
-    };
-    let done = {
-        let found = found.clone();
-        move |document: &Document| {
-            *found.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Box::new(document.clone()));
-        }
-    };
-    let mut sink = beside(null_sink(), options, Box::new(done));
-    let runtime = runtime().map_err(|error: io::Error| error.to_string())?;
-    let client = Client::new(config.clone());
-    let result = runtime.block_on(client.run_in_place(sink.as_mut(), stop));
-    runtime.shutdown_timeout(SHUTDOWN);
-    result.map_err(|error| error.to_string())?;
-    let document = found.lock().unwrap_or_else(PoisonError::into_inner).take();
-    document
-        .map(Some)
-        .ok_or_else(|| "the test has no result".to_owned())
 }
 
 #[cfg(test)]
