@@ -11,7 +11,7 @@ use iperf_runs::{Mode, Plan, Rounds};
 
 use super::compare::{VerdictArgs, conclude};
 use super::output::note;
-use super::printed::{CompareFormat, FormatArgs};
+use super::printed::CompareFormatArgs;
 use super::runs::{RunArgs, legend, whole};
 use super::{InputArgs, UNREADABLE};
 
@@ -44,7 +44,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     verdict: VerdictArgs,
     #[command(flatten)]
-    printed: FormatArgs<CompareFormat>,
+    printed: CompareFormatArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,7 +77,7 @@ pub(super) fn supervise(args: &SuperviseArgs) -> ExitCode {
 }
 
 pub(super) fn run(args: &BenchArgs) -> ExitCode {
-    let ready = args.runs.may_write(&args.printed);
+    let ready = args.runs.may_write(args.printed.output.as_deref());
     match ready.and_then(|()| plan(args)) {
         Ok(plan) => args
             .runs
@@ -136,7 +136,7 @@ fn letters(at: usize) -> String {
 /// Prints the table of what has finished.
 fn show(args: &BenchArgs, plan: &Plan, rounds: &Rounds) -> ExitCode {
     let sides = rounds.sides(plan);
-    let format: Format = args.printed.format.into();
+    let format = args.printed.format;
     let heading = match format {
         Format::Text => format!("{}\n", legend(plan)),
         _ => String::new(),

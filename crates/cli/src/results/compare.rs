@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use iperf_results::compare::{Comparison, Margin, Outcome, Requirement, Settings, Side};
-use iperf_results::format;
+use iperf_results::format::{self, Format};
 
 use super::output::{append, note, print, stdout};
-use super::printed::{CompareFormat, FormatArgs};
+use super::printed::CompareFormatArgs;
 use super::{InputArgs, UNREADABLE};
 
 /// Something gated is worse, or a requirement is missed.
@@ -39,7 +39,7 @@ pub(crate) struct CompareArgs {
     #[command(flatten)]
     verdict: VerdictArgs,
     #[command(flatten)]
-    printed: FormatArgs<CompareFormat>,
+    printed: CompareFormatArgs,
 }
 
 /// What makes a verdict.
@@ -86,7 +86,7 @@ pub(super) fn run(args: &CompareArgs) -> ExitCode {
 pub(super) fn conclude(
     sides: &[Side],
     verdict: &VerdictArgs,
-    args: &FormatArgs<CompareFormat>,
+    args: &CompareFormatArgs,
     heading: &str,
 ) -> ExitCode {
     for name in unknown(&verdict.ignore, sides) {
@@ -96,10 +96,10 @@ pub(super) fn conclude(
         ));
     }
     let comparison = Comparison::new(sides, &verdict.settings());
-    let text = format::comparison(args.format.into(), sides, &comparison);
+    let text = format::comparison(args.format, sides, &comparison);
     let text = format!("{heading}{text}");
     let printed = match args.format {
-        CompareFormat::Github => github(args.output.as_deref(), &text, &comparison),
+        Format::Github => github(args.output.as_deref(), &text, &comparison),
         _ => print(args.output.as_deref(), &text),
     };
     if let Err(error) = printed {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use iperf_results::format::{self, Format};
+use iperf_results::format;
 use iperf_results::{FailedRun, ReadError};
 
-use super::printed::{FormatArgs, ReportFormat};
+use super::printed::ReportFormatArgs;
 use super::{InputArgs, UNREADABLE};
 
 /// Show results side by side, one row per run
@@ -23,13 +23,13 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
-    printed: FormatArgs<ReportFormat>,
+    printed: ReportFormatArgs,
 }
 
 /// 0, or 2 if an input could not be read; the others are shown all the same, and dashboards see a failed run.
 pub(super) fn run(args: &ReportArgs) -> ExitCode {
     let (records, errors) = args.input.read(&args.files);
-    let format = Format::from(args.printed.format);
+    let format = args.printed.format;
     if records.is_empty() && !format.shows_failures() {
         return ExitCode::from(UNREADABLE);
     }

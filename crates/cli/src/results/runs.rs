@@ -1,7 +1,7 @@
 //! What `bench` and `sweep` have in common: the options of runs, the plan that they make, and its execution.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use iperf_runs::{
 
 use super::UNREADABLE;
 use super::output::{check, note, stdout};
-use super::printed::FormatArgs;
 use super::progress::Progress;
 
 /// The hidden subcommand that runs one command of a bench.
@@ -140,11 +139,8 @@ impl RunArgs {
     }
 
     /// Whether the output can be written after the runs, which may take hours.
-    pub(super) fn may_write<F>(&self, printed: &FormatArgs<F>) -> Result<(), String>
-    where
-        F: ValueEnum + Send + Sync + 'static,
-    {
-        match &printed.output {
+    pub(super) fn may_write(&self, output: Option<&Path>) -> Result<(), String> {
+        match output {
             Some(path) if !self.dry_run => check(path),
             _ => Ok(()),
         }

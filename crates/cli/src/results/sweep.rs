@@ -7,12 +7,12 @@ use clap::Args;
 use console::Term;
 use iperf_cli::{Job, parse};
 use iperf_results::compare::Settings;
-use iperf_results::format::{self, Format, Sweep};
+use iperf_results::format::{self, Sweep};
 use iperf_results::{Record, Unit, definition, unknown_metric};
 use iperf_runs::{Axis, Combination, Plan, Rounds, combinations, merge};
 
 use super::output::note;
-use super::printed::{FormatArgs, ReportFormat};
+use super::printed::ReportFormatArgs;
 use super::runs::RunArgs;
 use super::{InputArgs, UNREADABLE, bytes};
 
@@ -44,7 +44,7 @@ pub(crate) struct SweepArgs {
     #[arg(long, help_heading = "Output")]
     plot: bool,
     #[command(flatten)]
-    printed: FormatArgs<ReportFormat>,
+    printed: ReportFormatArgs,
 }
 
 /// A metric, or a short name of one.
@@ -59,7 +59,7 @@ fn metric(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: &SweepArgs) -> ExitCode {
-    let ready = args.runs.may_write(&args.printed);
+    let ready = args.runs.may_write(args.printed.output.as_deref());
     match ready.and_then(|()| prepared(args)) {
         Ok((axes, all, plan)) => args
             .runs
@@ -109,7 +109,7 @@ fn show(
     plan: &Plan,
     rounds: &Rounds,
 ) -> ExitCode {
-    let format: Format = args.printed.format.into();
+    let format = args.printed.format;
     let bars = args.plot.then(|| usize::from(Term::stdout().size().1));
     let text = format::sweep(format, &measured(args, axes, all, rounds), bars);
     let text = text.unwrap_or_else(|| {
@@ -151,10 +151,7 @@ fn measured(args: &SweepArgs, axes: &[Axis], all: &[Combination], rounds: &Round
     };
     let (what, unit) = match args.seconds_for {
         Some(bytes) => (format!("seconds for {bytes} bytes"), Unit::Seconds),
-        None => (
-            metric.to_owned(),
-            definition(metric).map_or(Unit::Count, |(unit, _)| unit),
-        ),
+        None => (metric.to_owned(), Unit::of(metric)),
     };
     let cell = |(side, one): (usize, &Combination)| {
         let values = rounds.records(side).iter().filter_map(value).collect();
