@@ -15,12 +15,12 @@ pub struct Metric {
 impl Metric {
     /// The unit of the value.
     pub fn unit(&self) -> Unit {
-        definition(&self.name).map_or(Unit::Count, |(unit, _)| unit)
+        Unit::of(&self.name)
     }
 
     /// Which way the metric is better.
     pub fn better(&self) -> Better {
-        definition(&self.name).map_or(Better::Neither, |(_, better)| better)
+        Better::of(&self.name)
     }
 }
 
@@ -45,6 +45,11 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// The unit of a metric; of an unknown one it is a count.
+    pub fn of(metric: &str) -> Self {
+        definition(metric).map_or(Self::Count, |(unit, _)| unit)
+    }
+
     /// The unit's symbol, as in `9.41 Gbit/s`; empty for counts and ratios.
     pub fn symbol(self) -> &'static str {
         match self {
@@ -68,6 +73,13 @@ pub enum Better {
     Lower,
     /// Neither: the figure describes the run.
     Neither,
+}
+
+impl Better {
+    /// Which way a metric is better.
+    pub fn of(metric: &str) -> Self {
+        definition(metric).map_or(Self::Neither, |(_, better)| better)
+    }
 }
 
 /// The metrics with fixed names, in the order in which reports show them.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::figures::quantile;
 use crate::metric::{Metric, definition, order};
 use crate::stats::Summary;
 use crate::tool::Tool;
@@ -209,6 +210,23 @@ impl Record {
                 name: name.to_owned(),
                 value,
             }),
+        }
+    }
+
+    /// Adds the figures of a distribution under the names `group.min`, `group.mean` and so on.
+    pub(crate) fn set_distribution(&mut self, group: &str, mut values: Vec<f64>) {
+        values.sort_by(f64::total_cmp);
+        let (Some(min), Some(max)) = (values.first(), values.last()) else {
+            return;
+        };
+        for (name, value) in [
+            ("min", *min),
+            ("mean", values.iter().sum::<f64>() / values.len() as f64),
+            ("p50", quantile(&values, 0.5)),
+            ("p99", quantile(&values, 0.99)),
+            ("max", *max),
+        ] {
+            self.set(&format!("{group}.{name}"), value);
         }
     }
 

@@ -83,12 +83,12 @@ pub struct Compared {
 impl Compared {
     /// The metric's unit.
     pub fn unit(&self) -> Unit {
-        definition(&self.name).map_or(Unit::Count, |(unit, _)| unit)
+        Unit::of(&self.name)
     }
 
     /// Which way the metric is better.
     pub fn better(&self) -> Better {
-        definition(&self.name).map_or(Better::Neither, |(_, better)| better)
+        Better::of(&self.name)
     }
 }
 
@@ -278,11 +278,11 @@ impl Comparison {
         }
         let tests = p.len().max(1);
         for metric in all {
-            let Some((_, better @ (Better::Higher | Better::Lower))) = definition(&metric.name)
-            else {
-                continue;
+            let higher = match metric.better() {
+                Better::Higher => true,
+                Better::Lower => false,
+                Better::Neither => continue,
             };
-            let higher = better == Better::Higher;
             let verdict = metric
                 .decision
                 .verdict(higher, metric.margin, metric.adjusted_p);

@@ -72,10 +72,9 @@ pub(crate) fn report(records: &[Record]) -> Grid {
     for ((record, name), spread) in records.iter().zip(&names).zip(&spreads) {
         let mut row = vec![plain(name), plain(&tool(record)), plain(&describe(record))];
         row.extend(metrics.iter().map(|metric| {
-            let unit = crate::metric::definition(metric).map_or(Unit::Count, |(unit, _)| unit);
             record
                 .get(metric)
-                .map_or_else(String::new, |value| show(value, unit))
+                .map_or_else(String::new, |value| show(value, Unit::of(metric)))
         }));
         if some_spread {
             row.push(spread.map_or_else(String::new, |(spread, n)| {
@@ -217,8 +216,7 @@ pub(crate) fn comparison(comparison: &Comparison) -> Grid {
         }
     }
     let requirement = |checked: &crate::compare::Checked| {
-        let unit = crate::metric::definition(&checked.requirement.metric)
-            .map_or(Unit::Count, |(unit, _)| unit);
+        let unit = Unit::of(&checked.requirement.metric);
         let value = checked
             .value
             .map_or_else(|| "not measured".to_owned(), |value| show(value, unit));

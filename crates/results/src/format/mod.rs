@@ -99,21 +99,13 @@ pub fn comparison(format: Format, sides: &[Side], comparison: &Comparison) -> St
         .skip(1)
         .flat_map(|side| side.records.clone())
         .collect();
+    let table = |print: fn(&grid::Grid) -> String| {
+        let table = print(&grid::comparison(comparison));
+        format!("{table}\n{}\n", grid::conclusion(comparison))
+    };
     match format {
-        Format::Text => {
-            format!(
-                "{}\n{}\n",
-                text::text(&grid::comparison(comparison)),
-                grid::conclusion(comparison)
-            )
-        }
-        Format::Markdown => {
-            format!(
-                "{}\n{}\n",
-                text::markdown(&grid::comparison(comparison)),
-                grid::conclusion(comparison)
-            )
-        }
+        Format::Text => table(text::text),
+        Format::Markdown => table(text::markdown),
         Format::Csv => csv::comparison(comparison),
         Format::Json => json::comparison(comparison),
         Format::Html => html::comparison(comparison),

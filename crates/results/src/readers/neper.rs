@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::ReadError;
-use crate::figures::{amount, number, quantile, whole};
+use crate::figures::{amount, number, whole};
 use crate::input::{Line, Lines};
 use crate::readers::outcome::{Outcome, push};
 use crate::record::{Direction, Record, Sample, TestKind};
@@ -347,18 +347,9 @@ pub(super) fn read_rtt(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome 
     if round_trips.is_empty() {
         return Err(lines.refuse(1, "no round trip in it"));
     }
-    round_trips.sort_by(f64::total_cmp);
-    let count = round_trips.len();
     let mut record = Record::new(Tool::Neper, lines.file(), 1);
     record.parameters.kind = Some(TestKind::RequestResponse);
-    record.set("latency.min", round_trips[0]);
-    record.set(
-        "latency.mean",
-        round_trips.iter().sum::<f64>() / count as f64,
-    );
-    record.set("latency.p50", quantile(&round_trips, 0.5));
-    record.set("latency.p99", quantile(&round_trips, 0.99));
-    record.set("latency.max", round_trips[count - 1]);
+    record.set_distribution("latency", round_trips);
     record.note("the first round trips of each flow, not the whole run");
     push(lines, out, record)
 }

@@ -177,7 +177,7 @@ fn parameters(record: &mut Record, document: &Document, view: &View) {
         parameters.other.insert("window".into(), bytes.to_string());
     }
     let requested = |side: Option<&Copies>| side.map(|copies| copies.requested.clone());
-    let (sent, received) = (sent_copies(&document.end), received_copies(&document.end));
+    let (sent, received) = copies_of(&document.end);
     parameters.zerocopy = match (requested(sent), requested(received)) {
         (Some(sent), Some(received)) => Some(format!("tx {sent}, rx {received}")),
         (Some(sent), None) => Some(format!("tx {sent}")),
@@ -325,28 +325,17 @@ fn cpu(record: &mut Record, end: &End, view: &View) {
     record.set("cpu.receiver", per_gigabyte(receiver));
 }
 
-fn sent_copies(end: &End) -> Option<&Copies> {
-    let datagrams = || {
-        end.streams
-            .iter()
-            .find_map(|stream| stream.udp.as_ref()?.zerocopy.as_ref()?.sender.as_ref())
-    };
-    end.sum_sent
-        .as_ref()
-        .and_then(|sum| sum.zerocopy.as_ref())
-        .or_else(datagrams)
-}
-
-fn received_copies(end: &End) -> Option<&Copies> {
-    let datagrams = || {
-        end.streams
-            .iter()
-            .find_map(|stream| stream.udp.as_ref()?.zerocopy.as_ref()?.receiver.as_ref())
-    };
-    end.sum_received
-        .as_ref()
-        .and_then(|sum| sum.zerocopy.as_ref())
-        .or_else(datagrams)
+/// How the sender and the receiver moved their bytes: of a sum, or of the first stream of datagrams.
+fn copies_of(end: &End) -> (Option<&Copies>, Option<&Copies>) {
+    let sent = end.sum_sent.as_ref().and_then(|sum| sum.zerocopy.as_ref());
+    let received = end.sum_received.as_ref();
+    let received = received.and_then(|sum| sum.zerocopy.as_ref());
+    let mut streams = end.streams.iter();
+    let datagrams = streams.find_map(|stream| stream.udp.as_ref()?.zerocopy.as_ref());
+    (
+        sent.or_else(|| datagrams?.sender.as_ref()),
+        received.or_else(|| datagrams?.receiver.as_ref()),
+    )
 }
 
 /// The shares of bytes that were not copied.
@@ -358,8 +347,9 @@ fn copies(record: &mut Record, end: &End, view: &View) {
         let all = copies.bytes_not_copied as f64 + copies.bytes_copied as f64;
         (all > 0.0).then(|| copies.bytes_not_copied as f64 / all)
     };
-    record.set("zerocopy.tx.uncopied", sent_copies(end).and_then(share));
-    let Some(received) = received_copies(end) else {
+    let (sent, received) = copies_of(end);
+    record.set("zerocopy.tx.uncopied", sent.and_then(share));
+    let Some(received) = received else {
         return;
     };
     match (received.used.as_str(), received.requested.as_str()) {

@@ -1,7 +1,7 @@
 //! uperf's `-X` file: five columns, pid, thread, type 0, end in ns since 1970, duration in ns. One line a flowop,
 //! without its name, so that connects are among them and write and read of a transaction apart.
 
-use crate::figures::{amount, quantile};
+use crate::figures::amount;
 use crate::input::Lines;
 use crate::readers::outcome::{Outcome, push};
 use crate::record::Record;
@@ -37,16 +37,7 @@ pub(in crate::readers) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> 
     if durations.is_empty() {
         return Err(lines.refuse(1, "no operation in the history"));
     }
-    durations.sort_by(f64::total_cmp);
-    let count = durations.len();
-    record.set("latency.call.min", durations[0]);
-    record.set(
-        "latency.call.mean",
-        durations.iter().sum::<f64>() / count as f64,
-    );
-    record.set("latency.call.p50", quantile(&durations, 0.5));
-    record.set("latency.call.p99", quantile(&durations, 0.99));
-    record.set("latency.call.max", durations[count - 1]);
+    record.set_distribution("latency.call", durations);
     record.note("times of single operations, connects among them; a transaction is several");
     push(lines, out, record)
 }
