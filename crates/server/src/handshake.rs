@@ -245,6 +245,7 @@ impl Handshake {
             transactions,
             ..
         } = self;
+        let began = began(&client, &opening);
         let first = opening.buffers();
         let buffers = match opening.test.socket.window {
             Some(_) => first.or(client.listener),
@@ -261,10 +262,8 @@ impl Handshake {
             slot: opening.slot,
             talk,
             plan: TestPlan {
-                cookie: client.cookie,
+                began,
                 peer: client.peer,
-                test: opening.test,
-                began: opening.began,
                 exact: opening.exact,
                 streams: opening.streams,
                 transactions,
@@ -306,13 +305,7 @@ impl Handshake {
         error.tell(&mut self.talk.machine);
         let began = opening.as_ref().map(|opening| {
             let buffers = self.client.listener.or(opening.buffers());
-            let began = TestBegan {
-                peer: Peer::AcceptedFrom(self.client.peer.clone()),
-                at: opening.began,
-                cookie: self.client.cookie.to_string(),
-                control_mss: 0,
-                config: opening.test.clone(),
-            };
+            let began = began(&self.client, opening);
             Box::new((began, buffers.unwrap_or_default()))
         });
         self.leave(opening).await;
@@ -327,6 +320,17 @@ impl Handshake {
         let _ = self.talk.flush().await;
         drop(opening);
         self.talk.close(None).await;
+    }
+}
+
+/// How a test began whose parameters are accepted.
+fn began(client: &NewClient, opening: &Opening) -> TestBegan {
+    TestBegan {
+        peer: Peer::AcceptedFrom(client.peer.clone()),
+        at: opening.began,
+        cookie: client.cookie.to_string(),
+        control_mss: 0,
+        config: opening.test.clone(),
     }
 }
 

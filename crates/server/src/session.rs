@@ -1,7 +1,7 @@
 //! One running test.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use iperf_control::{
     Blocking, Conversation, Detached, Output, Step, Stop, Surroundings, spawn_blocking,
@@ -12,11 +12,10 @@ use iperf_engine::{
     CpuMeter, Measurement, Prepared, RunPlan, Stream, Trouble, Watch, WatchLimits, bind,
 };
 use iperf_model::{
-    Buffers, Event, Peer, Placement, RunTotals, ServerConfig, Sink, SocketName, TestBegan,
+    Buffers, Event, Placement, RunTotals, ServerConfig, Sink, SocketName, TestBegan,
     TestConfig, TestStarted, Transport, reason,
 };
 use iperf_proto::code::Code;
-use iperf_proto::cookie::Cookie;
 use iperf_proto::results::Results;
 use iperf_proto::server::{Action, Server};
 use iperf_proto::summary::summarize;
@@ -38,11 +37,8 @@ const OVERTIME: Duration = Duration::from_secs(40);
 
 /// What a test needs in addition to its control connection.
 pub(crate) struct TestPlan {
-    pub(crate) cookie: Cookie,
     pub(crate) peer: SocketName,
-    pub(crate) test: Arc<TestConfig>,
-    /// When its parameters arrived.
-    pub(crate) began: SystemTime,
+    pub(crate) began: TestBegan,
     /// Whether the client is this program and counts what this end counts.
     pub(crate) exact: bool,
     pub(crate) streams: Vec<Stream>,
@@ -83,7 +79,7 @@ pub(crate) async fn run(
     announce(&plan, config, facts, &mut output);
     let mut session = Session {
         config,
-        test: plan.test,
+        test: plan.began.config,
         exact: plan.exact,
         answerer: plan.answerer,
         transactions: plan.transactions,
@@ -104,13 +100,7 @@ pub(crate) async fn run(
 
 /// Sends the events of the handshake to the sink.
 fn announce(plan: &TestPlan, config: &ServerConfig, facts: Option<Event>, output: &mut Output<'_>) {
-    output.event(&Event::TestBegan(TestBegan {
-        peer: Peer::AcceptedFrom(plan.peer.clone()),
-        at: plan.began,
-        cookie: plan.cookie.to_string(),
-        control_mss: 0,
-        config: plan.test.clone(),
-    }));
+    output.event(&Event::TestBegan(plan.began.clone()));
     if let Some(facts) = facts {
         output.event(&facts);
     }
@@ -125,10 +115,10 @@ fn announce(plan: &TestPlan, config: &ServerConfig, facts: Option<Event>, output
         output.event(&Event::Warning(text.clone()));
     }
     output.event(&Event::TestStarted(TestStarted {
-        config: plan.test.clone(),
+        config: plan.began.config.clone(),
         interval: config.local.interval,
-        gso: plan.test.udp.gsro,
-        gro: plan.test.udp.gsro,
+        gso: plan.began.config.udp.gsro,
+        gro: plan.began.config.udp.gsro,
     }));
 }
 
