@@ -28,9 +28,12 @@ pub const PERIOD: usize = 251 * 4096;
 pub fn pattern(stream: u32) -> Vec<u8> {
     let words = 0..(PERIOD / 8) as u64;
     let first = u64::from(stream) << 32;
-    words
-        .flat_map(|word| mix(first | word).to_le_bytes())
-        .collect()
+    let mut bytes = Vec::with_capacity(PERIOD);
+    // Word by word, not byte by byte: a debug build on an emulated processor takes seconds for that, while its peer waits.
+    for word in words {
+        bytes.extend_from_slice(&mix(first | word).to_le_bytes());
+    }
+    bytes
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
