@@ -22,9 +22,9 @@ pub(crate) async fn main() -> Result<(), Error> {
     while let Some(event) = test.events().next().await {
         match event {
             Event::StreamOpened(stream) => println!("from {} to {}", stream.local, stream.remote),
-            Event::Interval(_) => {
+            Event::Interval(interval) => {
                 intervals += 1;
-                println!("interval {intervals}");
+                println!("{:.1} Mbit/s", interval.bits_per_second() / 1e6);
                 if intervals == 3 {
                     test.stop();
                 }

@@ -25,6 +25,21 @@ impl Interval {
     pub fn length(&self) -> Duration {
         self.end.saturating_sub(self.start)
     }
+
+    /// Bytes of payload of all streams; of a bidirectional test those of both directions.
+    pub fn bytes(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.bytes).sum()
+    }
+
+    /// Their rate in bits per second; 0 for an interval without a length.
+    pub fn bits_per_second(&self) -> f64 {
+        let seconds = self.length().as_secs_f64();
+        if seconds > 0.0 {
+            8.0 * self.bytes() as f64 / seconds
+        } else {
+            0.0
+        }
+    }
 }
 
 /// What one stream moved in one interval.
