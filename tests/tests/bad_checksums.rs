@@ -139,7 +139,7 @@ fn check(cases: [(&'static str, bool, u16); 3], sleeps: bool) {
 }
 
 #[test]
-fn damage_is_not_a_lack_of_room() {
+fn bad_checksums_are_not_socket_drops() {
     let (v4, v6) = ("127.0.0.1", "::1");
     check(
         [(v4, false, 1000), (v4, true, 16), (v6, false, 1000)],
@@ -148,13 +148,13 @@ fn damage_is_not_a_lack_of_room() {
 }
 
 #[test]
-fn damage_and_a_lack_of_room_are_counted_apart() {
+fn bad_checksums_and_socket_drops_are_counted_separately() {
     let (v4, v6) = ("127.0.0.1", "::1");
     check([(v4, false, 1000), (v6, true, 1000), (v4, false, 16)], true);
 }
 
 #[test]
-fn the_text_names_the_damage() {
+fn verbose_text_reports_bad_checksums() {
     let namespace = Namespace::new();
     let (client, server) = namespace.inside(|| {
         let server = Server::start(Peer::Ours, &["-1", "-V"]);

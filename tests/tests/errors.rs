@@ -87,7 +87,7 @@ fn a_document_of_a_failed_handshake_has_what_is_known() {
 }
 
 #[test]
-fn nobody_listens() {
+fn a_refused_connection_is_reported() {
     let port = Port::reserve();
     let args = format!("-c 127.0.0.1 -p {} -t 1", port.number());
     let end = run(Peer::Ours, &args);
@@ -113,7 +113,7 @@ fn nobody_listens() {
 
 /// A refused connection is tried again for a while, but the time limit does not turn that into a time-out.
 #[test]
-fn nobody_listens_whatever_the_time_limit() {
+fn a_refused_connection_is_reported_whatever_the_time_limit() {
     let port = Port::reserve();
     for limit in [100, 1000] {
         let args = format!(

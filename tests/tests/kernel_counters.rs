@@ -84,17 +84,17 @@ fn the_interface_agrees(args: &str, streams: u64) {
 }
 
 #[test]
-fn one_stream() {
+fn the_interface_counts_one_stream() {
     the_interface_agrees("", 1);
 }
 
 #[test]
-fn four_streams_that_the_server_sends() {
+fn the_interface_counts_four_streams_from_the_server() {
     the_interface_agrees("-P 4 -R", 4);
 }
 
 #[test]
-fn without_copies() {
+fn the_interface_counts_zero_copy_streams() {
     the_interface_agrees("-Z", 1);
     the_interface_agrees("-Z --skip-rx-copy", 1);
 }

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_three_lines() {
+    fn a_login_has_three_lines() {
         let login = Login {
             user: b"mario",
             password: b"rossi",
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn any_white_space_separates() {
+    fn any_white_space_separates_the_lines_of_a_login() {
         for text in [
             "user:mario pwd:rossi ts:12",
             "user:\t mario\r\n\n pwd:\x0brossi\x0cts: 12",
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_login() {
+    fn incomplete_logins_are_refused() {
         for text in [
             "",
             "user:",

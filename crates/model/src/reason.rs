@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_systems_own_words_are_left() {
+    fn the_number_of_a_system_error_is_removed() {
         let refused = io::Error::from_raw_os_error(22);
         assert_eq!(reason(&refused), "Invalid argument");
         let wrapped = io::Error::other(format!("bind: {refused}"));

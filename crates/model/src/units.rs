@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_letter_does_not_count() {
+    fn text_behind_the_unit_letter_is_ignored() {
         assert_eq!(parse_decimal("10MB"), Ok((1e7, "B")));
         assert_eq!(parse_binary("1Kx"), Ok((1024.0, "x")));
     }

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_need_bytes() {
+    fn shares_are_unknown_without_bytes() {
         let none = report(CopyMode::Mmap, 0, 0);
         assert_eq!(
             (none.uncopied_share(), none.cpu_per_gigabyte()),

@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_for_vsock_alone() {
+    fn seqpacket_is_requested_over_vsock_only() {
         let test = TestConfig::new(Transport::VsockSeqpacket);
         let json = request(&test).unwrap();
         assert_eq!(json, r#"{"seqpacket":true}"#);

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_count_by_their_presence() {
+    fn flags_are_set_by_their_presence() {
         let fields = Fields::parse(r#"{"on":true,"off":false}"#).unwrap();
         assert!(fields.flag("on") && fields.flag("off"));
         assert!(!fields.flag("absent"));

@@ -114,7 +114,7 @@ mod tests {
 
     /// Against a set of all numbers, with gaps, late and repeated ones.
     #[test]
-    fn it_agrees_with_a_set() {
+    fn the_window_of_numbers_agrees_with_a_set() {
         let (mut seen, mut all) = (Seen::default(), std::collections::HashSet::new());
         let (mut state, mut highest) = (1_u64, 0_u64);
         for _ in 0..100_000 {

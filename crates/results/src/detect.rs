@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_of_no_tool_is_refused_with_the_reason() {
+    fn unrecognised_input_is_refused_with_the_reason() {
         for (head, reason) in [
             ("", "empty"),
             (" \n\n", "empty"),

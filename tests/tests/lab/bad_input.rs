@@ -16,7 +16,7 @@ fn fails(place: Place<'_>, args: &str, messages: &[&str]) {
 }
 
 #[test]
-fn errors_teach() {
+fn errors_name_what_to_do() {
     let backend = Backend::start(1);
     let guest = backend.guest(0);
     let vm = Machine::new(Kernel::New).vsock(guest).boot();

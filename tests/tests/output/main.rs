@@ -70,19 +70,19 @@ fn beside_the_samples(peer: Peer) {
 }
 
 #[test]
-fn ours_is_like_the_samples() {
+fn our_text_is_like_the_samples() {
     beside_the_samples(Peer::Ours);
 }
 
 /// The comparison requires nothing that differs between two runs of iperf3.
 #[test]
-fn the_real_one_is_like_its_samples() {
+fn iperf3s_text_is_like_its_samples() {
     // Should a newer iperf3 write something else, its output has to be recorded again.
     beside_the_samples(Peer::New);
 }
 
 #[test]
-fn ours_is_like_the_real_one() {
+fn our_text_is_like_iperf3s() {
     let rows = LIVE.map(|(client, server)| sample(client, server, "", ""));
     parallel::each(&rows, WORKERS, |row| {
         let ours = run(Peer::Ours, row.client, row.server);

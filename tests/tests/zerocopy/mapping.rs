@@ -61,7 +61,7 @@ fn case(args: &str) -> Case {
 }
 
 #[test]
-fn what_fills_pages_is_mapped() {
+fn segments_that_fill_pages_are_mapped() {
     let cases = [
         case("-n 128M"),
         case("-n 128M -P 4"),
@@ -76,7 +76,7 @@ fn what_fills_pages_is_mapped() {
 }
 
 #[test]
-fn over_ipv6_another_mtu_does_it() {
+fn over_ipv6_another_mtu_fills_pages() {
     let cases = [case("-6 -n 128M"), case("-6 -n 128M -R")];
     Namespace::with_mtu(MTU_V6).inside(|| parallel::each(&cases, 2, is_mapped));
 }

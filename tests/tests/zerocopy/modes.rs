@@ -117,7 +117,7 @@ fn every_sender_with_every_receiver_in_both_directions() {
 
 /// What ends a test, and how fast it runs, changes nothing in the accounts.
 #[test]
-fn the_books_are_right_however_a_test_ends() {
+fn every_byte_is_accounted_for_however_a_test_ends() {
     let [_, auto, _, splice, msg] = SENDERS;
     let [_, mmap, trunc, spliced] = RECEIVERS;
     let mut cases = Vec::new();
@@ -144,7 +144,7 @@ fn the_books_are_right_however_a_test_ends() {
 
 /// The two names of one thing.
 #[test]
-fn old_names_and_other_families_do_the_same() {
+fn iperf3s_options_and_ipv6_select_the_same_modes() {
     let [_, auto, ..] = SENDERS;
     let [_, mmap, (_, dropped), _] = RECEIVERS;
     let cases = [

@@ -93,7 +93,7 @@ fn cases() -> Vec<Strict> {
 }
 
 #[test]
-fn copying_is_an_error_and_avoiding_it_is_none() {
+fn strict_tests_fail_if_they_copied() {
     parallel::each(&cases(), WORKERS, check);
 }
 

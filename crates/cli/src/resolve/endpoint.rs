@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_hosts_or_nothing() {
+    fn other_texts_are_host_names_or_refused() {
         let inet = |host: &str| {
             Some(Endpoint::Inet {
                 host: host.to_owned(),

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_late_makes_room() {
+    fn a_request_that_timed_out_makes_room() {
         let start = Instant::now();
         let timeout = Duration::from_secs(1);
         let mut window = Window::new(3);

@@ -296,7 +296,7 @@ mod tests {
     const GBIT: u64 = 125_000_000;
 
     #[test]
-    fn the_highest_rate_of_late_decides_about_the_window() {
+    fn the_highest_recent_rate_decides_about_the_window() {
         let mut flow = Flow::new();
         flow.run(GBIT, Duration::from_millis(100));
         let busiest = flow.mark.busiest.bytes();
@@ -372,14 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_in_steps() {
+    fn the_mark_grows_in_steps() {
         let marks = Flow::new().run(40 * GBIT, LONG);
         assert_eq!(marks[0], SMALL_BATCH);
         assert!(marks.windows(2).all(|pair| pair[1] <= 2 * pair[0]));
     }
 
     #[test]
-    fn a_steady_stream_leaves_it_alone() {
+    fn the_mark_of_a_steady_stream_stays() {
         let mut flow = Flow::new();
         flow.run(10 * GBIT, LONG);
         assert_eq!(flow.run(10 * GBIT, LONG), [0; 0]);
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_becomes_slow_loses_it_with_the_next_looks() {
+    fn a_stream_that_becomes_slow_loses_its_mark() {
         let mut flow = Flow::new();
         flow.run(40 * GBIT, LONG);
         flow.run(1_000_000, Duration::from_millis(5));
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_ends_it() {
+    fn a_pause_removes_the_mark() {
         let mut flow = Flow::new();
         flow.run(40 * GBIT, LONG);
         // The first read that times out still returns what arrived before the pause; the second shows the pause.
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_are_rare() {
+    fn the_mark_is_updated_rarely() {
         let mut flow = Flow::new();
         flow.run(40 * GBIT, LONG);
         let looks = flow.run(40 * GBIT, Duration::from_millis(1));
@@ -464,7 +464,7 @@ mod tests {
         }
 
         #[test]
-        fn a_lost_mark_takes_the_time_out_with_it() {
+        fn the_read_timeout_goes_with_the_mark() {
             let (_client, server) = pair();
             let counters = Arc::new(Counters::default());
             let now = Instant::now();

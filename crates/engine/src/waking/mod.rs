@@ -84,7 +84,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn off_is_off() {
+    fn receivers_wake_at_once_when_it_is_off() {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         let counters = Arc::new(Counters::default());
         let waking = |ask| Waking::of_datagrams(ask, 1448, &socket, counters.clone());

@@ -108,7 +108,7 @@ fn a_silent_peer_ends_the_test_within_a_minute() {
 }
 
 #[test]
-fn a_sign_that_crosses_the_end_is_no_message() {
+fn a_heartbeat_that_crosses_the_end_is_ignored() {
     let mut test = running(Some(&granted()));
     test.client.end_test(test.now);
     test.client.poll_transmit();

@@ -9,7 +9,7 @@ use crate::phases::{CLIENT_PHASES, SERVER_PHASES, client_at, drain_client, resul
 
 /// The two phases whose name is the same as before differ in what may come next.
 #[test]
-fn an_early_start_is_replayed_once_the_streams_stand() {
+fn an_early_start_is_replayed_once_the_streams_are_open() {
     let now = Instant::now();
     for (index, actions) in [
         (2, vec![]),

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_margin_or_requirement_is_refused_with_the_reason() {
+    fn invalid_margins_and_requirements_are_refused_with_the_reason() {
         for (text, reason) in [
             ("throughput", "METRIC=SIZE"),
             ("speed=3%", "no metric 'speed'"),

@@ -36,7 +36,7 @@ fn transports_have_their_own_defaults() {
 }
 
 #[test]
-fn messages_are_for_vsock_itself() {
+fn seqpacket_needs_af_vsock() {
     let config = |line: &str| match invocation(line).job {
         Job::Client(config) => config,
         job => panic!("{line}: {job:?}"),
@@ -76,7 +76,7 @@ fn messages_are_for_vsock_itself() {
 }
 
 #[test]
-fn one_thing_ends_a_test() {
+fn only_one_option_may_limit_a_test() {
     for (line, limit) in [
         ("-t 5", Limit::Seconds(5)),
         ("-t 0", Limit::Endless),
