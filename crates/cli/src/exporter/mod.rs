@@ -19,12 +19,12 @@ use crate::terminal::complain;
 /// A usage error, or an address that can't be listened on.
 const FAILED: u8 = 2;
 
-/// Run a test for each scrape of Prometheus: a drop-in for iperf3 exporters
+/// Run a test for each scrape of Prometheus: a drop-in replacement for iperf3 exporters
 ///
 /// GET /probe?target=HOST runs a test with the server on HOST and answers with its result. More parameters: port=5201,
 /// period=5s, reverse_mode=true, udp_mode=true, bitrate (as -b), bind (as -B). The answer has the names of
 /// existing iperf3 exporters (iperf3_up, iperf3_sent_bytes, ...) and base-unit names (iperf_probe_success,
-/// iperf_received_bytes_per_second, ...). /metrics has those of the exporter itself; /health and /ready answer 200.
+/// iperf_received_bytes_per_second, ...). /metrics has the exporter's own; /health and /ready answer 200.
 #[derive(Debug, Args)]
 pub(crate) struct ExporterArgs {
     /// Listen on ADDR:PORT

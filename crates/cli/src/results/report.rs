@@ -14,7 +14,7 @@ use super::{InputArgs, UNREADABLE};
 ///
 /// Reads what iperf3 and its relatives, iperf 2, uperf, netperf, neper, sockperf, qperf, nuttcp, ntttcp and vsock_perf
 /// print, and published tables. The content tells which tool it was. Exit code: 0, or 2 if an input cannot be read;
-/// the others are shown all the same.
+/// the others are still shown.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Results: files, directories (all their files) or - for stdin
@@ -26,7 +26,7 @@ pub(crate) struct ReportArgs {
     printed: ReportFormatArgs,
 }
 
-/// 0, or 2 if an input could not be read; the others are shown all the same, and dashboards see a failed run.
+/// 0, or 2 if an input could not be read; the others are still shown, and dashboards see a failed run.
 pub(super) fn run(args: &ReportArgs) -> ExitCode {
     let (records, errors) = args.input.read(&args.files);
     let format = args.printed.format;
