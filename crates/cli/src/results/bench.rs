@@ -9,11 +9,11 @@ use iperf_results::Record;
 use iperf_results::format::{self, Format};
 use iperf_runs::{Mode, Plan, Rounds};
 
+use super::InputArgs;
 use super::compare::{VerdictArgs, conclude};
-use super::output::note;
+use super::output::failed;
 use super::printed::CompareFormatArgs;
 use super::runs::{RunArgs, legend, whole};
-use super::{InputArgs, UNREADABLE};
 
 /// The most rounds of `--until`.
 const MOST_ROUNDS: u64 = 100;
@@ -82,10 +82,7 @@ pub(super) fn run(args: &BenchArgs) -> ExitCode {
         Ok(plan) => args
             .runs
             .execute(&plan, &|rounds| show(args, &plan, rounds)),
-        Err(error) => {
-            note(&error);
-            ExitCode::from(UNREADABLE)
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -146,13 +143,11 @@ fn show(args: &BenchArgs, plan: &Plan, rounds: &Rounds) -> ExitCode {
     }
     let records: Vec<Record> = sides.into_iter().flat_map(|side| side.records).collect();
     if records.is_empty() {
-        note("no run has a result");
-        return ExitCode::from(UNREADABLE);
+        return failed(&"no run has a result");
     }
     if let Some(text) = format::report(format, &records, &[]) {
         let text = format!("{heading}{text}");
         return args.printed.finish(&text, ExitCode::SUCCESS);
     }
-    note("one command cannot be compared, so there is no such format");
-    ExitCode::from(UNREADABLE)
+    failed(&"one command cannot be compared, so there is no such format")
 }

@@ -8,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use iperf_results::compare::{Comparison, Margin, Outcome, Requirement, Settings, Side};
 use iperf_results::format::{self, Format};
 
-use super::output::{append, note, print, stdout};
+use super::output::{append, failed, note, print, stdout};
 use super::printed::CompareFormatArgs;
 use super::{InputArgs, UNREADABLE};
 
@@ -103,8 +103,7 @@ pub(super) fn conclude(
         _ => print(args.output.as_deref(), &text),
     };
     if let Err(error) = printed {
-        note(&error);
-        return ExitCode::from(UNREADABLE);
+        return failed(&error);
     }
     match comparison.outcome() {
         Outcome::Passed => ExitCode::SUCCESS,

@@ -6,17 +6,21 @@
 //! | a link | the file it leads to | the same |
 //! | a device, a FIFO, below /dev or /proc | written to, without waiting for a reader | refused |
 
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use iperf_model::reason;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tempfile::NamedTempFile;
+
+use super::UNREADABLE;
 
 /// What everybody may read, as a collector under another user does.
 const MODE: u32 = 0o644;
@@ -46,6 +50,12 @@ pub(super) fn stdout(text: &str) -> io::Result<()> {
 pub(super) fn note(text: &str) {
     // If stderr is gone, there is nowhere to report it.
     let _ = writeln!(io::stderr(), "iperf: {text}");
+}
+
+/// Prints what is wrong, and gives the exit code for it.
+pub(super) fn failed(error: &dyn Display) -> ExitCode {
+    note(&error.to_string());
+    ExitCode::from(UNREADABLE)
 }
 
 /// Whether `print` could write to a regular file now.

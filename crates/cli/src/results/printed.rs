@@ -7,8 +7,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use iperf_results::format::Format;
 
-use super::UNREADABLE;
-use super::output::{note, print};
+use super::output::{failed, print};
 
 /// A format: its name, and what it is.
 type Row = (&'static str, Format, &'static str);
@@ -95,13 +94,7 @@ pub(super) type CompareFormatArgs = FormatArgs<true>;
 impl<const COMPARES: bool> FormatArgs<COMPARES> {
     /// Prints `text`: then the exit code is `code`, unless it cannot be written.
     pub(super) fn finish(&self, text: &str, code: ExitCode) -> ExitCode {
-        match print(self.output.as_deref(), text) {
-            Ok(()) => code,
-            Err(error) => {
-                note(&error);
-                ExitCode::from(UNREADABLE)
-            }
-        }
+        print(self.output.as_deref(), text).map_or_else(|error| failed(&error), |()| code)
     }
 }
 

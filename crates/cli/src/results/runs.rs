@@ -13,7 +13,7 @@ use iperf_runs::{
 };
 
 use super::UNREADABLE;
-use super::output::{check, note, stdout};
+use super::output::{check, failed, note, stdout};
 use super::progress::Progress;
 
 /// The hidden subcommand that runs one command of a bench.
@@ -165,17 +165,11 @@ impl RunArgs {
             Ok(journal) => {
                 journal.map_or((None, Vec::new()), |(journal, runs)| (Some(journal), runs))
             }
-            Err(error) => {
-                note(&error.to_string());
-                return ExitCode::from(UNREADABLE);
-            }
+            Err(error) => return failed(&error),
         };
         let interrupt = match Interrupt::catch() {
             Ok(interrupt) => interrupt,
-            Err(error) => {
-                note(&format!("signals cannot be caught: {error}"));
-                return ExitCode::from(UNREADABLE);
-            }
+            Err(error) => return failed(&format!("signals cannot be caught: {error}")),
         };
         let launcher = Launcher {
             // This very program, even if its file has been replaced.
@@ -194,10 +188,7 @@ impl RunArgs {
         progress.end();
         let code = show(&rounds);
         match ended {
-            Err(error) => {
-                note(&error.to_string());
-                ExitCode::from(UNREADABLE)
-            }
+            Err(error) => failed(&error),
             Ok(Ended::Interrupted(signal)) => ExitCode::from(128 | signal),
             Ok(_) if summary(plan, &rounds) => ExitCode::from(UNREADABLE),
             Ok(_) => code,
@@ -278,10 +269,7 @@ fn dry_run(plan: &Plan) -> ExitCode {
     };
     match stdout(&text) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(&format!("stdout: {error}"));
-            ExitCode::from(UNREADABLE)
-        }
+        Err(error) => failed(&format!("stdout: {error}")),
     }
 }
 

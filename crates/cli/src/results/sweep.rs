@@ -11,10 +11,10 @@ use iperf_results::format::{self, Sweep};
 use iperf_results::{Record, Unit, definition, unknown_metric};
 use iperf_runs::{Axis, Combination, Plan, Rounds, combinations, merge};
 
-use super::output::note;
+use super::output::failed;
 use super::printed::ReportFormatArgs;
 use super::runs::RunArgs;
-use super::{InputArgs, UNREADABLE, bytes};
+use super::{InputArgs, bytes};
 
 /// Run a client with every combination of options, in interleaved rounds, and print a table
 ///
@@ -64,10 +64,7 @@ pub(super) fn run(args: &SweepArgs) -> ExitCode {
         Ok((axes, all, plan)) => args
             .runs
             .execute(&plan, &|rounds| show(args, &axes, &all, &plan, rounds)),
-        Err(error) => {
-            note(&error);
-            ExitCode::from(UNREADABLE)
-        }
+        Err(error) => failed(&error),
     }
 }
 
