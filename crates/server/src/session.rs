@@ -12,8 +12,8 @@ use iperf_engine::{
     CpuMeter, Measurement, Prepared, RunPlan, Stream, Trouble, Watch, WatchLimits, bind,
 };
 use iperf_model::{
-    Buffers, Event, Placement, RunTotals, ServerConfig, Sink, SocketName, TestBegan,
-    TestConfig, TestStarted, Transport, reason,
+    Buffers, Event, Placement, RunTotals, ServerConfig, Sink, SocketName, TestBegan, TestConfig,
+    TestStarted, Transport, reason,
 };
 use iperf_proto::code::Code;
 use iperf_proto::results::Results;
