@@ -16,7 +16,7 @@ use super::{Accel, Kernel, Machine};
 use iperf_harness::process::{Finished, POLL, Running};
 
 /// A machine that emulates, with others beside it.
-const BOOT: Duration = Duration::from_secs(120);
+const BOOT: Duration = Duration::from_secs(400);
 
 /// Long enough for a short command in a guest.
 const COMMAND: Duration = Duration::from_secs(60);
