@@ -13,6 +13,7 @@ use crate::connect_error::ConnectError;
 
 /// Why a test failed. The display text is what output shows, without a prefix.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ClientError {
     /// The control connection was not made.
     #[error(transparent)]

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 /// Why a server ended, other than after the one test of `-1`.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// It can't listen.
     #[error("{}", Code::LISTEN.with_error(.0))]
