@@ -4,7 +4,7 @@
 //! SEQPACKET                 messages arrive whole, also cut into packets of one piece
 //! contradicting lengths     the packet is dropped and counted
 //! nonsense                  the kernel answers with a reset, or drops it
-//! answers are not taken     receiving pauses, and goes on when they are
+//! answers are not taken     receiving pauses, and goes on when they are, also those to requests for credit
 //! an unknown buffer         the ring is broken: bound again, everything works
 //! the transport is reset    the test ends with an error, and the next one works
 //! suspended to memory       the next test works
@@ -18,12 +18,13 @@ use iperf_lab::hairpin::{Forged, HAIRPIN_CID, HEADER, Header};
 use iperf_lab::{Hairpin, Kernel, Machine, Place, Vm, ZerocopyModule, programs};
 
 use super::encounter::Route;
-use super::pages::{change_transport, check_log, counter};
+use super::pages::{change_transport, check_log, counter, deaf};
 
 const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_vsock_pages";
 
 const REQUEST: u16 = 1;
 const RW: u16 = 5;
+const CREDIT_REQUEST: u16 = 7;
 
 /// A CID that nothing has.
 const NO_PORT: u32 = 60_000;
@@ -154,24 +155,38 @@ fn survives_a_hostile_device(kernel: Kernel) {
     assert_eq!(counter(&lab.vm, "rx_dropped"), number);
     lab.works(5602, "-Z --verify -n 1M");
 
-    // The device takes no answers: each of these needs one, and the ring has 128 entries.
-    let requests = |from: u32| {
-        let packet = move |port| Forged::honest(&Header::new(REQUEST, from + port, NO_PORT), &[]);
-        (0..2000).map(packet)
-    };
-    lab.device.takes_packets(false);
-    for packet in requests(10_000) {
-        lab.device.forge(packet);
-    }
-    wait_for(HANG, || (counter(&lab.vm, "rx_pauses") > 0).then_some(())).expect("receiving pauses");
-    assert!(!lab.device.is_done(), "the guest accepts no more packets");
-    lab.device.takes_packets(true);
-    wait_for(HANG, || lab.device.is_done().then_some(())).expect("and goes on");
+    // No port for any of them.
+    let requests =
+        (0..2000).map(|port| Forged::honest(&Header::new(REQUEST, 10_000 + port, NO_PORT), &[]));
+    answers_wait(&lab, requests.collect());
     lab.works(5603, "-Z --verify -n 1M");
+
+    // A connection, and the same question again and again.
+    let deaf = deaf(&lab.vm, 7000);
+    let connect = Forged::honest(&Header::new(REQUEST, 20_000, 7000), &[]);
+    let ask = Forged::honest(&Header::new(CREDIT_REQUEST, 20_000, 7000), &[]);
+    let questions = std::iter::once(connect).chain(std::iter::repeat_n(ask, 2000));
+    answers_wait(&lab, questions.collect());
+    drop(deaf);
+    lab.works(5604, "-Z --verify -n 1M");
 
     broken_rings(&lab);
     check_log(&lab.vm);
     lab.vm.must("rmmod vsock_zerocopy virtio_vsock_pages");
+}
+
+/// The device takes no answers, of which each of these needs one, and the ring has 128 entries.
+fn answers_wait(lab: &Lab, packets: Vec<Forged>) {
+    let before = counter(&lab.vm, "rx_pauses");
+    let pauses = || (counter(&lab.vm, "rx_pauses") > before).then_some(());
+    lab.device.takes_packets(false);
+    for packet in packets {
+        lab.device.forge(packet);
+    }
+    wait_for(HANG, pauses).expect("receiving pauses");
+    assert!(!lab.device.is_done(), "the guest accepts no more packets");
+    lab.device.takes_packets(true);
+    wait_for(HANG, || lab.device.is_done().then_some(())).expect("and goes on");
 }
 
 /// A buffer that the guest has not given: the kernel stops using the ring, and a new one is as good as ever.

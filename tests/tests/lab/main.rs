@@ -15,5 +15,6 @@ mod movers;
 mod network;
 mod outputs;
 mod pages;
+mod shortage;
 mod unbind;
 mod zerocopy;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use iperf_harness::json::{at, int, list, text};
 use iperf_harness::process::wait_for;
-use iperf_harness::{Peer, Problems};
-use iperf_lab::{Backend, DEAF, Guest, Kernel, Machine, Vm, ZerocopyModule, programs};
+use iperf_harness::{HANG, Peer, Problems};
+use iperf_lab::{Backend, DEAF, Guest, Kernel, Machine, Process, Vm, ZerocopyModule, programs};
 use serde_json::Value;
 
 use super::modes::{to_guest, to_host};
@@ -64,7 +64,7 @@ pub(super) fn check_log(vm: &Vm) {
 }
 
 /// The share of the received bytes that the guest mapped, in percent, for each stream from the host.
-fn mapped_shares(client: &Value) -> Vec<f64> {
+pub(super) fn mapped_shares(client: &Value) -> Vec<f64> {
     let streams = list(client, "/end/streams").iter();
     let from_host = streams.filter(|stream| at(stream, "/sender/sender") == &Value::Bool(true));
     let share = |stream: &Value| {
@@ -117,7 +117,13 @@ fn receives_into_pages(kernel: Kernel) {
         vm.must("dmesg")
             .contains("rmmod vmw_vsock_virtio_transport")
     );
-    for wrong in ["order=5", "copybreak=127", "copybreak=4097", "ring_kib=255"] {
+    for wrong in [
+        "order=5",
+        "copybreak=127",
+        "copybreak=4097",
+        "ring_kib=255",
+        "fail_one_in=1000001",
+    ] {
         let end = vm.run(&format!("insmod /virtio_vsock_pages.ko {wrong}"));
         assert!(!end.succeeded(), "{wrong}: {end}");
         let name = wrong.split('=').next().expect("a name");
@@ -190,6 +196,16 @@ fn free_kib(vm: &Vm) -> i64 {
     free.trim().parse().expect("a number of KiB")
 }
 
+/// Accepts connections in the guest, and reads nothing.
+pub(super) fn deaf(vm: &Vm, port: u32) -> Process {
+    let deaf = vm.start(&format!("exec {DEAF} {port}"));
+    wait_for(HANG, || {
+        deaf.stdout_so_far().contains("listening").then_some(())
+    })
+    .expect("it listens");
+    deaf
+}
+
 /// Writes single bytes, each in a packet of its own if the device is quick, until the socket is full or enough is sent.
 fn write_bytes(path: &std::path::Path, port: u32, most: usize) -> usize {
     let mut stream = UnixStream::connect(path).expect("the VMM listens");
@@ -217,11 +233,7 @@ fn unread_pages_of_a_peer_are_bounded() {
     let backend = Backend::start_unlimited(1);
     let vm = machine(Kernel::New, &backend);
     change_transport(&vm, "");
-    let deaf = vm.start(&format!("exec {DEAF} 7000"));
-    wait_for(Duration::from_secs(20), || {
-        deaf.stdout_so_far().contains("listening").then_some(())
-    })
-    .expect("it listens");
+    let _deaf = deaf(&vm, 7000);
     let before = free_kib(&vm);
     let written = write_bytes(&backend.guest(0).path, 7000, BYTES);
     let packets = counter(&vm, "rx_packets");

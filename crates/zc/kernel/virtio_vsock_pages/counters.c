@@ -45,6 +45,7 @@ SHOW(rx_copied_bytes, count.rx_copied_bytes);
 SHOW(rx_dropped, count.rx_dropped);
 SHOW(rx_refused, count.rx_refused);
 SHOW(rx_shortages, count.rx_shortages);
+SHOW(rx_short_runs, count.rx_short_runs);
 SHOW(rx_pauses, count.rx_pauses);
 SHOW(rx_order, rx.order);
 SHOW(rx_buffers, rx.posted);
@@ -62,6 +63,7 @@ static struct attribute *attributes[] = {
 	&dev_attr_rx_dropped.attr,
 	&dev_attr_rx_refused.attr,
 	&dev_attr_rx_shortages.attr,
+	&dev_attr_rx_short_runs.attr,
 	&dev_attr_rx_pauses.attr,
 	&dev_attr_rx_order.attr,
 	&dev_attr_rx_buffers.attr,

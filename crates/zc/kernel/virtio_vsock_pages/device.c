@@ -62,13 +62,13 @@ static void reset_all_sockets(void)
 }
 
 static void post_event(struct vvp_events *events,
-		       struct virtio_vsock_event *event)
+		       struct vvp_event *buffer)
 {
 	struct scatterlist piece;
 
-	sg_init_one(&piece, event, sizeof(*event));
+	sg_init_one(&piece, &buffer->event, sizeof(buffer->event));
 	/* There are as many buffers as fit: it fails only on a broken queue. */
-	virtqueue_add_inbuf(events->vq, &piece, 1, event, GFP_KERNEL);
+	virtqueue_add_inbuf(events->vq, &piece, 1, buffer, GFP_KERNEL);
 }
 
 /* The guest is somewhere else, or who it is has changed. */
@@ -84,23 +84,27 @@ static void take_event(struct vvp_device *device,
 	reset_all_sockets();
 }
 
+/* One round of the ring at most: a device that is never done is not either. */
 static void event_work(struct work_struct *work)
 {
 	struct vvp_device *device =
 		container_of(work, struct vvp_device, events.work);
 	struct vvp_events *events = &device->events;
-	struct virtio_vsock_event *event;
-	unsigned int used;
+	struct vvp_event *buffer;
+	unsigned int left, used;
 
 	mutex_lock(&events->lock);
-	do {
-		virtqueue_disable_cb(events->vq);
-		while ((event = virtqueue_get_buf(events->vq, &used))) {
-			take_event(device, event, used);
-			post_event(events, event);
-		}
-	} while (!virtqueue_enable_cb(events->vq));
+	virtqueue_disable_cb(events->vq);
+	for (left = EVENT_BUFFERS; left; left--) {
+		buffer = virtqueue_get_buf(events->vq, &used);
+		if (!buffer)
+			break;
+		take_event(device, &buffer->event, used);
+		post_event(events, buffer);
+	}
 	virtqueue_kick(events->vq);
+	if (!left || !virtqueue_enable_cb(events->vq))
+		queue_work(vvp_workqueue, work);
 	mutex_unlock(&events->lock);
 }
 

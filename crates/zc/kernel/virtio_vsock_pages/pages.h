@@ -14,6 +14,7 @@
 #define _VIRTIO_VSOCK_PAGES_H
 
 #include <linux/atomic.h>
+#include <linux/cache.h>
 #include <linux/mutex.h>
 #include <linux/scatterlist.h>
 #include <linux/skbuff.h>
@@ -31,6 +32,13 @@
 
 #define EVENT_BUFFERS	4
 
+/*
+ * What a device writes shares no cache line with anything else, or writing that
+ * back could undo it where memory is not coherent for devices.
+ */
+#define DEVICE_WRITES	__aligned(ARCH_DMA_MINALIGN > SMP_CACHE_BYTES ? \
+				  ARCH_DMA_MINALIGN : SMP_CACHE_BYTES)
+
 /* What was short may be there again, what was refused be taken again. */
 #define RETRY_DELAY	(HZ / 10)
 
@@ -43,6 +51,7 @@ struct vvp_counters {
 	u64 rx_dropped;		/* packets that do not fit what the device says */
 	u64 rx_refused;		/* buffers that came back without a byte */
 	u64 rx_shortages;	/* memory for a buffer was missing */
+	u64 rx_short_runs;	/* runs of fewer pages than were wanted */
 	u64 rx_pauses;		/* answers were piling up */
 	u64 tx_packets;
 	u64 tx_bytes;
@@ -68,14 +77,18 @@ struct vvp_sender {
 	unsigned int ring_size;
 	struct delayed_work work;
 	struct scatterlist pieces[MAX_SKB_FRAGS + 2];
-	atomic_t answers;	/* of the list; what the peer can add to */
+	atomic_t answers;	/* of the list: what a peer can add to it */
 };
+
+struct vvp_event {
+	struct virtio_vsock_event event;
+} DEVICE_WRITES;
 
 struct vvp_events {
 	struct mutex lock;
 	struct virtqueue *vq;
 	struct work_struct work;
-	struct virtio_vsock_event buffers[EVENT_BUFFERS];
+	struct vvp_event buffers[EVENT_BUFFERS];
 };
 
 struct vvp_device {
@@ -93,6 +106,7 @@ extern unsigned int vvp_order;		/* of a run's size in pages */
 extern unsigned int vvp_copybreak;	/* the longest payload that is copied */
 extern unsigned int vvp_ring_kib;	/* of runs that the device has */
 extern bool vvp_split;
+extern unsigned int vvp_fail_one_in;	/* allocations, for tests; 0: none */
 
 /* transport.c */
 extern struct virtio_transport vvp_transport;

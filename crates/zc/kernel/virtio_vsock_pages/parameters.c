@@ -14,6 +14,7 @@ unsigned int vvp_order = MAX_RUN_ORDER;
 unsigned int vvp_copybreak = 2048;
 unsigned int vvp_ring_kib = 4096;
 bool vvp_split;
+unsigned int vvp_fail_one_in;
 
 struct limits {
 	unsigned int *value;
@@ -23,6 +24,7 @@ struct limits {
 static struct limits order_range = { &vvp_order, 0, MAX_RUN_ORDER };
 static struct limits copybreak_range = { &vvp_copybreak, 128, PAGE_SIZE };
 static struct limits ring_range = { &vvp_ring_kib, 256, 65536 };
+static struct limits fail_range = { &vvp_fail_one_in, 0, 1000000 };
 
 static int set_in_range(const char *text, const struct kernel_param *param)
 {
@@ -36,7 +38,7 @@ static int set_in_range(const char *text, const struct kernel_param *param)
 		pr_err("%s is %s: it is a number from %u to %u\n",
 		       param->name, text, range->least, range->most);
 	else
-		*range->value = value;
+		WRITE_ONCE(*range->value, value);
 	return err;
 }
 
@@ -64,3 +66,7 @@ MODULE_PARM_DESC(ring_kib,
 module_param_named(split, vvp_split, bool, 0444);
 MODULE_PARM_DESC(split,
 	"send each piece of a packet as a packet, for hosts that take a header and one piece (vhost-device-vsock, libkrun); turns MSG_ZEROCOPY off (default N)");
+/* The only one that may change, so that a test can begin and end it. */
+module_param_cb(fail_one_in, &range_ops, &fail_range, 0644);
+MODULE_PARM_DESC(fail_one_in,
+	"for tests: one in so many allocations for the rx ring fails, by chance; 1: all (0-1000000, default 0: none)");

@@ -20,8 +20,8 @@
  * memory is short.
  */
 
-#include <linux/cache.h>
 #include <linux/mm.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 
 #include "pages.h"
@@ -33,12 +33,15 @@
 
 static_assert((1 << MAX_RUN_ORDER) <= MAX_SKB_FRAGS);
 
+/* What is short is tried again later: no process is to be killed for a ring. */
+#define GFP_RING	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
+
 /* A buffer that the device has, or is about to have. */
 struct vvp_buffer {
 	/* The device writes here: nothing else shares the cache lines. */
-	struct virtio_vsock_hdr header ____cacheline_aligned;
+	struct virtio_vsock_hdr header DEVICE_WRITES;
 
-	struct page *run ____cacheline_aligned;	/* the first page */
+	struct page *run DEVICE_WRITES;	/* the first page */
 	unsigned int order;
 	struct sk_buff *empty;
 };
@@ -66,32 +69,46 @@ static void free_buffer(struct vvp_buffer *buffer)
 	kfree(buffer);
 }
 
+/* For tests. By chance, as a rhythm could always meet the same allocation. */
+static bool must_fail(void)
+{
+	unsigned int one_in = READ_ONCE(vvp_fail_one_in);
+
+	return one_in && !get_random_u32_below(one_in);
+}
+
+static struct page *get_pages(unsigned int order)
+{
+	struct page *pages;
+
+	/* A longer run is not worth moving others' memory for. */
+	if (must_fail())
+		return NULL;
+	pages = alloc_pages(order ? GFP_RING | __GFP_NORETRY : GFP_RING, order);
+	if (pages)
+		split_page(pages, order);
+	return pages;
+}
+
 /* A long run if there is one, else a shorter one. */
-static bool get_run(struct vvp_buffer *buffer, unsigned int most)
+static void get_run(struct vvp_device *device, struct vvp_buffer *buffer)
 {
 	int k;
 
-	for (k = most; k >= 0; k--) {
-		gfp_t gfp = GFP_KERNEL | __GFP_NOWARN;
-
-		/* It is not worth moving others' memory for. */
-		if (k)
-			gfp |= __GFP_NORETRY;
-		buffer->run = alloc_pages(gfp, k);
-		if (buffer->run) {
-			split_page(buffer->run, k);
-			buffer->order = k;
-			return true;
-		}
+	for (k = device->rx.order; k >= 0 && !buffer->run; k--) {
+		buffer->run = get_pages(k);
+		buffer->order = k;
 	}
-	return false;
+	if (buffer->run && buffer->order < device->rx.order)
+		device->count.rx_short_runs++;
 }
 
 static struct sk_buff *get_packet(u32 payload)
 {
-	struct sk_buff *skb = alloc_skb(HEADER_LEN + payload,
-					GFP_KERNEL | __GFP_NOWARN);
+	struct sk_buff *skb = NULL;
 
+	if (!must_fail())
+		skb = alloc_skb(HEADER_LEN + payload, GFP_RING);
 	/* The common code finds the header in front of the payload. */
 	if (skb)
 		skb_reserve(skb, HEADER_LEN);
@@ -105,7 +122,7 @@ static bool complete_buffer(struct vvp_device *device,
 	if (!buffer->empty)
 		buffer->empty = get_packet(0);
 	if (!buffer->run)
-		get_run(buffer, device->rx.order);
+		get_run(device, buffer);
 	if (buffer->empty && buffer->run)
 		return true;
 	device->count.rx_shortages++;
@@ -114,9 +131,10 @@ static bool complete_buffer(struct vvp_device *device,
 
 static struct vvp_buffer *new_buffer(struct vvp_device *device)
 {
-	struct vvp_buffer *buffer = kzalloc(sizeof(*buffer),
-					    GFP_KERNEL | __GFP_NOWARN);
+	struct vvp_buffer *buffer = NULL;
 
+	if (!must_fail())
+		buffer = kzalloc(sizeof(*buffer), GFP_RING);
 	if (!buffer) {
 		device->count.rx_shortages++;
 	} else if (!complete_buffer(device, buffer)) {
@@ -135,7 +153,7 @@ static bool post(struct vvp_device *device, struct vvp_buffer *buffer)
 	sg_init_table(pieces, 2);
 	sg_set_buf(&pieces[0], &buffer->header, HEADER_LEN);
 	sg_set_page(&pieces[1], buffer->run, run_len(buffer), 0);
-	if (virtqueue_add_inbuf(rx->vq, pieces, 2, buffer, GFP_KERNEL)) {
+	if (virtqueue_add_inbuf(rx->vq, pieces, 2, buffer, GFP_RING)) {
 		free_buffer(buffer);
 		return false;
 	}

@@ -166,6 +166,13 @@ static int send_through(struct vvp_device *device, struct sk_buff *skb)
 		return -ENODEV;
 
 	__skb_queue_head_init(&packets);
+	/*
+	 * A peer can ask for its credit again and again. The common code, which
+	 * also takes packets from the list, counts what has this mark.
+	 */
+	if (le16_to_cpu(virtio_vsock_hdr(skb)->op) ==
+	    VIRTIO_VSOCK_OP_CREDIT_UPDATE)
+		virtio_vsock_skb_set_reply(skb);
 	answer = virtio_vsock_skb_reply(skb);
 	virtio_transport_deliver_tap_pkt(skb);
 	if (must_split(device, skb)) {

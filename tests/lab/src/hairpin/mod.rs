@@ -39,6 +39,9 @@ pub const HEADER: usize = 44;
 /// memory, has more.
 const EVENTS: u16 = 4;
 
+/// From one of them to the next, in bytes: each has a cache line.
+const EVENT_STRIDE: u64 = 64;
+
 const IDLE: Duration = Duration::from_micros(200);
 
 /// A packet that the device passes to the guest, and what it reports about it.
@@ -227,13 +230,16 @@ impl Hairpin {
     }
 }
 
-/// Whether a page begins with the ring of event buffers: four bytes each, one behind the other, and none used yet.
+/// Whether a page begins with the ring of event buffers: four bytes each, in adjacent cache lines, and none used yet.
 fn is_event_ring(memory: &memory::Memory, page: Address, size: u64) -> bool {
     let mut bytes = [0; 32];
     memory.read(page, &mut bytes);
     let of_four_bytes = |at: usize| bytes[at + 8..at + 14] == [4, 0, 0, 0, 2, 0];
     let start = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-    if !of_four_bytes(0) || !of_four_bytes(16) || start(0).checked_add(4) != Some(start(16)) {
+    if !of_four_bytes(0)
+        || !of_four_bytes(16)
+        || start(0).checked_add(EVENT_STRIDE) != Some(start(16))
+    {
         return false;
     }
     let available = page.plus(16 * size);

@@ -23,6 +23,12 @@ void check_mixed(void);
 void check_end_of_stream(void);
 void check_credit(void);
 
+/* compat.c: a 32-bit program. */
+void check_compat(void);
+
+/* advice.c: other calls about memory, while it is mapped. */
+void check_advice(void);
+
 /* memory.c: what user space can hold, and who is charged for it. */
 void check_holding(void);
 void check_charge(void);

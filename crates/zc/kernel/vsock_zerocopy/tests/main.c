@@ -139,6 +139,8 @@ int main(int argc, char **argv)
 	check_end_of_stream();
 	check_credit();
 	check_mappings();
+	check_advice();
+	check_compat();
 	check_two_sockets();
 	check_fork();
 	check_close();

@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -65,6 +66,17 @@ static int open_as_nobody(void *unused)
 {
 	(void)unused;
 	need(!setuid(65534));
+	return open(VSOCK_ZEROCOPY_DEVICE, O_RDWR) < 0 ? errno : 0;
+}
+
+/* Root in a namespace of nobody's own, as in a container. */
+static int open_as_root_of_nobody(void *unused)
+{
+	(void)unused;
+	need(!setuid(65534));
+	/* Without namespaces it is nobody all the same. */
+	if (unshare(CLONE_NEWUSER))
+		tap_note("no user namespace: %s", strerror(errno));
 	return open(VSOCK_ZEROCOPY_DEVICE, O_RDWR) < 0 ? errno : 0;
 }
 
@@ -174,6 +186,8 @@ void check_attach(void)
 	need(device >= 0);
 	check(WEXITSTATUS(in_child(open_as_nobody, NULL)) == EACCES,
 	      "the device does not open for nobody");
+	check(WEXITSTATUS(in_child(open_as_root_of_nobody, NULL)) == EACCES,
+	      "nor for root of a user namespace");
 	refused(ENOTTY, ioctl(device, _IO(0xBA, 0x91), stream.receiver),
 		"another command of its type");
 	refused(ENOTTY, ioctl(device, 0, stream.receiver), "no command");
