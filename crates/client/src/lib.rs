@@ -13,6 +13,7 @@ mod driver;
 mod error;
 mod late;
 mod login;
+mod missing;
 mod phase;
 mod probing;
 mod quota;

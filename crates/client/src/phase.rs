@@ -55,6 +55,7 @@ impl Phase {
 pub(crate) struct Running {
     pub(crate) measurement: Measurement,
     watch: Watch,
+    time_is_over: bool,
     /// The quota is met, and the last bytes are on their way.
     pub(crate) flush: Flush,
 }
@@ -71,6 +72,7 @@ impl Running {
         Self {
             measurement,
             watch: Watch::new(limits),
+            time_is_over: false,
             flush: Flush::new(test),
         }
     }
@@ -94,21 +96,25 @@ impl Running {
             time_is_over,
             files_are_sent,
         } = self.watch.look(&mut self.measurement, now, report)?;
+        self.time_is_over |= time_is_over;
         if files_are_sent {
             self.flush.source_is_done();
         }
         let run = self.measurement.run();
         let over = self.flush.is_waiting()
-            || time_is_over
+            || self.time_is_over
             || files_are_sent
             || run.quota_met_at().is_some()
             || quota::all_has_come(run, test)
             || quota::tail_is_lost(run, test, now);
         if over && self.flush.done(run, now) {
-            return match self.watch.fault(run) {
-                Some(fault) => Err(Trouble::Lost(fault)),
-                None => Ok(Verdict::IsOver),
-            };
+            if let Some(fault) = self.watch.fault(run, now) {
+                return Err(Trouble::Lost(fault));
+            }
+            // A stream that was lost in the last moment makes no whole test either: the server may report why.
+            if !self.watch.awaits_reason() {
+                return Ok(Verdict::IsOver);
+            }
         }
         self.watch.lost(now)?;
         Ok(Verdict::GoesOn)

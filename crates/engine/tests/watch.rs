@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use iperf_engine::net::{StreamPlan, StreamSpec, tcp};
 use iperf_engine::{CpuMeter, Measurement, Prepared, RunPlan, Seen, Trouble, Watch, WatchLimits};
 use iperf_model::{Event, Limit, LocalOptions, Role, TestConfig, Transport};
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
 /// Longer than anything here takes, unless it hangs.
 const LONG: Duration = Duration::from_secs(60);
@@ -236,4 +236,41 @@ fn wrong_data_ends_the_test_without_a_second_for_the_peer() {
         panic!("{trouble:?}");
     };
     assert!(lost.source.is_some());
+}
+
+/// A receiver whose peer ends the stream in this way behind a few bytes, once it has ended.
+fn ended(end: fn(TcpStream)) -> (Running, Watch) {
+    let mut running = Running::new(Role::Receiver, &config(Limit::Seconds(600)));
+    running.peer.write_all(b"a part").unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = TcpStream::connect(other.local_addr().unwrap()).unwrap();
+    end(std::mem::replace(&mut running.peer, other));
+    let mut watch = Watch::new(LIMITS);
+    until(|| {
+        assert!(
+            watch
+                .fault(running.measurement.run(), running.start)
+                .is_none()
+        );
+        watch.awaits_reason().then_some(())
+    });
+    (running, watch)
+}
+
+#[test]
+fn a_reset_at_the_end_has_cut_off_data_and_an_orderly_end_has_not() {
+    let (mut running, mut watch) = ended(|peer| {
+        SockRef::from(&peer)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    });
+    let lost = watch.cut_off(running.measurement.run()).unwrap();
+    assert!(lost.source.is_some(), "{lost:?}");
+
+    let (mut running, mut watch) = ended(drop);
+    assert!(watch.cut_off(running.measurement.run()).is_none());
+    assert!(
+        watch.lost(running.start + LONG).is_err(),
+        "in the middle of a test it is lost"
+    );
 }

@@ -354,7 +354,10 @@ impl Session<'_> {
         exceeded(&mut rates, Instant::now(), sent + received);
         let (last, totals) = measurement.finish(end);
         let run = measurement.run();
-        let wrong = run.wrong_data().or_else(|| watch.fault(run));
+        let wrong = run
+            .wrong_data()
+            .or_else(|| watch.fault(run, Instant::now()))
+            .or_else(|| watch.cut_off(run));
         let wrong = wrong.map(|lost| Trouble::Lost(lost).into());
         let lingering = measurement.close();
         // On a thread of its own, while results are exchanged.

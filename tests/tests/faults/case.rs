@@ -118,14 +118,8 @@ pub(crate) fn is_clean(end: &Finished) -> Result<(), String> {
     }
 }
 
-/// A client's success is a right result.
+/// A client's success is a right result: what both ends count, without loss unless it is of datagrams.
 pub(crate) fn is_right(end: &Finished, mode: &str) -> Result<(), String> {
-    is_right_beside(end, mode, None)
-}
-
-/// The same; what a reset at the end of the test has cut off, the server has not received, and the result shows it.
-fn is_right_beside(end: &Finished, mode: &str, error: Option<&str>) -> Result<(), String> {
-    let is_cut = matches!(error, Some("ECONNRESET" | "ETIMEDOUT"));
     is_clean(end)?;
     // Its output may be what has failed; without any, it has to fail.
     if end.code() != Some(0) {
@@ -148,8 +142,7 @@ fn is_right_beside(end: &Finished, mode: &str, error: Option<&str>) -> Result<()
         } else {
             sent >= Some(BYTES) && received <= sent && received > Some(0)
         };
-        let may_lose = is_cut || mode.contains("-u") || mode.contains("--bidir");
-        let whole = may_lose || received == sent;
+        let whole = mode.contains("-u") || received == sent;
         if !(is_right && whole) {
             return Err(format!(
                 "{sent:?} bytes sent and {received:?} received{sum}"
@@ -240,8 +233,8 @@ fn check_server(case: &Case, options: &[&str]) -> Result<bool, String> {
         command
     })
     .finish(LIMIT);
-    let right = is_right_beside(&client, case.mode, Some(case.error))
-        .map_err(|problem| format!("the client: {problem}\n{client}"));
+    let right =
+        is_right(&client, case.mode).map_err(|problem| format!("the client: {problem}\n{client}"));
     // A failed test may not have counted as the one of `-1`.
     let ended = wait_for(Duration::from_secs(3), || {
         (!server.is_alive()).then_some(())

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::{Driver, Next};
 use crate::phase::{Ended, Phase, Running};
-use crate::{ClientError, late, strict};
+use crate::{ClientError, late, missing, strict};
 
 /// After `-n` or `-k` the peer's kernel has everything; its program gets this long to read it, since iperf3's
 /// servers stop counting when they receive the end of the test.
@@ -85,7 +85,10 @@ impl Driver<'_, '_> {
         if let Some(output) = results.server_output.as_ref().filter(|_| wanted) {
             self.output.event(&Event::ServerOutput(output.clone()));
         }
-        if let Some(text) = late::warning(&self.test, &summary) {
+        let is_exact = self.granted.is_some();
+        let missing = is_exact.then(|| missing::warning(&self.test, &summary));
+        let late = late::warning(&self.test, &summary);
+        for text in missing.flatten().into_iter().chain(late) {
             self.output.event(&Event::Warning(text));
         }
         self.output.event(&Event::Summary(summary));

@@ -1,9 +1,11 @@
 //! What two ends of this program report to each other about a running test: where each sender's omitted period ended, and what
 //! it sent in all.
 
+use iperf_model::Role;
 use iperf_proto::counts::{Counts, Stage, StreamCount};
 
 use crate::run::Run;
+use crate::run::ended::LostStream;
 use crate::run::running_stream::RunningStream;
 use crate::worker::cut::Position;
 
@@ -73,6 +75,17 @@ impl Run {
         let knows =
             self.receivers().next().is_some() && self.receivers().all(RunningStream::knows_sent);
         knows.then(|| self.receivers().all(RunningStream::is_complete))
+    }
+
+    /// Whether a lost stream has cut off data that was to arrive here. A peer that ends a stream in order has sent everything,
+    /// unless it reports more than what arrived; datagrams that are missing are counted.
+    pub(super) fn misses_data(&self, lost: &LostStream) -> bool {
+        let has_datagrams = self.receivers().any(RunningStream::receives_datagrams);
+        let is_missing = match self.has_received_all() {
+            Some(all) => !all,
+            None => lost.source.is_some(),
+        };
+        lost.role == Role::Receiver && !has_datagrams && is_missing
     }
 
     /// Whether the peer has sent a file or an amount to its end, so that what has not come yet is part of the test.

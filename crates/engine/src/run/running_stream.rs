@@ -1,5 +1,6 @@
 //! One stream while it runs: its worker thread, and what was seen of its counters so far.
 
+mod ending;
 mod evidence;
 mod exact;
 mod workers;
@@ -19,7 +20,6 @@ use iperf_zc::source::Source;
 use iperf_zc::udp::BatchingInUse;
 use iperf_zc::verify::Difference;
 use socket2::Socket;
-use tracing::debug;
 
 use crate::datagrams::{DatagramCounters, DatagramCounts};
 use crate::error::EngineError;
@@ -40,7 +40,7 @@ use crate::worker::counters::{Counters, Phase};
 use crate::worker::cut::{Cut, Position};
 use crate::worker::quota::Quota;
 use crate::worker::thread::{EndingSlot, WorkerThread};
-use crate::worker::{Ending, Task, Worker};
+use crate::worker::{Task, Worker};
 
 /// One stream, its worker, and what was seen of it so far.
 pub(crate) struct RunningStream {
@@ -82,6 +82,8 @@ struct Found {
     difference: Option<Difference>,
     /// A sender: that it had sent all it had.
     sent_all: bool,
+    /// How it ended, until that is reported.
+    ended: Option<WorkerEnd>,
 }
 
 /// What was seen of a UDP stream's counters.
@@ -459,37 +461,6 @@ impl RunningStream {
     pub(crate) fn into_lingering(self) -> Option<Arc<Socket>> {
         self.half_close();
         (self.closing == Closing::Graceful).then_some(self.socket)
-    }
-
-    /// Reports an ended worker once.
-    pub(crate) fn take_ending(&mut self) -> Option<WorkerEnd> {
-        self.thread.as_ref()?;
-        let ending = self.ending.take()?;
-        self.thread = None;
-        if let Ending::Failed(error) = &ending {
-            self.found.difference = Difference::of(error);
-        }
-        self.found.sent_all = matches!(ending, Ending::SourceDone | Ending::QuotaMet);
-        let info = &self.info;
-        debug!(stream = info.id, ?ending, "worker ended");
-        Some(WorkerEnd {
-            id: info.id,
-            role: info.role,
-            ending,
-        })
-    }
-
-    /// What the worker, which has ended, found to be other than it was sent.
-    pub(crate) fn difference(&self) -> Option<Difference> {
-        self.found.difference
-    }
-
-    /// Joins the worker if it has ended; true when there is none any more.
-    pub(crate) fn join_if_done(&mut self) -> bool {
-        if self.thread.is_some() {
-            self.take_ending();
-        }
-        self.thread.is_none()
     }
 
     /// Whether there is data to send that the peer gives no room for.

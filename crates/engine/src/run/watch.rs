@@ -55,20 +55,25 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct Watch {
     limits: WatchLimits,
-    /// A stream was lost: until when the peer may report why.
-    lost: Option<(Instant, LostStream)>,
+    /// The streams that were lost.
+    lost: Vec<LostStream>,
+    /// Until when the peer may report why.
+    reason_until: Option<Instant>,
 }
 
 impl Watch {
     /// Watches a test that has just begun.
     pub fn new(limits: WatchLimits) -> Self {
-        Self { limits, lost: None }
+        Self {
+            limits,
+            lost: Vec::new(),
+            reason_until: None,
+        }
     }
 
     /// When to look again although nothing happened.
     pub fn deadline(&self, measurement: &Measurement, now: Instant) -> Instant {
-        let lost = self.lost.as_ref().map(|(deadline, _)| *deadline);
-        [measurement.deadline(), lost]
+        [measurement.deadline(), self.reason_until]
             .into_iter()
             .flatten()
             .fold(now + self.limits.period, Instant::min)
@@ -99,7 +104,7 @@ impl Watch {
                 // The peer has no better message about a file of this machine.
                 return Err(Trouble::Lost(lost));
             }
-            self.lost.get_or_insert((now + LOST_STREAM_GRACE, lost));
+            self.add(lost, now);
         }
         if let Some(lost) = run.wrong_data() {
             // No better message can arrive.
@@ -124,19 +129,43 @@ impl Watch {
     }
 
     /// What made a worker fail on this machine, at the end of a test that found nothing wrong until then: what was counted
-    /// is too little, and the network had no part in it. Streams that only the peer or the network ended are none of it.
-    pub fn fault(&mut self, run: &mut Run) -> Option<LostStream> {
-        let before = self.lost.take().map(|(_, lost)| lost);
-        let last = run.ended_workers().into_iter().filter_map(WorkerEnd::loss);
-        before.into_iter().chain(last).find(is_of_this_machine)
+    /// is too little, and the network had no part in it.
+    pub fn fault(&mut self, run: &mut Run, now: Instant) -> Option<LostStream> {
+        let last = run.ended_workers().into_iter();
+        for lost in last.filter_map(WorkerEnd::loss) {
+            self.add(lost, now);
+        }
+        self.take(is_of_this_machine)
+    }
+
+    /// A stream that was lost before everything on it had arrived, at the end of a test that the peer ended as a whole one.
+    pub fn cut_off(&mut self, run: &Run) -> Option<LostStream> {
+        self.take(|lost| run.misses_data(lost))
+    }
+
+    /// Whether a stream was lost and the peer may still report why.
+    pub fn awaits_reason(&self) -> bool {
+        self.reason_until.is_some()
     }
 
     /// The stream that was lost, once the peer has had its time to report why.
     pub fn lost(&mut self, now: Instant) -> Result<(), Trouble> {
-        match self.lost.take_if(|(deadline, _)| *deadline <= now) {
-            Some((_, lost)) => Err(Trouble::Lost(lost)),
-            None => Ok(()),
+        if self.reason_until.is_none_or(|until| now < until) {
+            return Ok(());
         }
+        self.reason_until = None;
+        let first = self.lost.drain(..).next();
+        first.map_or(Ok(()), |lost| Err(Trouble::Lost(lost)))
+    }
+
+    fn add(&mut self, lost: LostStream, now: Instant) {
+        self.lost.push(lost);
+        self.reason_until.get_or_insert(now + LOST_STREAM_GRACE);
+    }
+
+    fn take(&mut self, is_wanted: impl Fn(&LostStream) -> bool) -> Option<LostStream> {
+        let index = self.lost.iter().position(is_wanted)?;
+        Some(self.lost.swap_remove(index))
     }
 }
 

@@ -76,7 +76,11 @@ impl Receiver {
                 Err(error) => return Ending::Failed(error),
             }
         }
-        Ending::Stopped
+        // A reset is behind the last byte. What a datagram's socket reports is about one that was sent.
+        match self.task.socket.take_error() {
+            Ok(Some(error)) if !self.datagrams() => Ending::Failed(error),
+            _ => Ending::Stopped,
+        }
     }
 }
 

@@ -100,7 +100,8 @@ impl RunningStream {
         }
     }
 
-    fn receives_datagrams(&self) -> bool {
+    /// Whether datagrams are counted by their headers here.
+    pub(crate) fn receives_datagrams(&self) -> bool {
         self.datagrams.is_some() && !self.info.role.sends()
     }
 
