@@ -5,4 +5,5 @@ mod crowd;
 mod limits;
 mod outputs;
 mod sustained;
+mod undelayed;
 mod wait;
