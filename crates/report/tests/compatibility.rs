@@ -305,7 +305,7 @@ fn each_row_has_its_key() {
 }
 
 /// Keys that a type has because another object shares it, and that are never written.
-const SHARED: [&str; 8] = [
+const SHARED: [&str; 9] = [
     "intervals[].sum{,_bidir_reverse}.{socket,snd_cwnd,snd_wnd,rtt,rttvar,pmtu,reorder}",
     "end.streams[].receiver.{retransmits,reorder,max_snd_cwnd,max_snd_wnd,max_rtt,min_rtt,mean_rtt}",
     "end.streams[].sender.rcv_lowat",
@@ -313,6 +313,7 @@ const SHARED: [&str; 8] = [
     "end.sum_received{,_bidir_reverse}.retransmits",
     "end.sum{,_bidir_reverse}.checksum_errors",
     "end.sum_sent{,_bidir_reverse}.checksum_errors",
+    "end.sum{,_bidir_reverse}.jain_index",
     "end.sum{,_bidir_reverse}.zerocopy.{requested,used,reason,bytes_not_copied,bytes_copied,calls,mappings,\
      bytes_per_mapping,completions,completions_copied,cpu_seconds_per_gigabyte}",
 ];

@@ -110,6 +110,9 @@ const DEFINITIONS: &[(&str, Unit, Better)] = &[
     ("lost", Unit::Count, Better::Lower),
     ("lost.reverse", Unit::Count, Better::Lower),
     ("rtt", Unit::Seconds, Better::Lower),
+    // Jain's index of what the streams received.
+    ("fairness", Unit::Ratio, Better::Higher),
+    ("fairness.reverse", Unit::Ratio, Better::Higher),
     ("cpu.sender", Unit::SecondsPerGigabyte, Better::Lower),
     ("cpu.receiver", Unit::SecondsPerGigabyte, Better::Lower),
     // Of all processes of a command or its server, counted by `iperf bench`.

@@ -151,3 +151,40 @@ fn nothing_measured_is_no_figure() {
         assert_eq!(record.get(metric), None, "{metric}");
     }
 }
+
+#[test]
+fn streams_of_iperf3_have_a_fairness_for_each_direction() {
+    let half = |sender: bool, bytes: u64| {
+        format!(
+            r#"{{"sender": {{"bytes": 9, "sender": {sender}}}, "receiver": {{"bytes": {bytes}, "sender": {sender}}}}}"#
+        )
+    };
+    let sum = r#"{"start": 0, "end": 1, "seconds": 1, "bytes": 8, "bits_per_second": 64}"#;
+    let document = |streams: &[String], bidir: u8| {
+        let streams = streams.join(",");
+        let reverse =
+            format!(r#", "sum_sent_bidir_reverse": {sum}, "sum_received_bidir_reverse": {sum}"#);
+        let reverse = if bidir == 1 { reverse.as_str() } else { "" };
+        format!(
+            r#"{{"start": {{"version": "iperf 3.22", "connecting_to": {{"host": "h", "port": 1}}, "test_start": {{"protocol":
+            "TCP", "num_streams": 2, "blksize": 1448, "bidir": {bidir}}}}}, "intervals": [], "end": {{"streams": [{streams}],
+            "sum_sent": {sum}, "sum_received": {sum}{reverse}}}}}"#
+        )
+    };
+    let get = |text: &str| {
+        let record = &read(text)[0];
+        (record.get("fairness"), record.get("fairness.reverse"))
+    };
+    let two = [half(true, 2), half(true, 6)];
+    assert_eq!(get(&document(&two, 0)), (Some(0.8), None));
+    let both = [&two[..], &[half(false, 4), half(false, 4)]].concat();
+    assert_eq!(get(&document(&both, 1)), (Some(0.8), Some(1.0)));
+    assert_eq!(get(&document(&two[..1], 0)), (None, None), "one stream");
+    // Our own documents have the figure themselves.
+    let own = document(&two, 0).replacen(
+        r#""sum_received": {"#,
+        r#""sum_received": {"jain_index": 0.75, "#,
+        1,
+    );
+    assert_eq!(get(&own), (Some(0.75), None));
+}

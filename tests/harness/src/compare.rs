@@ -6,10 +6,11 @@ use crate::problems::Problems;
 use crate::{json, shape, text};
 
 /// Members of our documents that iperf3 does not have.
-const OURS_ALONE: [&str; 10] = [
+const OURS_ALONE: [&str; 11] = [
     "checksum_errors",
     "duplicates",
     "environment",
+    "jain_index",
     "limits",
     "socket_drops",
     "moved_by",
@@ -20,10 +21,11 @@ const OURS_ALONE: [&str; 10] = [
 ];
 
 /// What only our lines contain.
-const OUR_LINES: [&str; 6] = [
+const OUR_LINES: [&str; 7] = [
     " of them dropped in the receiver's socket",
     " datagrams with a bad checksum reached the receiver's machine",
     " datagrams received twice",
+    "[SUM] fairness (Jain's index): ",
     "limited by: ",
     "limited client to server by: ",
     "limited server to client by: ",

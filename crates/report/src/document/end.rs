@@ -231,6 +231,9 @@ pub struct EndSum {
     /// **Own**, `sum_received` of UDP: datagrams with a bad checksum that reached the receiver's network namespace, omitted
     /// ones included.
     pub checksum_errors: Option<u64>,
+    /// **Own**, `sum_sent` and `sum_received` of several streams: [`jain_index`](super::jain_index) of the bytes of each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jain_index: Option<f64>,
     /// Whether this end sends; in `sum_sent` and `sum_received` of UDP always true and false. Absent before 3.7.
     pub sender: Option<bool>,
     /// **Own**: how the bytes of all streams were moved, if zero-copy was requested.

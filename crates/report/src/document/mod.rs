@@ -29,6 +29,7 @@ use serde_with::skip_serializing_none;
 use crate::json::format::indented;
 
 pub use delays::{EndClock, EndLoad, EndOneWay, IntervalLoad, Probes};
+pub use derive::jain_index;
 pub use end::{
     Copies, CpuUtilization, DiskFile, End, EndEnvironment, EndStream, EndSum, IoUse, StreamSide,
     UdpCopies, UdpStream,

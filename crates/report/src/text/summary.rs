@@ -150,6 +150,17 @@ impl Page<'_> {
 
     /// What `-V` adds below a group: CPU time, where this end sends, and congestion control.
     fn remarks(&self, group: &EndGroup, summary: &Summary, out: &mut Vec<String>) {
+        let fairness = [
+            group.fairness_sent().map(|index| (index, "sent")),
+            group.fairness_received().map(|index| (index, "received")),
+        ];
+        let fairness: Vec<_> = (fairness.into_iter().flatten())
+            .map(|(index, side)| format!("{index:.4} {side}"))
+            .collect();
+        if !fairness.is_empty() {
+            let fairness = fairness.join(", ");
+            out.push(format!("[SUM] fairness (Jain's index): {fairness}"));
+        }
         if let Some(errors @ 1..) = group.checksum_errors {
             out.push(format!(
                 "      {errors} datagrams with a bad checksum reached the receiver's machine"

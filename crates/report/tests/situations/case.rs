@@ -5,8 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::{
     Buffers, ByteTotals, CpuUsage, DatagramSample, Event, Failure, FailureKind, Interval, Limit,
-    Peer, Role, SocketName, StreamInfo, StreamInterval, StreamOutcome, Summary, TestBegan,
-    TestConfig, TestStarted, Transport,
+    Peer, Role, SocketName, StreamInfo, StreamInterval, StreamOutcome, StreamSummary, Summary,
+    TestBegan, TestConfig, TestStarted, Transport,
 };
 use iperf_report::{Format, ReportOptions};
 use serde_json::Value;
@@ -94,20 +94,18 @@ impl Case {
         sent: Option<StreamOutcome>,
         received: Option<StreamOutcome>,
     ) -> Event {
-        Event::Summary(Summary {
-            streams: vec![outcomes::stream(4, self.is_client, sent, received)],
-            duration: Duration::from_secs(1),
-            remote_duration: None,
-            cpu: CpuUsage::default(),
-            remote_cpu: None,
-            congestion: Some("cubic".into()),
-            remote_congestion: None,
-            delays: Box::default(),
-            limits: Vec::new(),
-            exchanges: None,
-            checksum_errors: None,
-            remote_checksum_errors: None,
-        })
+        let stream = outcomes::stream(4, self.is_client, sent, received);
+        summary_of(vec![stream])
+    }
+
+    /// The summary of streams of bytes that the client sends, given what was sent and received on each. A server knows only
+    /// what it received.
+    pub(crate) fn summary_of_bytes(&self, streams: &[(u64, u64)]) -> Event {
+        let streams = streams.iter().map(|&(sent, received)| {
+            let sent = self.is_client.then(|| bytes(sent));
+            outcomes::stream(4, self.is_client, sent, Some(bytes(received)))
+        });
+        summary_of(streams.collect())
     }
 
     pub(crate) fn document(&self, events: &[Event]) -> Value {
@@ -115,6 +113,23 @@ impl Case {
         assert_eq!(written.err, "");
         serde_json::from_str(&written.out).unwrap()
     }
+}
+
+fn summary_of(streams: Vec<StreamSummary>) -> Event {
+    Event::Summary(Summary {
+        streams,
+        duration: Duration::from_secs(1),
+        remote_duration: None,
+        cpu: CpuUsage::default(),
+        remote_cpu: None,
+        congestion: Some("cubic".into()),
+        remote_congestion: None,
+        delays: Box::default(),
+        limits: Vec::new(),
+        exchanges: None,
+        checksum_errors: None,
+        remote_checksum_errors: None,
+    })
 }
 
 pub(crate) fn lines_of(options: ReportOptions, events: &[Event]) -> Vec<String> {

@@ -174,3 +174,35 @@ fn the_null_sink_accepts_any_event() {
     }
     assert_eq!(sink.server_output(), None);
 }
+
+#[test]
+fn verbose_summaries_of_several_streams_end_with_jains_index() {
+    for (is_client, expected) in [
+        (
+            true,
+            "[SUM] fairness (Jain's index): 0.8000 sent, 1.0000 received",
+        ),
+        (false, "[SUM] fairness (Jain's index): 1.0000 received"),
+    ] {
+        let mut case = Case::new(Transport::Tcp, is_client);
+        let lines = |case: &Case, bytes: &[(u64, u64)], verbose| {
+            let mut options = case.options();
+            options.verbose = verbose;
+            let mut events = case.started();
+            events.push(case.summary_of_bytes(bytes));
+            lines_of(options, &events)
+                .into_iter()
+                .filter(|line| line.contains("Jain"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&case, &[(2, 2)], true), [""; 0], "one stream");
+        case.config.streams = 2;
+        assert_eq!(lines(&case, &[(2, 4), (6, 4)], true), [expected]);
+        assert_eq!(lines(&case, &[(2, 4), (6, 4)], false), [""; 0]);
+        assert_eq!(
+            lines(&case, &[(0, 0), (0, 0)], true),
+            [""; 0],
+            "nothing moved"
+        );
+    }
+}

@@ -162,3 +162,15 @@ pub fn without_repeated_rate(text: &str) -> String {
     }
     text
 }
+
+/// Our document without the index of fairness, which iperf3 does not have.
+pub fn without_fairness(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(key) = text.find("\"jain_index\":") {
+        let line = text[..key].trim_end_matches('\t');
+        let (from, to) = (line.len(), key + text[key..].find(',').unwrap() + 1);
+        let to = to + usize::from(text[to..].starts_with('\n'));
+        text.replace_range(from..to, "");
+    }
+    text
+}

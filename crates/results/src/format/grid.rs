@@ -35,6 +35,8 @@ const SHOWN: &[&str] = &[
     "jitter",
     "retransmits",
     "rtt",
+    "fairness",
+    "fairness.reverse",
     "cpu.sender",
     "cpu.receiver",
     "cpu.command",

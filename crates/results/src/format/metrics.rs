@@ -169,6 +169,11 @@ fn family(metric: &str) -> (String, &'static str, Vec<(&'static str, String)>) {
             "Mean round trip of the sender's TCP.",
             vec![],
         ),
+        "fairness" => (
+            "iperf_fairness_ratio",
+            "Jain's index of what the streams received.",
+            vec![],
+        ),
         "bytes" => (
             "iperf_received_bytes",
             "Bytes that the receiver got.",

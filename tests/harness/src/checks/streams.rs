@@ -40,6 +40,25 @@ pub(super) fn sample(
     }
 }
 
+/// Our documents have Jain's index of several streams' bytes, (Σx)² / (n·Σx²); iperf3's don't.
+fn fairness(f: &mut Problems, doc: &Value, sum: &str, streams: &[&Value], key: &str) {
+    let is_ours = text(doc, "/start/version").is_some_and(|version| version.contains("iperf-rs"));
+    let bytes: Vec<f64> = (streams.iter())
+        .filter_map(|stream| at(stream, key).as_f64())
+        .collect();
+    let total: f64 = bytes.iter().sum();
+    let squares: f64 = bytes.iter().map(|bytes| bytes * bytes).sum();
+    let expected = (is_ours && bytes.len() > 1 && total > 0.0)
+        .then(|| total * total / (bytes.len() as f64 * squares));
+    let index = at(doc, &format!("/end/{sum}/jain_index")).as_f64();
+    let agree = match (index, expected) {
+        (Some(index), Some(expected)) => (index - expected).abs() < 1e-6,
+        (index, expected) => index == expected,
+    };
+    let message = format!("{sum}: Jain's index is {index:?}, that of the streams {expected:?}");
+    f.holds(message, agree);
+}
+
 /// The two halves of each stream, and what they add up to.
 pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, expected: &Expectation) {
     let viewed = expected.transport.is_viewed();
@@ -103,6 +122,8 @@ pub(super) fn summary(f: &mut Problems, doc: &Value, end: End, expected: &Expect
                 .map(|s| int(s, &key));
             let name = format!("{sum}{}", flow.suffix);
             f.equal(format!("{name}: bytes"), flow.bytes(doc, sum), bytes.sum());
+            let of_flow = flow.streams(expected, streams);
+            fairness(f, doc, &name, &of_flow, &key);
         }
     }
     let names = ["sender_tcp_congestion", "receiver_tcp_congestion"];

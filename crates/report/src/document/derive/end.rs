@@ -222,6 +222,8 @@ impl Sums {
         } else {
             sums.sent.retransmits = group.sum.retransmits;
         }
+        sums.sent.jain_index = group.fairness_sent();
+        sums.received.jain_index = group.fairness_received();
         sums.sent.zerocopy = group.sum.copies.sender.as_ref().map(Copies::of);
         sums.received.zerocopy = group.sum.copies.receiver.as_ref().map(Copies::of);
         sums

@@ -13,6 +13,7 @@
 
 mod end;
 pub(crate) mod exchange;
+mod fairness;
 mod interval;
 mod start;
 mod totals;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use iperf_model::{Direction, Role, TestConfig, Transport};
 
+pub use fairness::jain_index;
 pub(crate) use totals::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 
 /// Seconds with the resolution of output, a microsecond.

@@ -7,7 +7,7 @@ use iperf_model::{
     StreamSummary, Summary, TcpTotals, TestConfig, ZeroCopy,
 };
 
-use super::{mean, milliseconds, percent, rate, roles, seconds, total, total_lost};
+use super::{jain_index, mean, milliseconds, percent, rate, roles, seconds, total, total_lost};
 
 /// A whole test.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,6 +200,18 @@ impl Side {
                 ..DatagramTotals::default()
             }),
         }
+    }
+}
+
+impl EndGroup {
+    /// How evenly the streams sent: [`jain_index`].
+    pub(crate) fn fairness_sent(&self) -> Option<f64> {
+        jain_index(self.rows.iter().map(|row| row.sent.bytes))
+    }
+
+    /// How evenly they were received.
+    pub(crate) fn fairness_received(&self) -> Option<f64> {
+        jain_index(self.rows.iter().map(|row| row.received.bytes))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use iperf_report::document::{Copies, Document, End, EndSum, Interval, IntervalRow, Start};
+use iperf_report::document::{
+    Copies, Document, End, EndSum, Interval, IntervalRow, Start, StreamSide, jain_index,
+};
 
 use super::{delays, exchange};
 use crate::record::{Direction, Record, Sample, Target, TestKind};
@@ -51,6 +53,7 @@ pub(super) fn record(document: &Document, file: &Arc<str>, line: u64) -> Result<
     }
     cpu(&mut record, end, &view);
     copies(&mut record, end, &view);
+    fairness(&mut record, end, &view);
     round_trip(&mut record, end);
     delays::fill(&mut record, end);
     for interval in &document.intervals {
@@ -361,6 +364,23 @@ fn copies(record: &mut Record, end: &End, view: &View) {
     }
     if let Some(reason) = &received.reason {
         record.note(format!("receiver: {reason}"));
+    }
+}
+
+/// How evenly the streams of a direction received. iperf3 has no such figure, but the bytes of each stream.
+fn fairness(record: &mut Record, end: &End, view: &View) {
+    let counted = |backward: bool| {
+        let halves = end.streams.iter().filter_map(|s| s.receiver.as_ref());
+        let is_backward = |half: &&StreamSide| view.bidir && half.sender == Some(!view.client);
+        let halves = halves.filter(move |half| is_backward(half) == backward);
+        jain_index(halves.map(|half| half.bytes))
+    };
+    for (backward, name, sum) in [
+        (false, "fairness", &end.sum_received),
+        (true, "fairness.reverse", &end.sum_received_bidir_reverse),
+    ] {
+        let given = sum.as_ref().and_then(|sum| sum.jain_index);
+        record.set(name, given.or_else(|| counted(backward)));
     }
 }
 
