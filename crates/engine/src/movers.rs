@@ -272,21 +272,21 @@ impl MoverContext<'_> {
             let offload = self.passage.batching == Batching::Packets;
             let mover = DatagramMsgSender::new(&payload, offload, stamp, self.socket)
                 .map_err(EngineError::system("prepare MSG_ZEROCOPY"))?;
-            let modes = Modes::new(requested, CopyMode::Msg).through(self.io_of_others());
+            let modes = self.by_calls(requested, CopyMode::Msg);
             return Ok(sends(mover, modes));
         }
         let reason = (requested != SendMode::Copy)
             .then(|| "datagrams go by copy unless --zerocopy=msg".to_owned());
         let together = self.passage.together;
         let mover = DatagramSender::new(&payload, together, self.batching.clone(), stamp);
-        let modes = Modes::new(requested, CopyMode::Copy).because(reason);
-        Ok(sends(mover, modes.through(self.io_of_others())))
+        let modes = self.by_calls(requested, CopyMode::Copy).because(reason);
+        Ok(sends(mover, modes))
     }
 
     fn file_sender(&self, file: &File) -> Result<Chosen<dyn SendMover>, EngineError> {
         let requested = self.config.zerocopy.send;
         let file = duplicate(file)?;
-        let modes = |mode| Modes::new(requested, mode).through(self.io_of_others());
+        let modes = |mode| self.by_calls(requested, mode);
         let reason = match requested {
             _ if self.sends_messages() => {
                 let reason = (requested != SendMode::Copy).then(|| CUTS_MESSAGES.to_owned());
@@ -314,16 +314,14 @@ impl MoverContext<'_> {
             let mover = PacketReceiver::new(length).verified(self.verifier());
             let reason = (requested != ReceiveMode::Copy)
                 .then(|| "a message is taken as a whole, by copy".to_owned());
-            let modes = Modes::new(requested, CopyMode::Copy).because(reason);
-            let modes = modes.through(self.io_of_others());
+            let modes = self.by_calls(requested, CopyMode::Copy).because(reason);
             return Ok(receives(mover.into_file(file), modes));
         }
         if let Some(file) = self.file {
             let mover = FileReceiver::new(duplicate(file)?, length).with_room(self.room());
             let reason = (requested != ReceiveMode::Copy)
                 .then(|| "a file is written from a copy".to_owned());
-            let modes = Modes::new(requested, CopyMode::Copy).because(reason);
-            let modes = modes.through(self.io_of_others());
+            let modes = self.by_calls(requested, CopyMode::Copy).because(reason);
             return Ok(self.whole(receives(mover, modes)));
         }
         let io = self.io_of_receiver();
@@ -393,8 +391,7 @@ impl MoverContext<'_> {
                 CopyMode::from(requested).name()
             )),
         };
-        let modes = Modes::new(requested, mode).because(reason);
-        let modes = modes.through(self.io_of_others());
+        let modes = self.by_calls(requested, mode).because(reason);
         let reader = HeaderReader::new(counters, self.config.udp.counters_64bit);
         let reader = reader.verified(self.verifier()).marked(self.marks);
         let mover = DatagramReceiver::new(self.passage.receive, self.batching.clone(), reader);

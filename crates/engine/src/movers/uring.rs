@@ -3,10 +3,13 @@
 use iperf_model::{CopyMode, Io, ReceiveMode, SendMode};
 use iperf_zc::probe;
 
+use crate::modes::Modes;
 use crate::movers::MoverContext;
 
 /// `None` without a request for io_uring; otherwise why it can't be met.
 type IoChoice = Option<Result<(), String>>;
+
+const TCP_ONLY: &str = "io_uring moves TCP streams only";
 
 impl MoverContext<'_> {
     /// For a sender that moves bytes in this mode.
@@ -20,14 +23,14 @@ impl MoverContext<'_> {
         self.choose(mode == ReceiveMode::Copy, mode.into())
     }
 
-    /// For streams whose movers make system calls in any case.
-    pub(super) fn io_of_others(&self) -> IoChoice {
+    /// The modes of a mover that makes system calls in any case.
+    pub(super) fn by_calls(&self, requested: impl Into<CopyMode>, chosen: CopyMode) -> Modes {
         let reason = if self.config.transport.is_tcp() {
             "files are read and written by system calls"
         } else {
-            "io_uring moves TCP streams only"
+            TCP_ONLY
         };
-        self.refuse(reason)
+        Modes::new(requested, chosen).through(self.refuse(reason))
     }
 
     /// For requests and responses.
@@ -44,7 +47,7 @@ impl MoverContext<'_> {
             return None;
         }
         if !self.config.transport.is_tcp() {
-            return self.io_of_others();
+            return self.refuse(TCP_ONLY);
         }
         if self.shares_thread {
             return self.refuse("streams that share a thread make system calls");
