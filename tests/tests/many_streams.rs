@@ -91,23 +91,40 @@ fn a_limit_of_open_files_that_does_not_suffice_is_named() {
     }
 }
 
-#[test]
-fn a_thousand_streams_need_few_threads_and_little_memory() {
+/// What two ends with a thousand connections have while data flows: threads, and KiB of memory. The client's comes first.
+fn with_a_thousand(args: &str) -> [(u64, u64); 2] {
     let server = Server::start(Peer::Ours, &["-1"]);
-    let client = start_client(Peer::Ours, server.port(), "-t 600 -P 1000 -i 0");
-    let id = server.id();
-    let connected = || (procfs::open_files(id) > 1000).then_some(());
+    let args = format!("-t 600 -P 1000 -i 0 {args}");
+    let client = start_client(Peer::Ours, server.port(), &args);
+    let ids = [client.id(), server.id()];
+    let connected = || (procfs::open_files(ids[1]) > 1000).then_some(());
     let all = wait_for(HANG, connected);
     assert!(all.is_some(), "the streams are not connected");
     thread::sleep(Duration::from_secs(1));
-    let (threads, kib) = (procfs::threads(id), procfs::resident_kib(id));
+    let have = ids.map(|id| (procfs::threads(id), procfs::resident_kib(id)));
     client.signal(Signal::SIGINT);
     let (client, server) = (client.finish(HANG), server.finish(HANG));
     let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
-    assert!(
-        threads < 16 + processors,
-        "{threads} threads\n{client}{server}"
-    );
+    for (threads, _) in have {
+        assert!(
+            threads < 16 + processors,
+            "{args}: {have:?}\n{client}{server}"
+        );
+    }
+    have
+}
+
+#[test]
+fn a_thousand_streams_need_few_threads_and_little_memory() {
+    let [_, (_, kib)] = with_a_thousand("");
     // At most 16 KiB per stream. Without streams it is about 12 MiB, in a debug build.
-    assert!(kib < 16 * 1024 + 16_000, "{kib} KiB\n{client}{server}");
+    assert!(kib < 16 * 1024 + 16_000, "{kib} KiB");
+}
+
+#[test]
+fn a_thousand_exchanges_need_few_threads() {
+    let [_, (_, kib)] = with_a_thousand("--rr");
+    assert!(kib < 16 * 1024 + 16_000, "{kib} KiB");
+    let [(_, kib), _] = with_a_thousand("--rr -R");
+    assert!(kib < 16 * 1024 + 16_000, "{kib} KiB");
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use iperf_model::Exchange;
 use iperf_proto::exchange::{number, number_of};
 use iperf_zc::account::Report;
+use nix::sys::epoll::EpollFlags;
 
 use crate::exchange::claim::Claim;
 use crate::exchange::own_descriptors::keep_only_the_socket;
@@ -214,24 +215,37 @@ impl Requester {
         }
     }
 
+    /// When something is to be done although nothing arrives: the next request is due, or the oldest one is lost.
+    fn wakes_at(&mut self) -> Option<Instant> {
+        let due = self.schedule.map(|schedule| schedule.due());
+        let due = due.filter(|_| self.window.room() > 0);
+        let late = self.window.oldest_sent().filter(|_| self.datagrams);
+        let late = late.map(|sent| sent + self.exchange.timeout);
+        due.into_iter().chain(late).min()
+    }
+
     fn complete(&mut self, waiting: Waiting) {
         if self.time_limit.is_over(self.now) {
             return;
         }
-        self.settle();
-        self.completed = Some((waiting, self.now));
-        if !self.may_block() {
-            self.settle();
+        if self.may_block() {
+            self.completed = Some((waiting, self.now));
+        } else {
+            self.record(&waiting, self.now);
         }
     }
 
-    /// Records what was completed. To be called before anything waits.
+    /// Records what was completed and is not recorded yet.
     fn settle(&mut self) {
         if let Some((waiting, now)) = self.completed.take() {
-            self.shared.record(&waiting, now);
-            self.task.counters.add(u64::from(self.exchange.request), 1);
-            self.count(&waiting);
+            self.record(&waiting, now);
         }
+    }
+
+    fn record(&self, waiting: &Waiting, now: Instant) {
+        self.shared.record(waiting, now);
+        self.task.counters.add(u64::from(self.exchange.request), 1);
+        self.count(waiting);
     }
 
     /// Counts a transaction, or a lost one, for the quota.
@@ -255,23 +269,27 @@ impl Requester {
         }
     }
 
-    /// Sends, receives or waits.
-    fn advance(&mut self) -> io::Result<Step> {
+    /// Sends, receives or waits. What shares its thread with others (`!may_wait`) leaves the wait to that.
+    fn advance(&mut self, may_wait: bool) -> io::Result<Step> {
         if self.schedule.is_some() {
             self.now = Instant::now();
         }
-        if self.unsent > 0 || self.fill() {
-            let sent = self.send();
-            self.settle();
-            match sent {
-                // With several in flight the next one may go as well.
-                Ok(()) if self.unsent == 0 && self.may_block() => {}
-                Ok(()) => return Ok(Step::Moved),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let sends = self.unsent > 0 || self.fill();
+        let sent = sends.then(|| self.send());
+        // Behind the send, and before anything waits.
         self.settle();
+        match sent {
+            // There can be no response yet; datagrams may be late ones.
+            Some(Ok(())) if self.unsent == 0 && self.may_block() => {
+                if !may_wait && !self.datagrams {
+                    return Ok(Step::Blocked);
+                }
+            }
+            // With several in flight the next one may go as well.
+            Some(Ok(())) => return Ok(Step::Moved),
+            Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Some(Err(_)) | None => {}
+        }
         let is_empty = self.window.oldest_sent().is_none();
         let due = self.schedule.map(|schedule| schedule.due());
         if is_empty {
@@ -282,12 +300,12 @@ impl Requester {
                 _ => Step::Moved,
             });
         }
-        let wakes = due.filter(|_| self.window.room() > 0);
-        let must_wait = self.unsent > 0 || wakes.is_some() || (self.datagrams && !self.may_block());
-        let received = if must_wait {
-            let late = self.window.oldest_sent().filter(|_| self.datagrams);
-            let late = late.map(|sent| sent + self.exchange.timeout);
-            let until = wakes.into_iter().chain(late).min();
+        let wakes = due.is_some() && self.window.room() > 0;
+        let must_wait = self.unsent > 0 || wakes || (self.datagrams && !self.may_block());
+        let received = if !may_wait {
+            self.receive(false)
+        } else if must_wait {
+            let until = self.wakes_at();
             self.receive_until(until)
         } else {
             self.receive(true)
@@ -299,8 +317,21 @@ impl Requester {
         }
     }
 
+    /// Nothing has arrived.
+    fn blocked(&mut self) -> Step {
+        let room = self.window.room();
+        self.expire();
+        if self.window.room() > room {
+            return Step::Moved;
+        }
+        self.wakes_at().map_or(Step::Blocked, Step::BlockedUntil)
+    }
+
     /// What to do about an error.
-    fn failed(&mut self, error: io::Error) -> Step {
+    fn failed(&mut self, error: io::Error, may_wait: bool) -> Step {
+        if !may_wait && error.kind() == io::ErrorKind::WouldBlock {
+            return self.blocked();
+        }
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         if is_pause(&error) {
             self.expire();
@@ -320,18 +351,26 @@ impl Worker for Requester {
         &self.task
     }
 
-    fn begin(&mut self, start: Instant) {
+    fn own_thread(&mut self) {
         keep_only_the_socket(&self.task);
-        self.schedule = Schedule::begin(start, self.exchange);
-        self.time_limit.begin(start);
         if self.datagrams {
             // However that fails, the worker wakes for its end.
             let _ = self.peer.limit(self.exchange.timeout);
         }
+    }
+
+    fn begin(&mut self, start: Instant) {
+        self.schedule = Schedule::begin(start, self.exchange);
+        self.time_limit.begin(start);
         self.now = Instant::now();
     }
 
-    fn step(&mut self, _: bool) -> Step {
+    /// It may wait for room for its requests.
+    fn readiness(&self) -> EpollFlags {
+        EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT
+    }
+
+    fn step(&mut self, may_block: bool) -> Step {
         match self.task.counters.phase() {
             Phase::Counting if self.time_limit.is_over(self.now) => {
                 return Step::Ended(Ending::Stopped);
@@ -344,15 +383,18 @@ impl Worker for Requester {
                         break;
                     }
                 }
-                self.settle();
                 return Step::Ended(Ending::Stopped);
             }
             Phase::Stopping => return Step::Ended(Ending::Stopped),
         }
-        match self.advance() {
-            Ok(step) => step,
-            Err(error) => self.failed(error),
-        }
+        let step = match self.advance(may_block) {
+            // What shares its thread sends the next request in the same turn: it would wait for all others otherwise.
+            Ok(Step::Moved) if !may_block && !self.time_limit.is_over(self.now) => {
+                self.advance(may_block)
+            }
+            step => step,
+        };
+        step.unwrap_or_else(|error| self.failed(error, may_block))
     }
 
     fn end(&mut self, _: &Ending) {

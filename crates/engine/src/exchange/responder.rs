@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use iperf_model::Exchange;
 use iperf_proto::udp::is_repeated_hello;
 use iperf_zc::account::Report;
+use nix::sys::epoll::EpollFlags;
 
 use crate::exchange::own_descriptors::keep_only_the_socket;
 use crate::exchange::peer::Peer;
@@ -113,6 +114,11 @@ impl Responder {
         Ok(received > 0)
     }
 
+    /// Whether nothing can be in the socket: the requester waits for what was sent. Datagrams may have been repeated.
+    fn has_taken_all(&self) -> bool {
+        self.exchange.in_flight == 1 && self.partial == 0 && !self.datagrams
+    }
+
     fn advance(&mut self) -> io::Result<Step> {
         if self.unsent == 0 && !self.receive()? {
             return Ok(Step::Ended(Ending::EndOfStream));
@@ -129,11 +135,16 @@ impl Worker for Responder {
         &self.task
     }
 
-    fn begin(&mut self, _: Instant) {
+    fn own_thread(&mut self) {
         keep_only_the_socket(&self.task);
     }
 
-    fn step(&mut self, _: bool) -> Step {
+    /// It may wait for room for its responses.
+    fn readiness(&self) -> EpollFlags {
+        EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT
+    }
+
+    fn step(&mut self, may_block: bool) -> Step {
         match self.task.counters.phase() {
             Phase::Counting => {}
             // The requester may still wait for what ends its part of the test.
@@ -141,7 +152,9 @@ impl Worker for Responder {
             Phase::Finishing | Phase::Stopping => return Step::Ended(Ending::Stopped),
         }
         match self.advance() {
+            Ok(Step::Moved) if !may_block && self.has_taken_all() => Step::Blocked,
             Ok(step) => step,
+            Err(error) if !may_block && error.kind() == io::ErrorKind::WouldBlock => Step::Blocked,
             Err(error) if is_pause(&error) => Step::Moved,
             Err(error) if self.datagrams && error.kind() == io::ErrorKind::ConnectionRefused => {
                 self.unsent = 0;

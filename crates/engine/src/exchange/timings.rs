@@ -7,6 +7,7 @@
 //!              4096 … 8191       four to a counter, 1024 counters, and so on: three significant digits
 //! ```
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,6 +16,11 @@ use iperf_model::Latencies;
 /// Counters of a power of two: half of those of the first.
 const HALF: u64 = 1024;
 const HALF_BITS: u32 = HALF.ilog2();
+
+/// Counters that are made together, when the first of them is needed: latencies of one stream are in a few such groups, and a
+/// thousand streams with all of them would take a gigabyte.
+const GROUP: usize = 1024;
+type Group = Box<[AtomicU64]>;
 
 /// The counter of a value.
 fn index(nanos: u64) -> usize {
@@ -32,18 +38,21 @@ fn value(index: u64) -> u64 {
 
 /// Latencies of one worker.
 #[derive(Debug)]
-pub(crate) struct Timings(Box<[AtomicU64]>);
+pub(crate) struct Timings(Box<[OnceLock<Group>]>);
 
 impl Timings {
     pub(crate) fn new() -> Self {
-        let counters = index(Latencies::HIGHEST) + 1;
-        Self((0..counters).map(|_| AtomicU64::new(0)).collect())
+        let groups = index(Latencies::HIGHEST) / GROUP + 1;
+        Self((0..groups).map(|_| OnceLock::new()).collect())
     }
 
     /// Adds a value. Only the worker calls it.
     pub(crate) fn record(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let counter = &self.0[index(nanos.min(Latencies::HIGHEST))];
+        let index = index(nanos.min(Latencies::HIGHEST));
+        let group =
+            self.0[index / GROUP].get_or_init(|| (0..GROUP).map(|_| AtomicU64::new(0)).collect());
+        let counter = &group[index % GROUP];
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
@@ -54,23 +63,29 @@ impl Timings {
 
     /// All counters as they are now.
     pub(crate) fn read(&self) -> Snapshot {
-        let counters = self.0.iter();
-        Snapshot(counters.map(|c| c.load(Ordering::Relaxed)).collect())
+        let groups = self.0.iter().enumerate();
+        let groups = groups.filter_map(|(number, group)| Some((number, group.get()?)));
+        let counters = groups.flat_map(|(number, group)| (number * GROUP..).zip(group.iter()));
+        let counts = counters.map(|(index, c)| (index as u64, c.load(Ordering::Relaxed)));
+        Snapshot(counts.filter(|(_, count)| *count > 0).collect())
     }
 }
 
-/// The counters at one time.
+/// The counters at one time: those that are not 0, with their indices, in order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Snapshot(Vec<u64>);
+pub(crate) struct Snapshot(Vec<(u64, u64)>);
 
 impl Snapshot {
     /// What was recorded since `before`, which may be empty.
     pub(crate) fn since(&self, before: &Self) -> Latencies {
         let mut latencies = Latencies::new();
-        let before = before.0.iter().copied().chain(std::iter::repeat(0));
-        for ((counter, now), before) in (0_u64..).zip(&self.0).zip(before) {
+        let mut before = before.0.iter().peekable();
+        for (counter, now) in &self.0 {
+            // A counter that was not 0 is none later.
+            let same = before.next_if(|(other, _)| other == counter);
+            let before = same.map_or(0, |(_, count)| *count);
             if *now > before {
-                latencies.record(value(counter), now - before);
+                latencies.record(value(*counter), now - before);
             }
         }
         latencies

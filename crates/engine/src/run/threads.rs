@@ -1,5 +1,5 @@
 //! Which thread drives which stream: a thread for each, or with `--threads` a few that the streams of a direction share.
-//! More streams than iperf3 has share one per processor.
+//! More streams than iperf3 has, and more request/response connections than there are processors, share one per processor.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::run::plan::RunPlan;
 use crate::run::running_stream::RunningStream;
 use crate::stream::Stream;
 use crate::worker::gate::Gate;
-use crate::worker::shared::SharedWorkers;
+use crate::worker::shared::{Idle, SharedWorkers};
 use crate::worker::thread::{self, EndingSlot};
 use crate::worker::{Wake, Worker};
 
@@ -32,6 +32,7 @@ struct Assigned {
 /// The workers of one direction.
 struct Direction {
     role: Role,
+    exchanges: bool,
     streams: usize,
     /// How many threads drive them.
     threads: usize,
@@ -53,13 +54,12 @@ impl Threads {
             let streams = streams.count();
             let threads = match plan.local.threads {
                 Some(threads) if may_share(plan, role) => streams.min(threads.get().into()),
-                None if streams > MAX_STREAMS.into() && may_share(plan, role) => {
-                    std::thread::available_parallelism().map_or(1, NonZero::get)
-                }
+                None if streams > alone(plan) && may_share(plan, role) => processors(),
                 _ => streams,
             };
             Direction {
                 role,
+                exchanges: plan.config.exchange.is_some(),
                 streams,
                 threads,
                 workers: Vec::with_capacity(streams),
@@ -158,7 +158,11 @@ impl Direction {
         wake: &Wake,
     ) -> Result<(), EngineError> {
         let way = self.way();
-        let nap = (!self.role.sends()).then_some(NAP);
+        let idle = match self.role {
+            _ if self.exchanges => Idle::Listen,
+            role if role.sends() => Idle::Sleep,
+            _ => Idle::Nap(NAP),
+        };
         let mut groups: Vec<Vec<Assigned>> = Vec::new();
         groups.resize_with(self.threads, Vec::new);
         let together = places.follow_packets();
@@ -188,7 +192,7 @@ impl Direction {
                 endings.push(assigned.ending);
                 workers.push(assigned.worker);
             }
-            let workers = SharedWorkers::new(workers, nap)
+            let workers = SharedWorkers::new(workers, idle)
                 .map_err(EngineError::system("prepare a shared worker thread"))?;
             let name = format!("iperf-{way}s-{number}");
             let thread =
@@ -202,9 +206,26 @@ impl Direction {
     }
 }
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The most streams of a direction that have a thread each.
+fn alone(plan: &RunPlan<'_>) -> usize {
+    if plan.config.exchange.is_some() {
+        processors()
+    } else {
+        MAX_STREAMS.into()
+    }
+}
+
 /// Whether workers of the direction can share a thread: their calls must not block in a non-blocking socket.
 fn may_share(plan: &RunPlan<'_>, role: Role) -> bool {
     let config = plan.config;
+    if let Some(exchange) = config.exchange {
+        // One that spins leaves no time to others; connecting and accepting block.
+        return exchange.busy_poll.is_zero() && !exchange.reconnects;
+    }
     // Files block; MSG_ZEROCOPY waits for completions.
     let waits = role.sends()
         && match config.zerocopy.send {
@@ -212,9 +233,5 @@ fn may_share(plan: &RunPlan<'_>, role: Role) -> bool {
             SendMode::Auto => config.transport != Transport::Tcp,
             SendMode::Msg => true,
         };
-    // An exchange waits for its response.
-    config.exchange.is_none()
-        && movers::brings_bytes(config.transport)
-        && plan.local.file.is_none()
-        && !waits
+    movers::brings_bytes(config.transport) && plan.local.file.is_none() && !waits
 }

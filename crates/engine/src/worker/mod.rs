@@ -61,6 +61,8 @@ pub(crate) enum Step {
     Moved,
     /// The socket has no room, or no data: continue when it has.
     Blocked,
+    /// The same, but continue at this time at the latest.
+    BlockedUntil(Instant),
     /// Nothing may move before then.
     Wait(Instant),
     /// The worker is done.
@@ -71,6 +73,9 @@ pub(crate) enum Step {
 pub(crate) trait Worker: Send {
     /// What it shares with the rest of its stream.
     fn task(&self) -> &Task;
+
+    /// The calling thread drives this worker and no other.
+    fn own_thread(&mut self) {}
 
     /// The test began at `start`.
     fn begin(&mut self, _start: Instant) {}

@@ -3,16 +3,19 @@
 //! ```text
 //! ready queue ──► step one worker ──► moved: to the back of the queue
 //!      ▲                         ├──► blocked: until its socket is ready (edge-triggered epoll)
-//!      └── events, due times ◄── ┴──► waits for its pace: until its time has come
+//!      └── events, due times ◄── ┴──► waits for its pace, or for a response until a time: until that has come
 //! ```
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
 
 use crate::sleep::sleep_until;
 use crate::worker::{Ending, Step, Worker};
@@ -38,25 +41,35 @@ enum State {
     Ended,
 }
 
+/// What a thread does while none of its workers is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idle {
+    /// It sleeps this long before it waits for events, so that a batch gathers: receivers. Less than [`EPOLL_TICK`].
+    Nap(Duration),
+    /// It waits for events, but sleeps through the last millisecond before a due time: senders.
+    Sleep,
+    /// It is there for events at any time: a response that waits would be late.
+    Listen,
+}
+
 /// Workers that share a thread, each with its state.
 pub(crate) struct SharedWorkers {
     /// Those that have ended are gone, and with them their hold on their sockets.
     workers: Vec<Option<Box<dyn Worker>>>,
     states: Vec<State>,
     ready: VecDeque<usize>,
-    /// When waiting workers may continue.
+    /// When workers are to continue, each with the earliest time in `armed`; others in the heap are obsolete.
     due: BinaryHeap<Reverse<(Instant, usize)>>,
+    armed: Vec<Option<Instant>>,
     epoll: Epoll,
-    /// How long to sleep when nothing is ready, before waiting for events: receivers let a batch gather. Less than
-    /// [`EPOLL_TICK`].
-    nap: Option<Duration>,
+    idle: Idle,
     /// Nothing has moved since the last nap.
     is_rested: bool,
 }
 
 impl SharedWorkers {
     /// Takes over the workers, whose sockets become non-blocking ones.
-    pub(crate) fn new(workers: Vec<Box<dyn Worker>>, nap: Option<Duration>) -> io::Result<Self> {
+    pub(crate) fn new(workers: Vec<Box<dyn Worker>>, idle: Idle) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for (index, worker) in workers.iter().enumerate() {
             let socket = worker.socket();
@@ -66,11 +79,12 @@ impl SharedWorkers {
         }
         Ok(Self {
             states: vec![State::Ready; workers.len()],
+            armed: vec![None; workers.len()],
             ready: (0..workers.len()).collect(),
             due: BinaryHeap::new(),
             workers: workers.into_iter().map(Some).collect(),
             epoll,
-            nap,
+            idle,
             is_rested: true,
         })
     }
@@ -106,8 +120,12 @@ impl SharedWorkers {
                     State::Ready
                 }
                 Step::Blocked => State::Blocked,
+                Step::BlockedUntil(due) => {
+                    self.arm(index, due);
+                    State::Blocked
+                }
                 Step::Wait(due) => {
-                    self.due.push(Reverse((due, index)));
+                    self.arm(index, due);
                     State::Waiting
                 }
                 Step::Ended(ending) => {
@@ -151,7 +169,9 @@ impl SharedWorkers {
             && due <= now
         {
             self.due.pop();
-            if self.states[index] == State::Waiting {
+            if self.armed[index].take_if(|armed| *armed == due).is_some()
+                && matches!(self.states[index], State::Waiting | State::Blocked)
+            {
                 self.make_ready(index);
             }
         }
@@ -162,16 +182,35 @@ impl SharedWorkers {
         let now = Instant::now();
         let due = self.due.peek().map(|Reverse((due, _))| *due);
         let mut wait = due.map_or(LONGEST_WAIT, |due| due.saturating_duration_since(now));
-        if let Some(nap) = self.nap
+        if let Idle::Nap(nap) = self.idle
             && !std::mem::replace(&mut self.is_rested, true)
         {
             wait = wait.min(nap);
         }
         if wait < EPOLL_TICK {
-            sleep_until(now + wait);
+            if self.idle == Idle::Listen {
+                self.wait_for_events(wait);
+            } else {
+                sleep_until(now + wait);
+            }
             return EpollTimeout::ZERO;
         }
         EpollTimeout::try_from(wait.min(LONGEST_WAIT)).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    /// Waits for events with a finer timer than epoll's.
+    fn wait_for_events(&self, limit: Duration) {
+        let mut epoll = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
+        // However it ends, the caller takes the events that there are.
+        let _ = ppoll(&mut epoll, Some(TimeSpec::from_duration(limit)), None);
+    }
+
+    /// Lets the worker continue at `due`, unless it does earlier.
+    fn arm(&mut self, index: usize, due: Instant) {
+        if self.armed[index].is_none_or(|armed| due < armed) {
+            self.armed[index] = Some(due);
+            self.due.push(Reverse((due, index)));
+        }
     }
 
     fn make_ready(&mut self, index: usize) {
