@@ -2,15 +2,15 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use iperf::embed::{Login, Stop, raise_descriptor_limit, runtime, system_info};
-use iperf::{Client, ClientError, Error, Server};
+use iperf::{Client, ClientError, Error, RunningServer, Server, ServerBuilder};
 use iperf_cli::{Invocation, Job, OutputOptions, ProcessOptions, version, zerocopy_check};
 use iperf_model::{
-    ClientConfig, Endpoint, Event, Failure, FailureKind, Family, Sink, TestId, VERSION, reason,
+    ClientConfig, Endpoint, Event, Failure, FailureKind, Listen, Sink, TestId, VERSION,
+    VsockAddress, reason,
 };
 use iperf_proto::Code;
 use iperf_report::{Format, Output, ReportOptions, Writer, open_log, sink};
@@ -226,30 +226,17 @@ impl App<'_> {
         Ok(succeeded(&result))
     }
 
-    /// Runs a server on the loopback interface, on a free port unless `-p` names one, and a client: both real, each on
-    /// a thread of this process.
+    /// Runs a server on the loopback interface or CID 1, on a free port unless `-p` names one, and a client: both real,
+    /// each on a thread of this process.
     fn loopback(&self, config: ClientConfig) -> io::Result<bool> {
         raise_descriptor_limit();
         let mut sink = self.sink(None);
         let runtime = runtime()?;
-        let host = if config.local.family == Family::V6 {
-            "::1"
-        } else {
-            "127.0.0.1"
-        };
-        let port = match config.endpoint {
-            Endpoint::Inet { port, .. } => port,
-            Endpoint::Vsock(_) | Endpoint::Vmm(_) => 0,
-        };
-        let started = runtime.block_on(Server::builder().bind(host).port(port).start());
+        let started = runtime.block_on(server_at(&config.endpoint).start());
         let (result, ended) = match started {
             Ok(server) => {
-                let result = match server.address() {
-                    Some(address) => {
-                        self.run_client(&Client::new(at(config, address)), sink.as_mut())?
-                    }
-                    None => false,
-                };
+                let client = Client::new(towards(&server, config));
+                let result = self.run_client(&client, sink.as_mut())?;
                 server.stop();
                 (result, runtime.block_on(server.stopped()))
             }
@@ -282,11 +269,31 @@ fn login(config: &ClientConfig) -> io::Result<Option<Login>> {
         .map_err(io::Error::other)
 }
 
-fn at(mut config: ClientConfig, address: SocketAddr) -> ClientConfig {
-    config.endpoint = Endpoint::Inet {
-        host: address.ip().to_string(),
-        port: address.port(),
-    };
+/// A server that listens where this client connects to.
+fn server_at(endpoint: &Endpoint) -> ServerBuilder {
+    let server = Server::builder();
+    match endpoint {
+        Endpoint::Inet { host, port } => server.bind(host).port(*port),
+        Endpoint::Vsock(VsockAddress { cid, port, .. }) => {
+            let (cid, port) = (*cid, *port);
+            server.configure(|config| config.listen = Listen::Vsock { cid, port })
+        }
+        Endpoint::Vmm(socket) => {
+            let socket = socket.clone();
+            server.configure(|config| config.listen = Listen::Vmm(socket))
+        }
+    }
+}
+
+/// The client, with the port that the server got.
+fn towards(server: &RunningServer, mut config: ClientConfig) -> ClientConfig {
+    match &mut config.endpoint {
+        Endpoint::Inet { port, .. } => *port = server.address().map_or(*port, |a| a.port()),
+        Endpoint::Vsock(guest) => {
+            guest.port = server.vsock_address().map_or(guest.port, |a| a.port);
+        }
+        Endpoint::Vmm(_) => {}
+    }
     config
 }
 

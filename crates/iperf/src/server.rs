@@ -9,10 +9,11 @@ use std::time::Duration;
 use iperf_control::Stop;
 use iperf_model::{
     CID_ANY, Concurrency, DEFAULT_PORT, Family, Listen, Outputs, ServerAuth, ServerConfig, Sink,
-    TestId,
+    TestId, VsockAddress,
 };
 use iperf_report::{Document, beside, null_sink};
 use iperf_server::{ServerError, Service};
+use socket2::SockAddr;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::embed::runtime;
@@ -106,7 +107,7 @@ impl Server {
         };
         match ready.await {
             Ok(address) => {
-                running.address = address;
+                running.address = Some(address);
                 Ok(running)
             }
             // It ended before it listened.
@@ -118,8 +119,8 @@ impl Server {
     }
 
     /// Serves on the calling thread, which needs a [`runtime`](crate::embed::runtime) of one thread. `outputs` opens a sink
-    /// for each test, and one for what belongs to no test; `ready` gets the internet address, if there is one, when clients
-    /// can connect.
+    /// for each test, and one for what belongs to no test; `ready` gets the address of the listening socket when clients can
+    /// connect.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl Server {
         &self,
         outputs: &dyn Outputs,
         stop: Stop,
-        ready: impl FnOnce(Option<SocketAddr>),
+        ready: impl FnOnce(SockAddr),
     ) -> Result<(), ServerError> {
         let service = Service::default();
         self.serve_as_service(outputs, service, stop, ready).await
@@ -144,7 +145,7 @@ impl Server {
         outputs: &dyn Outputs,
         service: Service,
         stop: Stop,
-        ready: impl FnOnce(Option<SocketAddr>),
+        ready: impl FnOnce(SockAddr),
     ) -> Result<(), ServerError> {
         iperf_server::run(self.config.clone(), outputs, service, stop, ready).await
     }
@@ -275,7 +276,7 @@ impl ServerBuilder {
 /// ```
 #[derive(Debug)]
 pub struct RunningServer {
-    address: Option<SocketAddr>,
+    address: Option<SockAddr>,
     tests: mpsc::Receiver<Document>,
     stop: Stopper,
     ended: Option<oneshot::Receiver<Result<(), Error>>>,
@@ -284,7 +285,17 @@ pub struct RunningServer {
 impl RunningServer {
     /// Where it listens, if that is an internet address.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.address.as_ref()?.as_socket()
+    }
+
+    /// Where it listens, if that is `AF_VSOCK`. The `cid` is [`CID_ANY`] unless it listens on one.
+    pub fn vsock_address(&self) -> Option<VsockAddress> {
+        let (cid, port) = self.address.as_ref()?.as_vsock_address()?;
+        Some(VsockAddress {
+            cid,
+            port,
+            sibling: false,
+        })
     }
 
     /// Waits for the end of a test, and gives it as the server saw it; `None` when the server has ended. At most 64

@@ -138,7 +138,7 @@ pub enum Listen {
     Vsock {
         /// The CID, or [`CID_ANY`].
         cid: u32,
-        /// Port.
+        /// Port; 0 lets the kernel choose it.
         port: u32,
     },
     /// Where a VMM forwards a guest's connections to.

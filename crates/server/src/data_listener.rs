@@ -172,7 +172,8 @@ mod tests {
         let ours = Cookie::from_wire(cookie(b'a'));
         let socket = sctp::listen(local, &plan).unwrap();
         let mut listener = DataListener::for_sctp(socket, ours, permit, Refusals::new()).unwrap();
-        let address = listener.listener.address().unwrap();
+        let bound = listener.listener.address().unwrap();
+        let address = bound.as_socket().unwrap();
         let others = spawn_blocking(move || {
             let silent = connect(address, b"");
             let stranger = connect(address, &cookie(b'b'));

@@ -30,11 +30,12 @@ mod udp_listener;
 mod unix_listener;
 mod waiting;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use iperf_control::Stop;
 use iperf_model::{Event, Failure, FailureKind, Outputs, ServerConfig, ServerCounters, Sink};
+use socket2::SockAddr;
 
 use crate::tasks::SharedSink;
 
@@ -54,8 +55,8 @@ pub struct Service {
     pub changes: Option<tokio::sync::mpsc::Receiver<Change>>,
 }
 
-/// Serves tests until it is stopped, or until the one test of `-1` is over. `ready` is called with the internet
-/// address, if there is one, when clients can connect.
+/// Serves tests until it is stopped, or until the one test of `-1` is over. `ready` is called with the address
+/// of the listening socket when clients can connect.
 ///
 /// Tests run on threads of their own; `outputs` opens a sink for each, and one for what belongs to no test.
 pub async fn run(
@@ -63,7 +64,7 @@ pub async fn run(
     outputs: &dyn Outputs,
     service: Service,
     stop: Stop,
-    ready: impl FnOnce(Option<SocketAddr>),
+    ready: impl FnOnce(SockAddr),
 ) -> Result<(), ServerError> {
     let mut sink = SharedSink::new(outputs.open(None));
     match server::Server::open(config, outputs, service, sink.clone()).await {

@@ -7,11 +7,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use iperf_control::{Wire, lookup_host};
 use iperf_engine::net;
 use iperf_model::{Buffers, Family, Listen, ServerConfig, SocketName};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_vsock::{VsockAddr, VsockListener};
 
 use crate::unix_listener::UnixSocketListener;
+
+/// `VMADDR_PORT_ANY`: the kernel chooses the port.
+const VSOCK_PORT_ANY: u32 = u32::MAX;
 
 /// The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = i32::MAX;
@@ -53,11 +56,12 @@ impl Listener {
         })
     }
 
-    /// The internet address that clients connect to, if it is one.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
+    /// The address that it is bound to, with the port that the kernel chose.
+    pub(crate) fn address(&self) -> io::Result<SockAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Vsock(_) | Self::Unix(_) => None,
+            Self::Tcp(listener) => SockRef::from(listener).local_addr(),
+            Self::Vsock(listener) => SockRef::from(listener).local_addr(),
+            Self::Unix(unix) => SockRef::from(&unix.listener).local_addr(),
         }
     }
 
@@ -75,7 +79,10 @@ pub(crate) async fn listen(config: &ServerConfig) -> io::Result<Listener> {
     match &config.listen {
         Listen::Inet { port } => listen_inet(config, *port).await.map(Listener::Tcp),
         Listen::Vsock { cid, port } => {
-            VsockListener::bind(VsockAddr::new(*cid, *port)).map(Listener::Vsock)
+            let port = if *port == 0 { VSOCK_PORT_ANY } else { *port };
+            VsockListener::bind(VsockAddr::new(*cid, port))
+                .map(Listener::Vsock)
+                .map_err(|error| net::vsock::explain_listen(*cid, error))
         }
         Listen::Vmm(socket) => UnixSocketListener::open(socket).map(Listener::Unix),
     }

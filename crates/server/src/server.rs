@@ -5,7 +5,6 @@
 mod change;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +18,7 @@ use iperf_model::{
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::SockAddr;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, timeout};
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -173,9 +173,9 @@ impl<'a> Server<'a> {
     pub(crate) async fn serve(
         mut self,
         mut stop: Stop,
-        ready: impl FnOnce(Option<SocketAddr>),
+        ready: impl FnOnce(SockAddr),
     ) -> Result<(), ServerError> {
-        ready(self.listener.address());
+        ready(self.listener.address().map_err(ServerError::Listen)?);
         self.announce();
         self.counters.set_ready(true);
         let mut beat = interval(BEAT);

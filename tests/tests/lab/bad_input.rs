@@ -43,7 +43,9 @@ fn errors_name_what_to_do() {
 fn the_missing_module_is_named() {
     let vm = Machine::new(Kernel::Lts).bare().load("vsock").boot();
     let there = Place::In(&vm);
-    fails(there, "-c 1", &["vsock_loopback"]);
+    for line in ["-c 1", "--loopback --vsock", "-s -1 --vsock -B 1"] {
+        fails(there, line, &["vsock_loopback"]);
+    }
     fails(there, "-c 2", &["vmw_vsock_virtio_transport"]);
     let vm = Machine::new(Kernel::New).bare().boot();
     fails(Place::In(&vm), "-c 2", &["vmw_vsock_virtio_transport"]);

@@ -56,6 +56,19 @@ fn outputs_over_vsock() {
         assert!((2..=3).contains(&intervals.count()), "{end}");
     }
 
+    for line in [
+        "--loopback --vsock -n 512K -J",
+        "--loopback --vsock --seqpacket -n 512K -J",
+    ] {
+        let both = there.start(Peer::Ours, line).finish(HANG);
+        assert!(both.succeeded(), "{line}:\n{both}");
+        let document: Value = serde_json::from_str(&both.stdout).expect("a document");
+        let connected = at(&document, "/start/connected/0");
+        assert_eq!(text(connected, "/remote_host"), Some("1"), "{both}");
+        let received = at(&document, "/end/sum_received/bytes").as_u64();
+        assert_eq!(received, Some(512 << 10), "{line}:\n{both}");
+    }
+
     let daemon = vm.run("iperf -s --vsock -p 83 -D -1 -I /tmp/pid --logfile /tmp/log");
     assert!(daemon.succeeded() && daemon.stdout.is_empty(), "{daemon}");
     let client = route.start_client(Peer::Ours, 83, "-n 1M -R").finish(HANG);

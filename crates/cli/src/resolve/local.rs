@@ -142,10 +142,10 @@ impl LocalDraft {
 
     /// This machine, at the port of `-p` or at any free one.
     pub(super) fn loopback(&self) -> Result<Endpoint, ParameterError> {
-        let host = if self.options.family == Family::V6 {
-            "::1"
-        } else {
-            "127.0.0.1"
+        let host = match self.options.family {
+            _ if self.vsock => "1",
+            Family::V6 => "::1",
+            Family::Any | Family::V4 => "127.0.0.1",
         };
         endpoint::client(host.to_owned(), self.vsock, self.port.unwrap_or(0))
     }

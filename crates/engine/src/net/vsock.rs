@@ -22,6 +22,9 @@ const PORT_ANY: u32 = u32::MAX;
 /// `VMADDR_CID_LOCAL`.
 const LOCAL: u32 = 1;
 
+/// Why CID 1 is not there.
+const NEEDS_LOOPBACK: &str = "CID 1 needs the kernel module vsock_loopback";
+
 /// Connects; it blocks until `deadline` at most.
 pub fn open(target: &Target, deadline: Instant) -> Result<Connection, EngineError> {
     match target {
@@ -165,7 +168,7 @@ fn explain(address: VsockAddress, error: io::Error) -> io::Error {
     let VsockAddress { cid, port, .. } = address;
     let hint = match (error.raw_os_error().map(Errno::from_raw), cid) {
         (Some(Errno::ENODEV | Errno::EADDRNOTAVAIL), LOCAL) => {
-            "CID 1 needs the kernel module vsock_loopback".to_owned()
+            NEEDS_LOOPBACK.to_owned()
         }
         (Some(Errno::ENODEV | Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT), _) => {
             "this machine has no vsock to that CID: a guest needs vmw_vsock_virtio_transport, a host vhost_vsock"
@@ -178,6 +181,21 @@ fn explain(address: VsockAddress, error: io::Error) -> io::Error {
             format!("no answer from the host: does anything listen on port {port} there?")
         }
         (Some(Errno::ETIMEDOUT), _) => format!("no answer from CID {cid}: is there such a guest?"),
+        _ => return error,
+    };
+    io::Error::new(error.kind(), hint)
+}
+
+/// What it means that a server can't listen on this CID.
+pub fn explain_listen(cid: u32, error: io::Error) -> io::Error {
+    if error.raw_os_error().map(Errno::from_raw) != Some(Errno::EADDRNOTAVAIL) {
+        return error;
+    }
+    let hint = match (cid, vsock::local_cid()) {
+        (LOCAL, _) => NEEDS_LOOPBACK.to_owned(),
+        (_, Ok(own)) if own != CID_ANY => {
+            format!("this machine's CID is {own}, not {cid}")
+        }
         _ => return error,
     };
     io::Error::new(error.kind(), hint)

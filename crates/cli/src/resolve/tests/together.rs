@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iperf_model::{BitRate, Direction, Limit, Transport};
+use iperf_model::{BitRate, Direction, Endpoint, Limit, Transport, VsockAddress};
 
 use super::{client, invocation, read, refused, server, test};
 use crate::job::Job;
@@ -203,6 +203,14 @@ fn loopback_runs_a_client_against_this_machine() {
             config.endpoint.name().port
         ),
         ("::1", 7)
+    );
+    assert_eq!(
+        loopback("--loopback --vsock").endpoint,
+        Endpoint::Vsock(VsockAddress {
+            cid: 1,
+            port: 0,
+            sibling: false
+        })
     );
 
     assert_eq!(
