@@ -22,6 +22,7 @@ pub struct Machine {
     memory_mib: u32,
     vsock: Option<PathBuf>,
     vsock_options: &'static str,
+    link: Option<u32>,
     modules: Vec<String>,
     own_modules: Vec<(String, Vec<u8>)>,
     options: Vec<String>,
@@ -37,6 +38,7 @@ impl Machine {
             memory_mib: 512,
             vsock: None,
             vsock_options: "",
+            link: None,
             modules: vec!["vsock_loopback".to_owned()],
             own_modules: Vec::new(),
             options: Vec::new(),
@@ -67,6 +69,16 @@ impl Machine {
             ..self
         };
         device.load(STOCK_TRANSPORT)
+    }
+
+    /// Two network cards with a cable between them, `eth0` and `eth1`. Both report this speed, in Mbit/s, which nothing
+    /// keeps to.
+    pub fn cable(self, mbps: u32) -> Self {
+        let cards = Self {
+            link: Some(mbps),
+            ..self
+        };
+        cards.load("virtio_net")
     }
 
     /// No module is loaded but those that are named from here on.
@@ -177,6 +189,13 @@ impl Machine {
             let options = self.vsock_options;
             args.push(format!(
                 "-device vhost-user-vsock-pci,chardev=vsock{options}"
+            ));
+        }
+        for card in 0..self.link.map_or(0, |_| 2) {
+            let mbps = self.link.unwrap_or_default();
+            args.push(format!("-netdev hubport,hubid=1,id=net{card}"));
+            args.push(format!(
+                "-device virtio-net-pci,netdev=net{card},romfile=,speed={mbps},duplex=full"
             ));
         }
         command.args(args.iter().flat_map(|line| line.split_whitespace()));

@@ -7,6 +7,7 @@ mod exchanges;
 mod firecracker;
 mod hairpin;
 mod killed;
+mod limits;
 mod machines;
 mod many_tests;
 mod modes;
