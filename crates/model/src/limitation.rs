@@ -97,6 +97,11 @@ pub struct Limitation {
 }
 
 impl Limitation {
+    /// Whether it names where data that this end sent was lost.
+    pub fn is_loss(&self) -> bool {
+        self.role.sends() && matches!(self.cause, Cause::Congestion | Cause::SocketBuffer)
+    }
+
     /// The same, as the other end sees it.
     #[must_use]
     pub fn of_peer(self) -> Self {

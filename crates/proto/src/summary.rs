@@ -10,6 +10,9 @@ use iperf_model::{
 use crate::results::StreamResult;
 use crate::{Code, Results};
 
+/// The part of the datagrams whose loss is named.
+const LOSS: f64 = 0.001;
+
 /// The whole test, as seen from this end. A server prints its summary before it has the client's results, so
 /// `peer` is `None` there; a peer may also list fewer streams than there are.
 ///
@@ -81,6 +84,9 @@ fn limits(totals: &RunTotals, test: &TestConfig, peer: Option<&Results>) -> Vec<
         .flat_map(|peer| peer.limits.iter().cloned());
     let theirs = theirs.map(Limitation::of_peer);
     let mut limits: Vec<_> = totals.limits.iter().cloned().chain(theirs).collect();
+    if !limits.iter().any(Limitation::is_loss) {
+        limits.extend(peer.and_then(|peer| losses(totals, test, peer)));
+    }
     for role in [Role::Sender, Role::Receiver] {
         let exists = totals.streams.iter().any(|stream| stream.role == role);
         if exists && !limits.iter().any(|limit| limit.role == role) {
@@ -98,6 +104,30 @@ fn limits(totals: &RunTotals, test: &TestConfig, peer: Option<&Results>) -> Vec<
         order.then(b.share.total_cmp(&a.share))
     });
     limits
+}
+
+/// Of datagrams that this end sent: what a peer that names no limits lost of them.
+fn losses(totals: &RunTotals, test: &TestConfig, peer: &Results) -> Option<Limitation> {
+    let (mut all, mut lost) = (0, 0);
+    for own in totals.streams.iter().filter(|own| own.role.sends()) {
+        let theirs = (peer.streams.iter()).find(|stream| stream.id == i64::from(own.id))?;
+        let Detail::Datagrams(counts) = &own.detail else {
+            return None;
+        };
+        let theirs = theirs.datagrams(counts, test);
+        all += theirs.counted_packets();
+        lost += u64::try_from(theirs.counted_lost()?).unwrap_or(0);
+    }
+    let share = lost as f64 / all.max(1) as f64;
+    (share >= LOSS).then(|| Limitation {
+        role: Role::Sender,
+        cause: Cause::Congestion,
+        share: share.min(1.0),
+        evidence: format!(
+            "{:.2} % of the datagrams lost on the way or at the receiver, which does not tell",
+            100.0 * share
+        ),
+    })
 }
 
 impl StreamResult {

@@ -1,6 +1,7 @@
 //! What limits a test is named: each situation is made for real.
 
 mod cgroup;
+mod processors;
 mod situations;
 
 use std::fs::File;

@@ -55,6 +55,38 @@ fn a_receiver_that_is_stopped_again_and_again_closes_its_window_and_congests_not
     check_that_the_window_limits(&end);
 }
 
+/// What is named where a server is stopped for a while, whose socket holds a few milliseconds.
+fn with_a_full_socket(peer: Peer) -> Finished {
+    let server = Server::start(peer, &["-1"]);
+    let client = start_client(
+        Peer::Ours,
+        server.port(),
+        "-J -u -t 2 -b 20M -l 1000 -w 16K",
+    );
+    thread::sleep(Duration::from_millis(700));
+    server.process.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_millis(700));
+    server.process.signal(Signal::SIGCONT);
+    let end = client.finish(HANG);
+    server.finish(HANG);
+    end
+}
+
+#[test]
+fn datagrams_that_a_receivers_socket_drops_are_not_lost_on_the_way() {
+    let end = with_a_full_socket(Peer::Ours);
+    let found = named(&end);
+    let is_named = |cause: &str| found.iter().any(|name| name == cause);
+    assert!(is_named("receiver's socket buffer"), "{end}");
+    assert!(!is_named("congestion"), "{end}");
+    // iperf3 tells how many it lost, and not where.
+    let end = with_a_full_socket(Peer::New);
+    let found = named(&end);
+    assert!(found.iter().any(|name| name == "congestion"), "{end}");
+    let evidence = "lost on the way or at the receiver, which does not tell";
+    assert!(end.stdout.contains(evidence), "{end}");
+}
+
 #[test]
 fn a_receiver_that_writes_slowly_closes_its_window() {
     let folder = tempfile::tempdir().expect("a folder");

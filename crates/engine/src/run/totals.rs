@@ -11,14 +11,17 @@ use crate::run::drops::{self, Causes, UdpErrors};
 use crate::run::running_stream::RunningStream;
 
 impl Run {
-    /// What limited the test that ended at `end`.
-    fn limits_until(&self, end: Instant) -> Vec<Limitation> {
+    /// What limited the test that ended at `end`, with these outcomes.
+    fn limits_until(&self, end: Instant, outcomes: &[StreamOutcome]) -> Vec<Limitation> {
         let Some(gauge) = &self.limits else {
             return Vec::new();
         };
         let seconds = |since| end.saturating_duration_since(since).as_secs_f64();
-        let streams: Vec<_> = self.streams.iter().map(RunningStream::evidence).collect();
-        gauge.find(seconds(self.base), seconds(self.started), &streams)
+        let streams = self.streams.iter().zip(outcomes);
+        let evidence: Vec<_> = streams
+            .map(|(stream, outcome)| stream.evidence(outcome))
+            .collect();
+        gauge.find(seconds(self.base), seconds(self.started), &evidence)
     }
 
     /// The delays of all received datagrams, if they are measured.
@@ -39,9 +42,10 @@ impl Run {
             .iter()
             .fold(CpuTime::default(), |sum, m| sum.plus(m.cpu()));
         let causes = self.udp_errors.as_ref().map(UdpErrors::so_far);
+        let outcomes = self.outcomes(causes);
         RunTotals {
             one_way: self.one_way(),
-            limits: self.limits_until(end),
+            limits: self.limits_until(end, &outcomes),
             duration: end.saturating_duration_since(self.base),
             cpu: meter.usage(workers),
             congestion: self
@@ -50,7 +54,7 @@ impl Run {
                 .and_then(RunningStream::congestion)
                 .map(str::to_owned),
             checksum_errors: causes.map(|causes| causes.checksums),
-            streams: self.outcomes(causes),
+            streams: outcomes,
         }
     }
 

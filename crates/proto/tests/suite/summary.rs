@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iperf_model::{
-    ByteTotals, DatagramTotals, Detail, Direction, ExchangeCounts, Role, Summary, TestConfig,
-    Transport,
+    ByteTotals, Cause, DatagramTotals, Detail, Direction, ExchangeCounts, Role, Summary,
+    TestConfig, Transport,
 };
 use iperf_proto::{Code, Results, summarize};
 
@@ -64,6 +64,23 @@ fn packets_of_an_old_sender_lack_what_this_end_omitted() {
     let summary = summarize(&totals(&test, true), &test, Some(&peer)).unwrap();
     assert_eq!(sent(&summary).counted_packets(), 900);
     assert_eq!(received(&summary).counted_lost(), Some(3));
+}
+
+#[test]
+fn losses_of_a_peer_that_names_no_limits_are_named_by_the_sender() {
+    let causes = |direction| {
+        let test = udp(direction, 0);
+        let peer = server_results(&test);
+        let summary = summarize(&totals(&test, true), &test, Some(&peer)).unwrap();
+        let causes = summary.limits.iter().map(|limit| limit.cause);
+        causes.collect::<Vec<_>>()
+    };
+    assert_eq!(causes(Direction::Forward), [Cause::Congestion]);
+    assert_eq!(
+        causes(Direction::Reverse),
+        [Cause::Unknown],
+        "the peer sends"
+    );
 }
 
 #[test]

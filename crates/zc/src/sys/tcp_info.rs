@@ -58,6 +58,8 @@ pub struct TcpInfo {
     pub rwnd_limited_us: Option<u64>,
     /// Of them, microseconds for which the send buffer held back data (Linux 4.10).
     pub sndbuf_limited_us: Option<u64>,
+    /// Segments that the receiver reported as having arrived twice (D-SACK): they were sent again needlessly (Linux 4.19).
+    pub dsack_dups: Option<u32>,
     /// Reordering events seen since the socket was opened (Linux 4.19).
     pub reord_seen: Option<u32>,
     /// Window that the peer advertises, in bytes (Linux 5.4).
@@ -107,6 +109,7 @@ impl TcpInfo {
             busy_us: u64_at(168),
             rwnd_limited_us: u64_at(176),
             sndbuf_limited_us: u64_at(184),
+            dsack_dups: u32_at(216),
             reord_seen: u32_at(220),
             snd_wnd: u32_at(228),
         }

@@ -22,26 +22,44 @@ const HEADER: f64 = 14.0;
 const UNCOUNTED: f64 = 24.0;
 
 impl Direction<'_> {
-    pub(super) fn cpu(&self) -> Option<Limitation> {
-        let cause = if self.role.sends() {
+    /// For which parts of the time the threads worked, and waited for a processor, in the mean.
+    pub(super) fn threads(&self) -> Option<(f64, f64)> {
+        let part = |time: Duration| time.as_secs_f64() / self.frame.running;
+        let busy = self.mean(|stream| Some(part(stream.cpu)))?;
+        let waited = self.mean(|stream| stream.waited.map(part));
+        Some((busy, waited.unwrap_or(0.0)))
+    }
+
+    fn cpu_cause(&self) -> Cause {
+        if self.role.sends() {
             Cause::SenderCpu
         } else {
             Cause::ReceiverCpu
-        };
-        let running = self.frame.running;
-        let part = |time: Duration| time.as_secs_f64() / running;
-        let busy = self.mean(|stream| Some(part(stream.cpu)))?;
-        let waited = self.mean(|stream| stream.waited.map(part)).unwrap_or(0.0);
+        }
+    }
+
+    fn busy_threads(&self, busy: f64, waited: f64) -> Limitation {
+        let evidence = format!(
+            "its thread worked {:.0} % of the time and waited {:.0} % for a processor{}",
+            100.0 * busy.min(1.0),
+            100.0 * waited.min(1.0),
+            self.core().unwrap_or_default()
+        );
+        self.limit(self.cpu_cause(), busy + waited, evidence)
+    }
+
+    /// A thread that lacked a processor for a part of the time; this explains a test that nothing else does.
+    pub(super) fn starved(&self) -> Option<Limitation> {
+        let (busy, waited) = self.threads()?;
+        (waited >= NOTEWORTHY).then(|| self.busy_threads(busy, waited))
+    }
+
+    pub(super) fn cpu(&self) -> Option<Limitation> {
+        let (busy, waited) = self.threads()?;
         // A thread that is held back by its rate waits little and works little.
         let is_busy = busy + waited >= BUSY && self.bitrate().is_none();
         if is_busy || waited >= 2.0 * NOTEWORTHY {
-            let evidence = format!(
-                "its thread worked {:.0} % of the time and waited {:.0} % for a processor{}",
-                100.0 * busy.min(1.0),
-                100.0 * waited.min(1.0),
-                self.core().unwrap_or_default()
-            );
-            return Some(self.limit(cause, busy + waited, evidence));
+            return Some(self.busy_threads(busy, waited));
         }
         let each = self.frame.machine.processors.each.iter();
         let shares = each.filter_map(|(core, times)| Some((core, times.share(times.interrupts)?)));
@@ -51,7 +69,7 @@ impl Direction<'_> {
                 "its core {core} handled packets (softirq) {:.0} % of the time",
                 100.0 * share
             );
-            self.limit(cause, share, evidence)
+            self.limit(self.cpu_cause(), share, evidence)
         })
     }
 
@@ -115,12 +133,12 @@ impl Direction<'_> {
             let own: u64 = self.streams.iter().map(|stream| stream.bytes).sum();
             let own = bits(own as f64 * 8.0 / self.frame.seconds);
             let evidence = format!(
-                "{own} of {} of the {}'s {}, which carried {}: the most at MTU {mtu} is {}",
-                bits(speed),
+                "{own} of data, {} with headers: the most for the {}'s {} is {}, at {} and MTU {mtu}",
+                bits(carried),
                 self.end(),
                 link.name,
-                bits(carried),
-                bits(most)
+                bits(most),
+                bits(speed)
             );
             self.limit(Cause::Link, share, evidence)
         })

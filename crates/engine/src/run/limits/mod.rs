@@ -33,6 +33,7 @@ const LOSS: f64 = 0.001;
 pub(crate) struct Gauge {
     transport: Transport,
     rate: Option<BitRate>,
+    sized: bool,
     machine: Watched,
 }
 
@@ -42,6 +43,7 @@ impl Gauge {
         config.exchange.is_none().then(|| Self {
             transport: config.transport,
             rate: config.pacing.rate,
+            sized: config.socket.window.is_some(),
             machine: Watched::start(route),
         })
     }
@@ -56,6 +58,7 @@ impl Gauge {
         let frame = Frame {
             transport: self.transport,
             rate: self.rate,
+            sized: self.sized,
             seconds,
             running,
             machine: self.machine.until_now(),
@@ -91,6 +94,8 @@ struct Frame {
     transport: Transport,
     /// `-b`, of each stream.
     rate: Option<BitRate>,
+    /// Whether the sockets' buffers have a fixed size (`-w`).
+    sized: bool,
     /// Seconds without the omitted period.
     seconds: f64,
     /// Seconds for which the threads ran.
@@ -121,8 +126,15 @@ fn find(frame: &Frame, streams: &[Evidence]) -> Vec<Limitation> {
         limits.extend(direction.causes().into_iter().flatten());
         if limits.len() == before {
             limits.extend(
-                (direction.credit())
-                    .or_else(|| direction.full_send_buffer())
+                [direction.starved(), direction.credit()]
+                    .into_iter()
+                    .flatten(),
+            );
+        }
+        if limits.len() == before {
+            limits.extend(
+                direction
+                    .full_send_buffer()
                     .or_else(|| direction.application()),
             );
         }
@@ -225,8 +237,8 @@ impl Direction<'_> {
         if !self.role.sends() || !self.frame.transport.is_vsock() {
             return None;
         }
-        let busy = self.mean(|stream| Some(stream.cpu.as_secs_f64() / self.frame.running))?;
-        let share = 1.0 - busy;
+        let (busy, waited) = self.threads()?;
+        let share = 1.0 - busy - waited;
         (share >= NOTEWORTHY).then(|| {
             let percent = 100.0 * share;
             let evidence = format!("the sender waited for its peer {percent:.0} % of the time");

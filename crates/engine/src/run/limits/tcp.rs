@@ -5,6 +5,10 @@ use iperf_zc::tcp_info::TcpInfo;
 
 use super::{Direction, Evidence, LOSS, NOTEWORTHY, bits};
 
+/// A window that was never as large as this, which that of a kernel with its own settings is from the start, is small.
+const SMALL_WINDOW: f64 = 60_000.0;
+/// A window of less than this part of the largest one is as good as closed.
+const CLOSED: f64 = 16.0;
 /// A pacing rate counts the headers of packets, which the data does not.
 const AT_PACE: f64 = 0.9;
 
@@ -50,30 +54,76 @@ impl Direction<'_> {
     pub(super) fn window(&self) -> Option<Limitation> {
         let share = self.tcp_share(|info| info.rwnd_limited_us)?;
         (share >= NOTEWORTHY).then(|| {
-            let window = self.tcp_last(|info| info.snd_wnd.map(f64::from));
-            let rtt = self.mean_rtt().filter(|rtt| *rtt > 0.0);
-            let allowed = window.zip(rtt).map(|(window, rtt)| {
-                let rate = bits(window * 8.0 / (rtt / 1e6));
-                format!(", for {rate} at {:.2} ms", rtt / 1e3)
-            });
-            let window = window.map(|bytes| format!("; the last one was {bytes:.0} bytes"));
-            let (window, allowed) = (window.unwrap_or_default(), allowed.unwrap_or_default());
             let percent = 100.0 * share.min(1.0);
-            let evidence = format!(
-                "{percent:.0} % of the time{window}{allowed}: the receiver reads slowly, or try -w or its \
-                 net.ipv4.tcp_rmem"
-            );
+            let window = self.window_advice().unwrap_or_default();
+            let evidence = format!("{percent:.0} % of the time{window}");
             self.limit(Cause::ReceiveWindow, share, evidence)
         })
+    }
+
+    /// What the window allowed, and what would make it larger, if it was used up.
+    fn window_advice(&self) -> Option<String> {
+        let last = self.tcp_last(|info| info.snd_wnd.map(f64::from))?;
+        let largest = self.mean(|stream| Some(stream.tcp.as_ref()?.2.max_snd_wnd as f64))?;
+        let rtt = self.mean_rtt().filter(|rtt| *rtt > 0.0)? / 1e6;
+        let (allowed, rate) = (largest * 8.0 / rtt, self.rate()?);
+        if largest >= SMALL_WINDOW && last < largest / CLOSED {
+            return Some("; it was closed at the end: the receiver reads slowly".to_owned());
+        }
+        let advice = if self.frame.sized {
+            ": try a larger -w, or none".to_owned()
+        } else if largest >= SMALL_WINDOW && allowed > 2.0 * rate {
+            return Some(format!(
+                "; it was up to {largest:.0} bytes, more than was used: the receiver opened it late, or reads slowly"
+            ));
+        } else {
+            self.larger_window(largest, rtt)
+        };
+        let (allowed, millis) = (bits(allowed), rtt * 1e3);
+        Some(format!(
+            "; it was up to {largest:.0} bytes, for {allowed} at {millis:.2} ms{advice}"
+        ))
+    }
+
+    /// The window that the interface's speed takes, if that is known, with round trips of so many seconds.
+    fn larger_window(&self, window: f64, rtt: f64) -> String {
+        let link = self.frame.machine.link.as_ref();
+        let speed = link.and_then(|carried| carried.link.speed);
+        let path = speed.map(|mbps| f64::from(mbps) * 1e6 / 8.0 * rtt);
+        let Some(path) = path.filter(|path| *path > window) else {
+            return ": try the receiver's net.ipv4.tcp_rmem, or -w up to its net.core.rmem_max"
+                .to_owned();
+        };
+        let (mega, kibi) = (path / 1e6, (path / 1024.0).ceil());
+        let size = if kibi < 1024.0 {
+            format!("{kibi:.0}K")
+        } else {
+            format!("{:.0}M", (kibi / 1024.0).ceil())
+        };
+        format!(
+            "; bandwidth × delay is {mega:.2} MB: try the receiver's net.ipv4.tcp_rmem, or -w {size} and net.core.rmem_max"
+        )
     }
 
     pub(super) fn send_buffer(&self) -> Option<Limitation> {
         let share = self.tcp_share(|info| info.sndbuf_limited_us)?;
         (share >= NOTEWORTHY).then(|| {
             let percent = 100.0 * share.min(1.0);
-            let evidence = format!("{percent:.0} % of the time: try -w or net.ipv4.tcp_wmem");
+            let evidence = format!(
+                "{percent:.0} % of the time: try {}",
+                self.larger_send_buffer()
+            );
             self.limit(Cause::SendBuffer, share, evidence)
         })
+    }
+
+    /// The kernel makes a buffer larger as it is needed, unless its size was set.
+    fn larger_send_buffer(&self) -> &'static str {
+        if self.frame.sized {
+            "a larger -w, or none"
+        } else {
+            "the sender's net.ipv4.tcp_wmem, or -w up to its net.core.wmem_max"
+        }
     }
 
     /// Data was there to be sent, and neither end's buffers were in the way: the congestion window was.
@@ -82,7 +132,10 @@ impl Direction<'_> {
         let window = self.tcp_share(|info| info.rwnd_limited_us)?;
         let buffer = self.tcp_share(|info| info.sndbuf_limited_us)?;
         let share = busy - window - buffer;
-        let again = self.tcp_sum(|info| info.total_retrans);
+        // An acknowledgement that comes late, since the receiver lacked a processor, makes the kernel send again what had
+        // arrived.
+        let needless = self.tcp_sum(|info| info.dsack_dups.unwrap_or(0));
+        let again = (self.tcp_sum(|info| info.total_retrans) - needless).max(0.0);
         let segments = self.tcp_sum(|info| info.data_segs_out.unwrap_or(0));
         let lost = again / segments.max(1.0);
         let least = self.tcp_last(|info| info.min_rtt.map(f64::from))?;
@@ -92,7 +145,11 @@ impl Direction<'_> {
         let lost_some = lost >= LOSS && !(reads_slowly && window >= share);
         // Round trips within a machine are so short that scheduling doubles them. A little data now and then is
         // acknowledged late.
-        let waits = reads_slowly || self.is_left_without_data();
+        // A thread that lacks a processor shares this with those that handle its packets.
+        let lacks_cpu = self
+            .threads()
+            .is_some_and(|(_, waited)| waited >= NOTEWORTHY);
+        let waits = reads_slowly || lacks_cpu || self.is_left_without_data();
         let queues = mean > 2.0 * least && mean - least > 2000.0 && !waits;
         (share >= NOTEWORTHY && (lost_some || queues)).then(|| {
             let names = self.streams.iter().find_map(|stream| stream.congestion.as_deref());
@@ -120,8 +177,10 @@ impl Direction<'_> {
         let share = self.tcp_share(|info| info.busy_us)?;
         // The buffer also has the kernel's headers in it, which are as large as small packets.
         (share >= NOTEWORTHY && under_way >= buffer / 4.0).then(|| {
+            let under_way = under_way.min(buffer);
             let evidence = format!(
-                "{under_way:.0} bytes in a round trip, of a buffer of {buffer:.0}: try -w or net.ipv4.tcp_wmem"
+                "{under_way:.0} bytes in a round trip, of a buffer of {buffer:.0}: try {}",
+                self.larger_send_buffer()
             );
             self.limit(Cause::SendBuffer, share, evidence)
         })

@@ -11,6 +11,7 @@ fn frame() -> Frame {
     Frame {
         transport: Transport::Tcp,
         rate: None,
+        sized: false,
         seconds: 10.0,
         running: 10.0,
         machine: Conditions::default(),
@@ -144,6 +145,97 @@ fn a_receiver_that_does_not_read_is_no_congestion() {
     };
     let both = causes(frame(), sender(both, 180_000));
     assert_eq!(both, [Cause::ReceiveWindow, Cause::Congestion]);
+}
+
+#[test]
+fn the_advice_for_a_window_fits_its_size_and_its_use() {
+    // 8 Mbit/s are sent, with round trips of 20 ms.
+    let advice = |largest: u32, last: u32, frame: Frame| {
+        let last = TcpInfo {
+            snd_wnd: Some(last),
+            snd_mss: 1448,
+            ..info(10, 7, 0)
+        };
+        let mut stream = sender(last, 20_000);
+        if let Some((_, _, totals)) = &mut stream.tcp {
+            totals.max_snd_wnd = largest.into();
+        }
+        find(&frame, &[stream]).remove(0).evidence
+    };
+    assert_eq!(
+        advice(20_000, 20_000, frame()),
+        "70 % of the time; it was up to 20000 bytes, for 8.0 Mbit/s at 20.00 ms: try the receiver's net.ipv4.tcp_rmem, \
+         or -w up to its net.core.rmem_max"
+    );
+    let sized = Frame {
+        sized: true,
+        ..frame()
+    };
+    assert!(advice(65_536, 16_384, sized).ends_with("try a larger -w, or none"));
+    let closed = "70 % of the time; it was closed at the end: the receiver reads slowly";
+    assert_eq!(advice(400_000, 100, frame()), closed);
+    assert!(advice(400_000, 90_000, frame()).ends_with("opened it late, or reads slowly"));
+    let on_a_link = on(Conditions {
+        link: Some(Carried {
+            link: Link {
+                name: "eth0".to_owned(),
+                speed: Some(10_000),
+                mtu: Some(1500),
+            },
+            seconds: 10.0,
+            sent: crate::run::machine::Counters::default(),
+            received: crate::run::machine::Counters::default(),
+        }),
+        ..Conditions::default()
+    });
+    let wanted = "; bandwidth × delay is 25.00 MB: try the receiver's net.ipv4.tcp_rmem, or -w 24M and net.core.rmem_max";
+    let evidence = advice(20_000, 20_000, on_a_link);
+    assert!(evidence.ends_with(wanted), "{evidence}");
+    assert!(
+        evidence.chars().count() <= 200,
+        "what a peer reads of it: {evidence}"
+    );
+}
+
+#[test]
+fn what_was_sent_again_needlessly_was_not_lost() {
+    let with = |again, needless| TcpInfo {
+        total_retrans: again,
+        dsack_dups: Some(needless),
+        ..info(10, 0, 0)
+    };
+    let cause = |last| causes(frame(), sender(last, 21_000));
+    assert_eq!(cause(with(80, 80)), []);
+    assert_eq!(cause(with(80, 60)), [Cause::Congestion]);
+}
+
+#[test]
+fn a_thread_that_lacks_a_processor_explains_what_nothing_else_does() {
+    let with = |waited, mean_rtt| Evidence {
+        cpu: Duration::from_secs(3),
+        waited: Some(Duration::from_secs(waited)),
+        ..sender(info(10, 0, 0), mean_rtt)
+    };
+    let cause = |stream| causes(frame(), stream);
+    assert_eq!(cause(with(3, 21_000)), [Cause::SenderCpu]);
+    assert_eq!(cause(with(1, 21_000)), []);
+    assert_eq!(cause(with(3, 180_000)), [Cause::SenderCpu], "no queue");
+    assert_eq!(cause(with(1, 180_000)), [Cause::Congestion]);
+    let vsock = Frame {
+        transport: Transport::Vsock,
+        ..frame()
+    };
+    let waits = Evidence {
+        tcp: None,
+        ..with(3, 0)
+    };
+    let both = [Cause::SenderCpu, Cause::Credit];
+    assert_eq!(causes(&vsock, waits.clone()), both);
+    let waits = Evidence {
+        cpu: Duration::from_millis(5500),
+        ..waits
+    };
+    assert_eq!(causes(vsock, waits), [Cause::SenderCpu], "not for its peer");
 }
 
 #[test]
@@ -286,8 +378,8 @@ fn a_full_link_and_dropped_packets_are_named() {
     // 9.79 Gbit/s with headers; 9.844 are the most.
     let full = find(&link(Some(10_000), 12_240_000_000, 0), &[receiver()]);
     assert_eq!(full[0].cause, Cause::Link);
-    let evidence = "9.36 Gbit/s of 10.00 Gbit/s of the receiver's eth0, which carried 9.79 Gbit/s: \
-        the most at MTU 1500 is 9.84 Gbit/s";
+    let evidence = "9.36 Gbit/s of data, 9.79 Gbit/s with headers: the most for the receiver's eth0 is 9.84 Gbit/s, \
+        at 10.00 Gbit/s and MTU 1500";
     assert_eq!(full[0].evidence, evidence);
     let cause = |frame| causes(frame, receiver());
     assert_eq!(cause(link(Some(25_000), 12_240_000_000, 0)), []);

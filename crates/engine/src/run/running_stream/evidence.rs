@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use iperf_model::{Detail, StreamOutcome};
+
 use crate::run::limits::Evidence;
 use crate::run::running_stream::RunningStream;
 
@@ -14,10 +16,13 @@ impl RunningStream {
         Some((local.ip(), peer.ip()))
     }
 
-    /// What the stream shows of its limits.
-    pub(crate) fn evidence(&self) -> Evidence {
+    /// What the stream shows of its limits. `outcome` is its own, complete with what its socket dropped.
+    pub(crate) fn evidence(&self, outcome: &StreamOutcome) -> Evidence {
         let report = self.report.get();
-        let datagrams = self.datagrams.as_ref().filter(|_| !self.sends());
+        let datagrams = match &outcome.detail {
+            Detail::Datagrams(totals) if !self.sends() => Some(totals),
+            _ => None,
+        };
         let count = |signed: i64| u64::try_from(signed).unwrap_or(0);
         Evidence {
             role: self.info.role,
@@ -31,14 +36,11 @@ impl RunningStream {
                 let (first, last) = stats.range();
                 (first, last, stats.totals())
             }),
-            datagrams: datagrams.map(|datagrams| {
-                let totals = self.datagram_totals(datagrams);
+            datagrams: datagrams.map(|totals| {
                 let lost = totals.counted_lost().map_or(0, count);
-                (
-                    totals.counted_packets(),
-                    lost,
-                    totals.socket_drops.unwrap_or(0),
-                )
+                // Those of the omitted period are among the drops.
+                let dropped = totals.socket_drops.unwrap_or(0).min(lost);
+                (totals.counted_packets(), lost, dropped)
             }),
         }
     }
