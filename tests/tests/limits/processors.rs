@@ -41,7 +41,7 @@ fn filter_each_packet(here: &Namespace, there: &Namespace) {
 
 #[test]
 fn a_processor_that_handles_packets_all_the_time_is_named() {
-    let document = over_a_wire(filter_each_packet, "-u -b 200M -l 400 -t 2 -A 0");
+    let document = over_a_wire(filter_each_packet, "-u -b 400M -l 400 -t 2 -A 0");
     // Where others take the processor, the thread waits for it, and the packets are in the evidence as well.
     let found = evidence(&document, "receiver's CPU");
     assert!(
