@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use iperf_cli::DIFFERENCES;
+use iperf_harness::differences::DIFFERENCES;
 use iperf_harness::pair::{run_client, start_client, words};
 use iperf_harness::service::serves;
 use iperf_harness::wire::{ACCESS_DENIED, PARAM_EXCHANGE, Raw, RawClient, Reply, SERVER_ERROR};

@@ -6,11 +6,10 @@
 //!             └─────────┴──────► UsageError
 //! ```
 //!
-//! The meaning of options, their order and the handling of mistakes are iperf3's, except for [`DIFFERENCES`].
+//! The meaning of options, their order and the handling of mistakes are iperf3's, except for those in docs/compatibility.md.
 
 mod args;
 mod definition;
-mod differences;
 mod dscp;
 mod error;
 mod getopt;
@@ -26,7 +25,6 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 pub use definition::command;
-pub use differences::{DIFFERENCES, Difference, Outcome};
 pub use error::UsageError;
 pub use job::{Invocation, Job, OutputOptions, ProcessOptions, ResultFiles};
 pub use usage::{EXAMPLES, NOTES};

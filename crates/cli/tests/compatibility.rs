@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::Arg;
-use iperf_cli::{DIFFERENCES, Difference, Outcome};
+use iperf_harness::differences::{DIFFERENCES, Difference, Outcome};
 
 /// The lines of the document from one heading to the next.
 fn section(heading: &str) -> Vec<String> {

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use iperf_cli::{DIFFERENCES, Difference, Invocation, Outcome, UsageError, parse};
+use iperf_cli::{Invocation, UsageError, parse};
+use iperf_harness::differences::{DIFFERENCES, Difference, Outcome};
 use serde_json::Value;
 
 /// What the recorded iperf3 did with a command line.

@@ -21,6 +21,7 @@
 
 pub mod checks;
 pub mod compare;
+pub mod differences;
 pub mod expectation;
 pub mod http;
 pub mod json;
