@@ -13,16 +13,6 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer,
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latencies(Histogram<u64>);
 
-/// The percentiles of a summary, in the order of output: each with its name.
-pub const PERCENTILES: [(f64, &str); 6] = [
-    (50.0, "p50"),
-    (90.0, "p90"),
-    (95.0, "p95"),
-    (99.0, "p99"),
-    (99.9, "p99.9"),
-    (99.99, "p99.99"),
-];
-
 /// A percentile needs this many values above it.
 const SAMPLES_ABOVE: f64 = 10.0;
 

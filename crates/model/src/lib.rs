@@ -43,7 +43,7 @@ pub use event::{
     TestId, TestStarted,
 };
 pub use exchange::{Exchange, ExchangeCounts};
-pub use latencies::{Latencies, PERCENTILES};
+pub use latencies::Latencies;
 pub use limitation::{Cause, Limitation};
 pub use placement::{CpuList, MAX_CPU, NoPlacement, Placement};
 pub use rate::{BitRate, ByteRate};

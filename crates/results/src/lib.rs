@@ -24,7 +24,7 @@ mod tool;
 pub use error::{ReadError, ReadErrorKind};
 pub use input::ReadOptions;
 pub use metric::{Better, Metric, Unit, definition, unknown_metric};
-pub use open::{read_all, read_bytes, read_paths};
+pub use open::{read_all, read_bytes};
 pub use readers::iperf_json::{from_document, target_of};
 pub use record::{
     Direction, FailedRun, MAX_SAMPLES, Parameters, Record, Sample, Source, Target, TestKind,

@@ -15,55 +15,27 @@ const HEAD: u64 = 64 * 1024;
 /// More files than this in a directory are taken for a mistake.
 const MAX_FILES: usize = 10_000;
 
-/// Reads `paths` in order: files, directories (their files, by name), and `-` for stdin. The first input that cannot
-/// be read ends it.
-pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<Vec<Record>, ReadError> {
-    let mut records = Vec::new();
-    each_input(paths, options, &mut |read| {
-        records.append(&mut read?);
-        Ok(())
-    })?;
-    Ok(records)
-}
-
-/// Reads `paths` as [`read_paths`] does, and skips inputs that cannot be read.
+/// Reads `paths` in order: files, directories (their files, by name), and `-` for stdin. Inputs that cannot be read are
+/// skipped, and their errors returned.
 pub fn read_all(paths: &[PathBuf], options: &ReadOptions) -> (Vec<Record>, Vec<ReadError>) {
     let (mut records, mut errors) = (Vec::new(), Vec::new());
-    let ended = each_input(paths, options, &mut |read| {
-        match read {
-            Ok(mut read) => records.append(&mut read),
-            Err(error) => errors.push(error),
-        }
-        Ok(())
-    });
-    errors.extend(ended.err());
-    (records, errors)
-}
-
-type Inputs<'f> = dyn FnMut(Result<Vec<Record>, ReadError>) -> Result<(), ReadError> + 'f;
-
-fn each_input(
-    paths: &[PathBuf],
-    options: &ReadOptions,
-    each: &mut Inputs<'_>,
-) -> Result<(), ReadError> {
+    let mut take = |read: Result<Vec<Record>, ReadError>| match read {
+        Ok(mut read) => records.append(&mut read),
+        Err(error) => errors.push(error),
+    };
     for path in paths {
         if path.as_os_str() == "-" {
-            each(read_stream("-", &mut std::io::stdin().lock(), options))?;
+            take(read_stream("-", &mut std::io::stdin().lock(), options));
         } else if path.is_dir() {
             match files_of(path) {
-                Ok(files) => {
-                    for file in files {
-                        each(read_file(&file, options))?;
-                    }
-                }
-                Err(error) => each(Err(error))?,
+                Ok(files) => files.iter().for_each(|file| take(read_file(file, options))),
+                Err(error) => take(Err(error)),
             }
         } else {
-            each(read_file(path, options))?;
+            take(read_file(path, options));
         }
     }
-    Ok(())
+    (records, errors)
 }
 
 /// Reads `bytes` as if they were in `file`.
