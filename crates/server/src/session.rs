@@ -253,7 +253,12 @@ impl Session<'_> {
     }
 
     /// Carries out an action of the state machine.
-    async fn act(&mut self, phase: Phase, action: Action) -> Next {
+    async fn act(&mut self, mut phase: Phase, action: Action) -> Next {
+        if let Phase::Running(running) = &mut phase {
+            // What became due while the message waited comes first, above all the end of the omitted period.
+            let report = |event| self.output.event(&event);
+            running.measurement.report_due(Instant::now(), report);
+        }
         match (action, phase) {
             (Action::EndTest, Phase::Running(mut running)) => {
                 let end = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iperf_model::{Interval, Limit, RunTotals};
+use iperf_model::{Event, Interval, Limit, RunTotals};
 
 use crate::error::EngineError;
 use crate::run::Run;
@@ -92,6 +92,20 @@ impl Measurement {
             }
             Tick::End => Due::Limit,
         })
+    }
+
+    /// Reports the intervals that have ended, and the end of the omitted period; returns whether the time limit is
+    /// reached.
+    pub fn report_due(&mut self, now: Instant, mut report: impl FnMut(Event)) -> bool {
+        let mut time_is_over = false;
+        while let Some(due) = self.poll(now) {
+            match due {
+                Due::Interval(interval) => report(Event::Interval(interval)),
+                Due::OmitFinished => report(Event::OmitFinished),
+                Due::Limit => time_is_over = true,
+            }
+        }
+        time_is_over
     }
 
     /// The running streams.

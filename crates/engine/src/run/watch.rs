@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::run::Run;
 use crate::run::ended::{LostStream, WorkerEnd};
-use crate::run::measurement::{Due, Measurement};
+use crate::run::measurement::Measurement;
 use crate::worker::Ending;
 
 /// A lost data stream is most often the first sign of a lost peer. The control connection gets this long to fail too,
@@ -84,16 +84,12 @@ impl Watch {
         &mut self,
         measurement: &mut Measurement,
         now: Instant,
-        mut report: impl FnMut(Event),
+        report: impl FnMut(Event),
     ) -> Result<Seen, Trouble> {
-        let mut seen = Seen::default();
-        while let Some(due) = measurement.poll(now) {
-            match due {
-                Due::Interval(interval) => report(Event::Interval(interval)),
-                Due::OmitFinished => report(Event::OmitFinished),
-                Due::Limit => seen.time_is_over = true,
-            }
-        }
+        let mut seen = Seen {
+            time_is_over: measurement.report_due(now, report),
+            files_are_sent: false,
+        };
         let run = measurement.run();
         for end in run.ended_workers() {
             seen.files_are_sent |= matches!(end.ending, Ending::SourceDone) && run.senders_ended();
