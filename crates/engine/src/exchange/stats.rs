@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use iperf_model::{Exchange, ExchangeCounts, Role};
+use iperf_model::{Exchange, ExchangeCounts, Role, TestConfig};
 
 use crate::exchange::timings::{Snapshot, Timings};
 use crate::exchange::window::Waiting;
-use crate::run::RunPlan;
 
 /// What a requester writes and the sampler reads. An exchange that begins in the omitted period counts there, whenever it
 /// ends.
@@ -167,9 +166,9 @@ impl ExchangeStats {
     }
 
     /// Of a stream of a test, if it is a request/response test.
-    pub(crate) fn of(plan: &RunPlan<'_>, role: Role) -> Option<Self> {
-        let exchange = plan.config.exchange.as_ref()?;
-        Some(Self::new(exchange, role.sends(), plan.config.omit > 0))
+    pub(crate) fn of(config: &TestConfig, role: Role) -> Option<Self> {
+        let exchange = config.exchange.as_ref()?;
+        Some(Self::new(exchange, role.sends(), config.omit > 0))
     }
 
     /// The bytes of their requests.

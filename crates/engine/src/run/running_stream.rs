@@ -153,7 +153,7 @@ impl RunningStream {
         let report = Arc::new(OnceLock::new());
         let file = movers::open_file(plan.local, info.role)?;
         let transport = plan.config.transport;
-        let exchanges = ExchangeStats::of(plan, info.role);
+        let exchanges = ExchangeStats::of(plan.config, info.role);
         let is_udp = transport == Transport::Udp && exchanges.is_none();
         let received = Arc::new(DatagramCounters::new(one_way(plan, info.role)));
         let batching = Arc::new(BatchingInUse::new(passage.batching));
