@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsStr;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
@@ -174,8 +175,10 @@ fn machine(args: &Args) -> Result<Machine, String> {
 
 /// Runs a command on this machine.
 fn run_here(command: &str, socket: &Path) -> ExitCode {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    folders.extend(Peer::Ours.path().parent().map(Path::to_owned));
+    // Whatever the file is called: another iperf that this machine may have is not meant.
+    let programs = tempfile::tempdir().expect("a temporary directory");
+    symlink(Peer::Ours.path(), programs.path().join("iperf")).expect("a link");
+    let mut folders = vec![programs.path().to_owned()];
     folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let status = Command::new("sh")
         .args(["-c", command])
