@@ -152,3 +152,35 @@ fn a_filter_that_forbids_io_uring_is_named() {
     let line = "io: tx calls (io_uring_setup: Operation not permitted)";
     assert!(client.stdout.contains(line), "{client}");
 }
+
+/// The kernel of this machine stays as it is: a file takes the place of the sysctl, and a filter that of what the kernel does
+/// about it.
+#[test]
+fn a_sysctl_that_forbids_io_uring_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (value, reason) in [
+        (
+            "1",
+            "1: it takes CAP_SYS_ADMIN or a group (kernel.io_uring_group)",
+        ),
+        ("2", "2"),
+    ] {
+        let sysctl = directory.path().join(value);
+        std::fs::write(&sysctl, format!("{value}\n")).expect("a file");
+        let server = Server::start(Peer::Ours, &["-1"]);
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c"])
+            .arg("mount --bind \"$0\" /proc/sys/kernel/io_uring_disabled && exec \"$@\"")
+            .arg(&sysctl)
+            .arg(Peer::Ours.path())
+            .args(["-c", "127.0.0.1", "-p", &server.port().to_string()])
+            .args(["-n", "10M", "--verify", "--io=uring"]);
+        let client = start_without_uring(command).finish(HANG);
+        assert_eq!(client.code(), Some(0), "{client}");
+        let line = format!(
+            "io: tx calls (io_uring_setup: Operation not permitted, since the sysctl kernel.io_uring_disabled is {reason})"
+        );
+        assert!(client.stdout.contains(&line), "{line}\n{client}");
+    }
+}

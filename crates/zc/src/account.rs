@@ -135,6 +135,16 @@ pub enum Fallback {
         /// Share of the bytes that were mapped.
         percent: u64,
     },
+    /// A sysctl forbids io_uring to the process (`io_uring_allowed`, io_uring/io_uring.c, since Linux 6.6).
+    #[error(
+        "io_uring_setup: {}, since the sysctl kernel.io_uring_disabled is {value}{}",
+        Errno::EPERM.desc(),
+        if *value == 1 { ": it takes CAP_SYS_ADMIN or a group (kernel.io_uring_group)" } else { "" }
+    )]
+    UringDisabled {
+        /// The sysctl's value: 1, or 2 for all processes.
+        value: u8,
+    },
     /// The kernel's io_uring can't do what its movers need.
     #[error("this kernel's io_uring has no bundles of buffers (Linux 6.10)")]
     NoBundles,

@@ -9,6 +9,7 @@ use socket2::SockRef;
 use crate::Moved;
 use crate::account::{Fallback, Report};
 use crate::receive::{CopyReceiver, ReceiveMover};
+use crate::sys::uring::no_ring;
 use crate::sys::uring::receiving::Receiving;
 
 /// Reads a TCP stream through io_uring, and by `recv(2)` where that cannot be used.
@@ -36,7 +37,7 @@ impl UringReceiver {
         match Receiving::new(self.calls.drops_all()) {
             Ok(ring) => self.ring = Some(ring),
             Err(error) => {
-                self.calls_because = Some(Fallback::refused("io_uring_setup", &error));
+                self.calls_because = Some(no_ring(&error));
             }
         }
     }

@@ -5,10 +5,11 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::Moved;
-use crate::account::{Fallback, Report};
+use crate::account::Report;
 use crate::send::ledger::Ledger;
 use crate::send::{CopySender, SendMover};
 use crate::source::{Cursor, Source};
+use crate::sys::uring::no_ring;
 use crate::sys::uring::sending::{MOST_BLOCKS, Sending};
 
 /// The most that one call carries, if that is more than a block.
@@ -69,7 +70,7 @@ impl UringSender {
         self.state = match Sending::new(self.source.clone()) {
             Ok(ring) => State::Ring(ring),
             Err(error) => {
-                let refused = Fallback::refused("io_uring_setup", &error);
+                let refused = no_ring(&error);
                 if self.ledger.is_some() {
                     self.report.fallback = Some(refused.clone());
                 }

@@ -123,12 +123,26 @@ pub(crate) fn support() -> Result<(), Fallback> {
     SUPPORT.get_or_init(probe).clone()
 }
 
+/// Why there is no ring. The kernel's error is the same whether a sysctl or a filter forbids it.
+pub(crate) fn no_ring(error: &io::Error) -> Fallback {
+    let sysctl = || {
+        let text = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?;
+        text.trim().parse().ok()
+    };
+    match sysctl() {
+        Some(value @ 1..) if error.raw_os_error() == Some(libc::EPERM) => {
+            Fallback::UringDisabled { value }
+        }
+        _ => Fallback::refused("io_uring_setup", error),
+    }
+}
+
 fn probe() -> Result<(), Fallback> {
-    let refused = |call| move |error: io::Error| Fallback::refused(call, &error);
-    let ring = Ring::new(ENTRIES).map_err(refused("io_uring_setup"))?;
+    let ring = Ring::new(ENTRIES).map_err(|error| no_ring(&error))?;
     if !ring.io.params().is_feature_recvsend_bundle() {
         return Err(Fallback::NoBundles);
     }
-    buffers::Buffers::new(&ring, 1).map_err(refused("IORING_REGISTER_PBUF_RING"))?;
+    let refused = |error| Fallback::refused("IORING_REGISTER_PBUF_RING", &error);
+    buffers::Buffers::new(&ring, 1).map_err(refused)?;
     Ok(())
 }
