@@ -140,7 +140,11 @@ impl Cursor {
     pub(crate) fn advance(&mut self, bytes: usize) -> Moved {
         self.position += bytes;
         if self.position >= self.period {
-            self.position %= self.period;
+            self.position -= self.period;
+            // Only blocks longer than the period get here, and short ones are spared a division.
+            if self.position >= self.period {
+                self.position %= self.period;
+            }
         }
         self.done += bytes;
         if self.done < self.block {
