@@ -91,6 +91,29 @@ fn a_limit_of_open_files_that_does_not_suffice_is_named() {
     }
 }
 
+#[test]
+fn a_server_with_too_few_open_files_names_its_limit_to_its_own_clients() {
+    let server = Server::start_with(Peer::Ours, &[], |command| {
+        let mut limited = Command::new("prlimit");
+        limited.args(["--nofile=60:60", "--"]);
+        limited.arg(command.get_program()).args(command.get_args());
+        limited
+    });
+    for args in ["-t 1 -P 100", "-t 1 -P 100 -R -u", "-t 1 -P 100 --rr"] {
+        let client = run_client(Peer::Ours, server.port(), args);
+        assert_eq!(client.code(), Some(1), "{client}");
+        for words in ["100 streams need", "the limit is 60", "ulimit -n"] {
+            assert!(client.stderr.contains(words), "{args}: {client}");
+        }
+    }
+    let client = run_client(Peer::New, server.port(), "-t 1 -P 100");
+    let told = "unable to accept stream connection";
+    assert!(client.stderr.contains(told), "{client}");
+    assert!(!client.stderr.contains("ulimit"), "{client}");
+    let client = run_client(Peer::Ours, server.port(), "-t 1");
+    assert!(client.succeeded(), "{client}");
+}
+
 /// What two ends with a thousand connections have while data flows: threads, and KiB of memory. The client's comes first.
 fn with_a_thousand(args: &str) -> [(u64, u64); 2] {
     let server = Server::start(Peer::Ours, &["-1"]);

@@ -16,7 +16,7 @@ pub fn check_files(streams: usize) -> Result<(), EngineError> {
     let least = open_files() + streams as u64;
     if limit < least {
         return Err(failed(io::Error::other(format!(
-            "{streams} streams need {least} open files, the limit is {limit} and the hard limit is {hard}"
+            "{streams} streams need {least} open files, the limit is {limit} and the hard limit is {hard} (ulimit -n)"
         ))));
     }
     Ok(())

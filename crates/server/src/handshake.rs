@@ -193,13 +193,21 @@ impl Handshake {
             }
             None => None,
         };
-        limits::check_files(test.total_streams()).map_err(TestError::Streams)?;
+        let mut files = limits::check_files(test.total_streams()).map_err(TestError::Streams);
+        if !params.is_ours() {
+            std::mem::replace(&mut files, Ok(()))?;
+        }
         let test = Arc::new(test);
         let (source, mut granted) = self.listen(&test, params.is_ours()).await?;
         if let Some(granted) = &mut granted {
             let ours = clock_id(&self.client.cookie);
             granted.same_clock = ours.is_some() && params.clock() == ours.as_deref();
         }
+        if let (Err(_), Some(granted)) = (&files, &granted) {
+            // Only a client that was granted extensions learns the reason.
+            self.talk.machine.grant(granted);
+        }
+        files?;
         self.talk.machine.accept(granted.as_ref(), Instant::now());
         (self.client.on_accepted)();
         let exact = granted.is_some_and(|granted| granted.exact);

@@ -135,14 +135,21 @@ impl Server {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Grants extensions to a client that requested them. A refusal that follows is explained.
+    pub fn grant(&mut self, granted: &Granted) {
+        if matches!(self.phase, Phase::Deciding) {
+            self.session.grant(granted);
+            self.session.link.send_state(State::Extensions);
+            self.session.link.send_json(&granted.to_json());
+        }
+    }
+
     /// The parameters are accepted: requests the data streams. A client that requested extensions first
     /// gets those that are granted.
     pub fn accept(&mut self, granted: Option<&Granted>, _now: Instant) {
         if matches!(self.phase, Phase::Deciding) {
             if let Some(granted) = granted {
-                self.session.grant(granted);
-                self.session.link.send_state(State::Extensions);
-                self.session.link.send_json(&granted.to_json());
+                self.grant(granted);
             }
             self.session.link.send_state(State::CreateStreams);
             self.phase = Phase::Opening;
