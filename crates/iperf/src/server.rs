@@ -210,7 +210,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Refuses tests that are longer than this many seconds, omitted time included.
+    /// Refuses tests that are longer than this many seconds, omitted time included, and as iperf3 does those without a
+    /// time: by an amount, or endless.
     pub fn max_duration(mut self, seconds: u32) -> Self {
         self.0.max_duration = Some(seconds);
         self
