@@ -13,6 +13,15 @@ fn evidence<'a>(document: &'a Value, cause: &str) -> Option<&'a str> {
     text(limit, "/evidence")
 }
 
+/// The bytes of a receive window that is named as too small.
+fn window(evidence: &str) -> u64 {
+    let bytes = evidence
+        .split(" it was up to ")
+        .nth(1)
+        .and_then(|text| text.split(' ').next()?.parse().ok());
+    bytes.unwrap_or_else(|| panic!("no window in {evidence:?}"))
+}
+
 /// The cable ends in a namespace of its own, and carries 1 Mbit/s with what an Ethernet adds to each packet.
 fn join_by_a_cable(vm: &Vm) -> String {
     let script = format!(
@@ -105,5 +114,8 @@ fn what_is_advised_lifts_a_small_window() {
     memory(&before);
     let (document, wide) = run(7022, "");
     assert!(wide > 2.0 * narrow, "{narrow} and {wide}: {document:#}");
-    assert_eq!(evidence(&document, "receive window"), None, "{document:#}");
+    // On a fast machine the system's own window may be too small for this path as well: it is another one.
+    if let Some(found) = evidence(&document, "receive window") {
+        assert!(window(found) > 1 << 20, "{document:#}");
+    }
 }

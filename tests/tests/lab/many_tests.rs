@@ -1,8 +1,8 @@
 //! A server with `--tests` and several clients at once, over what this machine's kernel may not have: SCTP, vsock within a
 //! guest, to it and from it, as streams and as messages.
 //!
-//! An emulated machine takes seconds to start a program. So clients start one after another, and their tests last until all
-//! run.
+//! Clients start at once, on both sides of the device. An emulated machine takes seconds to start a program, so their tests
+//! last until all run.
 
 use std::collections::HashMap;
 
@@ -40,33 +40,47 @@ impl Crowd {
         }
     }
 
-    /// Starts a long test, and waits until it runs.
-    fn join(&mut self, route: &Route<'_>, peer: Peer, options: &str) {
-        let args = format!("{LONG} {options}");
-        let wait = if peer == Peer::Ours { "--wait 60" } else { "" };
-        let stream = format!("{args} {wait} --json-stream --forceflush");
-        let client = route.start_client(peer, self.port, &stream);
-        let runs = || client.stdout_so_far().contains("interval").then_some(());
-        let name = format!("{peer} {args}");
-        self.problems
-            .holds(format!("{name} runs"), wait_for(HANG, runs).is_some());
-        self.running.push((name, client));
+    /// Starts long tests at once, and waits until each of them runs.
+    fn join(&mut self, clients: &[(&Route<'_>, Peer, &str)]) {
+        let begun: Vec<_> = clients
+            .iter()
+            .map(|(route, peer, options)| {
+                let args = format!("{LONG} {options}");
+                let wait = if *peer == Peer::Ours { "--wait 60" } else { "" };
+                let stream = format!("{args} {wait} --json-stream --forceflush");
+                let client = route.start_client(*peer, self.port, &stream);
+                (format!("{peer} {args}"), client)
+            })
+            .collect();
+        for (name, client) in begun {
+            let runs = || client.stdout_so_far().contains("interval").then_some(());
+            self.problems
+                .holds(format!("{name} runs"), wait_for(HANG, runs).is_some());
+            self.running.push((name, client));
+        }
     }
 
-    /// Runs a test of a megabyte beside those that run.
-    fn beside(&mut self, route: &Route<'_>, options: &str) {
-        let args = format!("-n 1M -J {options}");
-        let end = route
-            .start_client(Peer::Ours, self.port, &args)
-            .finish(HANG);
-        let problems = &mut self.problems;
-        problems.holds(format!("{args} succeeds: {end}"), end.succeeded());
-        let document = json::parse(&end.stdout).unwrap_or_default();
-        let [sent, received] =
-            ["sum_sent", "sum_received"].map(|sum| bytes(&document, sum).unwrap_or_default());
-        problems.equal(format!("{args}: received of what was sent"), received, sent);
-        problems.holds(format!("{args}: all of it"), received >= MEGABYTE);
-        self.ended.push((args, document));
+    /// Runs tests of a megabyte at once, beside those that run.
+    fn beside(&mut self, clients: &[(&Route<'_>, &str)]) {
+        let begun: Vec<_> = clients
+            .iter()
+            .map(|(route, options)| {
+                let args = format!("-n 1M -J --wait 60 {options}");
+                let client = route.start_client(Peer::Ours, self.port, &args);
+                (args, client)
+            })
+            .collect();
+        for (args, client) in begun {
+            let end = client.finish(HANG);
+            let problems = &mut self.problems;
+            problems.holds(format!("{args} succeeds: {end}"), end.succeeded());
+            let document = json::parse(&end.stdout).unwrap_or_default();
+            let [sent, received] =
+                ["sum_sent", "sum_received"].map(|sum| bytes(&document, sum).unwrap_or_default());
+            problems.equal(format!("{args}: received of what was sent"), received, sent);
+            problems.holds(format!("{args}: all of it"), received >= MEGABYTE);
+            self.ended.push((args, document));
+        }
     }
 
     /// Waits for the long tests, ends the server, and compares what both ends report.
@@ -156,12 +170,14 @@ fn many_tests_at_once_over_sctp() {
     let vm = Machine::new(Kernel::New).load("sctp").boot();
     let route = Route::new(Place::In(&vm), "127.0.0.1", Place::In(&vm), "");
     let mut crowd = Crowd::start(&route, 5301);
-    crowd.join(&route, Peer::Ours, "--sctp -P 2");
-    crowd.join(&route, Peer::New, "--sctp");
-    crowd.join(&route, Peer::Ours, "--sctp -R");
-    crowd.join(&route, Peer::New, "-R");
-    crowd.beside(&route, "--sctp");
-    crowd.beside(&route, "--sctp -R -P 2");
+    // This one waits for the server, as iperf3 can't.
+    crowd.join(&[(&route, Peer::Ours, "--sctp -P 2")]);
+    crowd.join(&[
+        (&route, Peer::New, "--sctp"),
+        (&route, Peer::Ours, "--sctp -R"),
+        (&route, Peer::New, "-R"),
+    ]);
+    crowd.beside(&[(&route, "--sctp"), (&route, "--sctp -R -P 2")]);
     crowd.finish();
 }
 
@@ -174,17 +190,23 @@ fn many_tests_at_once_over_vsock() {
     let from_host = to_guest(&vm, guest);
     // The guest's server serves clients in the guest and on the host, over streams and messages.
     let mut crowd = Crowd::start(&within, 5302);
-    crowd.join(&within, Peer::Ours, "-P 2");
-    crowd.join(&within, Peer::Ours, "--seqpacket -l 4K --bidir");
-    crowd.join(&from_host, Peer::Ours, "--bidir");
-    crowd.beside(&within, "--seqpacket -l 4K -R -P 2");
-    crowd.beside(&from_host, "-R -P 2");
+    crowd.join(&[
+        (&within, Peer::Ours, "-P 2"),
+        (&within, Peer::Ours, "-R"),
+        (&within, Peer::Ours, "--seqpacket -l 4K --bidir"),
+        (&from_host, Peer::Ours, "--bidir"),
+        (&from_host, Peer::Ours, ""),
+    ]);
+    crowd.beside(&[
+        (&within, "--seqpacket -l 4K -R -P 2"),
+        (&within, ""),
+        (&from_host, "-R -P 2"),
+    ]);
     // And beside it the host's server those in the guest.
     let to_host = to_host(&vm, guest);
     let mut hosts = Crowd::start(&to_host, 5303);
-    hosts.join(&to_host, Peer::Ours, "-P 2");
-    hosts.join(&to_host, Peer::Ours, "-R");
-    hosts.beside(&to_host, "");
+    hosts.join(&[(&to_host, Peer::Ours, "-P 2"), (&to_host, Peer::Ours, "-R")]);
+    hosts.beside(&[(&to_host, ""), (&to_host, "-R")]);
     crowd.finish();
     hosts.finish();
 }
