@@ -13,9 +13,6 @@ use tokio_vsock::{VsockAddr, VsockListener};
 
 use crate::unix_listener::UnixSocketListener;
 
-/// `VMADDR_PORT_ANY`: the kernel chooses the port.
-const VSOCK_PORT_ANY: u32 = u32::MAX;
-
 /// The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = i32::MAX;
 
@@ -79,7 +76,11 @@ pub(crate) async fn listen(config: &ServerConfig) -> io::Result<Listener> {
     match &config.listen {
         Listen::Inet { port } => listen_inet(config, *port).await.map(Listener::Tcp),
         Listen::Vsock { cid, port } => {
-            let port = if *port == 0 { VSOCK_PORT_ANY } else { *port };
+            let port = if *port == 0 {
+                net::vsock::PORT_ANY
+            } else {
+                *port
+            };
             VsockListener::bind(VsockAddr::new(*cid, port))
                 .map(Listener::Vsock)
                 .map_err(|error| net::vsock::explain_listen(*cid, error))

@@ -46,7 +46,7 @@ use crate::exchange::requester::Requester;
 use crate::exchange::responder::Responder;
 pub(crate) use crate::exchange::schedule::Schedule;
 pub(crate) use crate::exchange::stats::ExchangeStats;
-use crate::exchange::time_limit::TimeLimit;
+pub(crate) use crate::exchange::time_limit::TimeLimit;
 pub(crate) use crate::exchange::timings::{Snapshot, Timings};
 use crate::net::transactions::Transactions;
 use crate::worker::{Task, Wake, Worker, payload};

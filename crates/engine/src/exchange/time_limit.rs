@@ -1,10 +1,10 @@
-//! When a requester ends by itself.
+//! When a request/response test ends by itself.
 
 use std::time::{Duration, Instant};
 
 use iperf_model::TestConfig;
 
-/// The end of a timed test.
+/// The end of a timed request/response test, for its requesters and for what its run counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeLimit {
     length: Option<Duration>,
@@ -12,10 +12,10 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// The limit of a test that has not begun; there is none if time does not end it.
+    /// The limit of a test that has not begun; there is none for other tests, or if time does not end it.
     pub(crate) fn new(config: &TestConfig) -> Self {
         Self {
-            length: config.length(),
+            length: config.exchange.and(config.length()),
             end: None,
         }
     }

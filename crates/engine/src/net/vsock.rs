@@ -16,8 +16,8 @@ use crate::net::plan::{StreamPlan, StreamSpec, Target};
 use crate::net::vmm;
 use crate::stream::{Closing, Stream};
 
-/// `VMADDR_PORT_ANY`.
-const PORT_ANY: u32 = u32::MAX;
+/// `VMADDR_PORT_ANY`: the kernel chooses the port.
+pub const PORT_ANY: u32 = u32::MAX;
 
 /// `VMADDR_CID_LOCAL`.
 const LOCAL: u32 = 1;

@@ -32,6 +32,7 @@ pub use ended::{LostStream, WorkerEnd};
 pub use plan::RunPlan;
 
 use crate::error::EngineError;
+use crate::exchange::TimeLimit;
 use crate::run::drops::UdpErrors;
 use crate::run::limits::Gauge;
 use crate::run::linger::Lingering;
@@ -63,9 +64,8 @@ pub struct Run {
     base: Instant,
     last: Instant,
     omitting: bool,
-    /// How long a timed request/response test lasts, and when it ends: nothing counts after that.
-    length: Option<Duration>,
-    until: Option<Instant>,
+    /// When a timed request/response test ends: nothing counts after that.
+    time_limit: TimeLimit,
     progress: Progress,
     gate: Arc<Gate>,
     /// When the workers began.
@@ -137,8 +137,7 @@ impl Run {
             base: now,
             last: now,
             omitting,
-            length: plan.config.exchange.and(plan.config.length()),
-            until: None,
+            time_limit: TimeLimit::new(plan.config),
             progress: Progress {
                 sent: (0, now),
                 received: (0, now),
@@ -183,7 +182,7 @@ impl Run {
         self.base = start;
         self.last = start;
         self.started = start;
-        self.until = self.length.map(|length| start + length);
+        self.time_limit.begin(start);
         self.progress = Progress {
             sent: (0, start),
             received: (0, start),
@@ -193,7 +192,7 @@ impl Run {
 
     /// Takes an interval that ends at `now`.
     pub fn sample(&mut self, now: Instant) -> Interval {
-        let now = self.counted_until(now);
+        let now = self.time_limit.within(now);
         let (base, omitted) = (self.base, self.omitting);
         let interval = Interval {
             start: self.last.saturating_duration_since(base),
@@ -207,14 +206,9 @@ impl Run {
         interval
     }
 
-    /// `now`, or when the test ended by itself before.
-    fn counted_until(&self, now: Instant) -> Instant {
-        self.until.map_or(now, |until| now.min(until))
-    }
-
     /// Waits until the requesters of a test whose time is over have counted their last transactions.
     pub fn settle_requesters(&mut self, now: Instant) {
-        if self.until.is_some_and(|until| until <= now) {
+        if self.time_limit.is_over(now) {
             self.stop_counting(RunningStream::sends, Phase::Finishing);
         }
     }

@@ -36,7 +36,7 @@ impl Run {
 
     /// What was counted until the last sample. `end` is when the test ended.
     pub fn totals(&mut self, end: Instant, meter: &CpuMeter) -> RunTotals {
-        let end = self.counted_until(end);
+        let end = self.time_limit.within(end);
         let workers = self
             .streams
             .iter()
