@@ -472,7 +472,7 @@ fn a_socket_that_a_vmm_ties_to_a_port_needs_no_handshake() {
     let mut command = Peer::Ours.command();
     command.args(["-s", "--vsock", "-1", "-J", "-B", &name]);
     let server = Running::start(command);
-    assert!(wait_for(HANG, || file.exists().then_some(())).is_some());
+    assert!(wait_for(HANG, || procfs::listens_on(&file).then_some(())).is_some());
     let end = client(&name, "-t 1 --bidir -J").finish(HANG);
     let server = server.finish(HANG);
     assert!(end.succeeded() && server.succeeded(), "{end}{server}");

@@ -51,6 +51,8 @@ pub struct Expectation {
     pub paced: bool,
     /// Blocks that are sent in one go.
     pub burst: u32,
+    /// Many datagrams go through the kernel in one call (`--gsro`).
+    pub offload: bool,
     /// What need not hold.
     pub tolerance: Tolerance,
 }
@@ -115,6 +117,7 @@ impl Expectation {
             burst: value(&["-b"])
                 .and_then(|rate| rate.split_once('/'))
                 .map_or(1, |(_, burst)| small(burst)),
+            offload: given(&["--gsro"]),
             paced: value(&["-b"]).is_some_and(|text| !text.contains('/')),
             tolerance: Tolerance::default(),
         }

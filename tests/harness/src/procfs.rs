@@ -1,6 +1,7 @@
 //! What the kernel reports about a process: its memory, descriptors, threads and listening ports.
 
 use std::fs;
+use std::path::Path;
 
 /// Resident memory in KiB (`VmRSS` in `/proc/PID/status`).
 pub fn resident_kib(pid: u32) -> u64 {
@@ -40,6 +41,21 @@ pub fn port_in_use(port: u16) -> bool {
         .any(|table| has_socket(std::process::id(), table, |at, _| at == port))
 }
 
+/// Whether a Unix socket listens on `file`, an absolute path.
+///
+/// The file alone says less: it is there as soon as the socket is bound, and connections are refused until it listens.
+pub fn listens_on(file: &Path) -> bool {
+    let rows = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    // Address, references, protocol, flags, type, state, inode, path.
+    rows.lines().any(|row| {
+        let mut fields = row.split_whitespace();
+        fields.nth(3) == Some(ACCEPTS) && fields.nth(3).map(Path::new) == Some(file)
+    })
+}
+
+/// The flag of a Unix socket that listens (include/linux/net.h: `__SO_ACCEPTCON`, 1 << 16).
+const ACCEPTS: &str = "00010000";
+
 /// State of a TCP socket (include/net/tcp_states.h).
 const LISTEN: &str = "0A";
 
@@ -71,6 +87,8 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
+    use socket2::{Domain, SockAddr, Socket, Type};
+
     #[test]
     fn this_process_is_seen() {
         let pid = std::process::id();
@@ -78,6 +96,19 @@ mod tests {
         assert!(threads(pid) >= 1);
         let before = open_files(pid);
         assert!(before >= 3);
+    }
+
+    #[test]
+    fn a_socket_file_counts_once_its_socket_listens() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("socket");
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.bind(&SockAddr::unix(&file).unwrap()).unwrap();
+        assert!(file.exists() && !listens_on(&file));
+        socket.listen(1).unwrap();
+        assert!(listens_on(&file));
+        drop(socket);
+        assert!(file.exists() && !listens_on(&file));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::folder;
 use iperf_harness::process::{Running, wait_for};
+use iperf_harness::procfs::listens_on;
 
 const START: Duration = Duration::from_secs(20);
 
@@ -66,7 +67,7 @@ impl Backend {
         }
         let mut process = Running::start(command);
         let ready = wait_for(START, || {
-            let up = guests.iter().all(|guest| guest.device.exists());
+            let up = guests.iter().all(|guest| listens_on(&guest.device));
             (up || !process.is_alive()).then_some(up)
         });
         assert!(

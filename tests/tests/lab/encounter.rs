@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iperf_harness::process::wait_for;
+use iperf_harness::procfs::listens_on;
 use iperf_harness::{Expectation, Finished, HANG, Peer, Problems, checks, pair};
 use iperf_lab::{Guest, Place, Program};
 use serde_json::Value;
@@ -68,7 +69,7 @@ impl<'a> Route<'a> {
         if let Some(guest) = &self.from {
             // vhost-device-vsock sends a guest no answer if there is no such file: it would wait.
             let file = guest.server_file(port);
-            wait_for(HANG, || file.exists().then_some(()));
+            wait_for(HANG, || listens_on(&file).then_some(()));
         }
         server
     }

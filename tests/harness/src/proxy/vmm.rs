@@ -24,6 +24,7 @@ use super::{Direction, Faults, Proxy};
 use crate::pair::words;
 use crate::peer::Peer;
 use crate::process::{Finished, HANG, Running, wait_for};
+use crate::procfs::listens_on;
 
 /// How a VMM carries the end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +104,8 @@ impl Vmm {
         let mut server = Running::start(command);
         let file = self.server_file(port);
         let ready = wait_for(HANG, || {
-            (file.exists() || !server.is_alive()).then_some(file.exists())
+            let listens = listens_on(&file);
+            (listens || !server.is_alive()).then_some(listens)
         });
         if ready != Some(true) {
             let end = server.finish(Duration::ZERO);
