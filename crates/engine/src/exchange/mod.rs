@@ -7,8 +7,8 @@
 //!     │ records into Timings (no lock, no allocation) ──► ExchangeStats, read at each tick
 //! ```
 //!
-//! Between two calls of a closed loop with one request in flight there is only what the next call needs: a transaction is
-//! recorded once the next request is sent. The threads of requesters and responders have a table of descriptors of their
+//! Between two calls of a closed loop with one request in flight ([`OneInFlight`] over streams, [`Requester`] with
+//! datagrams) there is only what the next call needs: a transaction is recorded once the next request is sent. The threads of requesters and responders have a table of descriptors of their
 //! own, in which there is their socket ([`iperf_zc::descriptors`]).
 //!
 //! A requester ends by itself when the time of its test is over, and counts nothing from then on: hundreds of busy threads
@@ -19,6 +19,7 @@
 
 mod accepting;
 mod claim;
+mod one_in_flight;
 mod own_descriptors;
 mod peer;
 mod reconnecting;
@@ -41,6 +42,7 @@ use tracing::debug;
 
 use crate::error::EngineError;
 use crate::exchange::accepting::Accepting;
+use crate::exchange::one_in_flight::OneInFlight;
 use crate::exchange::reconnecting::Reconnecting;
 use crate::exchange::requester::Requester;
 use crate::exchange::responder::Responder;
@@ -103,6 +105,11 @@ pub(crate) fn worker(
         return Box::new(responder);
     };
     let request = payload(exchange.request);
+    if !datagrams && !exchange.is_open_loop() && exchange.in_flight == 1 {
+        return Box::new(OneInFlight::new(
+            task, exchange, &request, shared, time_limit,
+        ));
+    }
     Box::new(Requester::new(
         task, exchange, &request, shared, datagrams, messages, time_limit,
     ))

@@ -1,14 +1,17 @@
 //! The socket of a worker: calls that block, spin before they block, or do not block.
+//!
+//! They are made by rustix: the C library's `send` and `recv` are points of cancellation, which takes 60 instructions
+//! each in a program with threads.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::time::TimeSpec;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
 /// How often a spinning worker reads the clock.
@@ -30,17 +33,13 @@ impl Peer {
 
     /// Sends; what does not fit waits for room.
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(send(
-            self.socket.as_raw_fd(),
-            bytes,
-            MsgFlags::MSG_NOSIGNAL,
-        )?)
+        Ok(send(&*self.socket, bytes, SendFlags::NOSIGNAL)?)
     }
 
     /// Sends what there is room for.
     pub(crate) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        Ok(send(self.socket.as_raw_fd(), bytes, flags)?)
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        Ok(send(&*self.socket, bytes, flags)?)
     }
 
     /// Waits until a connection that was begun is made, or has failed; a signal cuts that short.
@@ -52,35 +51,31 @@ impl Peer {
 
     /// Receives what has come.
     pub(crate) fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(
-            self.socket.as_raw_fd(),
-            buffer,
-            MsgFlags::MSG_DONTWAIT,
-        )?)
+        Ok(recv(&*self.socket, buffer, RecvFlags::DONTWAIT)?.0)
     }
 
     /// Receives; it waits, and spins first if configured. The time-out of the socket is [`Peer::limit`]'s.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.spin.is_zero() {
             let received = self.spin(buffer);
-            if !matches!(received, Err(Errno::EAGAIN)) {
+            if !matches!(received, Err(Errno::AGAIN)) {
                 return Ok(received?);
             }
         }
-        Ok(recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty())?)
+        Ok(recv(&*self.socket, buffer, RecvFlags::empty())?.0)
     }
 
-    fn spin(&self, buffer: &mut [u8]) -> nix::Result<usize> {
+    fn spin(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
         let until = Instant::now() + self.spin;
         loop {
             for _ in 0..CALLS_PER_LOOK {
-                match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
-                    Err(Errno::EAGAIN) => std::hint::spin_loop(),
-                    other => return other,
+                match recv(&*self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+                    Err(Errno::AGAIN) => std::hint::spin_loop(),
+                    other => return other.map(|(received, _)| received),
                 }
             }
             if Instant::now() >= until {
-                return Err(Errno::EAGAIN);
+                return Err(Errno::AGAIN);
             }
         }
     }
@@ -89,9 +84,9 @@ impl Peer {
     fn spin_for_data(&self, until: Option<Instant>) -> bool {
         let end = Instant::now() + self.spin;
         let end = until.map_or(end, |until| until.min(end));
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
         while Instant::now() < end {
-            if recv(self.socket.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN) {
+            if recv(&*self.socket, &mut [0], flags) != Err(Errno::AGAIN) {
                 return true;
             }
         }

@@ -62,6 +62,11 @@ impl Shared {
         }
     }
 
+    /// A request of a closed loop was answered after `time`.
+    pub(crate) fn record_round_trip(&self, time: Duration, omitted: bool) {
+        self.period(omitted).service.record(time);
+    }
+
     /// How long the connection of a transaction took to open and to close.
     pub(crate) fn record_connection(&self, waiting: &Waiting, connect: Duration, close: Duration) {
         let recorded = self.period(waiting.omitted);

@@ -48,7 +48,11 @@ impl Timings {
 
     /// Adds a value. Only the worker calls it.
     pub(crate) fn record(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::from(time.subsec_nanos());
+        let nanos = time
+            .as_secs()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(nanos);
         let index = index(nanos.min(Latencies::HIGHEST));
         let group =
             self.0[index / GROUP].get_or_init(|| (0..GROUP).map(|_| AtomicU64::new(0)).collect());
