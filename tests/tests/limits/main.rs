@@ -17,8 +17,13 @@ use serde_json::Value;
 
 /// The causes that a document names for what the client sends.
 fn causes(document: &Value) -> Vec<String> {
+    causes_of_direction(document, "client to server")
+}
+
+/// The causes that a document names for a direction.
+fn causes_of_direction(document: &Value, direction: &str) -> Vec<String> {
     let limits = json::list(document, "/end/limits").iter();
-    let limits = limits.filter(|limit| json::text(limit, "/direction") == Some("client to server"));
+    let limits = limits.filter(|limit| json::text(limit, "/direction") == Some(direction));
     let causes = limits.filter_map(|limit| json::text(limit, "/cause"));
     causes.map(str::to_owned).collect()
 }
@@ -131,6 +136,34 @@ fn a_narrow_link_is_congestion() {
     );
     // A pair of virtual interfaces reports 10 Gbit/s, and carries what the machine can.
     assert!(!found.iter().any(|name| name == "link"), "{document:#}");
+}
+
+#[test]
+fn one_congested_stream_of_eight_is_named() {
+    let narrow = [
+        "qdisc add dev left root handle 1: htb",
+        "class add dev left parent 1: classid 1:3 htb rate 5mbit burst 16k",
+        "qdisc add dev left parent 1:3 bfifo limit 60k",
+        // One of the clients' ports.
+        "filter add dev left parent 1: protocol ip u32 match ip sport 6003 0xffff flowid 1:3",
+    ];
+    let document = over_a_wire(
+        |here, _| {
+            for line in narrow {
+                here.run("tc", &line.split(' ').collect::<Vec<_>>());
+            }
+        },
+        "-t 3 -P 8 --cport 6000 -b 20M -C cubic",
+    );
+    let limits = json::list(&document, "/end/limits").iter();
+    let found = limits
+        .filter(|limit| json::text(limit, "/cause") == Some("congestion"))
+        .find_map(|limit| json::text(limit, "/evidence"));
+    let start = "1 of 8 streams, at less than half of the mean rate: ";
+    assert!(
+        found.is_some_and(|text| text.starts_with(start)),
+        "{document:#}"
+    );
 }
 
 /// A program that does nothing but work, on processor 0.

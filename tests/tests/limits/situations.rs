@@ -7,13 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iperf_harness::pair::start_client;
-use iperf_harness::{Finished, HANG, Peer, Server, json};
+use iperf_harness::proxy::{HalfClose, Vmm};
+use iperf_harness::{Finished, HANG, Peer, Running, Server, json};
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::causes;
+use super::{causes, causes_of_direction};
 
 /// The causes that the client's document names, for what it sends.
 fn named(end: &Finished) -> Vec<String> {
@@ -25,16 +26,47 @@ fn named(end: &Finished) -> Vec<String> {
 fn with_a_stopped_server(args: &str) -> Finished {
     let server = Server::start(Peer::Ours, &["-1"]);
     let client = start_client(Peer::Ours, server.port(), &format!("-J {args}"));
-    thread::sleep(Duration::from_millis(500));
-    for _ in 0..4 {
-        server.process.signal(Signal::SIGSTOP);
-        thread::sleep(Duration::from_millis(500));
-        server.process.signal(Signal::SIGCONT);
-        thread::sleep(Duration::from_millis(100));
-    }
+    stop_again_and_again(&server.process);
     let end = client.finish(HANG);
     server.finish(HANG);
     end
+}
+
+/// Stops (`SIGSTOP`) a receiver four times for half a second, once data flows.
+fn stop_again_and_again(receiver: &Running) {
+    thread::sleep(Duration::from_millis(500));
+    for _ in 0..4 {
+        receiver.signal(Signal::SIGSTOP);
+        thread::sleep(Duration::from_millis(500));
+        receiver.signal(Signal::SIGCONT);
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// What a VMM holds for a receiver that does not read is limited, and the sender waits.
+#[test]
+fn a_receiver_behind_a_vmm_that_is_stopped_gives_no_credit_either_way() {
+    for direction in ["client to server", "server to client"] {
+        let vmm = Vmm::start(HalfClose::Passed, Duration::ZERO);
+        let server = vmm.serve(5201, "-1");
+        let reversed = direction == "server to client";
+        let client = vmm.client(5201, if reversed { "-J -t 3 -R" } else { "-J -t 3" });
+        stop_again_and_again(if reversed { &client } else { &server });
+        let end = client.finish(HANG);
+        server.finish(HANG);
+        assert!(end.succeeded(), "{end}");
+        let document = json::parse(&end.stdout).expect("a document");
+        let found = causes_of_direction(&document, direction);
+        assert!(
+            found.iter().any(|name| name == "vsock credit"),
+            "{found:?}: {end}"
+        );
+        // No network is between the ends.
+        assert!(
+            !found.iter().any(|name| name == "congestion"),
+            "{found:?}: {end}"
+        );
+    }
 }
 
 /// The receive window comes first, and congestion is not named.

@@ -9,6 +9,7 @@
 //! ```
 
 mod machine;
+mod some;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -138,6 +139,8 @@ fn find(frame: &Frame, streams: &[Evidence]) -> Vec<Limitation> {
                     .or_else(|| direction.application()),
             );
         }
+        let of_some = direction.of_some(&limits[before..]);
+        limits.extend(of_some);
     }
     limits
 }

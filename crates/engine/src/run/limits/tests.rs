@@ -399,3 +399,51 @@ fn a_full_link_and_dropped_packets_are_named() {
         "one in a hundred"
     );
 }
+
+#[test]
+fn what_holds_one_stream_of_eight_back_is_named() {
+    let fast = || Evidence {
+        bytes: 37_500_000,
+        ..sender(info(3, 0, 0), 21_000)
+    };
+    let lossy = TcpInfo {
+        total_retrans: 50,
+        ..info(8, 0, 0)
+    };
+    let streams = |last: TcpInfo| -> Vec<Evidence> {
+        let slow = Evidence {
+            bytes: 10_000_000,
+            ..sender(last, 30_000)
+        };
+        (0..7).map(|_| fast()).chain([slow]).collect()
+    };
+    let of = |rate: Option<u64>, last| {
+        let frame = Frame {
+            rate: rate.map(BitRate::new),
+            ..frame()
+        };
+        let found = find(&frame, &streams(last));
+        let found = found.into_iter();
+        found
+            .map(|limit| (limit.cause, limit.evidence))
+            .collect::<Vec<_>>()
+    };
+    let [(cause, evidence)] = &of(None, lossy)[..] else {
+        panic!("{:?}", of(None, lossy));
+    };
+    assert_eq!(*cause, Cause::Congestion);
+    let start = "1 of 8 streams, at less than half of the mean rate: 0.50 % retransmitted";
+    assert!(evidence.starts_with(start), "{evidence}");
+    let of_a_window = of(None, info(9, 8, 0));
+    assert_eq!(of_a_window[0].0, Cause::ReceiveWindow, "{of_a_window:?}");
+    // The others keep to the rate of -b.
+    let found = of(Some(30_000_000), lossy);
+    let rate = (
+        Cause::Bitrate,
+        "7 of 8 streams kept to the requested rate".to_owned(),
+    );
+    assert_eq!(
+        (found.len(), &found[0], found[1].0),
+        (2, &rate, Cause::Congestion)
+    );
+}
