@@ -221,6 +221,21 @@ fn iperf3_is_refused_before_a_data_connection_is_opened() {
     server.stop();
 }
 
+/// A test whose results can't be written would be run in vain.
+#[test]
+fn a_file_in_no_folder_is_refused_before_anything_is_connected() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("missing/file");
+    for option in ["--hlog", "--html", "--metrics-file", "--influx"] {
+        let args = format!("--rr -t 1 {option} {}", missing.display());
+        // Nothing listens on that port.
+        let client = run_client(Peer::Ours, 1, &args);
+        assert!(!client.succeeded());
+        let message = format!("{option} {}: No such file or directory", missing.display());
+        assert!(client.stderr.contains(&message), "{client}");
+    }
+}
+
 #[test]
 fn an_iperf3_client_tests_as_before() {
     let outcome = Pair::new(Peer::New, Peer::Ours)

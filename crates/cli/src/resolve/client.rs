@@ -263,15 +263,16 @@ impl ClientDraft {
         for (given, option) in [
             (self.rate.is_some(), "-b/--bitrate"),
             (self.block != 0, "-l/--length"),
-            (self.zerocopy.verify, "--verify"),
-            (self.zerocopy.asks_for_more(), "-Z/--zerocopy"),
             (self.test.udp.gsro, "--gsro"),
+            (local.output.limits, "--limits"),
         ] {
             if given {
                 return Err(ParameterError::Clash(self.exchange.name(), option));
             }
         }
-        Ok(())
+        self.zerocopy.given().map_or(Ok(()), |option| {
+            Err(ParameterError::Clash(self.exchange.name(), option))
+        })
     }
 
     /// Whether the text output reports how bytes were moved.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iperf_model::{Direction, Exchange, TestConfig};
+use iperf_model::{Direction, Exchange, TestConfig, Transport};
 use iperf_proto::exchange::{reconnects, sizes};
 
 use crate::error::ParameterError;
@@ -126,6 +126,9 @@ impl ExchangeDraft {
         if self.reconnects {
             self.check_reconnecting(test, local)?;
         }
+        if self.timeout.is_some() && test.transport != Transport::Udp {
+            return Err(ParameterError::Needs("--rr-timeout", "-u/--udp"));
+        }
         if test.direction == Direction::Bidirectional {
             return clash("--bidir");
         }
@@ -166,11 +169,15 @@ fn read_sizes(value: &Value<'_>) -> Result<Sizes, ParameterError> {
     }
     let (request, response) = value.split(',')?;
     let most = Exchange::MAX_BYTES;
-    let size = |value: Value<'_>| {
-        let outside = value.refuse(format!(
+    // The whole value, also where a part of it is no number.
+    let outside = || {
+        value.refuse(format!(
             "REQ[,RSP], the bytes of a request and a response, from 1 to {most}"
-        ));
-        value.size(1..=most.into(), outside)
+        ))
+    };
+    let size = |part: Value<'_>| {
+        let size = part.size(1..=most.into(), outside());
+        size.map_err(|_| outside())
     };
     let request = size(request)?;
     let response = response.map(size).transpose()?;

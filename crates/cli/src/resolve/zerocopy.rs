@@ -48,6 +48,19 @@ impl ZeroCopyDraft {
         named || self.receive.is_some() || self.strict || self.verify
     }
 
+    /// The first of the options that was given, if any: an exchange has no way to avoid copies.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let options = [
+            (self.verify, "--verify"),
+            (self.send != SendMode::Copy, "-Z/--zerocopy"),
+            (self.receive.is_some(), "--zerocopy-rx"),
+            (self.skip_rx_copy, "--skip-rx-copy"),
+            (self.strict, "--zerocopy-strict"),
+        ];
+        let given = options.into_iter().find(|(given, _)| *given);
+        given.map(|(_, option)| option)
+    }
+
     /// Determines the modes of a test. With `-Z`, receiving avoids copies too where it can.
     pub(super) fn settle(&self, transport: Transport) -> Result<ZeroCopy, ParameterError> {
         let streams = match transport {

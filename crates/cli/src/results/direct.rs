@@ -12,7 +12,7 @@ use iperf_results::format::{Format, failure_page, report};
 use iperf_results::{FailedRun, Record, Target, target_of};
 
 use super::hlog::Hlog;
-use super::output::{append, named, note, regular, replace};
+use super::output::{append, can_be_made, named, note, replace};
 
 /// The files of a job.
 #[derive(Clone)]
@@ -35,7 +35,8 @@ pub(crate) struct Labels {
 type Write = fn(&Path, &str) -> io::Result<()>;
 
 impl Files {
-    /// The files, which must be regular ones as far as they exist: opening a FIFO could wait for ever.
+    /// The files, which must be regular ones as far as they exist, as opening a FIFO could wait for ever, and in folders that
+    /// exist: a test whose results can't be written is not worth its time.
     pub(crate) fn new(paths: &ResultFiles, of: Labels) -> io::Result<Self> {
         for (option, path) in [
             ("--html", &paths.html),
@@ -44,7 +45,7 @@ impl Files {
             ("--hlog", &paths.hlog),
         ] {
             if let Some(path) = path {
-                regular(path).map_err(|error| io::Error::other(named(option, path, &error)))?;
+                can_be_made(path).map_err(|error| io::Error::other(named(option, path, &error)))?;
             }
         }
         Ok(Self {

@@ -130,6 +130,21 @@ pub(super) fn regular(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other(format!("is {what}, and not a file")))
 }
 
+/// Checks that a file can be made where a path leads, as far as that shows before the test: what it leads to is a file, or
+/// nothing in a folder.
+pub(super) fn can_be_made(path: &Path) -> io::Result<()> {
+    let path = regular(path)?;
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let Some(folder) = folder else {
+        return Ok(());
+    };
+    if fs::metadata(folder)?.is_dir() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    }
+}
+
 /// The system's reason, without the name of the temporary file.
 fn plain(error: io::Error) -> io::Error {
     match error.to_string().split_once(" at path ") {

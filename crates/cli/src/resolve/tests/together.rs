@@ -262,3 +262,35 @@ fn an_error_is_reported_with_the_short_usage() {
             .starts_with("iperf: invalid option -- 'x'\n\nUsage: iperf ")
     );
 }
+
+#[test]
+fn what_does_not_fit_requests_and_responses_is_refused() {
+    let sizes = |value: &str| {
+        format!(
+            "invalid value '{value}' for --rr: must be REQ[,RSP], the bytes of a request and a response, from 1 to 1048576"
+        )
+    };
+    for value in ["0", "2M", "1,0", "-1", ",", "1,2,3", "1,", "x"] {
+        assert_eq!(refused(&format!("-c h --rr={value}")), sizes(value));
+    }
+    for (options, other) in [
+        ("-Z", "-Z/--zerocopy"),
+        ("--zerocopy=msg", "-Z/--zerocopy"),
+        ("--zerocopy-rx=mmap", "--zerocopy-rx"),
+        ("--skip-rx-copy", "--skip-rx-copy"),
+        ("--verify", "--verify"),
+        ("--gsro -u", "--gsro"),
+        ("--limits", "--limits"),
+        ("-b 1M", "-b/--bitrate"),
+        ("-l 1K", "-l/--length"),
+        ("--bidir", "--bidir"),
+    ] {
+        let message = format!("--rr and {other} can't be combined");
+        assert_eq!(refused(&format!("-c h --rr {options}")), message);
+    }
+    assert_eq!(
+        refused("-c h --rr --rr-timeout 5"),
+        "--rr-timeout needs -u/--udp"
+    );
+    assert!(test("--rr -u --rr-timeout 5").exchange.is_some());
+}
