@@ -1,10 +1,13 @@
 //! One server, many tests: nothing that a test used is left behind.
 
-use iperf_harness::pair::run_client;
+use std::fs;
+
+use iperf_harness::pair::{run_client, start_client};
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
 use iperf_harness::wire::{PARAMS, Raw, RawClient};
 use iperf_harness::{HANG, Peer, Server, procfs};
+use nix::sys::signal::Signal;
 
 const TESTS: usize = 200;
 const WARM_UP: usize = 24;
@@ -78,4 +81,55 @@ fn two_hundred_tests_leave_nothing_behind() {
     );
     let end = server.stop();
     assert_eq!(end.code(), Some(0), "{end}");
+}
+
+/// What is open on the threads of a process that send, in order of their numbers.
+fn open_on_senders(pid: u32) -> Vec<Vec<String>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let sends = |task: &fs::DirEntry| {
+        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        name.starts_with("iperf-tx")
+    };
+    let open = |task: fs::DirEntry| {
+        let descriptors = fs::read_dir(task.path().join("fd")).ok()?.flatten();
+        let targets = descriptors.filter_map(|one| fs::read_link(one.path()).ok());
+        Some(targets.map(|target| target.display().to_string()).collect())
+    };
+    tasks.flatten().filter(sends).filter_map(open).collect()
+}
+
+#[test]
+fn senders_of_small_blocks_have_nothing_open_but_their_socket_and_leave_nothing_behind() {
+    let server = Server::start(Peer::Ours, &[]);
+    let test = |args| {
+        let end = run_client(Peer::Ours, server.port(), args);
+        assert!(end.succeeded(), "{args}:\n{end}");
+    };
+    test("-R -l 1K -n 1M");
+    let fresh = idle(&server);
+    // Quotas wake the other threads; what checks or pads the data needs no descriptor.
+    test("-R -l 1K -n 1M -P 4");
+    test("-l 64 -k 100 --bidir");
+    test("-R -l 4K -n 1M --verify");
+    test("-R -l 4K -n 1M --omit 1");
+    let client = start_client(Peer::Ours, server.port(), "-R -l 1K -t 60 -b 10M");
+    let mut last = Vec::new();
+    let found = wait_for(HANG, || {
+        last = open_on_senders(server.id());
+        let [open] = last.as_slice() else {
+            return None;
+        };
+        let sockets = open.iter().filter(|one| one.starts_with("socket:"));
+        // Besides it the standard streams.
+        (sockets.count() == 1 && open.len() <= 4).then_some(())
+    });
+    client.signal(Signal::SIGINT);
+    let client = client.finish(HANG);
+    assert!(found.is_some(), "{last:?}\n{client}");
+    let mut now = idle(&server);
+    wait_for(HANG, || {
+        now = idle(&server);
+        (now == fresh).then_some(())
+    });
+    assert_eq!(now, fresh);
 }

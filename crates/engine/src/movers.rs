@@ -132,8 +132,13 @@ impl MoverContext<'_> {
     /// Streams that copy share them. Those that pass pages do not: each would change the same pages' reference counts.
     fn source(&self, mode: SendMode) -> Result<Source, EngineError> {
         let failed = EngineError::system("prepare the block");
+        let needed = |source: Source| match mode {
+            SendMode::Copy => source.without_file(),
+            _ => source,
+        };
         if self.config.verify {
-            return Source::pattern(self.stream, self.length()).map_err(failed);
+            let source = Source::pattern(self.stream, self.length());
+            return source.map(needed).map_err(failed);
         }
         if let Some(source) = self.shared_block.get()
             && mode == SendMode::Copy
@@ -141,7 +146,7 @@ impl MoverContext<'_> {
             return Ok(source.clone());
         }
         let block = payload::block(self.config.payload, self.length());
-        let source = Source::repeat(&block).map_err(failed)?;
+        let source = Source::repeat(&block).map(needed).map_err(failed)?;
         if mode == SendMode::Copy {
             return Ok(self.shared_block.get_or_init(|| source).clone());
         }

@@ -84,6 +84,16 @@ impl Source {
         })
     }
 
+    /// The same without its memory file, which only senders that pass pages by `sendfile(2)` need. Clones that were made
+    /// before keep it.
+    #[must_use]
+    pub fn without_file(mut self) -> Self {
+        if let Some(memory) = Arc::get_mut(&mut self.memory) {
+            memory.close_file();
+        }
+        self
+    }
+
     /// Bytes of a block.
     pub fn block(&self) -> usize {
         self.block
@@ -109,7 +119,7 @@ impl Source {
     }
 
     /// The memory file, in which the same bytes are at the same offsets.
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+    pub(crate) fn file(&self) -> io::Result<BorrowedFd<'_>> {
         self.memory.file()
     }
 }
@@ -219,13 +229,24 @@ mod tests {
     #[test]
     fn the_memory_cannot_be_changed() {
         let source = Source::repeat(&[1; 5000]).unwrap();
-        let mut file = File::from(source.file().try_clone_to_owned().unwrap());
+        let mut file = File::from(source.file().unwrap().try_clone_to_owned().unwrap());
         assert!(file.write_at(&[2], 0).is_err());
         assert!(file.set_len(0).is_err());
         file.rewind().unwrap();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, [1; 5000]);
+    }
+
+    #[test]
+    fn a_closed_file_leaves_the_bytes() {
+        let source = Source::repeat(&[7; 5000]).unwrap().without_file();
+        assert!(source.file().is_err());
+        assert_eq!(source.rest(&source.cursor()), [7; 5000]);
+        let shared = Source::repeat(&[7; 10]).unwrap();
+        let clone = shared.clone();
+        assert!(shared.without_file().file().is_ok(), "the clone needs it");
+        assert!(clone.file().is_ok());
     }
 
     #[test]

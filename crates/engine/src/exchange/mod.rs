@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Between two calls of a closed loop with one request in flight ([`OneInFlight`] over streams, [`Requester`] with
-//! datagrams) there is only what the next call needs: a transaction is recorded once the next request is sent. The threads of requesters and responders have a table of descriptors of their
-//! own, in which there is their socket ([`iperf_zc::descriptors`]).
+//! datagrams) there is only what the next call needs: a transaction is recorded once the next request is sent. The threads
+//! of requesters and responders have a table of descriptors of their own, in which there is their socket
+//! ([`worker::own_descriptors`](crate::worker::own_descriptors)).
 //!
 //! A requester ends by itself when the time of its test is over, and counts nothing from then on: hundreds of busy threads
 //! could keep the driver from stopping them for seconds.
@@ -20,7 +21,6 @@
 mod accepting;
 mod claim;
 mod one_in_flight;
-mod own_descriptors;
 mod peer;
 mod reconnecting;
 mod requester;
@@ -32,15 +32,11 @@ mod timings;
 mod window;
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread;
 
 use iperf_model::{Exchange, TestConfig, Transport, reason};
 use iperf_zc::sockopt;
 use tracing::debug;
 
-use crate::error::EngineError;
 use crate::exchange::accepting::Accepting;
 use crate::exchange::one_in_flight::OneInFlight;
 use crate::exchange::reconnecting::Reconnecting;
@@ -51,21 +47,7 @@ pub(crate) use crate::exchange::stats::ExchangeStats;
 pub(crate) use crate::exchange::time_limit::TimeLimit;
 pub(crate) use crate::exchange::timings::{Snapshot, Timings};
 use crate::net::transactions::Transactions;
-use crate::worker::{Task, Wake, Worker, payload};
-
-/// A way to wake for threads that have no descriptor but their socket, which the driver's wake-up may need: a thread that
-/// has them does it. It ends once nobody can wake any more.
-pub(crate) fn relayed(wake: Wake) -> Result<Wake, EngineError> {
-    let (sender, wakeups) = channel();
-    thread::Builder::new()
-        .name("iperf-wakes".to_owned())
-        .spawn(move || wakeups.iter().for_each(|()| wake()))
-        .map_err(EngineError::system("start a thread that wakes"))?;
-    Ok(Arc::new(move || {
-        // The thread runs as long as this can be called.
-        let _ = sender.send(());
-    }))
-}
+use crate::worker::{Task, Worker, payload};
 
 /// The worker of a stream: a requester if `stats` are one's. With a connection for each transaction, `transactions` opens
 /// or accepts them.

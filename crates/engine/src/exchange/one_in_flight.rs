@@ -14,11 +14,11 @@ use iperf_zc::account::Report;
 use nix::sys::epoll::EpollFlags;
 
 use crate::exchange::claim::Claim;
-use crate::exchange::own_descriptors::keep_only_the_socket;
 use crate::exchange::peer::Peer;
 use crate::exchange::stats::Shared;
 use crate::exchange::time_limit::TimeLimit;
 use crate::worker::counters::Phase;
+use crate::worker::own_descriptors::keep_only_the_socket;
 use crate::worker::{Ending, Step, Task, Worker, is_pause};
 
 /// The worker of a stream on which this end requests in a closed loop, with one request in flight.

@@ -18,13 +18,13 @@ use iperf_zc::account::Report;
 use nix::sys::epoll::EpollFlags;
 
 use crate::exchange::claim::Claim;
-use crate::exchange::own_descriptors::keep_only_the_socket;
 use crate::exchange::peer::Peer;
 use crate::exchange::schedule::Schedule;
 use crate::exchange::stats::Shared;
 use crate::exchange::time_limit::TimeLimit;
 use crate::exchange::window::{Waiting, Window};
 use crate::worker::counters::Phase;
+use crate::worker::own_descriptors::keep_only_the_socket;
 use crate::worker::{Ending, Step, Task, Worker, is_pause};
 
 /// The most bytes of requests that go in one call.

@@ -8,9 +8,9 @@ use iperf_proto::udp::is_repeated_hello;
 use iperf_zc::account::Report;
 use nix::sys::epoll::EpollFlags;
 
-use crate::exchange::own_descriptors::keep_only_the_socket;
 use crate::exchange::peer::Peer;
 use crate::worker::counters::Phase;
+use crate::worker::own_descriptors::keep_only_the_socket;
 use crate::worker::{Ending, Step, Task, Worker, is_pause};
 
 /// The most bytes of requests received at once.

@@ -98,7 +98,12 @@ impl Run {
     /// Makes a worker for each stream. They wait for [`Self::go`].
     pub fn prepare(streams: Vec<Stream>, plan: &RunPlan<'_>) -> Result<Self, EngineError> {
         interrupt::install().map_err(EngineError::system("install the wake-up signal"))?;
-        let plan = &plan.of_workers()?;
+        let has = |sends: bool| {
+            streams
+                .iter()
+                .any(|stream| stream.info.role.sends() == sends)
+        };
+        let plan = &plan.of_workers(has(true))?;
         let limit = plan.config.limit;
         let send_quota = Quota::new(limit)
             .filter(|_| !plan.outlasts_quota)
@@ -117,11 +122,6 @@ impl Run {
         // What may be sent in the omitted period.
         let bounded = !plan.exact && plan.config.transport != Transport::Udp;
         let allowance = Quota::new(limit).filter(|_| bounded).map(Arc::new);
-        let has = |sends: bool| {
-            streams
-                .iter()
-                .any(|stream| stream.info.role.sends() == sends)
-        };
         let quotas = Quotas {
             sent: send_quota.clone().filter(|_| has(true)),
             received: receive_quota.clone().filter(|_| has(false)),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use iperf_model::{LocalOptions, Placement, TestConfig};
 
 use crate::error::EngineError;
-use crate::exchange;
 use crate::net::transactions::Transactions;
 use crate::probe::PeerClock;
+use crate::worker::own_descriptors;
 
 /// What a run needs to know besides its streams.
 pub struct RunPlan<'a> {
@@ -31,12 +31,13 @@ pub struct RunPlan<'a> {
 }
 
 impl RunPlan<'_> {
-    /// The same plan, with a way to wake that the threads of the workers can use.
-    pub(super) fn of_workers(&self) -> Result<Self, EngineError> {
+    /// The same plan, with a way to wake that the threads of the workers can use. `sends`: some of them send.
+    pub(super) fn of_workers(&self, sends: bool) -> Result<Self, EngineError> {
         let wake = self.wake.clone();
         Ok(Self {
-            wake: if self.config.exchange.is_some() {
-                exchange::relayed(wake)?
+            wake: if own_descriptors::suit(self.config) && (sends || self.config.exchange.is_some())
+            {
+                own_descriptors::relayed(wake)?
             } else {
                 wake
             },

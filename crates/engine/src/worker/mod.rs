@@ -14,6 +14,7 @@ pub(crate) mod alone;
 pub(crate) mod counters;
 pub(crate) mod cut;
 pub(crate) mod gate;
+pub(crate) mod own_descriptors;
 pub(crate) mod pacer;
 pub(crate) mod payload;
 pub(crate) mod quantum;

@@ -12,7 +12,7 @@ use nix::sys::epoll::EpollFlags;
 use crate::worker::counters::Phase;
 use crate::worker::pacer::{Grant, Pacer};
 use crate::worker::quantum::BlockKind;
-use crate::worker::{Ending, Step, Task, Worker};
+use crate::worker::{Ending, Step, Task, Worker, own_descriptors};
 
 /// Bytes that a stream may take of a shared quota at a time: enough for one call with offload, and not so much that one
 /// stream takes all.
@@ -40,6 +40,8 @@ pub(crate) struct Sender {
     pacer: Option<Pacer>,
     /// Blocks that may be sent before the pacer and the quota are consulted again; the first may be partly sent.
     granted: u32,
+    /// Its thread, if it is alone there, may do without the descriptors of the process.
+    own_descriptors: bool,
 }
 
 impl Sender {
@@ -58,7 +60,15 @@ impl Sender {
             kind,
             pacer: None,
             granted: 0,
+            own_descriptors: false,
         }
+    }
+
+    /// Lets the thread have [a table of its own](own_descriptors), if the mover needs no descriptor but the socket.
+    #[must_use]
+    pub(crate) fn with_own_descriptors(mut self) -> Self {
+        self.own_descriptors = self.mover.uses_only_the_socket();
+        self
     }
 
     /// Ends the omitted period between two blocks, if it is time to. True while it still runs.
@@ -120,6 +130,12 @@ impl Sender {
 impl Worker for Sender {
     fn task(&self) -> &Task {
         &self.task
+    }
+
+    fn own_thread(&mut self) {
+        if self.own_descriptors {
+            own_descriptors::keep_only_the_socket(&self.task);
+        }
     }
 
     fn begin(&mut self, start: Instant) {

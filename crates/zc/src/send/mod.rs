@@ -39,6 +39,12 @@ pub trait SendMover: Send {
 
     /// What was done so far, and why it is less than requested.
     fn report(&self) -> Report;
+
+    /// Whether it uses no descriptor but the socket, and leaves none behind that a thread with
+    /// [a table of its own](crate::descriptors) could not close.
+    fn uses_only_the_socket(&self) -> bool {
+        false
+    }
 }
 
 /// Sends blocks with `send(2)`: one copy into the kernel. The call is rustix's, which is inlined: that of the C library is a
@@ -83,6 +89,10 @@ impl SendMover for CopySender {
 
     fn report(&self) -> Report {
         self.report.clone()
+    }
+
+    fn uses_only_the_socket(&self) -> bool {
+        self.source.file().is_err()
     }
 }
 
@@ -136,7 +146,7 @@ impl SendMover for SendfileSender {
         let copies = self.calls.copies(socket)?;
         let mut offset = libc::off_t::try_from(self.cursor.position()).map_err(io::Error::other)?;
         let rest = self.cursor.rest();
-        let bytes = sendfile(socket, self.source.file(), Some(&mut offset), rest)?;
+        let bytes = sendfile(socket, self.source.file()?, Some(&mut offset), rest)?;
         self.calls.report.account.pass(bytes, copies);
         Ok(self.cursor.advance(bytes))
     }

@@ -11,7 +11,8 @@ use crate::sys::mapping::Mapping;
 
 /// A sealed memory file and its mapping: the same bytes are at the same offsets of both.
 pub(crate) struct SealedMemory {
-    file: File,
+    /// `None` once it is closed. The mapping keeps the memory.
+    file: Option<File>,
     mapping: Mapping,
 }
 
@@ -30,7 +31,10 @@ impl SealedMemory {
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
         let length = parts.iter().map(|part| part.len()).sum();
         let mapping = Mapping::of_file(&file, length)?;
-        Ok(Self { file, mapping })
+        Ok(Self {
+            file: Some(file),
+            mapping,
+        })
     }
 
     /// The `length` bytes from `offset` on, cut at the end.
@@ -40,7 +44,17 @@ impl SealedMemory {
     }
 
     /// The memory file.
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    ///
+    /// # Errors
+    ///
+    /// It was closed.
+    pub(crate) fn file(&self) -> io::Result<BorrowedFd<'_>> {
+        let file = self.file.as_ref().map(File::as_fd);
+        file.ok_or_else(|| io::Error::other("the file of the block is closed"))
+    }
+
+    /// Closes the file.
+    pub(crate) fn close_file(&mut self) {
+        self.file = None;
     }
 }

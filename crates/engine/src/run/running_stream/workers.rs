@@ -13,6 +13,7 @@ use crate::run::plan::RunPlan;
 use crate::waking::Waking;
 use crate::waking::low_water::LowWater;
 use crate::worker::counters::Counters;
+use crate::worker::own_descriptors;
 use crate::worker::quantum::BlockKind;
 use crate::worker::receiver::Receiver;
 use crate::worker::sender::Sender;
@@ -72,6 +73,11 @@ fn sender(
     };
     let (block, pacing) = (plan.config.block, plan.config.pacing);
     let sender = Sender::new(task, chosen.mover, block, pacing, kind);
+    let sender = if own_descriptors::suit(plan.config) {
+        sender.with_own_descriptors()
+    } else {
+        sender
+    };
     Ok((Box::new(sender), chosen.modes))
 }
 
