@@ -119,3 +119,41 @@ fn what_is_advised_lifts_a_small_window() {
         assert!(window(found) > 1 << 20, "{document:#}");
     }
 }
+
+/// The causes of what a client over SCTP sends, in a machine whose server is stopped again and again if `stops`.
+fn over_sctp(vm: &Vm, port: u16, args: &str, stops: bool) -> Vec<String> {
+    let stop = if stops {
+        "(until grep -q connected /tmp/sctp; do sleep 0.1; done
+        for n in 1 2 3; do kill -STOP $server; sleep 1; kill -CONT $server; sleep 0.2; done) >/dev/null 2>&1 &"
+    } else {
+        ""
+    };
+    let end = vm.run(&format!(
+        "iperf -s -1 -p {port} --forceflush >/tmp/sctp 2>&1 & server=$!
+        until grep -q listening /tmp/sctp; do sleep 0.1; done
+        {stop}
+        iperf -c 127.0.0.1 -p {port} --sctp -J {args}"
+    ));
+    let document = json::parse(&end.stdout).unwrap_or_else(|error| panic!("{error}: {end}"));
+    let limits = list(&document, "/end/limits").iter();
+    let causes = limits.filter_map(|limit| text(limit, "/cause"));
+    causes.map(str::to_owned).collect()
+}
+
+#[test]
+fn what_limits_sctp_is_named() {
+    let vm = Machine::new(Kernel::New).load("sctp").netem().boot();
+    vm.must("ip link set lo mtu 1500");
+    let is_named = |found: &[String], cause: &str| found.iter().any(|name| name == cause);
+    let found = over_sctp(&vm, 5311, "-t 3 -b 1M", false);
+    assert_eq!(found, ["-b"]);
+    let found = over_sctp(&vm, 5312, "-t 4 -l 8K", true);
+    assert!(is_named(&found, "receive window"), "{found:?}");
+    assert!(!is_named(&found, "congestion"), "{found:?}");
+    vm.must(&format!(
+        "{TC} qdisc add dev lo root netem delay 5ms loss 3%"
+    ));
+    let found = over_sctp(&vm, 5313, "-t 4 -l 8K", false);
+    assert!(is_named(&found, "congestion"), "{found:?}");
+    assert!(!is_named(&found, "receive window"), "{found:?}");
+}

@@ -20,6 +20,8 @@ pub(crate) struct TcpStats {
     last: TcpInfo,
     rtt_sum: u64,
     samples: u32,
+    /// Samples in which the peer's window was closed.
+    closed: u32,
 }
 
 impl TcpStats {
@@ -68,6 +70,7 @@ impl TcpStats {
         };
         self.rtt_sum += u64::from(sample.rtt);
         self.samples += 1;
+        self.closed += u32::from(info.probes > 0);
         let mean = self.rtt_sum / u64::from(self.samples);
         totals.mean_rtt = u32::try_from(mean).unwrap_or(u32::MAX);
         sample
@@ -76,6 +79,11 @@ impl TcpStats {
     /// The kernel's figures where the test counts from, and at the last sample.
     pub(crate) fn range(&self) -> (TcpInfo, TcpInfo) {
         (self.base, self.last)
+    }
+
+    /// In which part of the samples since the last restart the peer's window was closed.
+    pub(crate) fn window_closed(&self) -> Option<f64> {
+        (self.samples > 0).then(|| f64::from(self.closed) / f64::from(self.samples))
     }
 
     /// The totals of all samples since the last restart.
@@ -113,7 +121,15 @@ mod tests {
             (totals.min_rtt, totals.mean_rtt, totals.max_rtt),
             (100, 200, 300)
         );
+        assert_eq!(stats.window_closed(), Some(0.0));
+        let probes = 1;
+        stats.sample(&TcpInfo {
+            probes,
+            ..info(8, 0, 0)
+        });
+        assert_eq!(stats.window_closed(), Some(0.25));
         stats.restart(&info(8, 0, 0));
         assert_eq!(stats.totals(), TcpTotals::default());
+        assert_eq!(stats.window_closed(), None);
     }
 }

@@ -4,11 +4,13 @@
 //! ```text
 //! tcp        tcp_info: time for which the receiver's window or the send buffer held the sender back; retransmits, round
 //!            trips, delivery rate
+//! sctp       the peer's window at the ends of intervals, chunks that were sent again
 //! machine    threads on a processor and waiting for one (schedstat); the processors, the cgroup's quota, the interface
 //! sockets    datagrams that found no room
 //! ```
 
 mod machine;
+mod sctp;
 mod some;
 mod tcp;
 #[cfg(test)]
@@ -83,6 +85,8 @@ pub(crate) struct Evidence {
     pub(crate) send_buffer: Option<usize>,
     /// Sender: the kernel's figures at the end of the omitted period and at the end, and of the intervals.
     pub(crate) tcp: Option<(TcpInfo, TcpInfo, TcpTotals)>,
+    /// Sender: in which part of the samples the peer's window was closed.
+    pub(crate) window_closed: Option<f64>,
     /// The name of the congestion control.
     pub(crate) congestion: Option<String>,
     /// Receiver of datagrams: how many there were, how many were lost, and how many of those in its socket.
@@ -153,13 +157,15 @@ struct Direction<'a> {
 }
 
 impl Direction<'_> {
-    fn causes(&self) -> [Option<Limitation>; 12] {
+    fn causes(&self) -> [Option<Limitation>; 14] {
         [
             self.bitrate(),
             self.pacing_rate(),
             self.window(),
             self.send_buffer(),
             self.congestion(),
+            self.sctp_window(),
+            self.sctp_losses(),
             self.losses(),
             self.socket_buffer(),
             self.cpu(),

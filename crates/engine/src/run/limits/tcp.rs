@@ -23,12 +23,12 @@ impl Direction<'_> {
     }
 
     /// The mean of a figure at the end of the test.
-    fn tcp_last(&self, figure: impl Fn(&TcpInfo) -> Option<f64>) -> Option<f64> {
+    pub(super) fn tcp_last(&self, figure: impl Fn(&TcpInfo) -> Option<f64>) -> Option<f64> {
         self.mean(|stream| figure(&stream.tcp.as_ref()?.1))
     }
 
     /// By how much a counter went up, over all streams.
-    fn tcp_sum(&self, counter: impl Fn(&TcpInfo) -> u32) -> f64 {
+    pub(super) fn tcp_sum(&self, counter: impl Fn(&TcpInfo) -> u32) -> f64 {
         let streams = self.streams.iter();
         let counts = streams.filter_map(|stream| {
             let (first, last, _) = stream.tcp.as_ref()?;
@@ -38,7 +38,7 @@ impl Direction<'_> {
     }
 
     /// Microseconds.
-    fn mean_rtt(&self) -> Option<f64> {
+    pub(super) fn mean_rtt(&self) -> Option<f64> {
         self.mean(|stream| Some(f64::from(stream.tcp.as_ref()?.2.mean_rtt)))
     }
 

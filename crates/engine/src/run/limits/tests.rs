@@ -28,6 +28,7 @@ fn evidence(role: Role) -> Evidence {
         core: None,
         congestion: None,
         send_buffer: None,
+        window_closed: None,
         tcp: None,
         datagrams: None,
     }
@@ -446,4 +447,31 @@ fn what_holds_one_stream_of_eight_back_is_named() {
         (found.len(), &found[0], found[1].0),
         (2, &rate, Cause::Congestion)
     );
+}
+
+#[test]
+fn an_sctp_senders_closed_window_and_lost_chunks_are_told_apart() {
+    let of = |window_closed: f64, total_retrans, waited| {
+        let last = TcpInfo {
+            total_retrans,
+            pmtu: 1500,
+            ..TcpInfo::default()
+        };
+        let stream = Evidence {
+            window_closed: Some(window_closed),
+            tcp: Some((TcpInfo::default(), last, TcpTotals::default())),
+            waited: Some(Duration::from_secs(waited)),
+            ..sender(last, 0)
+        };
+        let frame = Frame {
+            transport: Transport::Sctp,
+            ..frame()
+        };
+        causes(frame, stream)
+    };
+    assert_eq!(of(0.5, 100, 0), [Cause::ReceiveWindow]);
+    assert_eq!(of(0.1, 100, 0), []);
+    assert_eq!(of(0.0, 100, 0), [Cause::Congestion]);
+    assert_eq!(of(0.0, 5, 0), []);
+    assert_eq!(of(0.0, 100, 3), [Cause::SenderCpu]);
 }

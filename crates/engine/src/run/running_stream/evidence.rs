@@ -7,6 +7,7 @@ use iperf_model::{Detail, StreamOutcome};
 
 use crate::run::limits::Evidence;
 use crate::run::running_stream::RunningStream;
+use crate::run::tcp_stats::TcpStats;
 
 impl RunningStream {
     /// The addresses of this end and of the peer, over IP.
@@ -36,6 +37,7 @@ impl RunningStream {
                 let (first, last) = stats.range();
                 (first, last, stats.totals())
             }),
+            window_closed: self.tcp.as_ref().and_then(TcpStats::window_closed),
             datagrams: datagrams.map(|totals| {
                 let lost = totals.counted_lost().map_or(0, count);
                 // Those of the omitted period are among the drops.
