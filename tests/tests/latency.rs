@@ -207,6 +207,17 @@ fn n_is_a_number_of_transactions() {
 }
 
 #[test]
+fn the_text_names_the_transport() {
+    let server = Server::start(Peer::Ours, &[]);
+    for (option, name) in [("", "TCP"), ("-m", "MPTCP"), ("-u", "UDP")] {
+        let client = run_client(Peer::Ours, server.port(), &format!("--rr -n 20 {option}"));
+        let line = format!("Closed loop over {name}, 1 connection, 1 in flight");
+        assert!(client.stdout.contains(&line), "{client}");
+    }
+    server.stop();
+}
+
+#[test]
 fn iperf3_is_refused_before_a_data_connection_is_opened() {
     let server = Server::start(Peer::New, &["-J"]);
     for option in ["--rr", "--crr"] {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use iperf_harness::json::{self, float, int, list, text};
 use iperf_harness::netns::{Namespace, wire};
-use iperf_harness::pair::{start_client, words};
+use iperf_harness::pair::{run_client, start_client, words};
 use iperf_harness::proxy::Proxy;
 use iperf_harness::{Finished, Peer, Running, Server, parallel};
 use serde_json::Value;
@@ -111,6 +111,18 @@ fn beside_iperf3_the_kernel_reports_the_latency() {
         let idle = load("idle/latency_us/mean");
         assert!(idle > 0.0 && load("increase_us") > QUEUE_US / 8.0, "{end}");
     }
+}
+
+#[test]
+fn a_receivers_round_trips_beside_iperf3_are_named_as_coarse() {
+    let server = Server::start(Peer::New, &[]);
+    for (args, is_coarse) in [("--probe -t 1", false), ("--probe -t 1 -R", true)] {
+        let end = run_client(Peer::Ours, server.port(), args);
+        assert!(end.succeeded(), "{end}");
+        let note = "round trips of the streams (to 1 ms where this end receives)";
+        assert_eq!(end.stdout.contains(note), is_coarse, "{end}");
+    }
+    server.stop();
 }
 
 /// The document of a client that reads another boot id than its server, so that it knows nothing of its clock.

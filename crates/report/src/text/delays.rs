@@ -63,8 +63,13 @@ fn under_load(load: &EndLoad, by_messages: bool, has_after: bool, lines: &mut Ve
     lines.push(if by_messages {
         format!("Latency under load ({loaded}), by {rate} probes/s, tos {tos}")
     } else {
+        // A receiver has no acknowledgements to time: its kernel goes by TCP's timestamps, which count milliseconds.
+        let resolution = match direction.as_str() {
+            "client to server" => "",
+            _ => " (to 1 ms where this end receives)",
+        };
         format!(
-            "Latency under load ({loaded}), by the kernel's smoothed round trips of the streams"
+            "Latency under load ({loaded}), by the kernel's smoothed round trips of the streams{resolution}"
         )
     });
     lines.push(period("Idle  ", &load.idle));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use iperf_model::{self as model, Role, Summary, TestConfig};
+use iperf_model::{self as model, Role, Summary, TestConfig, Transport};
 
 use crate::document::{EndExchanges, IntervalExchanges, Latency, ShortLatency, exchange_seconds};
 use crate::text::header;
@@ -134,9 +134,13 @@ fn about(config: &TestConfig, end: &EndExchanges) -> String {
         let connections = count(end.connections, "connection");
         format!("{connections}, {} in flight", end.in_flight)
     };
+    let transport = match config.transport {
+        // To iperf3's keys it is TCP.
+        Transport::Mptcp => "MPTCP",
+        other => other.name(),
+    };
     format!(
-        "{kind} over {}, {connections}, request {}, response {}",
-        config.transport.name(),
+        "{kind} over {transport}, {connections}, request {}, response {}",
         count(end.request_bytes, "byte"),
         count(end.response_bytes, "byte"),
     )
