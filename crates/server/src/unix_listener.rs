@@ -1,16 +1,23 @@
 //! The Unix socket on which a server accepts the connections of a virtual machine: `<path>_<port>`, or any file that a
 //! VMM connects to when its guest connects to that port of the host.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use iperf_control::{FileId, OwnFile};
 use iperf_engine::net::vmm::unix_address;
 use iperf_model::VmmSocket;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
+
+/// How long another server may take to replace a file in the same folder.
+const LOCKED: Duration = Duration::from_millis(500);
 
 /// A listening socket, whose file is removed when this value is dropped, unless another process has replaced it.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ impl UnixSocketListener {
         let file = socket.server_file();
         // A path that is too long is named with its length.
         unix_address(&file)?;
+        // Until the socket listens: before that, another server that starts would take its file for a stale one.
+        let _lock = lock_folder(&file);
         remove_stale(&file)?;
         let listener = UnixListener::bind(&file)?;
         let id = FileId::at(&file)?;
@@ -36,6 +45,24 @@ impl UnixSocketListener {
             listener,
             socket: socket.clone(),
         })
+    }
+}
+
+/// Locks the folder of a socket file, so that one server at a time looks for stale files in it and replaces them. A server
+/// that may not read the folder, or that waits too long for another program's lock, does without.
+fn lock_folder(file: &Path) -> Option<Flock<File>> {
+    let folder = file.parent().filter(|path| !path.as_os_str().is_empty());
+    let mut folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
+    let deadline = Instant::now() + LOCKED;
+    loop {
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err((unlocked, Errno::EWOULDBLOCK)) if Instant::now() < deadline => {
+                folder = unlocked;
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(_) => return None,
+        }
     }
 }
 
@@ -96,6 +123,35 @@ mod tests {
         assert!(file.exists());
         drop(successor);
         assert!(!file.exists());
+    }
+
+    /// The first server has bound its socket, which does not listen yet, when the second one starts.
+    #[tokio::test]
+    async fn a_server_that_starts_at_the_same_time_keeps_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("vm.vsock_1");
+        let lock = lock_folder(&file).unwrap();
+        let first = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        first.bind(&SockAddr::unix(&file).unwrap()).unwrap();
+        let path = file.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let second = thread::spawn(move || {
+            let _context = runtime.enter();
+            open(&path)
+        });
+        thread::sleep(LOCKED / 5);
+        first.listen(1).unwrap();
+        drop(lock);
+        let error = second.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
+        std::os::unix::net::UnixStream::connect(&file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_lock_of_another_program_keeps_no_server_from_starting() {
+        let directory = tempfile::tempdir().unwrap();
+        let _lock = lock_folder(&directory.path().join("any")).unwrap();
+        open(&directory.path().join("vm.vsock_1")).unwrap();
     }
 
     #[tokio::test]
