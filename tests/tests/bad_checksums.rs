@@ -8,8 +8,8 @@ use std::time::Duration;
 use iperf_harness::json::int;
 use iperf_harness::netns::Namespace;
 use iperf_harness::pair::words;
-use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server};
-use nix::sys::signal::Signal;
+use iperf_harness::process::wait_for;
+use iperf_harness::{Finished, HANG, Peer, Problems, Running, Server, priority};
 use socket2::{Domain, Protocol, Socket, Type};
 
 const DAMAGED: i64 = 50;
@@ -36,6 +36,18 @@ fn send_damaged(host: IpAddr, from: u16, to: u16, length: u16) {
     }
 }
 
+/// The system's name of a counter for this family of addresses.
+fn counter_name(host: &str, name: &str) -> String {
+    format!("Udp{}{name}", if host.contains(':') { "6" } else { "" })
+}
+
+/// Waits until the streams of a test receive data.
+fn wait_for_data(namespace: &Namespace, host: &str) {
+    let received = counter_name(host, "InDatagrams");
+    let flows = wait_for(HANG, || (namespace.counter(&received) > 20).then_some(()));
+    assert!(flows.is_some(), "no datagrams arrive");
+}
+
 /// A test over one stream in a namespace of its own.
 struct Case {
     host: &'static str,
@@ -60,7 +72,7 @@ impl Case {
         command.args(self.reverse.then_some("-R"));
         command.args(self.sleeps.then_some("-w16K"));
         let client = Running::start(command);
-        thread::sleep(Duration::from_millis(700));
+        wait_for_data(namespace, self.host);
         let host = self.host.parse().expect("an address");
         let (from, to) = if self.reverse {
             (server.port(), CLIENT)
@@ -74,21 +86,20 @@ impl Case {
             } else {
                 &server.process
             };
-            receiver.signal(Signal::SIGSTOP);
-            thread::sleep(Duration::from_millis(400));
-            receiver.signal(Signal::SIGCONT);
+            let full = counter_name(self.host, "RcvbufErrors");
+            receiver.stop_until(|| namespace.counter(&full) > 0);
         }
         let client = client.finish(HANG);
         (client, server.finish(HANG))
     }
 
     fn check(&self) {
+        priority::raise();
         let namespace = Namespace::new();
         let (client, server) = namespace.inside(|| self.run(&namespace));
         let mut f = Problems::new();
-        let v6 = self.host.contains(':');
         let counter = |name: &str| {
-            let name = format!("Udp{}{name}", if v6 { "6" } else { "" });
+            let name = counter_name(self.host, name);
             i64::try_from(namespace.counter(&name)).expect("a small number")
         };
         let (damaged, full) = (counter("InCsumErrors"), counter("RcvbufErrors"));
@@ -155,13 +166,14 @@ fn bad_checksums_and_socket_drops_are_counted_separately() {
 
 #[test]
 fn verbose_text_reports_bad_checksums() {
+    priority::raise();
     let namespace = Namespace::new();
     let (client, server) = namespace.inside(|| {
         let server = Server::start(Peer::Ours, &["-1", "-V"]);
         let port = server.port();
         let args = format!("-V -u -t 2 -b 1M -l 1000 --cport {CLIENT}");
         let client = iperf_harness::pair::start_client(Peer::Ours, port, &args);
-        thread::sleep(Duration::from_millis(700));
+        wait_for_data(&namespace, "127.0.0.1");
         send_damaged("127.0.0.1".parse().unwrap(), CLIENT, port, 1000);
         let client = client.finish(HANG);
         (client, server.finish(HANG))

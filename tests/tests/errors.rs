@@ -12,6 +12,7 @@ use iperf_harness::wire::{ACCESS_DENIED, PARAM_EXCHANGE, Raw, RawClient, Reply, 
 use iperf_harness::{
     Finished, HANG, Peer, Port, Problems, Running, Server, json, parallel, peer, shape,
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
@@ -265,12 +266,16 @@ fn the_connection_takes_too_long() {
 
 /// A server runs a test while `look` looks at it.
 fn while_busy(server: Peer, first: Peer, look: impl Fn(u16)) {
-    let server = Server::start(server, &[]);
-    let client = start_client(first, server.port(), "-t 3 -b 10M");
-    std::thread::sleep(Duration::from_millis(500));
+    let server = Server::start(server, &["--forceflush"]);
+    let client = start_client(first, server.port(), "-t 600 -b 10M");
+    server.wait_for_output("connected to");
     look(server.port());
+    client.signal(Signal::SIGINT);
     let end = client.finish(HANG);
-    assert!(end.succeeded(), "the first client was disturbed:\n{end}");
+    assert!(
+        end.stderr.contains("the client has terminated"),
+        "the first client was disturbed:\n{end}"
+    );
 }
 
 #[test]

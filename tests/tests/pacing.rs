@@ -1,7 +1,7 @@
 //! Rates: a sender keeps the requested rate, on average, and sleeps in between.
 
 use iperf_harness::json::{float, int};
-use iperf_harness::{Case, Expectation, Peer, Problems, pair, parallel};
+use iperf_harness::{Case, Expectation, Peer, Problems, pair, parallel, priority};
 
 /// Few at a time: a machine that is busy keeps no rate.
 const WORKERS: usize = 2;
@@ -45,6 +45,7 @@ fn check(case: &Case<f64>) -> Result<(), String> {
 
 #[test]
 fn our_average_is_the_requested_rate() {
+    priority::raise();
     let rows = [
         ("-b 1M", 1e6),
         ("-b 1M -l 8K", 1e6),
@@ -66,6 +67,7 @@ fn our_average_is_the_requested_rate() {
 
 #[test]
 fn rates_are_kept_with_real_peers() {
+    priority::raise();
     let rows = [
         ("-b 10M -l 8K", 10e6),
         ("-b 100M", 100e6),

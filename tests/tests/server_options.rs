@@ -110,8 +110,10 @@ fn short_tests_add_up_to_the_limit_of_the_rate() {
         let mut f = Problems::new();
         for (test, refused) in [(1, false), (2, false), (3, true)] {
             // A server that still ends the last client's test is busy.
+            // The one that is to be refused takes 4 s, so that it is not over before the server looks at it.
+            let slowly = if refused { "--fq-rate 60M" } else { "" };
             let end = loop {
-                let end = run_client(client, server.port(), "-n 30M -J");
+                let end = run_client(client, server.port(), &format!("-n 30M -J {slowly}"));
                 if !end.complaint().contains("busy") {
                     break end;
                 }

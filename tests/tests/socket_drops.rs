@@ -1,41 +1,37 @@
 //! Datagrams that reach the receiver's machine and are dropped at its socket: the kernel knows how many.
 
-use std::thread;
-use std::time::Duration;
-
 use iperf_harness::json::int;
 use iperf_harness::pair::{run_client, start_client};
-use iperf_harness::{Finished, HANG, Peer, Running, Server};
-use nix::sys::signal::Signal;
+use iperf_harness::{Finished, HANG, Peer, Server, priority};
 
-/// A receiver that sleeps for a while, with a buffer that holds a few milliseconds.
-fn pause(receiver: &Running) {
-    thread::sleep(Duration::from_millis(700));
-    receiver.signal(Signal::SIGSTOP);
-    thread::sleep(Duration::from_millis(700));
-    receiver.signal(Signal::SIGCONT);
-}
+/// More than these are dropped in each test.
+const DROPS: u64 = 100;
 
 /// The receiver reports its losses as drops, and all of them: nothing can be lost elsewhere.
 fn all_losses_are_drops(document: &serde_json::Value, ends: &[&Finished]) {
     let udp = |key: &str| int(document, &format!("/end/streams/0/udp/{key}"));
     let (drops, lost) = (udp("socket_drops"), udp("lost_packets"));
     let story: String = ends.iter().map(ToString::to_string).collect();
-    assert!(drops > Some(100), "{drops:?} drops\n{story}");
+    assert!(
+        drops > i64::try_from(DROPS).ok(),
+        "{drops:?} drops\n{story}"
+    );
     assert!(drops <= lost, "{drops:?} drops, {lost:?} lost\n{story}");
 }
 
-/// Runs a test with a server, or client, that is stopped for a while.
+/// Runs a test with a server, or client, that is stopped for a while. Its buffer holds a few milliseconds.
 fn run(format: &str, server_sleeps: bool) -> (Finished, Finished) {
+    priority::raise();
     let server = Server::start(Peer::Ours, &["-1", format]);
     let direction = if server_sleeps { "" } else { "-R" };
     let args = format!("{format} -u -t 2 -b 20M -l 1000 -w 16K {direction}");
     let client = start_client(Peer::Ours, server.port(), &args);
-    pause(if server_sleeps {
+    let receiver = if server_sleeps {
         &server.process
     } else {
         &client
-    });
+    };
+    server.drop_datagrams_of(receiver, DROPS);
     let (client, server) = (client.finish(HANG), server.finish(HANG));
     assert!(client.succeeded() && server.succeeded(), "{client}{server}");
     (client, server)
@@ -69,7 +65,7 @@ fn the_text_names_the_drops() {
             .rsplit(' ')
             .next()
             .and_then(|word| word.parse::<u64>().ok());
-        assert!(drops > Some(100), "{drops:?} drops\n{end}");
+        assert!(drops > Some(DROPS), "{drops:?} drops\n{end}");
     }
     let server = Server::start(Peer::Ours, &["-1"]);
     let client = run_client(Peer::Ours, server.port(), "-u -t 1");

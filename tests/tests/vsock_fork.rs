@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -136,6 +137,29 @@ fn the_recorded_client_completes_its_test_with_our_server() {
     }
 }
 
+/// Waits until a server has read all that was sent to its socket file.
+fn wait_until_read(file: &Path) {
+    let all_is_read = || {
+        let table = Command::new("ss").args(["-xanH"]).output().ok()?;
+        let table = String::from_utf8_lossy(&table.stdout).into_owned();
+        // Kind, state, bytes that are not read, bytes that are not sent, address.
+        let rows = table.lines().map(|row| row.split_whitespace());
+        let connections = rows.filter_map(|mut row| {
+            let [state, unread] = [row.nth(1)?, row.next()?];
+            let is_of_server = row.nth(1).map(Path::new) == Some(file);
+            (is_of_server && state == "ESTAB").then_some(unread)
+        });
+        let unread: Vec<_> = connections.collect();
+        (!unread.is_empty() && unread.iter().all(|bytes| *bytes == "0")).then_some(())
+    };
+    assert!(
+        wait_for(HANG, all_is_read).is_some(),
+        "the server does not read"
+    );
+    // The thread that read the last bytes counts them.
+    thread::sleep(Duration::from_millis(100));
+}
+
 /// Walks through a recording in the client's place: the bytes that were sent and received as data.
 fn play_client(recording: &Recording, file: &Path) -> (usize, usize) {
     let connect = || Raw(UnixStream::connect(file).expect("a server"));
@@ -146,7 +170,7 @@ fn play_client(recording: &Recording, file: &Path) -> (usize, usize) {
         match (entry.to_server, entry.kind.as_str()) {
             (true, "TEST_END") => {
                 // All that was sent has arrived: nothing is between the two.
-                thread::sleep(Duration::from_millis(200));
+                wait_until_read(file);
                 control.send(&entry.bytes);
             }
             (true, "IPERF_DONE") => {

@@ -31,6 +31,7 @@ pub mod parallel;
 pub mod paths;
 pub mod peer;
 pub mod port;
+pub mod priority;
 pub mod problems;
 pub mod process;
 pub mod procfs;

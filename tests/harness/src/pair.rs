@@ -12,12 +12,16 @@ use crate::json;
 use crate::peer::Peer;
 use crate::port::Port;
 use crate::problems::Problems;
-use crate::process::{Finished, HANG, Running};
+use crate::process::{Finished, HANG, Running, wait_for};
+use crate::procfs;
 use crate::proxy::{Faults, Proxy};
 use crate::server::Server;
 
 /// How long a server may take to notice that its client failed, or to be sure that there was none.
 const LOST: Duration = Duration::from_secs(10);
+
+/// How long a server of many tests may take to notice that a client has ended.
+const NOTICED: Duration = Duration::from_secs(5);
 
 /// A client and a server to be run against each other once.
 ///
@@ -270,8 +274,15 @@ impl fmt::Display for Outcome {
 }
 
 /// Runs a client of `peer` to its end.
+///
+/// A client ends before its server has noticed, which on a busy machine takes a while: the next client would learn that the
+/// server is busy. So this waits, a little, until the server has closed its connections.
 pub fn run_client(peer: Peer, port: u16, args: &str) -> Finished {
-    start_client(peer, port, args).finish(HANG)
+    let end = start_client(peer, port, args).finish(HANG);
+    wait_for(NOTICED, || {
+        (!procfs::waits_to_be_closed(port)).then_some(())
+    });
+    end
 }
 
 /// Starts a client of `peer` towards a port on 127.0.0.1.

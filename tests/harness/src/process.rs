@@ -21,6 +21,9 @@ pub const HANG: Duration = Duration::from_secs(90);
 /// How often a wait looks again.
 pub const POLL: Duration = Duration::from_millis(4);
 
+/// For how long [`Running::stop_until`] stops a process at a time.
+const STOPPED: Duration = Duration::from_millis(500);
+
 /// A started process. Dropping it kills it.
 #[derive(Debug)]
 pub struct Running {
@@ -104,6 +107,25 @@ impl Running {
         let pid = i32::try_from(self.id()).expect("a process id fits");
         signal::kill(Pid::from_raw(pid), signal)
             .unwrap_or_else(|e| panic!("cannot send {signal} to {}: {e}", self.command));
+    }
+
+    /// Stops the process (`SIGSTOP`) and lets it go on (`SIGCONT`), again and again, until what is waited for has happened
+    /// while it was stopped: something that its peer does, or the system.
+    pub fn stop_until(&self, mut happened: impl FnMut() -> bool) {
+        let done = wait_for(HANG, || {
+            self.signal(Signal::SIGSTOP);
+            let done = wait_for(STOPPED, || happened().then_some(()));
+            self.signal(Signal::SIGCONT);
+            if done.is_none() {
+                thread::sleep(STOPPED / 10);
+            }
+            done
+        });
+        assert!(
+            done.is_some(),
+            "it does not happen while {} is stopped",
+            self.command
+        );
     }
 
     /// Waits for the end; kills the process when `limit` has passed since now.

@@ -69,14 +69,34 @@ impl Server {
 
     /// Waits until a server of several tests at a time (`--tests`) reports a stream of this test.
     pub fn wait_for_test(&self, number: u32) {
-        let line = format!("#{number} [");
+        self.wait_for_output(&format!("#{number} ["));
+    }
+
+    /// Waits until the server has written `text` to its standard output. One of iperf3 needs `--forceflush`.
+    pub fn wait_for_output(&self, text: &str) {
         let output = || self.process.stdout_so_far();
-        let begun = wait_for(HANG, || output().contains(&line).then_some(()));
+        let written = wait_for(HANG, || output().contains(text).then_some(()));
         assert!(
-            begun.is_some(),
-            "test {number} does not begin:\n{}",
-            output()
+            written.is_some(),
+            "{text:?} is not written:\n{}{}",
+            output(),
+            self.process.stderr_so_far()
         );
+    }
+
+    /// Waits until the streams of a UDP test are connected.
+    pub fn wait_for_datagram_streams(&self) {
+        let connected = || procfs::datagram_drops(self.id(), self.port());
+        assert!(
+            wait_for(HANG, connected).is_some(),
+            "no stream is connected"
+        );
+    }
+
+    /// Stops an end of a UDP test, which receives, until its socket has dropped more than `least` datagrams.
+    pub fn drop_datagrams_of(&self, receiver: &Running, least: u64) {
+        self.wait_for_datagram_streams();
+        receiver.stop_until(|| procfs::datagram_drops(self.id(), self.port()) > Some(least));
     }
 
     /// Waits until the server has written `text` to its standard error, which it may do after its client has ended.

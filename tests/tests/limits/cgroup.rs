@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use iperf_harness::pair::start_client;
-use iperf_harness::{HANG, Peer, Server, json};
+use iperf_harness::{HANG, Peer, Server, json, priority};
 
 use super::causes;
 
@@ -15,18 +15,25 @@ impl Group {
     /// Creates it where this machine lets one do so.
     fn create() -> Result<Self, String> {
         let name = format!("iperf-limits-{}", std::process::id());
-        let first = ("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "5000");
-        let second = ("/sys/fs/cgroup", "cpu.max", "5000 100000");
+        // Its share comes before those of all others, so that nothing but the quota limits it.
+        let first = (
+            "cpu",
+            [("cpu.cfs_quota_us", "5000"), ("cpu.shares", "262144")],
+        );
+        let second = ("", [("cpu.max", "5000 100000"), ("cpu.weight", "10000")]);
         let mut reasons = Vec::new();
-        for (root, file, quota) in [first, second] {
-            let folder = Path::new(root).join(&name);
+        for (root, files) in [first, second] {
+            let folder = Path::new("/sys/fs/cgroup").join(root).join(&name);
             let made = fs::create_dir(&folder).and_then(|()| {
                 let group = Self(folder.clone());
-                fs::write(folder.join(file), quota).map(|()| group)
+                for (file, value) in files {
+                    fs::write(folder.join(file), value)?;
+                }
+                Ok(group)
             });
             match made {
                 Ok(group) => return Ok(group),
-                Err(error) => reasons.push(format!("{}: {error}", folder.join(file).display())),
+                Err(error) => reasons.push(format!("{}: {error}", folder.display())),
             }
         }
         Err(reasons.join("; "))
@@ -55,6 +62,8 @@ fn a_cpu_quota_is_named() {
     };
     let server = Server::start(Peer::Ours, &["-1"]);
     group.take(server.id()).expect("a server in the group");
+    // The sender waits for nothing else, either.
+    priority::raise();
     let client = start_client(Peer::Ours, server.port(), "-J -t 2");
     let end = client.finish(HANG);
     server.finish(HANG);

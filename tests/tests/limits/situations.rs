@@ -3,12 +3,14 @@
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iperf_harness::pair::start_client;
+use iperf_harness::process::wait_for;
 use iperf_harness::proxy::{HalfClose, Vmm};
-use iperf_harness::{Finished, HANG, Peer, Running, Server, json};
+use iperf_harness::{Finished, HANG, Peer, Running, Server, json, priority};
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -24,17 +26,24 @@ fn named(end: &Finished) -> Vec<String> {
 
 /// A test with a server that is stopped (`SIGSTOP`) for most of it.
 fn with_a_stopped_server(args: &str) -> Finished {
+    priority::raise();
     let server = Server::start(Peer::Ours, &["-1"]);
     let client = start_client(Peer::Ours, server.port(), &format!("-J {args}"));
-    stop_again_and_again(&server.process);
+    stop_again_and_again(&server.process, &server.process);
     let end = client.finish(HANG);
     server.finish(HANG);
     end
 }
 
-/// Stops (`SIGSTOP`) a receiver four times for half a second, once data flows.
-fn stop_again_and_again(receiver: &Running) {
-    thread::sleep(Duration::from_millis(500));
+/// Stops (`SIGSTOP`) a receiver four times for half a second, once the server's test begins.
+fn stop_again_and_again(server: &Running, receiver: &Running) {
+    let begins = || {
+        server
+            .stdout_so_far()
+            .contains("connected to")
+            .then_some(())
+    };
+    assert!(wait_for(HANG, begins).is_some(), "the test does not begin");
     for _ in 0..4 {
         receiver.signal(Signal::SIGSTOP);
         thread::sleep(Duration::from_millis(500));
@@ -46,12 +55,13 @@ fn stop_again_and_again(receiver: &Running) {
 /// What a VMM holds for a receiver that does not read is limited, and the sender waits.
 #[test]
 fn a_receiver_behind_a_vmm_that_is_stopped_gives_no_credit_either_way() {
+    priority::raise();
     for direction in ["client to server", "server to client"] {
         let vmm = Vmm::start(HalfClose::Passed, Duration::ZERO);
         let server = vmm.serve(5201, "-1");
         let reversed = direction == "server to client";
         let client = vmm.client(5201, if reversed { "-J -t 3 -R" } else { "-J -t 3" });
-        stop_again_and_again(if reversed { &client } else { &server });
+        stop_again_and_again(&server, if reversed { &client } else { &server });
         let end = client.finish(HANG);
         server.finish(HANG);
         assert!(end.succeeded(), "{end}");
@@ -89,16 +99,14 @@ fn a_receiver_that_is_stopped_again_and_again_closes_its_window_and_congests_not
 
 /// What is named where a server is stopped for a while, whose socket holds a few milliseconds.
 fn with_a_full_socket(peer: Peer) -> Finished {
+    priority::raise();
     let server = Server::start(peer, &["-1"]);
     let client = start_client(
         Peer::Ours,
         server.port(),
         "-J -u -t 2 -b 20M -l 1000 -w 16K",
     );
-    thread::sleep(Duration::from_millis(700));
-    server.process.signal(Signal::SIGSTOP);
-    thread::sleep(Duration::from_millis(700));
-    server.process.signal(Signal::SIGCONT);
+    server.drop_datagrams_of(&server.process, 100);
     let end = client.finish(HANG);
     server.finish(HANG);
     end
@@ -121,6 +129,7 @@ fn datagrams_that_a_receivers_socket_drops_are_not_lost_on_the_way() {
 
 #[test]
 fn a_receiver_that_writes_slowly_closes_its_window() {
+    priority::raise();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pipe");
     mkfifo(&path, Mode::S_IRWXU).expect("a pipe");
@@ -131,23 +140,26 @@ fn a_receiver_that_writes_slowly_closes_its_window() {
     let mut pipe = pipe.open(&path).expect("the pipe");
     let server = Server::start(Peer::Ours, &["-1", "-F", path.to_str().expect("a path")]);
     let client = start_client(Peer::Ours, server.port(), "-J -t 2");
-    let reader = thread::spawn(move || {
-        let begun = Instant::now();
-        let mut bytes = vec![0; 64 << 10];
-        while begun.elapsed() < Duration::from_secs(3) {
-            let _ = pipe.read(&mut bytes);
-            thread::sleep(Duration::from_millis(20));
-        }
-        // The rest is dropped with the pipe.
+    let over = AtomicBool::new(false);
+    let end = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut bytes = vec![0; 64 << 10];
+            while !over.load(Ordering::Relaxed) {
+                let _ = pipe.read(&mut bytes);
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let end = client.finish(HANG);
+        over.store(true, Ordering::Relaxed);
+        end
     });
-    let end = client.finish(HANG);
     check_that_the_window_limits(&end);
     server.process.signal(Signal::SIGKILL);
-    reader.join().expect("a reader");
 }
 
 #[test]
 fn a_sender_that_reads_slowly_is_the_limit_itself() {
+    priority::raise();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pipe");
     mkfifo(&path, Mode::S_IRWXU).expect("a pipe");
