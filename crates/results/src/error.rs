@@ -34,6 +34,27 @@ pub enum ReadErrorKind {
     Refused(String),
 }
 
+impl ReadError {
+    /// What is wrong with a line of `file`, or with all of it.
+    pub(crate) fn new(file: &Arc<str>, line: impl Into<Option<u64>>, kind: ReadErrorKind) -> Self {
+        Self {
+            file: Arc::clone(file),
+            line: line.into(),
+            kind,
+        }
+    }
+}
+
+impl ReadErrorKind {
+    pub(crate) fn malformed(reason: impl Into<String>) -> Self {
+        Self::Malformed(reason.into())
+    }
+
+    pub(crate) fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused(reason.into())
+    }
+}
+
 /// `file:line: `, or `file: ` where no line is known.
 struct Place<'a>(&'a str, Option<u64>);
 

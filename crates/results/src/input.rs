@@ -110,11 +110,7 @@ impl<'a> Lines<'a> {
     }
 
     pub(crate) fn error(&self, line: u64, kind: ReadErrorKind) -> ReadError {
-        ReadError {
-            file: Arc::clone(&self.input.file),
-            line: Some(line),
-            kind,
-        }
+        ReadError::new(&self.input.file, line, kind)
     }
 
     pub(crate) fn refuse(&self, line: u64, reason: impl Into<String>) -> ReadError {

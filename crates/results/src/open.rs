@@ -71,10 +71,8 @@ fn files_of(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
         }
     }
     if files.is_empty() {
-        return Err(fault(
-            &name,
-            ReadErrorKind::Refused("no file in the directory".into()),
-        ));
+        let reason = "no file in the directory";
+        return Err(fault(&name, ReadErrorKind::refused(reason)));
     }
     files.sort();
     Ok(files)
@@ -105,9 +103,5 @@ fn read_stream(
 }
 
 fn fault(file: &str, kind: ReadErrorKind) -> ReadError {
-    ReadError {
-        file: Arc::from(file),
-        line: None,
-        kind,
-    }
+    ReadError::new(&Arc::from(file), None, kind)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::error::{ReadError, ReadErrorKind};
 use crate::figures::quantile;
 use crate::metric::{Metric, definition, order};
 use crate::stats::Summary;
@@ -149,6 +150,18 @@ pub struct Sample {
     pub latency: Vec<(String, f64)>,
 }
 
+impl Sample {
+    /// The throughput of an interval of all streams together.
+    pub(crate) fn rate(start: f64, end: f64, throughput: f64) -> Self {
+        Self {
+            start,
+            end,
+            throughput: Some(throughput),
+            ..Self::default()
+        }
+    }
+}
+
 impl Record {
     /// A record without figures.
     pub(crate) fn new(tool: Tool, file: &Arc<str>, line: u64) -> Self {
@@ -213,6 +226,22 @@ impl Record {
         }
     }
 
+    /// Sets an end's CPU time per 10⁹ bytes of its share of a processor in percent. Bytes and seconds must be set before.
+    pub(crate) fn set_cpu(&mut self, name: &str, percent: impl Into<Option<f64>>) {
+        let bytes = self.get("bytes").filter(|bytes| *bytes > 0.0);
+        if let (Some(percent), Some(bytes), Some(seconds)) =
+            (percent.into(), bytes, self.get("seconds"))
+        {
+            self.set(name, percent / 100.0 * seconds / (bytes / 1e9));
+        }
+    }
+
+    /// Sets how many datagrams were lost, and their share of all. Names end with `suffix`.
+    pub(crate) fn set_loss(&mut self, suffix: &str, lost: f64, all: f64) {
+        self.set(&format!("lost{suffix}"), lost);
+        self.set(&format!("loss{suffix}"), (all > 0.0).then_some(lost / all));
+    }
+
     /// Adds the figures of a distribution under the names `group.min`, `group.mean` and so on.
     pub(crate) fn set_distribution(&mut self, group: &str, mut values: Vec<f64>) {
         values.sort_by(f64::total_cmp);
@@ -230,6 +259,12 @@ impl Record {
         }
     }
 
+    /// Sets a parameter that only this tool has.
+    pub(crate) fn set_other(&mut self, name: &str, value: &impl ToString) {
+        let other = &mut self.parameters.other;
+        other.insert(name.to_owned(), value.to_string());
+    }
+
     /// Adds a note once.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         let note = note.into();
@@ -245,6 +280,11 @@ impl Record {
         } else if self.samples.len() == MAX_SAMPLES {
             self.note(format!("only the first {MAX_SAMPLES} intervals are kept"));
         }
+    }
+
+    /// An error that names where the run begins.
+    pub(crate) fn fault(&self, kind: ReadErrorKind) -> ReadError {
+        ReadError::new(&self.source.file, self.source.line, kind)
     }
 
     /// Puts the figures in the order of reports.

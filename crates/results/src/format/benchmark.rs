@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::json::print;
 use crate::compare::{describe, groups};
 use crate::metric::{Better, definition};
 use crate::record::Record;
@@ -82,10 +83,4 @@ fn measure(metric: &str) -> String {
         _ => "",
     };
     format!("{}{unit}", metric.replace(['.', '_'], "-"))
-}
-
-fn print(value: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
-    text
 }

@@ -1,7 +1,7 @@
 //! CSV: one row a run with every figure in base units, or one row a metric of a comparison.
 
 use super::grid::word;
-use crate::compare::Comparison;
+use crate::compare::{Compared, Comparison, Test};
 use crate::metric::order;
 use crate::record::Record;
 
@@ -61,69 +61,60 @@ pub(super) fn report(records: &[Record]) -> String {
     rows.finish()
 }
 
+/// A column of a comparison: its name, and its text in a metric's row.
+type Column = (&'static str, fn(&Test, &Compared) -> String);
+
+/// The columns of a comparison. A number that is not finite is left out where there need not be one.
+const COLUMNS: [Column; 22] = [
+    ("test", |test, _| test.name.clone()),
+    ("base", |test, _| test.base.clone()),
+    ("new", |test, _| test.new.clone()),
+    ("metric", |_, metric| metric.name.clone()),
+    ("base_n", |_, metric| metric.base.n.to_string()),
+    ("base_median", |_, metric| metric.base.median.to_string()),
+    ("base_spread", |_, metric| metric.base.spread.to_string()),
+    ("new_n", |_, metric| metric.new.n.to_string()),
+    ("new_median", |_, metric| metric.new.median.to_string()),
+    ("new_spread", |_, metric| metric.new.spread.to_string()),
+    ("change", |_, metric| finite(metric.decision.effect.change)),
+    ("change_low", |_, metric| finite(metric.decision.effect.low)),
+    ("change_high", |_, metric| {
+        finite(metric.decision.effect.high)
+    }),
+    ("is_difference", |_, metric| {
+        metric.decision.effect.difference.to_string()
+    }),
+    ("p", |_, metric| metric.decision.p.to_string()),
+    ("adjusted_p", |_, metric| metric.adjusted_p.to_string()),
+    ("smallest_p", |_, metric| {
+        metric.decision.smallest_p.to_string()
+    }),
+    ("margin", |_, metric| finite(metric.margin)),
+    ("gated", |_, metric| metric.gated.to_string()),
+    ("paired", |test, _| test.paired.to_string()),
+    ("verdict", |_, metric| {
+        let verdict = metric.verdict.map(|verdict| word(verdict).to_lowercase());
+        verdict.unwrap_or_default()
+    }),
+    ("runs_to_decide", |_, metric| {
+        metric.runs.map(|runs| runs.to_string()).unwrap_or_default()
+    }),
+];
+
+fn finite(value: f64) -> String {
+    if value.is_finite() {
+        value.to_string()
+    } else {
+        String::new()
+    }
+}
+
 /// One row a metric.
 pub(super) fn comparison(comparison: &Comparison) -> String {
-    let mut rows = Rows::new([
-        "test",
-        "base",
-        "new",
-        "metric",
-        "base_n",
-        "base_median",
-        "base_spread",
-        "new_n",
-        "new_median",
-        "new_spread",
-        "change",
-        "change_low",
-        "change_high",
-        "is_difference",
-        "p",
-        "adjusted_p",
-        "smallest_p",
-        "margin",
-        "gated",
-        "paired",
-        "verdict",
-        "runs_to_decide",
-    ]);
+    let mut rows = Rows::new(COLUMNS.map(|(name, _)| name));
     for test in &comparison.tests {
         for metric in &test.metrics {
-            let (decision, effect) = (&metric.decision, metric.decision.effect);
-            let finite = |value: f64| {
-                if value.is_finite() {
-                    value.to_string()
-                } else {
-                    String::new()
-                }
-            };
-            rows.add(vec![
-                test.name.clone(),
-                test.base.clone(),
-                test.new.clone(),
-                metric.name.clone(),
-                metric.base.n.to_string(),
-                metric.base.median.to_string(),
-                metric.base.spread.to_string(),
-                metric.new.n.to_string(),
-                metric.new.median.to_string(),
-                metric.new.spread.to_string(),
-                finite(effect.change),
-                finite(effect.low),
-                finite(effect.high),
-                effect.difference.to_string(),
-                decision.p.to_string(),
-                metric.adjusted_p.to_string(),
-                decision.smallest_p.to_string(),
-                finite(metric.margin),
-                metric.gated.to_string(),
-                test.paired.to_string(),
-                metric
-                    .verdict
-                    .map(|verdict| word(verdict).to_lowercase())
-                    .unwrap_or_default(),
-                metric.runs.map(|runs| runs.to_string()).unwrap_or_default(),
-            ]);
+            rows.add(COLUMNS.map(|(_, text)| text(test, metric)).to_vec());
         }
     }
     rows.finish()

@@ -96,7 +96,8 @@ fn compared(metric: &Compared) -> Value {
     })
 }
 
-fn print(value: &Value) -> String {
+/// A value as text, with a line end.
+pub(super) fn print(value: &Value) -> String {
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text

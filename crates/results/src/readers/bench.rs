@@ -4,14 +4,13 @@
 //! A run that failed is left out, and noted at the others. The last line may be cut off, by a crash.
 
 use std::io::{BufRead, Read};
-use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::error::{ReadError, ReadErrorKind};
 use crate::input::Input;
 use crate::input::{ReadBytes, ReadOptions};
-use crate::readers::outcome::{Outcome, push_record};
+use crate::readers::outcome::{Outcome, push};
 use crate::record::Record;
 
 /// The version of the format.
@@ -48,11 +47,7 @@ pub(super) fn read(
     out: &mut Vec<Record>,
 ) -> Outcome {
     let Input { file, mut bytes } = input;
-    let fault = |line: u64, kind: ReadErrorKind| ReadError {
-        file: Arc::clone(&file),
-        line: Some(line),
-        kind,
-    };
+    let fault = |line: u64, kind: ReadErrorKind| ReadError::new(&file, line, kind);
     let mut failed = 0;
     for number in 1.. {
         let mut text = Vec::new();
@@ -82,7 +77,7 @@ pub(super) fn read(
             continue;
         }
         for record in of_run(&file, &run, options, nested).map_err(|kind| fault(number, kind))? {
-            push_record(out, record).map_err(|(_, kind)| fault(number, kind))?;
+            push(out, record).map_err(|error| fault(number, error.kind))?;
         }
     }
     if out.is_empty() {

@@ -15,7 +15,10 @@ pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
     while let Some(first) = lines.next()? {
         let begin = first.number;
         lines.put_back(first);
-        let mut run = Iperf3Run::new(begin);
+        let mut run = Iperf3Run {
+            begin,
+            ..Iperf3Run::default()
+        };
         let mut section = lines.run(|text| {
             text.contains("Connecting to host ") || text.contains("Accepted connection from ")
         });
@@ -33,7 +36,7 @@ pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
             return Err(lines.refuse(number, reason));
         }
         if run.rows > 0 && (run.client || !std::mem::take(&mut repeated)) {
-            push(lines, out, run.finish(lines)?)?;
+            push(out, run.finish(lines)?)?;
         }
     }
     Ok(())
@@ -60,6 +63,7 @@ struct Ends {
 }
 
 /// One test while it is read.
+#[derive(Default)]
 struct Iperf3Run {
     begin: u64,
     rows: u64,
@@ -77,23 +81,6 @@ struct Iperf3Run {
 }
 
 impl Iperf3Run {
-    fn new(begin: u64) -> Self {
-        Self {
-            begin,
-            rows: 0,
-            version: None,
-            client: false,
-            reverse: false,
-            ended: false,
-            streams: 0,
-            forward: Ends::default(),
-            backward: Ends::default(),
-            samples: Vec::new(),
-            parameters: crate::record::Parameters::default(),
-            cpu: None,
-        }
-    }
-
     fn line(&mut self, text: &str) {
         if let Some(row) = row(text) {
             self.rows += 1;
@@ -162,10 +149,7 @@ impl Iperf3Run {
             self.samples.push(Sample {
                 stream: row.id.parse().ok(),
                 reverse: backward,
-                start: row.start,
-                end: row.end,
-                throughput: Some(row.rate),
-                ..Sample::default()
+                ..Sample::rate(row.start, row.end, row.rate)
             });
         }
     }
@@ -201,13 +185,9 @@ impl Iperf3Run {
         if both {
             self.backward.fill(&mut record, ".reverse", udp);
         }
-        if let (Some((sender, receiver)), Some(bytes), Some(seconds)) = (
-            self.cpu,
-            record.get("bytes").filter(|bytes| *bytes > 0.0),
-            record.get("seconds"),
-        ) {
-            record.set("cpu.sender", sender / 100.0 * seconds / (bytes / 1e9));
-            record.set("cpu.receiver", receiver / 100.0 * seconds / (bytes / 1e9));
+        if let Some((sender, receiver)) = self.cpu {
+            record.set_cpu("cpu.sender", sender);
+            record.set_cpu("cpu.receiver", receiver);
         }
         for sample in self.samples {
             record.sample(sample);
@@ -281,8 +261,7 @@ impl Ends {
         record.set(&name("throughput"), best.rate);
         record.set(&name("jitter"), best.jitter);
         if let Some((lost, all)) = best.lost {
-            record.set(&name("lost"), lost);
-            record.set(&name("loss"), (all > 0.0).then_some(lost / all));
+            record.set_loss(suffix, lost, all);
         }
         if suffix.is_empty() {
             record.set("seconds", best.seconds);

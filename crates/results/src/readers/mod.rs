@@ -10,6 +10,7 @@ pub(crate) mod ntttcp;
 pub(crate) mod nuttcp;
 pub(crate) mod outcome;
 pub(crate) mod qperf;
+mod runs;
 pub(crate) mod sockperf;
 pub(crate) mod table;
 pub(crate) mod uperf;
@@ -36,19 +37,19 @@ pub(crate) fn read(
         _ => {
             let mut lines = Lines::new(input);
             let read = match format {
-                Format::Uperf => uperf::read,
+                Format::Uperf => runs::read::<uperf::UperfRun>,
                 Format::UperfHistory => uperf::read_history,
-                Format::Netperf => netperf::read,
-                Format::Neper => neper::read,
+                Format::Netperf => runs::read::<netperf::NetperfRun>,
+                Format::Neper => runs::read::<neper::NeperRun>,
                 Format::NeperSamples => neper::read_samples,
                 Format::NeperRtt => neper::read_rtt,
                 Format::Iperf2Text => iperf2::text::read,
                 Format::Iperf2Csv => iperf2::csv::read,
                 Format::Iperf3Text => iperf3_text::read,
-                Format::Sockperf => sockperf::read,
+                Format::Sockperf => runs::read::<sockperf::SockperfRun>,
                 Format::Qperf => qperf::read,
                 Format::Nuttcp => nuttcp::read,
-                Format::VsockPerf => vsock_perf::read,
+                Format::VsockPerf => runs::read::<vsock_perf::VsockPerfRun>,
                 Format::IperfJson | Format::Bench | Format::Ntttcp(_) | Format::Table(_) => {
                     unreachable!("read above")
                 }

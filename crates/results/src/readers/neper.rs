@@ -9,6 +9,7 @@ use crate::error::ReadError;
 use crate::figures::{amount, number, whole};
 use crate::input::{Line, Lines};
 use crate::readers::outcome::{Outcome, push};
+use crate::readers::runs::RunReader;
 use crate::record::{Direction, Record, Sample, TestKind};
 use crate::tool::Tool;
 
@@ -17,30 +18,39 @@ const MAX_KEYS: usize = 1000;
 /// More flows than this are not distinguished.
 const MAX_FLOWS: usize = 10_000;
 
-/// Reads every run of the input.
-pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
-    while let Some(first) = lines.next()? {
-        let begin = first.number;
-        lines.put_back(first);
-        let mut keys: BTreeMap<String, String> = BTreeMap::new();
-        let mut section = lines.run(|text| text.starts_with("VERSION="));
-        while let Some(line) = section.next()? {
-            if let Some((key, value)) = line.text.split_once('=').filter(|_| keys.len() < MAX_KEYS)
-            {
-                keys.insert(key.trim().to_owned(), value.trim().to_owned());
-            }
-        }
-        if keys.is_empty() {
-            continue;
-        }
-        let record = from_keys(Record::new(Tool::Neper, lines.file(), begin), &keys);
-        push(
-            lines,
-            out,
-            record.map_err(|reason| lines.refuse(begin, reason))?,
-        )?;
+/// The keys of a run.
+pub(super) struct NeperRun {
+    record: Record,
+    keys: BTreeMap<String, String>,
+}
+
+impl RunReader for NeperRun {
+    const TOOL: Tool = Tool::Neper;
+
+    fn new(record: Record) -> Self {
+        let keys = BTreeMap::new();
+        Self { record, keys }
     }
-    Ok(())
+
+    fn begins(text: &str) -> bool {
+        text.starts_with("VERSION=")
+    }
+
+    fn line(&mut self, text: &str) -> Result<(), String> {
+        let pair = text.split_once('=');
+        if let Some((key, value)) = pair.filter(|_| self.keys.len() < MAX_KEYS) {
+            let (key, value) = (key.trim(), value.trim());
+            self.keys.insert(key.to_owned(), value.to_owned());
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Option<Record>, String> {
+        if self.keys.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(from_keys(self.record, &self.keys)?))
+    }
 }
 
 fn from_keys(mut record: Record, keys: &BTreeMap<String, String>) -> Result<Record, &'static str> {
@@ -89,11 +99,6 @@ fn parameters(record: &mut Record, keys: &BTreeMap<String, String>, streams: boo
     parameters.rate = value("max_pacing_rate")
         .filter(|rate| *rate > 0.0)
         .map(|bytes| bytes * 8.0);
-    if let Some(threads) = size("num_threads") {
-        parameters
-            .other
-            .insert("threads".into(), threads.to_string());
-    }
     let on = |key: &str| value(key).is_some_and(|flag| flag > 0.0);
     parameters.zerocopy = match (on("zerocopy"), on("rx_zerocopy")) {
         (true, true) => Some("tx+rx".into()),
@@ -108,6 +113,9 @@ fn parameters(record: &mut Record, keys: &BTreeMap<String, String>, streams: boo
         (false, true) => TestKind::ConnectRequestResponse,
         (false, false) => TestKind::RequestResponse,
     });
+    if let Some(threads) = size("num_threads") {
+        record.set_other("threads", &threads);
+    }
 }
 
 /// What each side received. The side that only sends prints no `throughput`, but the other side's.
@@ -261,7 +269,7 @@ pub(super) fn read_samples(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outc
     }
     record.parameters.parallel = Some(flows.len() as u64);
     whole_run(&mut record, layout.bytes, total, first, last);
-    push(lines, out, record)
+    push(out, record)
 }
 
 /// The figures of all flows together, and samples that begin at 0.
@@ -351,5 +359,5 @@ pub(super) fn read_rtt(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome 
     record.parameters.kind = Some(TestKind::RequestResponse);
     record.set_distribution("latency", round_trips);
     record.note("the first round trips of each flow, not the whole run");
-    push(lines, out, record)
+    push(out, record)
 }

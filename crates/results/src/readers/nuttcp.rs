@@ -39,19 +39,14 @@ pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
             let (start, end) = (clock, clock + figures.seconds);
             clock = end;
             if samples.len() < crate::record::MAX_SAMPLES {
-                samples.push(Sample {
-                    start,
-                    end,
-                    throughput: Some(figures.rate),
-                    ..Sample::default()
-                });
+                samples.push(Sample::rate(start, end, figures.rate));
             }
             continue;
         }
         let mut record = Record::new(Tool::Nuttcp, lines.file(), begun);
         record.samples = std::mem::take(&mut samples);
         fill(&mut record, text, &figures);
-        push(lines, out, record)?;
+        push(out, record)?;
         clock = 0.0;
         begin = None;
     }
@@ -121,19 +116,14 @@ fn fill(record: &mut Record, text: &str, figures: &Figures) {
             .or_else(|| after(text, "rtt_ms="))
             .map(|ms| ms * 1e-3),
     );
-    let per_gigabyte = |percent: f64| percent / 100.0 * figures.seconds / (figures.bytes / 1e9);
     if figures.bytes > 0.0 {
-        record.set(
+        record.set_cpu(
             "cpu.sender",
-            before("%TX")
-                .or_else(|| after(text, "tx_cpu="))
-                .map(per_gigabyte),
+            before("%TX").or_else(|| after(text, "tx_cpu=")),
         );
-        record.set(
+        record.set_cpu(
             "cpu.receiver",
-            before("%RX")
-                .or_else(|| after(text, "rx_cpu="))
-                .map(per_gigabyte),
+            before("%RX").or_else(|| after(text, "rx_cpu=")),
         );
         record.note("CPU shares are whole percents");
     }
@@ -142,7 +132,6 @@ fn fill(record: &mut Record, text: &str, figures: &Figures) {
         _ => after(text, "drop=").zip(after(text, "pkt=")),
     };
     if let Some((dropped, sent)) = dropped.filter(|(_, sent)| *sent > 0.0) {
-        record.set("lost", dropped);
-        record.set("loss", dropped / sent);
+        record.set_loss("", dropped, sent);
     }
 }

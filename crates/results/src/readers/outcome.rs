@@ -1,7 +1,6 @@
 //! What a reader returns, and how it adds its records.
 
 use crate::error::{ReadError, ReadErrorKind};
-use crate::input::Lines;
 use crate::record::Record;
 
 /// What a reader returns: it has appended its records, or the input is refused as a whole.
@@ -14,18 +13,10 @@ pub(crate) const THREE_DIGITS: &str = "three significant digits: figures are wit
 const MAX_RECORDS: usize = 10_000;
 
 /// Appends a record.
-pub(crate) fn push(lines: &Lines<'_>, out: &mut Vec<Record>, record: Record) -> Outcome {
-    push_record(out, record).map_err(|(line, kind)| lines.error(line, kind))
-}
-
-/// Appends a record; the error names the line at which there are too many.
-pub(crate) fn push_record(
-    out: &mut Vec<Record>,
-    mut record: Record,
-) -> Result<(), (u64, ReadErrorKind)> {
+pub(crate) fn push(out: &mut Vec<Record>, mut record: Record) -> Outcome {
     if out.len() == MAX_RECORDS {
         let reason = format!("more than {MAX_RECORDS} runs in one input");
-        return Err((record.source.line, ReadErrorKind::Refused(reason)));
+        return Err(record.fault(ReadErrorKind::Refused(reason)));
     }
     record.sort();
     out.push(record);

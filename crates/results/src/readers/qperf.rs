@@ -29,14 +29,8 @@ pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
     while let Some(line) = lines.next()? {
         let text = line.text.as_str();
         if is_heading(text) {
-            push(
-                lines,
-                out,
-                test(
-                    Record::new(Tool::Qperf, lines.file(), line.number),
-                    &text[..text.len() - 1],
-                ),
-            )?;
+            let record = Record::new(Tool::Qperf, lines.file(), line.number);
+            push(out, test(record, &text[..text.len() - 1]))?;
         } else if let Some((name, value)) = text.split_once('=').filter(|_| text.starts_with(' ')) {
             if let Some(record) = out.last_mut() {
                 figure(record, name.trim(), value.trim());
@@ -58,10 +52,7 @@ pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
         }
         let turn = turns.entry(name_of(record)).or_default();
         *turn += 1;
-        record
-            .parameters
-            .other
-            .insert("turn".into(), turn.to_string());
+        record.set_other("turn", turn);
         record.sort();
     }
     for record in &mut out[first..] {
@@ -93,7 +84,7 @@ fn test(mut record: Record, name: &str) -> Record {
         _ => None,
     };
     parameters.direction = (what == "bw").then_some(Direction::Forward);
-    parameters.other.insert("test".into(), name.to_owned());
+    record.set_other("test", &name);
     record
 }
 

@@ -1,60 +1,73 @@
 //! sockperf: latency is half of the round trip unless it was run with `--full-rtt`, both `MBps` and `Mbps` are
 //! 1024-based, and what throughput mode counts was sent, not received.
 
-use crate::error::ReadError;
 use crate::figures::{after, amount, whole};
-use crate::input::Lines;
-use crate::readers::outcome::{Outcome, push};
+use crate::readers::runs::RunReader;
 use crate::record::{Direction, Record, TestKind};
 use crate::tool::Tool;
 
-/// Reads every run of the input.
-pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
-    while let Some(first) = lines.next()? {
-        let begin = first.number;
-        lines.put_back(first);
-        let mut run = SockperfRun {
-            record: Record::new(Tool::Sockperf, lines.file(), begin),
-            half: false,
-            ended: false,
-        };
-        let mut section = lines.run(|text| text.starts_with("sockperf: == version"));
-        let mut failed = None;
-        while let Some(line) = section.next()? {
-            if line.text.contains("ERROR:") {
-                failed.get_or_insert(line.number);
-            }
-            run.line(&line.text);
-        }
-        if let Some(number) = failed {
-            return Err(lines.refuse(number, "the run failed"));
-        }
-        push(lines, out, run.finish(lines)?)?;
-    }
-    Ok(())
-}
-
-struct SockperfRun {
+/// One run while it is read.
+pub(super) struct SockperfRun {
     record: Record,
     /// Whether the latencies printed are halves of round trips.
     half: bool,
     ended: bool,
 }
 
+impl RunReader for SockperfRun {
+    const TOOL: Tool = Tool::Sockperf;
+
+    fn new(record: Record) -> Self {
+        Self {
+            record,
+            half: false,
+            ended: false,
+        }
+    }
+
+    fn begins(text: &str) -> bool {
+        text.starts_with("sockperf: == version")
+    }
+
+    fn line(&mut self, text: &str) -> Result<(), String> {
+        if text.contains("ERROR:") {
+            return Err("the run failed".into());
+        }
+        match text.strip_prefix("sockperf: ") {
+            Some(rest) => self.report(rest),
+            None => self.preamble(text),
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Option<Record>, String> {
+        if !self.ended {
+            return Err("no summary: the run failed, or the output is cut off".into());
+        }
+        if self.half {
+            self.record
+                .note("sockperf printed half round trips; doubled");
+        }
+        Ok(Some(self.record))
+    }
+}
+
 impl SockperfRun {
-    fn line(&mut self, text: &str) {
+    /// The lines before the report: the options of the test, and its sockets.
+    fn preamble(&mut self, text: &str) {
+        let parameters = &mut self.record.parameters;
+        if text.starts_with("test was performed using") {
+            parameters.block = after(text, "--msg-size=").and_then(whole);
+            parameters.duration = after(text, "--time=");
+        } else if text.trim_end().ends_with("# TCP") {
+            parameters.transport = Some("tcp".into());
+        } else if text.trim_end().ends_with("# UDP") {
+            parameters.transport = Some("udp".into());
+        }
+    }
+
+    fn report(&mut self, rest: &str) {
         let record = &mut self.record;
-        let Some(rest) = text.strip_prefix("sockperf: ") else {
-            if text.starts_with("test was performed using") {
-                record.parameters.block = after(text, "--msg-size=").and_then(whole);
-                record.parameters.duration = after(text, "--time=");
-            } else if text.trim_end().ends_with("# TCP") {
-                record.parameters.transport = Some("tcp".into());
-            } else if text.trim_end().ends_with("# UDP") {
-                record.parameters.transport = Some("udp".into());
-            }
-            return;
-        };
         if let Some(version) = rest.strip_prefix("== version #") {
             record.version = version.split(' ').next().map(str::to_owned);
         } else if rest.starts_with("[Valid Duration]") {
@@ -120,21 +133,6 @@ impl SockperfRun {
             }
             record.note("the printed MBps and Mbps are 1024-based; corrected");
         }
-    }
-
-    fn finish(mut self, lines: &Lines<'_>) -> Result<Record, ReadError> {
-        if !self.ended {
-            return Err(lines.refuse(
-                self.record.source.line,
-                "no summary: the run failed, or the output is cut off",
-            ));
-        }
-        if self.half {
-            self.record
-                .note("sockperf printed half round trips; doubled");
-        }
-        self.record.parameters.other.remove("sent");
-        Ok(self.record)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{ReadError, ReadErrorKind};
 use crate::figures::{Quoted, amount};
 use crate::input::ReadOptions;
 use crate::input::{Input, Lines};
-use crate::readers::outcome::{Outcome, push_record};
+use crate::readers::outcome::{Outcome, push};
 use crate::record::{Record, TestKind};
 use crate::tool::Tool;
 
@@ -31,14 +31,12 @@ pub(super) fn read(
     out: &mut Vec<Record>,
 ) -> Outcome {
     let Some(bytes) = options.bytes.filter(|bytes| *bytes > 0) else {
-        let kind = ReadErrorKind::Refused(
-            "a table of seconds: give the amount that each run moved with --bytes".into(),
-        );
-        return Err(ReadError {
-            file: input.file,
-            line: Some(1),
-            kind,
-        });
+        let reason = "a table of seconds: give the amount that each run moved with --bytes";
+        return Err(ReadError::new(
+            &input.file,
+            1,
+            ReadErrorKind::refused(reason),
+        ));
     };
     let mut lines = Lines::new(input);
     let mut header: Option<Vec<String>> = None;
@@ -76,19 +74,13 @@ pub(super) fn read(
             } else {
                 &header[0]
             };
-            record
-                .parameters
-                .other
-                .insert(sizes.to_owned(), size.clone());
-            record
-                .parameters
-                .other
-                .insert("row".into(), cells[0].clone());
+            record.set_other(sizes, &size);
+            record.set_other("row", &cells[0]);
             record.set("throughput", bytes as f64 * 8.0 / seconds);
             record.set("seconds", seconds);
             record.set("bytes", bytes as f64);
             record.note("computed from a table of seconds");
-            push_record(out, record).map_err(|(line, kind)| lines.error(line, kind))?;
+            push(out, record)?;
         }
     }
     if out.is_empty() {

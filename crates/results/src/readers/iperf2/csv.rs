@@ -27,7 +27,7 @@ pub(crate) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
         if is_row(&line.text) {
             let row = row(&line).map_err(|reason| lines.malformed(line.number, reason))?;
             if run.is_over_before(&row) {
-                push(lines, out, std::mem::take(&mut run).finish(lines))?;
+                push(out, std::mem::take(&mut run).finish(lines))?;
             }
             if run.totals.len() == MAX_STREAMS {
                 return Err(lines.refuse(line.number, format!("more than {MAX_STREAMS} streams")));
@@ -40,7 +40,7 @@ pub(crate) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
         }
     }
     if !run.totals.is_empty() {
-        push(lines, out, run.finish(lines))?;
+        push(out, run.finish(lines))?;
     }
     Ok(())
 }
@@ -171,13 +171,9 @@ impl CsvRun {
             }
         }
         for row in self.intervals {
-            let (start, end, throughput) = (row.start, row.end, Some(row.rate));
             record.sample(Sample {
                 stream: row.id.parse().ok(),
-                start,
-                end,
-                throughput,
-                ..Sample::default()
+                ..Sample::rate(row.start, row.end, row.rate)
             });
         }
         record
@@ -189,6 +185,5 @@ fn loss(record: &mut Record, datagrams: &[(f64, f64, f64)]) {
     let all: f64 = datagrams.iter().map(|(_, _, all)| all).sum();
     let jitter: f64 = datagrams.iter().map(|(jitter, _, _)| jitter).sum();
     record.set("jitter", jitter / datagrams.len() as f64);
-    record.set("lost", lost);
-    record.set("loss", (all > 0.0).then_some(lost / all));
+    record.set_loss("", lost, all);
 }

@@ -28,7 +28,10 @@ pub(crate) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
         if opens && run.as_ref().is_some_and(|run| !run.totals.is_empty()) {
             finish(lines, out, run.take(), &banner)?;
         }
-        let run = run.get_or_insert_with(|| TextRun::new(line.number));
+        let run = run.get_or_insert_with(|| TextRun {
+            begin: line.number,
+            ..TextRun::default()
+        });
         if !run.line(&line, lines, &mut banner)? {
             banner.line(text);
         }
@@ -50,7 +53,7 @@ fn finish(
     banner: &Banner,
 ) -> Outcome {
     match run.filter(|run| run.opened || !run.totals.is_empty()) {
-        Some(run) => push(lines, out, run.finish(lines, banner)?),
+        Some(run) => push(out, run.finish(lines, banner)?),
         None => Ok(()),
     }
 }
@@ -100,6 +103,7 @@ struct Total {
 }
 
 /// One run while it is read.
+#[derive(Default)]
 struct TextRun {
     begin: u64,
     opened: bool,
@@ -114,21 +118,6 @@ struct TextRun {
 }
 
 impl TextRun {
-    fn new(begin: u64) -> Self {
-        Self {
-            begin,
-            opened: false,
-            full_duplex: false,
-            connections: 0,
-            totals: BTreeMap::new(),
-            sent: None,
-            samples: Vec::new(),
-            last_end: 0.0,
-            server_report: false,
-            percentiles: Vec::new(),
-        }
-    }
-
     fn open(&mut self, opens: bool, text: &str) {
         self.opened |= opens;
         self.connections += u64::from(opens);
@@ -180,15 +169,12 @@ impl TextRun {
                 self.sent = Some(earlier.rate);
             } else {
                 // What began at 0 and was not the last is the first interval.
-                let first = Row {
-                    rest: &earlier.rest,
-                    ..row
-                };
                 self.interval(&Row {
                     start: earlier.start,
                     end: earlier.end,
                     rate: earlier.rate,
-                    ..first
+                    rest: &earlier.rest,
+                    ..row
                 });
             }
         }
@@ -203,10 +189,7 @@ impl TextRun {
         self.samples.push(Sample {
             stream: row.id.trim_start_matches('*').parse().ok(),
             reverse: row.id.starts_with('*'),
-            start: row.start,
-            end: row.end,
-            throughput: Some(row.rate),
-            ..Sample::default()
+            ..Sample::rate(row.start, row.end, row.rate)
         });
     }
 
@@ -331,8 +314,7 @@ fn columns(record: &mut Record, total: &Total) {
                 .split_once('/')
                 .and_then(|(l, a)| Some((amount(l)?, amount(a)?)))
             {
-                record.set("lost", lost);
-                record.set("loss", (all > 0.0).then_some(lost / all));
+                record.set_loss("", lost, all);
             }
         }
     } else if total.header.contains("Rtry") {

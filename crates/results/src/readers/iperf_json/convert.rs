@@ -173,15 +173,15 @@ fn parameters(record: &mut Record, document: &Document, view: &View) {
         ("tos", test.tos.unwrap_or(0)),
     ] {
         if value > 0 {
-            parameters.other.insert(name.into(), value.to_string());
+            record.set_other(name, &value);
         }
     }
     if let Some(bytes) = document.start.sock_bufsize.and_then(some) {
-        parameters.other.insert("window".into(), bytes.to_string());
+        record.set_other("window", &bytes);
     }
     let requested = |side: Option<&Copies>| side.map(|copies| copies.requested.clone());
     let (sent, received) = copies_of(&document.end);
-    parameters.zerocopy = match (requested(sent), requested(received)) {
+    record.parameters.zerocopy = match (requested(sent), requested(received)) {
         (Some(sent), Some(received)) => Some(format!("tx {sent}, rx {received}")),
         (Some(sent), None) => Some(format!("tx {sent}")),
         (None, Some(received)) => Some(format!("rx {received}")),
@@ -245,18 +245,14 @@ impl Sums<'_> {
                 .and_then(|sum| sum.retransmits)
                 .map(|count| count as f64),
         );
-        if let Some((bytes, seconds)) = received {
-            record.set(&name("throughput"), rate((bytes, seconds)));
-            if suffix.is_empty() {
-                record.set("bytes", bytes);
-                record.set("seconds", seconds);
-            }
-        } else if let Some((bytes, seconds)) = sent {
+        if let Some(received) = received {
+            record.set(&name("throughput"), rate(received));
+        } else if sent.is_some() {
             record.note("what was received is not in this end's output: the other end has it");
-            if suffix.is_empty() {
-                record.set("bytes", bytes);
-                record.set("seconds", seconds);
-            }
+        }
+        if let Some((bytes, seconds)) = received.or(sent).filter(|_| suffix.is_empty()) {
+            record.set("bytes", bytes);
+            record.set("seconds", seconds);
         }
         if view.udp && received.is_some() {
             self.losses(record, suffix);
@@ -307,25 +303,17 @@ fn length(sum: &EndSum) -> f64 {
 
 /// CPU time per 10⁹ bytes of both ends. A server does not know its client's and prints 0.
 fn cpu(record: &mut Record, end: &End, view: &View) {
-    let (Some(cpu), Some(bytes), Some(seconds)) = (
-        &end.cpu_utilization_percent,
-        record.get("bytes").filter(|bytes| *bytes > 0.0),
-        record.get("seconds"),
-    ) else {
+    let Some(cpu) = end.cpu_utilization_percent.as_ref().filter(|_| !view.bidir) else {
         return;
     };
-    if view.bidir {
-        return;
-    }
-    let per_gigabyte =
-        |percent: f64| (percent > 0.0).then(|| percent / 100.0 * seconds / (bytes / 1e9));
+    let known = |percent: f64| (percent > 0.0).then_some(percent);
     let (sender, receiver) = if view.sends(false) {
         (cpu.host_total, cpu.remote_total)
     } else {
         (cpu.remote_total, cpu.host_total)
     };
-    record.set("cpu.sender", per_gigabyte(sender));
-    record.set("cpu.receiver", per_gigabyte(receiver));
+    record.set_cpu("cpu.sender", known(sender));
+    record.set_cpu("cpu.receiver", known(receiver));
 }
 
 /// How the sender and the receiver moved their bytes: of a sum, or of the first stream of datagrams.

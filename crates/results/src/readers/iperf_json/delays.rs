@@ -12,11 +12,7 @@ pub(super) fn fill(record: &mut Record, end: &End) {
         let idle = &load.idle.latency_us;
         record.set("latency.idle", idle.p50.or(idle.mean).map(seconds));
         record.set("latency.increase", load.increase_us.map(seconds));
-        let other = &mut record.parameters.other;
-        other.insert(
-            "probe".to_owned(),
-            format!("{}, {}/s", load.method, load.rate),
-        );
+        record.set_other("probe", &format!("{}, {}/s", load.method, load.rate));
     }
     match end.one_way.as_slice() {
         [] => {}

@@ -21,15 +21,12 @@ pub(super) fn fill(record: &mut Record, end: &EndExchanges, intervals: &[Interva
     parameters.block = Some(end.request_bytes);
     parameters.response = Some(end.response_bytes);
     parameters.rate = None;
-    let mut other = |name: &str, value: String| {
-        parameters.other.insert(name.to_owned(), value);
-    };
-    other("loop", end.kind.clone());
+    record.set_other("loop", &end.kind);
     if end.in_flight != 1 {
-        other("in_flight", end.in_flight.to_string());
+        record.set_other("in_flight", &end.in_flight);
     }
     if let Some(schedule) = &end.schedule {
-        other("rate", schedule.target_per_second.to_string());
+        record.set_other("rate", &schedule.target_per_second);
     }
     record.set("transactions", end.transactions_per_second);
     if end.transactions_per_second > 0.0 {
@@ -40,8 +37,7 @@ pub(super) fn fill(record: &mut Record, end: &EndExchanges, intervals: &[Interva
     }
     if end.timeouts > 0 {
         let all = end.transactions.saturating_add(end.timeouts);
-        record.set("lost", end.timeouts as f64);
-        record.set("loss", end.timeouts as f64 / all as f64);
+        record.set_loss("", end.timeouts as f64, all as f64);
     }
     // With a schedule, what a user of the service sees.
     let latency = end.response_latency_us.as_ref().filter(|_| open);

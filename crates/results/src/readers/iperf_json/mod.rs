@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::error::{ReadError, ReadErrorKind};
 use crate::input::Input;
-use crate::readers::outcome::{Outcome, push_record};
+use crate::readers::outcome::{Outcome, push};
 use crate::record::{MAX_SAMPLES, Record, Target};
 use objects::{Object, Objects};
 
@@ -39,8 +39,7 @@ pub(super) fn read(input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
                 begin: *line,
                 document,
                 more: more(text),
-                dropped: false,
-                missing: 0,
+                ..Pending::default()
             };
             finish(&objects, out, Some(pending))?;
             continue;
@@ -51,10 +50,7 @@ pub(super) fn read(input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
         }
         let test = pending.get_or_insert_with(|| Pending {
             begin: *line,
-            document: Document::default(),
-            more: More::default(),
-            dropped: false,
-            missing: 0,
+            ..Pending::default()
         });
         if matches!(event, Line::Start(_)) {
             test.more = serde_json::from_str::<StartLine>(text)
@@ -76,17 +72,10 @@ pub(super) fn read(input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
 /// The record of a document that was not read from a file; `name` is what reports call it.
 pub fn from_document(name: &str, document: &Document) -> Result<Record, ReadError> {
     let file = Arc::from(name);
-    match convert::record(document, &file, 1) {
-        Ok(mut record) => {
-            record.sort();
-            Ok(record)
-        }
-        Err(reason) => Err(ReadError {
-            file,
-            line: None,
-            kind: ReadErrorKind::Refused(reason),
-        }),
-    }
+    let mut record = convert::record(document, &file, 1)
+        .map_err(|reason| ReadError::new(&file, None, ReadErrorKind::Refused(reason)))?;
+    record.sort();
+    Ok(record)
 }
 
 /// The other end of a document's test, also of one that failed.
@@ -95,6 +84,7 @@ pub fn target_of(document: &Document) -> Option<Target> {
 }
 
 /// A test while its lines come.
+#[derive(Default)]
 struct Pending {
     begin: u64,
     document: Document,
@@ -107,20 +97,13 @@ struct Pending {
 impl Pending {
     /// Takes a line. Returns whether it was the last of its test.
     fn add(&mut self, line: Line) -> bool {
-        let document = &mut self.document;
         match line {
-            Line::Start(start) => document.start = *start,
-            Line::Interval(interval) if document.intervals.len() < MAX_SAMPLES => {
-                document.intervals.push(*interval);
+            Line::Interval(_) if self.document.intervals.len() >= MAX_SAMPLES => {
+                self.dropped = true;
             }
-            Line::Interval(_) => self.dropped = true,
-            Line::Error(message) => document.error = Some(message),
             Line::Dropped(dropped) => self.missing = dropped.reports,
             Line::ServerOutputJson(_) | Line::ServerOutputText(_) => {}
-            Line::End(end) => {
-                document.end = *end;
-                return true;
-            }
+            line => return self.document.add(line),
         }
         false
     }
@@ -142,7 +125,7 @@ fn finish(objects: &Objects<'_>, out: &mut Vec<Record>, pending: Option<Pending>
     if pending.dropped {
         record.note(format!("only the first {MAX_SAMPLES} intervals are kept"));
     }
-    push_record(out, record).map_err(|(line, kind)| objects.error(line, kind))
+    push(out, record)
 }
 
 /// Whether an object is a line of `--json-stream`: `event` is its first member.

@@ -85,10 +85,8 @@ impl<'a> Objects<'a> {
                 if bytes.is_empty() {
                     return Ok(None);
                 }
-                return Err(self.error(
-                    begin,
-                    ReadErrorKind::Malformed("the JSON that begins here is cut off".into()),
-                ));
+                let reason = "the JSON that begins here is cut off";
+                return Err(self.error(begin, ReadErrorKind::malformed(reason)));
             }
             let mut taken = 0;
             let mut complete = false;
@@ -123,11 +121,7 @@ impl<'a> Objects<'a> {
     }
 
     pub(super) fn error(&self, line: u64, kind: ReadErrorKind) -> ReadError {
-        ReadError {
-            file: Arc::clone(&self.input.file),
-            line: Some(line),
-            kind,
-        }
+        ReadError::new(&self.input.file, line, kind)
     }
 }
 

@@ -5,37 +5,10 @@
 mod classic;
 mod omni;
 
-use crate::error::ReadError;
 use crate::figures::{after, amount, number, whole};
-use crate::input::{Line, Lines};
-use crate::readers::outcome::{Outcome, push};
+use crate::readers::runs::RunReader;
 use crate::record::{Direction, Record, Sample, TestKind};
 use crate::tool::Tool;
-
-/// Reads every run of the input.
-pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
-    while let Some(first) = lines.next()? {
-        let begin = first.number;
-        lines.put_back(first);
-        let mut run = NetperfRun::new(Record::new(Tool::Netperf, lines.file(), begin));
-        let mut failed = None;
-        let mut section = lines.run(is_banner);
-        while let Some(line) = section.next()? {
-            if let Some(reason) = failure(&line.text) {
-                failed.get_or_insert((line.number, reason.to_owned()));
-            }
-            if let Err(reason) = run.line(&line) {
-                failed.get_or_insert((line.number, reason));
-            }
-        }
-        if let Some((number, reason)) = failed {
-            return Err(lines.refuse(number, reason));
-        }
-        let record = run.finish(lines)?;
-        push(lines, out, record)?;
-    }
-    Ok(())
-}
 
 /// Whether a line is the first of a run.
 pub(crate) fn is_banner(text: &str) -> bool {
@@ -65,14 +38,16 @@ fn failure(text: &str) -> Option<&'static str> {
 }
 
 /// One run while it is read.
-struct NetperfRun {
+pub(super) struct NetperfRun {
     record: Record,
     omni: omni::Omni,
     classic: classic::Classic,
     stream_clock: f64,
 }
 
-impl NetperfRun {
+impl RunReader for NetperfRun {
+    const TOOL: Tool = Tool::Netperf;
+
     fn new(record: Record) -> Self {
         Self {
             record,
@@ -82,8 +57,14 @@ impl NetperfRun {
         }
     }
 
-    fn line(&mut self, line: &Line) -> Result<(), String> {
-        let text = line.text.as_str();
+    fn begins(text: &str) -> bool {
+        is_banner(text)
+    }
+
+    fn line(&mut self, text: &str) -> Result<(), String> {
+        if let Some(reason) = failure(text) {
+            return Err(reason.to_owned());
+        }
         if is_banner(text) {
             banner(&mut self.record, text);
             return Ok(());
@@ -105,6 +86,16 @@ impl NetperfRun {
         Ok(())
     }
 
+    fn finish(mut self) -> Result<Option<Record>, String> {
+        match self.omni.figures() {
+            Some(figures) => omni::fill(&mut self.record, &figures)?,
+            None => self.classic.fill(&mut self.record)?,
+        }
+        Ok(Some(self.record))
+    }
+}
+
+impl NetperfRun {
     /// A line of `-D`. Its spacing is netperf's estimate.
     fn interim(&mut self, rest: &str) {
         let words: Vec<&str> = rest.split_whitespace().collect();
@@ -127,19 +118,6 @@ impl NetperfRun {
             None => return,
         }
         self.record.sample(sample);
-    }
-
-    fn finish(self, lines: &Lines<'_>) -> Result<Record, ReadError> {
-        let mut record = self.record;
-        let begin = record.source.line;
-        if let Some(figures) = self.omni.figures() {
-            omni::fill(&mut record, &figures).map_err(|reason| lines.refuse(begin, reason))?;
-        } else {
-            self.classic
-                .fill(&mut record)
-                .map_err(|reason| lines.refuse(begin, reason))?;
-        }
-        Ok(record)
     }
 }
 
@@ -167,9 +145,9 @@ fn banner(record: &mut Record, text: &str) {
     parameters.direction = direction;
     for feature in text.split(" : ").skip(1) {
         if let Some(burst) = after(feature, "first burst ").filter(|burst| *burst > 0.0) {
-            parameters.other.insert("burst".into(), burst.to_string());
+            record.set_other("burst", &burst);
         } else if feature.trim() == "nodelay" {
-            parameters.other.insert("nodelay".into(), "1".into());
+            record.set_other("nodelay", &1);
         } else if feature.contains("% conf.") {
             record
                 .notes

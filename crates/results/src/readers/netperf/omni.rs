@@ -225,7 +225,7 @@ fn parameters(record: &mut Record, figures: &Figures) {
         .or(sending.and_then(count));
     parameters.response = get("RESPONSE_SIZE").and_then(count);
     if let Some(burst) = get("BURST_SIZE").and_then(count) {
-        parameters.other.insert("burst".into(), burst.to_string());
+        record.set_other("burst", &burst);
     }
 }
 

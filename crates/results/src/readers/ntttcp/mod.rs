@@ -5,6 +5,7 @@ mod tree;
 
 use crate::input::{Input, Lines};
 use crate::readers::outcome::Outcome;
+use crate::readers::runs;
 use crate::record::{Direction, Record, TestKind};
 use crate::tool::Tool;
 
@@ -18,7 +19,7 @@ pub(crate) enum Form {
 
 pub(super) fn read(form: Form, input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
     match form {
-        Form::Text => text::read(&mut Lines::new(input), out),
+        Form::Text => runs::read::<text::NtttcpRun>(&mut Lines::new(input), out),
         Form::Xml => tree::read_xml(input, out),
         Form::Json => tree::read_json(input, out),
     }
@@ -63,16 +64,12 @@ impl Totals {
         record.set("bytes", self.bytes);
         record.set("retransmits", self.retransmits);
         record.set("rtt", self.rtt);
-        if let (Some(percent), Some(bytes)) =
-            (self.cpu_busy, self.bytes.filter(|bytes| *bytes > 0.0))
-        {
-            let name = if self.receiver {
-                "cpu.receiver"
-            } else {
-                "cpu.sender"
-            };
-            record.set(name, percent / 100.0 * seconds / (bytes / 1e9));
-        }
+        let end = if self.receiver {
+            "cpu.receiver"
+        } else {
+            "cpu.sender"
+        };
+        record.set_cpu(end, self.cpu_busy);
         if let Some(system) = self.system {
             record.environment.insert("system".into(), system);
         }

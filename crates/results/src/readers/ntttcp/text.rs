@@ -2,39 +2,46 @@
 
 use super::Totals;
 use crate::figures::{decimal, leading};
-use crate::input::Lines;
-use crate::readers::outcome::{Outcome, THREE_DIGITS, push};
+use crate::readers::outcome::THREE_DIGITS;
+use crate::readers::runs::RunReader;
 use crate::record::{Record, Sample};
 use crate::tool::Tool;
 
-pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
-    while let Some(first) = lines.next()? {
-        let begin = first.number;
-        lines.put_back(first);
-        let mut totals = Totals {
+/// One run while it is read.
+pub(super) struct NtttcpRun {
+    record: Record,
+    totals: Totals,
+}
+
+impl RunReader for NtttcpRun {
+    const TOOL: Tool = Tool::Ntttcp;
+
+    fn new(record: Record) -> Self {
+        let totals = Totals {
             receiver: true,
             ..Totals::default()
         };
-        let mut record = Record::new(Tool::Ntttcp, lines.file(), begin);
-        let mut failed = None;
-        let mut section = lines.run(|text| text.starts_with("NTTTCP for Linux"));
-        while let Some(line) = section.next()? {
-            if line.text.contains(" ERR : ") || line.text.contains(" ERR: ") {
-                failed.get_or_insert(line.number);
-            }
-            take(&mut record, &mut totals, &line.text);
-        }
-        if let Some(number) = failed {
-            return Err(lines.refuse(number, "the run failed"));
-        }
-        record.note("the text has rates of two decimals; -x or -j give exact ones");
-        record.note(THREE_DIGITS);
-        let record = totals
-            .record(record)
-            .map_err(|reason| lines.refuse(begin, reason))?;
-        push(lines, out, record)?;
+        Self { record, totals }
     }
-    Ok(())
+
+    fn begins(text: &str) -> bool {
+        text.starts_with("NTTTCP for Linux")
+    }
+
+    fn line(&mut self, text: &str) -> Result<(), String> {
+        if text.contains(" ERR : ") || text.contains(" ERR: ") {
+            return Err("the run failed".into());
+        }
+        take(&mut self.record, &mut self.totals, text);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Option<Record>, String> {
+        self.record
+            .note("the text has rates of two decimals; -x or -j give exact ones");
+        self.record.note(THREE_DIGITS);
+        Ok(Some(self.totals.record(self.record)?))
+    }
 }
 
 fn take(record: &mut Record, totals: &mut Totals, text: &str) {
@@ -42,12 +49,7 @@ fn take(record: &mut Record, totals: &mut Totals, text: &str) {
         record.version = Some(version.to_owned());
     } else if let Some(rate) = text.strip_prefix("Real-time throughput:").and_then(rate) {
         let start = record.samples.last().map_or(0.0, |sample| sample.end);
-        record.sample(Sample {
-            start,
-            end: start + 1.0,
-            throughput: Some(rate),
-            ..Sample::default()
-        });
+        record.sample(Sample::rate(start, start + 1.0, rate));
     } else if text.contains("connections created") || text.contains("connections tested") {
         // Only a sender makes connections.
         totals.receiver = false;

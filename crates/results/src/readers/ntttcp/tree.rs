@@ -9,7 +9,7 @@ use super::Totals;
 use crate::error::{ReadError, ReadErrorKind};
 use crate::figures::{amount, leading, seconds};
 use crate::input::Input;
-use crate::readers::outcome::{Outcome, push_record};
+use crate::readers::outcome::{Outcome, push};
 use crate::record::Record;
 use crate::tool::Tool;
 
@@ -21,11 +21,7 @@ const MAX_TEXT: usize = 4096;
 /// Reads an XML result: a stream of elements, of which those right below the root matter.
 pub(super) fn read_xml(input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
     let file = input.file;
-    let fault = |reason: String| ReadError {
-        file: file.clone(),
-        line: None,
-        kind: ReadErrorKind::Malformed(reason),
-    };
+    let fault = |reason| ReadError::new(&file, None, ReadErrorKind::Malformed(reason));
     let mut reader = quick_xml::Reader::from_reader(input.bytes);
     let mut record = Record::new(Tool::Ntttcp, &file, 1);
     let mut totals = Totals::default();
@@ -82,23 +78,21 @@ pub(super) fn read_xml(input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
 /// Reads a JSON result.
 pub(super) fn read_json(input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
     let file = input.file;
-    let value: Value =
-        serde_json::from_reader(input.bytes.take(MAX_JSON)).map_err(|error| ReadError {
-            file: file.clone(),
-            line: Some(error.line() as u64),
-            kind: ReadErrorKind::Malformed(format!("not the JSON of ntttcp: {error}")),
-        })?;
+    let fault =
+        |line, reason: String| ReadError::new(&file, line, ReadErrorKind::Malformed(reason));
+    let value: Value = serde_json::from_reader(input.bytes.take(MAX_JSON)).map_err(|error| {
+        let reason = format!("not the JSON of ntttcp: {error}");
+        fault(error.line() as u64, reason)
+    })?;
     let mut record = Record::new(Tool::Ntttcp, &file, 1);
     let mut totals = Totals {
         receiver: value.get("ntttcpr").is_some(),
         ..Totals::default()
     };
     let root = value.get("ntttcpr").or_else(|| value.get("ntttcps"));
-    let root = root.and_then(Value::as_object).ok_or_else(|| ReadError {
-        file: file.clone(),
-        line: Some(1),
-        kind: ReadErrorKind::Malformed("neither ntttcps nor ntttcpr in it".into()),
-    })?;
+    let root = root
+        .and_then(Value::as_object)
+        .ok_or_else(|| fault(1, "neither ntttcps nor ntttcpr in it".into()))?;
     record.version = root
         .get("version")
         .and_then(Value::as_str)
@@ -146,17 +140,8 @@ pub(super) fn read_json(input: Input<'_>, out: &mut Vec<Record>) -> Outcome {
 
 fn finish(totals: Totals, record: Record, out: &mut Vec<Record>) -> Outcome {
     let file = record.source.file.clone();
-    let kind = |reason: &str| ReadErrorKind::Refused(reason.to_owned());
-    let record = totals.record(record).map_err(|reason| ReadError {
-        file: file.clone(),
-        line: None,
-        kind: kind(reason),
-    })?;
-    push_record(out, record).map_err(|(line, kind)| ReadError {
-        file,
-        line: Some(line),
-        kind,
-    })
+    let refused = |reason: &str| ReadError::new(&file, None, ReadErrorKind::refused(reason));
+    push(out, totals.record(record).map_err(refused)?)
 }
 
 /// A total by its name in XML or JSON. Sizes are in 10⁶ bytes, in spite of the metric `MB`.

@@ -39,7 +39,7 @@ pub(in crate::readers) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> 
     }
     record.set_distribution("latency.call", durations);
     record.note("times of single operations, connects among them; a transaction is several");
-    push(lines, out, record)
+    push(out, record)
 }
 
 fn parse(text: &str) -> Option<(f64, f64)> {

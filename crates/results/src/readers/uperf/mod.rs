@@ -11,9 +11,7 @@ mod tables;
 pub(crate) use history::is_history;
 pub(super) use history::read as read_history;
 
-use crate::error::ReadError;
-use crate::input::{Line, Lines};
-use crate::readers::outcome::{Outcome, push};
+use crate::readers::runs::RunReader;
 use crate::record::Record;
 use crate::tool::Tool;
 use progress::Phases;
@@ -31,54 +29,40 @@ const FAILURES: &[&str] = &[
 ];
 
 /// One run while it is read.
-#[derive(Default)]
-struct UperfRun {
-    workers: Option<u64>,
+pub(super) struct UperfRun {
+    record: Record,
     profile: Option<String>,
     phases: Phases,
     tables: Tables,
     /// Whether the progress lines are over.
     summary: bool,
-    notes: Vec<String>,
 }
 
-/// Reads every run of the input.
-pub(super) fn read(lines: &mut Lines<'_>, out: &mut Vec<Record>) -> Outcome {
-    while let Some(first) = lines.next()? {
-        let begin = first.number;
-        lines.put_back(first);
-        let mut run = UperfRun::default();
-        let mut failed: Option<(u64, String)> = None;
-        let mut section =
-            lines.run(|text| text.starts_with("Starting ") && text.contains("running profile:"));
-        while let Some(line) = section.next()? {
-            if let Some(failure) = FAILURES
-                .iter()
-                .find(|failure| line.text.contains(**failure))
-            {
-                failed.get_or_insert((line.number, format!("the run failed: {failure}")));
-            }
-            run.line(&line)
-                .map_err(|reason| (line.number, reason))
-                .unwrap_or_else(|fault| {
-                    failed.get_or_insert(fault);
-                });
+impl RunReader for UperfRun {
+    const TOOL: Tool = Tool::Uperf;
+
+    fn new(record: Record) -> Self {
+        Self {
+            record,
+            profile: None,
+            phases: Phases::default(),
+            tables: Tables::default(),
+            summary: false,
         }
-        if let Some((number, reason)) = failed {
-            return Err(lines.refuse(number, reason));
-        }
-        push(lines, out, run.finish(lines, begin)?)?;
     }
-    Ok(())
-}
 
-impl UperfRun {
-    /// Reads a line; the error is why the run cannot be trusted.
-    fn line(&mut self, line: &Line) -> Result<(), String> {
-        let text = line.text.as_str();
+    fn begins(text: &str) -> bool {
+        text.starts_with("Starting ") && text.contains("running profile:")
+    }
+
+    fn line(&mut self, text: &str) -> Result<(), String> {
+        if let Some(failure) = FAILURES.iter().find(|failure| text.contains(**failure)) {
+            return Err(format!("the run failed: {failure}"));
+        }
         if let Some(rest) = text.strip_prefix("Starting ") {
             if let Some((count, profile)) = rest.split_once(" running profile:") {
-                self.workers = count.split(' ').next().and_then(|count| count.parse().ok());
+                let workers = count.split(' ').next().and_then(|count| count.parse().ok());
+                self.record.parameters.parallel = workers;
                 self.profile = profile
                     .split(" ...")
                     .next()
@@ -94,25 +78,17 @@ impl UperfRun {
         Ok(())
     }
 
-    fn finish(self, lines: &Lines<'_>, begin: u64) -> Result<Record, ReadError> {
-        if self.profile.is_none() {
-            return Err(lines.refuse(begin, "uperf printed no run"));
-        }
-        let mut record = Record::new(Tool::Uperf, lines.file(), begin);
-        let Some(phase) = self.phases.busy() else {
-            return Err(lines.refuse(begin, "uperf printed no statistics; run it without -n"));
-        };
+    fn finish(mut self) -> Result<Option<Record>, String> {
+        let profile = self.profile.ok_or("uperf printed no run")?;
+        let phase = self
+            .phases
+            .busy()
+            .ok_or("uperf printed no statistics; run it without -n")?;
         if !self.summary {
-            return Err(lines.refuse(begin, "the output ends before the run does"));
+            return Err("the output ends before the run does".into());
         }
-        record.parameters.parallel = self.workers;
-        if let Some(profile) = self.profile {
-            record.parameters.other.insert("profile".into(), profile);
-        }
-        for note in self.notes {
-            record.note(note);
-        }
-        summary::fill(&mut record, phase, &self.tables, self.workers);
-        Ok(record)
+        self.record.set_other("profile", &profile);
+        summary::fill(&mut self.record, phase, &self.tables);
+        Ok(Some(self.record))
     }
 }

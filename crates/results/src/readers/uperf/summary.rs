@@ -10,7 +10,7 @@ const PHASE_TAIL: f64 = 0.2;
 /// A difference of the two ends' times above which the clock was set during the run.
 const CLOCK_STEP_PERCENT: f64 = 2.0;
 
-pub(super) fn fill(record: &mut Record, phase: &Phase, tables: &Tables, workers: Option<u64>) {
+pub(super) fn fill(record: &mut Record, phase: &Phase, tables: &Tables) {
     let kind = kind(tables);
     record.parameters.kind = kind.map(|(kind, _)| kind);
     record.parameters.direction = kind.and_then(|(_, direction)| direction);
@@ -24,7 +24,7 @@ pub(super) fn fill(record: &mut Record, phase: &Phase, tables: &Tables, workers:
         record.note(THREE_DIGITS);
         record.note("bytes are the rate times the time; run uperf with -R for exact ones");
     }
-    transactions(record, phase, tables, workers);
+    transactions(record, phase, tables);
     samples(record, phase);
     if tables
         .difference
@@ -118,7 +118,7 @@ fn groups(tables: &Tables) -> usize {
 }
 
 /// Transactions per second and their latency. The table counts transactions from 0, the progress lines from 1.
-fn transactions(record: &mut Record, phase: &Phase, tables: &Tables, workers: Option<u64>) {
+fn transactions(record: &mut Record, phase: &Phase, tables: &Tables) {
     if matches!(record.parameters.kind, None | Some(TestKind::Stream)) || groups(tables) > 1 {
         return;
     }
@@ -136,7 +136,7 @@ fn transactions(record: &mut Record, phase: &Phase, tables: &Tables, workers: Op
         }
         return;
     };
-    let rate = per_second(record, phase, times, workers.unwrap_or(1));
+    let rate = per_second(record, phase, times);
     record.set("transactions", rate);
     record.set("latency.min", times.min);
     record.set("latency.mean", times.mean);
@@ -144,9 +144,10 @@ fn transactions(record: &mut Record, phase: &Phase, tables: &Tables, workers: Op
 }
 
 /// Workers over the mean, unless a `rate=` kept them idle between transactions.
-fn per_second(record: &mut Record, phase: &Phase, times: &Times, workers: u64) -> f64 {
-    let saturated = workers as f64 / times.mean;
-    let busy = times.count * times.mean / workers as f64;
+fn per_second(record: &mut Record, phase: &Phase, times: &Times) -> f64 {
+    let workers = record.parameters.parallel.unwrap_or(1) as f64;
+    let saturated = workers / times.mean;
+    let busy = times.count * times.mean / workers;
     let phase_seconds = phase.last.seconds - PHASE_TAIL;
     if phase_seconds <= busy * 1.25 {
         return saturated;
@@ -160,12 +161,7 @@ fn samples(record: &mut Record, phase: &Phase) {
         let (start, end) = (pair[0].seconds, pair[1].seconds);
         if end > start {
             let throughput = ((pair[1].bytes - pair[0].bytes) * 8.0 / (end - start)).max(0.0);
-            record.sample(Sample {
-                start,
-                end,
-                throughput: Some(throughput),
-                ..Sample::default()
-            });
+            record.sample(Sample::rate(start, end, throughput));
         }
     }
 }
