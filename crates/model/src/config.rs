@@ -4,7 +4,7 @@ use std::num::{NonZero, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{BitRate, Endpoint, Listen, Placement, TestConfig};
+use crate::{BitRate, DEFAULT_PORT, Endpoint, Listen, Placement, TestConfig};
 
 /// Which IP version may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -242,6 +242,12 @@ pub struct ServerConfig {
     pub max_duration: Option<u32>,
     /// The users to serve; `None` serves everyone.
     pub auth: Option<ServerAuth>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self::new(Listen::Inet { port: DEFAULT_PORT })
+    }
 }
 
 impl ServerConfig {

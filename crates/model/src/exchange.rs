@@ -79,6 +79,14 @@ pub struct ExchangeCounts {
 }
 
 impl ExchangeCounts {
+    /// What several streams counted together; `None` without any.
+    pub fn sum(parts: impl Iterator<Item = Self>) -> Option<Self> {
+        parts.reduce(|mut sum, part| {
+            sum.add(&part);
+            sum
+        })
+    }
+
     /// Adds what another stream counted.
     pub fn add(&mut self, other: &Self) {
         self.transactions = self.transactions.saturating_add(other.transactions);

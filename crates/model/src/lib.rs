@@ -17,6 +17,7 @@ mod event;
 mod exchange;
 mod latencies;
 mod limitation;
+mod moment;
 mod placement;
 mod rate;
 mod reason;
@@ -45,6 +46,7 @@ pub use event::{
 pub use exchange::{Exchange, ExchangeCounts};
 pub use latencies::Latencies;
 pub use limitation::{Cause, Limitation};
+pub use moment::since_1970;
 pub use placement::{CpuList, MAX_CPU, NoPlacement, Placement};
 pub use rate::{BitRate, ByteRate};
 pub use reason::reason;

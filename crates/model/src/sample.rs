@@ -26,6 +26,12 @@ impl Interval {
         self.end.saturating_sub(self.start)
     }
 
+    /// What all streams of a request/response test exchanged; `None` of another test.
+    pub fn exchanges(&self) -> Option<ExchangeCounts> {
+        let counts = self.streams.iter();
+        ExchangeCounts::sum(counts.filter_map(|stream| stream.exchanges.clone()))
+    }
+
     /// Bytes of payload of all streams; of a bidirectional test those of both directions.
     pub fn bytes(&self) -> u64 {
         self.streams.iter().map(|stream| stream.bytes).sum()

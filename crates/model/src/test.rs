@@ -225,6 +225,12 @@ pub struct TestConfig {
     pub get_server_output: bool,
 }
 
+impl Default for TestConfig {
+    fn default() -> Self {
+        Self::new(Transport::Tcp)
+    }
+}
+
 impl TestConfig {
     /// A test of ten seconds over one stream, iperf3's default.
     pub fn new(transport: Transport) -> Self {

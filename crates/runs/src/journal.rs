@@ -12,7 +12,7 @@ use iperf_results::Record;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use crate::once::{Run, read};
+use crate::once::{Measured, Run, read};
 use crate::plan::{Order, Plan};
 
 /// The version of the format.
@@ -64,13 +64,8 @@ struct Entry<'a> {
     side: Cow<'a, str>,
     #[serde(skip_deserializing)]
     command: &'a str,
-    started: f64,
-    seconds: f64,
-    exit_code: Option<i32>,
-    cpu_seconds: Option<f64>,
-    server_cpu_seconds: Option<f64>,
-    peak_memory: Option<u64>,
-    server_peak_memory: Option<u64>,
+    #[serde(flatten)]
+    measured: Measured,
     error: Option<String>,
     #[serde(skip_deserializing)]
     records: &'a [Record],
@@ -169,13 +164,7 @@ impl Journal {
             pair: run.round,
             side: Cow::Borrowed(&side.name),
             command: &side.command,
-            started: run.started,
-            seconds: run.seconds,
-            exit_code: run.code,
-            cpu_seconds: run.cpu,
-            server_cpu_seconds: run.server_cpu,
-            peak_memory: run.memory,
-            server_peak_memory: run.server_memory,
+            measured: run.measured.clone(),
             error,
             records,
             output: Cow::Borrowed(&run.out),
@@ -201,13 +190,7 @@ impl Entry<'_> {
         let mut run = Run {
             round: self.pair,
             side,
-            started: self.started,
-            seconds: self.seconds,
-            code: self.exit_code,
-            cpu: self.cpu_seconds,
-            server_cpu: self.server_cpu_seconds,
-            memory: self.peak_memory,
-            server_memory: self.server_peak_memory,
+            measured: self.measured,
             result: Ok(Vec::new()),
             out: self.output.into_owned(),
             err: self.stderr.into_owned(),

@@ -23,7 +23,7 @@ mod tree;
 pub use failure::Failure;
 pub use interrupt::Interrupt;
 pub use journal::{Journal, JournalError};
-pub use once::Run;
+pub use once::{Measured, Run};
 pub use plan::{Order, Plan, SidePlan};
 pub use ready::Ready;
 pub use rounds::{Bench, Ended, Observer, Rounds};

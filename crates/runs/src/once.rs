@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use iperf_model::since_1970;
 use iperf_results::{Metric, Record, read_bytes};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -14,6 +16,25 @@ use crate::supervisor::Mode;
 /// How long a cleanup may take after an interrupt.
 const LAST_CLEANUP: Duration = Duration::from_secs(10);
 
+/// What is measured of a run from outside.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// When it began, in seconds since 1970.
+    pub started: f64,
+    /// How long the command took.
+    pub seconds: f64,
+    /// The command's exit code, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// CPU seconds of all processes of the command.
+    pub cpu_seconds: Option<f64>,
+    /// CPU seconds of all processes of the server.
+    pub server_cpu_seconds: Option<f64>,
+    /// The largest resident memory of a process of the command, in bytes.
+    pub peak_memory: Option<u64>,
+    /// The same of the server.
+    pub server_peak_memory: Option<u64>,
+}
+
 /// A run and its outcome.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -21,20 +42,8 @@ pub struct Run {
     pub round: u64,
     /// Which side.
     pub side: usize,
-    /// When it began, in seconds since 1970.
-    pub started: f64,
-    /// How long the command took.
-    pub seconds: f64,
-    /// The command's exit code, if it ended by itself.
-    pub code: Option<i32>,
-    /// CPU seconds of all processes of the command.
-    pub cpu: Option<f64>,
-    /// CPU seconds of all processes of the server.
-    pub server_cpu: Option<f64>,
-    /// The largest resident memory of a process of the command, in bytes.
-    pub memory: Option<u64>,
-    /// The same of the server.
-    pub server_memory: Option<u64>,
+    /// What was measured from outside.
+    pub measured: Measured,
     /// What was read from the output, or why nothing was.
     pub result: Result<Vec<Record>, Failure>,
     /// The output.
@@ -63,13 +72,10 @@ impl Runner<'_> {
         let mut run = Run {
             round,
             side: index,
-            started: since_1970(),
-            seconds: 0.0,
-            code: None,
-            cpu: None,
-            server_cpu: None,
-            memory: None,
-            server_memory: None,
+            measured: Measured {
+                started: since_1970(SystemTime::now()),
+                ..Measured::default()
+            },
             result: Ok(Vec::new()),
             out: String::new(),
             err: String::new(),
@@ -104,8 +110,8 @@ impl Runner<'_> {
             }
         };
         if let Some(report) = server.stop() {
-            run.server_cpu = Some(report.cpu);
-            run.server_memory = Some(report.memory);
+            run.measured.server_cpu_seconds = Some(report.cpu);
+            run.measured.server_peak_memory = Some(report.memory);
         }
         measured
     }
@@ -118,12 +124,12 @@ impl Runner<'_> {
         server: Option<&Running>,
     ) -> Result<(), Stop> {
         let start = |error| failed(format!("the command could not be started: {error}"));
-        run.started = since_1970();
+        run.measured.started = since_1970(SystemTime::now());
         let begin = Instant::now();
         let mut command =
             Running::start(self.launcher, Mode::Command, &side.command).map_err(start)?;
         let waited = command.wait(begin + self.plan.timeout, self.interrupt);
-        run.seconds = begin.elapsed().as_secs_f64();
+        run.measured.seconds = begin.elapsed().as_secs_f64();
         let (out, err, too_much) = command.finish();
         run.out = String::from_utf8_lossy(&out).into_owned();
         run.err = String::from_utf8_lossy(&err).into_owned();
@@ -137,10 +143,10 @@ impl Runner<'_> {
             }
             Waited::Lost => "its supervisor was killed".into(),
             Waited::Ended(report) => {
-                run.code = report.code;
-                run.cpu = Some(report.cpu);
-                run.memory = Some(report.memory);
-                run.seconds = report.seconds;
+                run.measured.exit_code = report.code;
+                run.measured.cpu_seconds = Some(report.cpu);
+                run.measured.peak_memory = Some(report.memory);
+                run.measured.seconds = report.seconds;
                 if report.code == Some(0) && !too_much {
                     return Ok(());
                 }
@@ -204,12 +210,6 @@ fn failed(what: String) -> Stop {
     Stop::Failed(Failure::new(what, b"", b""))
 }
 
-fn since_1970() -> f64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
-}
-
 /// Reads what a run has printed.
 pub(crate) fn read(run: &Run, name: &str, plan: &Plan) -> Result<Vec<Record>, Failure> {
     let file = format!("{name}, round {}", run.round);
@@ -222,7 +222,7 @@ pub(crate) fn read(run: &Run, name: &str, plan: &Plan) -> Result<Vec<Record>, Fa
     let one = records.len() == 1;
     for record in &mut records {
         record.pair = Some(run.round);
-        record.started = record.started.or(Some(run.started));
+        record.started = record.started.or(Some(run.measured.started));
         if one {
             add_cpu(record, run);
         }
@@ -244,7 +244,11 @@ fn add_cpu(record: &mut Record, run: &Run) {
     else {
         return;
     };
-    for (name, cpu) in [("cpu.command", run.cpu), ("cpu.server", run.server_cpu)] {
+    let measured = &run.measured;
+    for (name, cpu) in [
+        ("cpu.command", measured.cpu_seconds),
+        ("cpu.server", measured.server_cpu_seconds),
+    ] {
         if let Some(cpu) = cpu {
             record.metrics.push(Metric {
                 name: name.into(),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use iperf_model::{Concurrency, Event, Sink};
+use iperf_model::{Concurrency, Event, Sink, since_1970};
 use serde::Serialize;
 
 use crate::record::TestRecord;
@@ -109,8 +109,7 @@ fn write(output: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
 }
 
 fn now() -> f64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_secs_f64())
+    since_1970(SystemTime::now())
 }
 
 #[cfg(test)]

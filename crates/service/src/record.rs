@@ -1,9 +1,8 @@
 //! What is kept of a test when it is over.
 
-use std::time::{Duration, SystemTime};
-
-use iperf_model::{Direction, Failure, FailureKind, Summary, TestBegan, Transport};
-use iperf_model::{Peer, StreamOutcome};
+use iperf_model::{
+    Direction, Failure, FailureKind, Peer, StreamOutcome, Summary, TestBegan, Transport, since_1970,
+};
 use serde::Serialize;
 use serde_with::skip_serializing_none;
 
@@ -63,9 +62,8 @@ impl TestRecord {
     /// A test that begins.
     pub(crate) fn begin(test: u64, began: &TestBegan) -> Self {
         let (Peer::ConnectingTo(peer) | Peer::AcceptedFrom(peer)) = &began.peer;
-        let since = began.at.duration_since(SystemTime::UNIX_EPOCH);
         Self {
-            time: since.unwrap_or(Duration::ZERO).as_secs_f64(),
+            time: since_1970(began.at),
             test,
             outcome: "completed",
             client: peer.host.clone(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use iperf_model::{Interval, ServerCounters, VERSION};
+use iperf_model::{Interval, ServerCounters, VERSION, since_1970};
 
 use crate::exposition::{Exposition, Kind, TextFormat};
 use crate::http::{Handler, Request, Response};
@@ -86,7 +86,6 @@ impl ServerPage {
 
     fn server(&self, page: &mut Exposition) {
         use Kind::{Counter, Gauge};
-        let since = self.started.duration_since(SystemTime::UNIX_EPOCH);
         let counters = &self.counters;
         let ready = if counters.is_ready() { 1.0 } else { 0.0 };
         page.family("iperf_server_info", Gauge, "The version of the server.")
@@ -95,7 +94,7 @@ impl ServerPage {
                 "iperf_server_start_time_seconds",
                 Gauge,
                 "When the server started, in seconds since 1970.",
-                since.map_or(0.0, |since| since.as_secs_f64()),
+                since_1970(self.started),
             )
             .single(
                 "iperf_server_ready",

@@ -5,9 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use iperf_model::{Event, ExchangeCounts, Latencies, ServerOutput, Sink};
+use iperf_model::{Event, ExchangeCounts, Latencies, ServerOutput, Sink, since_1970};
 
 use super::output::{named, note, replace};
 
@@ -33,11 +33,10 @@ impl Hlog {
     }
 
     fn begin(&mut self, at: SystemTime) {
-        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.log = format!(
             "#[Histogram log format version 1.3]\n#[StartTime: {:.3} (seconds since epoch)]\n\
              \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
-            seconds.as_secs_f64()
+            since_1970(at)
         );
         self.intervals = 0;
     }
@@ -56,13 +55,7 @@ impl Hlog {
         match event {
             Event::TestBegan(began) => self.begin(began.at),
             Event::Interval(interval) if !interval.omitted => {
-                let streams = interval.streams.iter();
-                let counts = streams.filter_map(|stream| stream.exchanges.clone());
-                let all = counts.reduce(|mut sum, part| {
-                    sum.add(&part);
-                    sum
-                });
-                if let Some(latencies) = all.as_ref().and_then(latencies) {
+                if let Some(latencies) = interval.exchanges().as_ref().and_then(latencies) {
                     self.add(interval.start, interval.length(), latencies);
                 }
             }

@@ -41,10 +41,7 @@ impl RunTotals {
     pub fn exchanges(&self, role: Role) -> Option<ExchangeCounts> {
         let streams = self.streams.iter().filter(|stream| stream.role == role);
         let counts = streams.filter_map(StreamOutcome::exchange_counts);
-        counts.cloned().reduce(|mut sum, part| {
-            sum.add(&part);
-            sum
-        })
+        ExchangeCounts::sum(counts.cloned())
     }
 }
 
