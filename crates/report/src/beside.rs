@@ -29,20 +29,12 @@ impl Beside {
 impl Sink for Beside {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.inner.event(event)?;
-        self.test.record(event);
-        match event {
-            Event::Interval(interval) => {
-                if let Some(interval) = self.test.interval(interval) {
-                    self.test.keep_interval(interval);
-                }
+        self.test.record_all(event);
+        if matches!(event, Event::TestFinished) {
+            if let Some(document) = self.test.document() {
+                (self.done)(document);
             }
-            Event::TestFinished => {
-                if let Some(document) = self.test.document() {
-                    (self.done)(document);
-                }
-                self.test.reset();
-            }
-            _ => {}
+            self.test.reset();
         }
         Ok(())
     }

@@ -93,6 +93,16 @@ impl Builder {
         self.used = true;
     }
 
+    /// Takes one event, and keeps intervals.
+    pub(crate) fn record_all(&mut self, event: &Event) {
+        self.record(event);
+        if let Event::Interval(interval) = event
+            && let Some(interval) = self.interval(interval)
+        {
+            self.keep_interval(interval);
+        }
+    }
+
     /// An element of `intervals`; nothing before the test is known.
     pub(crate) fn interval(&self, interval: &model::Interval) -> Option<Interval> {
         let config = self.config.as_ref()?;

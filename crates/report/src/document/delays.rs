@@ -6,7 +6,7 @@ use iperf_model::{Latencies, ProbeMethod};
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{Histogram, Latency, ShortLatency};
+use super::{Histogram, Latency, ShortLatency, direction_of};
 
 /// **Own**: the latency under load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -181,13 +181,8 @@ impl EndClock {
 
 impl EndOneWay {
     pub(crate) fn of(delays: &model::OneWayDelays, is_client: bool) -> Self {
-        let direction = if delays.role.sends() == is_client {
-            "client to server"
-        } else {
-            "server to client"
-        };
         Self {
-            direction: direction.to_owned(),
+            direction: direction_of(delays.role, is_client).to_owned(),
             datagrams: delays.delays.count(),
             delay_us: Latency::of(&delays.delays),
             histogram: Histogram::of(&delays.delays),

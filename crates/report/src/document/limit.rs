@@ -3,6 +3,8 @@
 use iperf_model::Limitation;
 use serde::{Deserialize, Serialize};
 
+use super::direction_of;
+
 /// **Own**: a cause that held for a part of the test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -21,13 +23,8 @@ pub struct Limit {
 
 impl Limit {
     pub(crate) fn of(limit: &Limitation, is_client: bool) -> Self {
-        let direction = if limit.role.sends() == is_client {
-            "client to server"
-        } else {
-            "server to client"
-        };
         Self {
-            direction: direction.to_owned(),
+            direction: direction_of(limit.role, is_client).to_owned(),
             cause: limit.cause.name().to_owned(),
             share: limit.share,
             evidence: limit.evidence.clone(),

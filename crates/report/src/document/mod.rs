@@ -42,6 +42,7 @@ pub use read::ReadError;
 pub use start::{Connection, HostPort, Start, TestStart, Timestamp, Vsock};
 
 pub(crate) use builder::Builder;
+use derive::direction_of;
 pub(crate) use derive::exchange::exchange_seconds;
 pub(crate) use derive::{CopyReports, EndGroup, EndRow, EndTotals, FileRow};
 
@@ -130,7 +131,7 @@ impl Document {
     }
 
     /// Puts a line where it belongs. Returns whether it was the last one of its test.
-    fn add(&mut self, line: Line) -> bool {
+    pub fn add(&mut self, line: Line) -> bool {
         match line {
             Line::Start(start) => self.start = *start,
             Line::Interval(interval) => self.intervals.push(*interval),

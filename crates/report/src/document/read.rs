@@ -20,17 +20,26 @@ use serde_json::{Map, Number, Value};
 const LONGEST_REPAIRED: usize = 64 << 20;
 
 /// Why text is not a document or a line of one.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("not an iperf3 result: {}{kind}", in_line(*.line))]
 pub struct ReadError {
     line: Option<usize>,
+    #[source]
     kind: Kind,
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Kind {
-    Json(serde_json::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("an array, not an object")]
     Array,
+    #[error("no line of JSON")]
     NoLines,
+}
+
+fn in_line(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!("line {line}: "))
 }
 
 impl ReadError {
@@ -54,30 +63,7 @@ impl From<Kind> for ReadError {
 
 impl From<serde_json::Error> for ReadError {
     fn from(error: serde_json::Error) -> Self {
-        Kind::Json(error).into()
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an iperf3 result: ")?;
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        match &self.kind {
-            Kind::Json(error) => error.fmt(f),
-            Kind::Array => f.write_str("an array, not an object"),
-            Kind::NoLines => f.write_str("no line of JSON"),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
-            Kind::Json(error) => Some(error),
-            Kind::Array | Kind::NoLines => None,
-        }
+        Kind::from(error).into()
     }
 }
 

@@ -34,13 +34,8 @@ impl Sink for DocumentSink {
             let message = format!("{dropped} documents dropped: {NOT_READ}");
             write_warning(&mut self.output, &message)?;
         }
-        self.test.record(event);
+        self.test.record_all(event);
         match event {
-            Event::Interval(interval) => {
-                if let Some(interval) = self.test.interval(interval) {
-                    self.test.keep_interval(interval);
-                }
-            }
             Event::Warning(message) => write_warning(&mut self.output, message)?,
             Event::TestFinished => {
                 let result = write_document(&mut self.output, &self.test);

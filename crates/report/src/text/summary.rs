@@ -107,27 +107,29 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn shows_sender(&self, row: &EndRow) -> bool {
-        self.lines.is_client || row.role.sends()
+    /// What the sender counted, or that it is missing.
+    fn sender(&self, row: &EndRow, says_missing: bool) -> Option<String> {
+        if self.lines.is_client || row.role.sends() {
+            Some(self.lines.sender(row, self.totals))
+        } else {
+            says_missing.then(|| not_available(row, "sender"))
+        }
     }
 
-    fn shows_receiver(&self, row: &EndRow) -> bool {
-        self.lines.is_client || !row.role.sends()
+    /// What the receiver counted, or that it is missing.
+    fn receiver(&self, row: &EndRow, says_missing: bool) -> Option<String> {
+        if self.lines.is_client || !row.role.sends() {
+            Some(self.lines.receiver(row, self.totals))
+        } else {
+            says_missing.then(|| not_available(row, "receiver"))
+        }
     }
 
     fn stream(&self, row: &EndRow, out: &mut Vec<String>) {
-        if self.shows_sender(row) {
-            out.push(self.lines.sender(row, self.totals));
-        } else if self.verbose {
-            out.push(not_available(row, "sender"));
-        }
+        out.extend(self.sender(row, self.verbose));
         out.extend(self.lines.out_of_order(row, self.totals));
         out.extend(row.file.as_ref().map(line::file));
-        if self.shows_receiver(row) {
-            out.push(self.lines.receiver(row, self.totals));
-        } else if self.verbose {
-            out.push(not_available(row, "receiver"));
-        }
+        out.extend(self.receiver(row, self.verbose));
         if self.verbose {
             causes(row, out);
         }
@@ -136,16 +138,8 @@ impl Page<'_> {
     fn sum(&self, sum: &EndRow, out: &mut Vec<String>) {
         // For sums of datagrams iperf3 prints only what is present.
         let says_missing = self.verbose && !self.lines.udp;
-        if self.shows_sender(sum) {
-            out.push(self.lines.sender(sum, self.totals));
-        } else if says_missing {
-            out.push(not_available(sum, "sender"));
-        }
-        if self.shows_receiver(sum) {
-            out.push(self.lines.receiver(sum, self.totals));
-        } else if says_missing {
-            out.push(not_available(sum, "receiver"));
-        }
+        out.extend(self.sender(sum, says_missing));
+        out.extend(self.receiver(sum, says_missing));
     }
 
     /// What `-V` adds below a group: CPU time, where this end sends, and congestion control.

@@ -78,13 +78,7 @@ impl IntervalExchanges {
 
     /// All streams of an interval.
     pub(crate) fn of_all(interval: &iperf_model::Interval) -> Option<Self> {
-        let counts = interval.streams.iter();
-        let all = counts.filter_map(|stream| stream.exchanges.clone());
-        let all = all.reduce(|mut sum, part| {
-            sum.add(&part);
-            sum
-        })?;
-        Some(Self::of(&all, seconds(interval.length())))
+        Some(Self::of(&interval.exchanges()?, seconds(interval.length())))
     }
 }
 

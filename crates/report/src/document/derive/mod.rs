@@ -74,6 +74,15 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     }
 }
 
+/// Which way data goes that this end has in a role.
+pub(crate) fn direction_of(role: Role, is_client: bool) -> &'static str {
+    if role.sends() == is_client {
+        "client to server"
+    } else {
+        "server to client"
+    }
+}
+
 /// Whether the streams of a test are rows of datagrams. Those of a request/response test are rows of bytes.
 fn counts_datagrams(config: &TestConfig) -> bool {
     config.transport == Transport::Udp && config.exchange.is_none()
