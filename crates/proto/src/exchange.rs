@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iperf_model::{Exchange, ExchangeCounts, Latencies, Transport};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::Code;
-use crate::json::Fields;
+use crate::json::{Fields, Members};
 
 /// The exchanges that a client requests. Numbers are as the client sent them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Parameters {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let mut members = Map::new();
+        let mut json = Members::default();
         for (key, number) in [
             ("request", self.request),
             ("response", self.response),
@@ -85,11 +85,9 @@ impl Parameters {
             ("busy_poll_us", self.busy_poll_us),
             ("timeout_ms", self.timeout_ms),
         ] {
-            if number != 0 {
-                members.insert(key.to_owned(), number.into());
-            }
+            json.int(key, Some(number).filter(|number| *number != 0));
         }
-        Value::Object(members)
+        json.into_value()
     }
 
     /// The exchanges, if every number is in its range.

@@ -18,9 +18,9 @@ use iperf_model::{
     CopyMode, Exchange, Placement, Probe, ReceiveMode, SendMode, TestConfig, Transport, VERSION,
     ZeroCopy,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::json::{Fields, text};
+use crate::json::{Fields, Members, text};
 use crate::{Code, ParseError, exchange, probe};
 
 /// The most bytes of a server's answer.
@@ -82,31 +82,20 @@ impl Extensions {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let mut members = Map::new();
-        let mut modes = Map::new();
-        for (key, name) in [("send", &self.send), ("receive", &self.receive)] {
-            if let Some(name) = name {
-                modes.insert(key.to_owned(), Value::from(name.as_str()));
-            }
-        }
-        if !modes.is_empty() {
-            members.insert("zerocopy".to_owned(), Value::Object(modes));
-        }
-        for (key, request) in [("verify", self.verify), ("seqpacket", self.seqpacket)] {
-            if request {
-                members.insert(key.to_owned(), Value::Bool(true));
-            }
-        }
-        if let Some(cpus) = &self.cpus {
-            members.insert("cpus".to_owned(), cpus.as_str().into());
-        }
+        let mut modes = Members::default();
+        modes.string("send", self.send.as_deref());
+        modes.string("receive", self.receive.as_deref());
+        let has_modes = self.send.is_some() || self.receive.is_some();
+        let mut json = Members::default();
+        json.put("zerocopy", has_modes.then(|| modes.into_value()));
+        json.flag("verify", self.verify);
+        json.flag("seqpacket", self.seqpacket);
+        json.string("cpus", self.cpus.as_deref());
         if let Some(exchange) = &self.exchange {
-            members.insert(exchange.key().to_owned(), exchange.to_json());
+            json.put(exchange.key(), Some(exchange.to_json()));
         }
-        if let Some(probe) = &self.probe {
-            members.insert("probe".to_owned(), probe.to_json());
-        }
-        Value::Object(members)
+        json.put("probe", self.probe.as_ref().map(probe::Parameters::to_json));
+        json.into_value()
     }
 
     /// How streams travel, where `plain` is the value of iperf3's own parameters.
@@ -262,29 +251,20 @@ impl Granted {
 
     /// The answer for the client.
     pub fn to_json(&self) -> String {
-        let mut members = json!({ "version": self.version, "verify": self.verify });
-        if self.alive {
-            members["alive"] = true.into();
-        }
-        for (key, port) in [("seqpacket", self.seqpacket), ("crr", self.crr)] {
-            if let Some(port) = port {
-                members[key] = Value::from(port);
-            }
-        }
-        for (key, granted) in [
-            ("cpus", self.cpus),
-            ("hello", self.hello),
-            ("exact", self.exact),
-            ("rr", self.exchange),
-            ("numbered", self.numbered),
-            ("probe", self.probe),
-            ("same_clock", self.same_clock),
-        ] {
-            if granted {
-                members[key] = Value::Bool(true);
-            }
-        }
-        members.to_string()
+        let mut json = Members::default();
+        json.string("version", Some(&self.version));
+        json.put("verify", Some(self.verify.into()));
+        json.flag("alive", self.alive);
+        json.int("seqpacket", self.seqpacket.map(i64::from));
+        json.int("crr", self.crr.map(i64::from));
+        json.flag("cpus", self.cpus);
+        json.flag("hello", self.hello);
+        json.flag("exact", self.exact);
+        json.flag("rr", self.exchange);
+        json.flag("numbered", self.numbered);
+        json.flag("probe", self.probe);
+        json.flag("same_clock", self.same_clock);
+        json.into_value().to_string()
     }
 }
 

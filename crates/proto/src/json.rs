@@ -13,6 +13,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::shown;
@@ -174,6 +175,35 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(Fields::default())
+    }
+}
+
+/// The members of an object under construction, in their order. What is absent is left out.
+#[derive(Default)]
+pub(crate) struct Members(Map<String, Value>);
+
+impl Members {
+    /// `true`, or nothing.
+    pub(crate) fn flag(&mut self, key: &str, on: bool) {
+        self.put(key, on.then_some(Value::Bool(true)));
+    }
+
+    pub(crate) fn int(&mut self, key: &str, value: Option<i64>) {
+        self.put(key, value.map(Value::from));
+    }
+
+    pub(crate) fn string(&mut self, key: &str, value: Option<&str>) {
+        self.put(key, value.map(Value::from));
+    }
+
+    pub(crate) fn put(&mut self, key: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            self.0.insert(key.to_owned(), value);
+        }
+    }
+
+    pub(crate) fn into_value(self) -> Value {
+        Value::Object(self.0)
     }
 }
 

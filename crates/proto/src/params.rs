@@ -9,10 +9,9 @@ use iperf_model::{
     BitRate, Direction, Limit, MAX_BLOCK, MAX_OWN_STREAMS, MAX_STREAMS, Payload, Placement,
     ReceiveMode, SendMode, TestConfig, Transport, VERSION,
 };
-use serde_json::{Map, Value};
 
 use crate::extensions::{Extensions, first_cpu, iperf3_modes};
-use crate::json::{Fields, text};
+use crate::json::{Fields, Members, text};
 use crate::udp;
 use crate::{Code, ParseError};
 
@@ -253,7 +252,7 @@ impl Params {
             "extensions",
             self.extensions.as_ref().map(Extensions::to_json),
         );
-        Value::Object(json.0).to_string()
+        json.into_value().to_string()
     }
 
     /// The requested test, if every value is in its range. Otherwise the error code of the last value that is
@@ -470,29 +469,5 @@ impl Checks {
 
     fn verdict(&self) -> Result<(), Code> {
         self.last_failure.map_or(Ok(()), Err)
-    }
-}
-
-/// The members of an object under construction, in their order.
-#[derive(Default)]
-struct Members(Map<String, Value>);
-
-impl Members {
-    fn flag(&mut self, key: &str, on: bool) {
-        self.put(key, on.then_some(Value::Bool(true)));
-    }
-
-    fn int(&mut self, key: &str, value: Option<i64>) {
-        self.put(key, value.map(Value::from));
-    }
-
-    fn string(&mut self, key: &str, value: Option<&str>) {
-        self.put(key, value.map(Value::from));
-    }
-
-    fn put(&mut self, key: &str, value: Option<Value>) {
-        if let Some(value) = value {
-            self.0.insert(key.to_owned(), value);
-        }
     }
 }

@@ -9,9 +9,9 @@
 //! ```
 
 use iperf_model::{Probe, Transport};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::json::Fields;
+use crate::json::{Fields, Members};
 use crate::{Code, Params};
 
 /// What a client requests. Values are as it sent them.
@@ -41,17 +41,11 @@ impl Parameters {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let mut members = Map::new();
-        if let Some(tos) = self.tos {
-            members.insert("tos".to_owned(), tos.into());
-        }
-        if self.one_way {
-            members.insert("one_way".to_owned(), true.into());
-        }
-        if let Some(clock) = &self.clock {
-            members.insert("clock".to_owned(), clock.as_str().into());
-        }
-        Value::Object(members)
+        let mut json = Members::default();
+        json.int("tos", self.tos);
+        json.flag("one_way", self.one_way);
+        json.string("clock", self.clock.as_deref());
+        json.into_value()
     }
 
     /// What the server has to know of it, if every value is in its range.

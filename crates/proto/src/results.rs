@@ -7,10 +7,10 @@ use iperf_model::{
     CopyReport, CpuUsage, Detail, ExchangeCounts, Latencies, Limitation, RemoteEnvironment, Role,
     RunTotals, ServerOutput, StreamOutcome, TestConfig, ZeroCopy,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
-use serde_with::skip_serializing_none;
+use serde_with::{SerializeAs, serde_as, skip_serializing_none};
 
 use crate::json::{Fields, text, wire_number};
 use crate::{ParseError, environment, exchange, limits, shown, zerocopy_report};
@@ -40,8 +40,10 @@ pub struct Results {
     pub streams: Vec<StreamResult>,
 }
 
-/// What one end counted on one stream.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What one end counted on one stream, in the order of the wire.
+#[serde_as]
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct StreamResult {
     /// The stream's id, see [`crate::stream_id()`].
     pub id: i64,
@@ -50,6 +52,7 @@ pub struct StreamResult {
     /// Segments, without the omitted period; −1 if they are not counted.
     pub retransmits: i64,
     /// Smoothed jitter in **seconds**.
+    #[serde_as(as = "WireNumber")]
     pub jitter: f64,
     /// Datagrams lost, with the omitted period.
     pub errors: i64,
@@ -59,6 +62,12 @@ pub struct StreamResult {
     pub packets: i64,
     /// `packets` at the end of the omitted period; peers before 3.14 do not report it.
     pub omitted_packets: Option<i64>,
+    /// Seconds; 0 from every real peer.
+    #[serde_as(as = "Option<WireNumber>")]
+    pub start_time: Option<f64>,
+    /// Seconds from the local start, or the end of the omitted period, to the local end.
+    #[serde_as(as = "Option<WireNumber>")]
+    pub end_time: Option<f64>,
     /// Datagrams dropped because the receiver's socket was full. Our own key.
     pub socket_drops: Option<i64>,
     /// Datagrams that arrived late or twice. Our own key.
@@ -68,11 +77,9 @@ pub struct StreamResult {
     /// What a requester exchanged. Our own key, only in request/response tests.
     pub transactions: Option<i64>,
     /// How the bytes were moved. Our own key, only in tests that request zero-copy.
+    #[serde(rename = "zerocopy")]
+    #[serde_as(as = "Option<WireReport>")]
     pub copies: Option<CopyReport>,
-    /// Seconds; 0 from every real peer.
-    pub start_time: Option<f64>,
-    /// Seconds from the local start, or the end of the omitted period, to the local end.
-    pub end_time: Option<f64>,
 }
 
 impl Results {
@@ -175,7 +182,7 @@ impl Results {
             limits: (!self.limits.is_empty()).then(|| limits::to_json(&self.limits)),
             one_way: self.one_way.as_ref().map(|delays| delays.to_base64()),
             rr: self.exchanges.as_ref().map(exchange::counts_to_json),
-            streams: self.streams.iter().map(WireStream::from).collect(),
+            streams: &self.streams,
         };
         serde_json::to_string(&wire).expect("every member serializes")
     }
@@ -307,47 +314,23 @@ struct WireResults<'a> {
     one_way: Option<String>,
     rr: Option<Value>,
     limits: Option<Value>,
-    streams: Vec<WireStream>,
+    streams: &'a [StreamResult],
 }
 
-#[skip_serializing_none]
-#[derive(Serialize)]
-struct WireStream {
-    id: i64,
-    bytes: u64,
-    retransmits: i64,
-    jitter: Number,
-    errors: i64,
-    omitted_errors: Option<i64>,
-    packets: i64,
-    omitted_packets: Option<i64>,
-    start_time: Option<Number>,
-    end_time: Option<Number>,
-    socket_drops: Option<i64>,
-    out_of_order: Option<i64>,
-    duplicates: Option<i64>,
-    transactions: Option<i64>,
-    zerocopy: Option<Value>,
+/// A number as the peers' cJSON prints it.
+struct WireNumber;
+
+impl SerializeAs<f64> for WireNumber {
+    fn serialize_as<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        wire_number(*number).serialize(serializer)
+    }
 }
 
-impl From<&StreamResult> for WireStream {
-    fn from(stream: &StreamResult) -> Self {
-        Self {
-            id: stream.id,
-            bytes: stream.bytes,
-            retransmits: stream.retransmits,
-            jitter: wire_number(stream.jitter),
-            errors: stream.errors,
-            omitted_errors: stream.omitted_errors,
-            packets: stream.packets,
-            omitted_packets: stream.omitted_packets,
-            start_time: stream.start_time.map(wire_number),
-            end_time: stream.end_time.map(wire_number),
-            socket_drops: stream.socket_drops,
-            out_of_order: stream.out_of_order,
-            duplicates: stream.duplicates,
-            transactions: stream.transactions,
-            zerocopy: stream.copies.as_ref().map(zerocopy_report::to_json),
-        }
+/// The report of a stream that requests zero-copy.
+struct WireReport;
+
+impl SerializeAs<CopyReport> for WireReport {
+    fn serialize_as<S: Serializer>(report: &CopyReport, serializer: S) -> Result<S::Ok, S::Error> {
+        zerocopy_report::to_json(report).serialize(serializer)
     }
 }

@@ -58,51 +58,34 @@ impl State {
 
     /// The byte for the wire.
     pub fn to_byte(self) -> u8 {
-        self.value().cast_unsigned()
+        self.entry().0.cast_unsigned()
     }
 
-    fn value(self) -> i8 {
+    /// The number, and the name in iperf3's source.
+    fn entry(self) -> (i8, &'static str) {
         match self {
-            Self::TestStart => 1,
-            Self::TestRunning => 2,
-            Self::TestEnd => 4,
-            Self::ParamExchange => 9,
-            Self::CreateStreams => 10,
-            Self::ServerTerminate => 11,
-            Self::ClientTerminate => 12,
-            Self::ExchangeResults => 13,
-            Self::DisplayResults => 14,
-            Self::IperfDone => 16,
-            Self::Extensions => 64,
-            Self::AccessDenied => -1,
-            Self::ServerError => -2,
-            Self::Unknown(value) => value,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::TestStart => "TEST_START",
-            Self::TestRunning => "TEST_RUNNING",
-            Self::TestEnd => "TEST_END",
-            Self::ParamExchange => "PARAM_EXCHANGE",
-            Self::CreateStreams => "CREATE_STREAMS",
-            Self::ServerTerminate => "SERVER_TERMINATE",
-            Self::ClientTerminate => "CLIENT_TERMINATE",
-            Self::ExchangeResults => "EXCHANGE_RESULTS",
-            Self::DisplayResults => "DISPLAY_RESULTS",
-            Self::IperfDone => "IPERF_DONE",
-            Self::Extensions => "EXTENSIONS",
-            Self::AccessDenied => "ACCESS_DENIED",
-            Self::ServerError => "SERVER_ERROR",
-            Self::Unknown(_) => "unknown state",
+            Self::TestStart => (1, "TEST_START"),
+            Self::TestRunning => (2, "TEST_RUNNING"),
+            Self::TestEnd => (4, "TEST_END"),
+            Self::ParamExchange => (9, "PARAM_EXCHANGE"),
+            Self::CreateStreams => (10, "CREATE_STREAMS"),
+            Self::ServerTerminate => (11, "SERVER_TERMINATE"),
+            Self::ClientTerminate => (12, "CLIENT_TERMINATE"),
+            Self::ExchangeResults => (13, "EXCHANGE_RESULTS"),
+            Self::DisplayResults => (14, "DISPLAY_RESULTS"),
+            Self::IperfDone => (16, "IPERF_DONE"),
+            Self::Extensions => (64, "EXTENSIONS"),
+            Self::AccessDenied => (-1, "ACCESS_DENIED"),
+            Self::ServerError => (-2, "SERVER_ERROR"),
+            Self::Unknown(value) => (value, "unknown state"),
         }
     }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name(), self.value())
+        let (value, name) = self.entry();
+        write!(f, "{name} ({value})")
     }
 }
 
