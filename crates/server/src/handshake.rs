@@ -83,12 +83,12 @@ pub(crate) struct Dropped {
 }
 
 impl Dropped {
-    /// The handshake's task panicked.
-    pub(crate) fn by_panic() -> Self {
+    /// Nothing of a test has begun.
+    pub(crate) fn new(error: impl Into<Option<TestError>>, had_params: bool) -> Self {
         Self {
-            error: Some(TestError::Panicked),
+            error: error.into(),
             began: None,
-            had_params: false,
+            had_params,
         }
     }
 }
@@ -120,11 +120,7 @@ pub(crate) async fn run(
     let end = tokio::time::Instant::now() + limit;
     let control = Control::new(stream)
         .and_then(|control| control.configure(&client.config.local).map(|()| control))
-        .map_err(|error| Dropped {
-            error: Some(TestError::Control(error)),
-            began: None,
-            had_params: false,
-        })?;
+        .map_err(|error| Dropped::new(TestError::Control(error), false))?;
     let asked = Instant::now();
     let machine = Server::new(Deadlines::server(), asked);
     let mut handshake = Handshake {
@@ -294,11 +290,7 @@ impl Handshake {
                         let _ = self.talk.flush().await;
                     }
                 }
-                return Dropped {
-                    error: None,
-                    began: None,
-                    had_params: false,
-                };
+                return Dropped::new(None, false);
             }
             Obstacle::Error(error) => error,
         };

@@ -34,7 +34,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use iperf_control::Stop;
-use iperf_model::{Event, Failure, FailureKind, Outputs, ServerConfig, ServerCounters, Sink};
+use iperf_model::{Event, Failure, FailureKind, Outputs, ServerConfig, ServerCounters};
 use socket2::SockAddr;
 
 use crate::tasks::SharedSink;
@@ -74,11 +74,8 @@ pub async fn run(
                 kind: FailureKind::Error,
                 message: error.to_string(),
             };
-            for event in [Event::Failed(failure), Event::TestFinished] {
-                if let Err(error) = sink.event(&event) {
-                    tracing::warn!(%error, "can't write output");
-                }
-            }
+            server::report(&mut sink, &Event::Failed(failure));
+            server::report(&mut sink, &Event::TestFinished);
             Err(error)
         }
     }

@@ -357,7 +357,9 @@ impl<'a> Server<'a> {
             }),
         };
         let lost_cookie = cookie.clone();
-        let lost = move || TaskEvent::Handshake(lost_cookie, Err(Dropped::by_panic()));
+        let lost = move || {
+            TaskEvent::Handshake(lost_cookie, Err(Dropped::new(TestError::Panicked, false)))
+        };
         let span = info_span!("handshake", %cookie);
         tasks::spawn(sender, lost, async move {
             let outcome = handshake::run(client, stream, stop).instrument(span).await;
@@ -400,11 +402,7 @@ impl<'a> Server<'a> {
             Ok(talk) => talk,
             Err(error) => {
                 self.tests.end(id);
-                return Err(Dropped {
-                    error: Some(TestError::Control(error)),
-                    began: None,
-                    had_params: true,
-                });
+                return Err(Dropped::new(TestError::Control(error), true));
             }
         };
         if self.is_sequential {
@@ -481,7 +479,7 @@ async fn drain_requested(drain: Option<&mut watch::Receiver<bool>>) {
 }
 
 /// Hands an event to a sink. That output can't be written is no reason to stop serving.
-fn report(sink: &mut dyn Sink, event: &Event) {
+pub(crate) fn report(sink: &mut dyn Sink, event: &Event) {
     if let Err(error) = sink.event(event) {
         warn!(%error, "can't write output");
     }

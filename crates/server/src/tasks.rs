@@ -3,9 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use iperf_model::{Event, ServerOutput, Sink};
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,23 +15,10 @@ pub(crate) fn spawn<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
 ) {
     tokio::spawn(async move {
-        let task = pin!(task);
-        let event = Caught(task).await.unwrap_or_else(lost);
+        let event = tokio::spawn(task).await.unwrap_or_else(|_| lost());
         // There is no receiver once the server has ended.
         drop(events.send(event));
     });
-}
-
-/// A future that becomes `None` when it panics. It is not polled again.
-struct Caught<'a, F>(Pin<&'a mut F>);
-
-impl<F: Future> Future for Caught<'_, F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        let poll = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context)));
-        poll.map_or(Poll::Ready(None), |poll| poll.map(Some))
-    }
 }
 
 /// A sink that outlives a test that panics.

@@ -7,11 +7,7 @@ use crate::handshake::{Dropped, ReadyTest};
 pub(crate) fn turn_away(mut ready: ReadyTest, error: TestError) -> Dropped {
     error.tell(&mut ready.talk.machine);
     part(ready);
-    Dropped {
-        error: Some(error),
-        began: None,
-        had_params: true,
-    }
+    Dropped::new(error, true)
 }
 
 /// Reports to a client with open streams that the server is busy.

@@ -56,7 +56,7 @@ pub(crate) struct UdpListener {
     peer: IpAddr,
     expected: Expected,
     device: Option<String>,
-    permit: PortPermit,
+    _permit: PortPermit,
 }
 
 impl UdpListener {
@@ -75,7 +75,7 @@ impl UdpListener {
             peer: peer.ip().to_canonical(),
             expected,
             device,
-            permit,
+            _permit: permit,
         })
     }
 
@@ -122,24 +122,9 @@ impl UdpListener {
             .map(Socket::from)
             .map_err(EngineError::system("take the socket over"))?;
         let stream = adopt(socket, from, plan, spec)?;
-        let Self {
-            address,
-            peer,
-            expected,
-            device,
-            permit,
-            ..
-        } = self;
         let next = if more {
-            let socket = bind(address, device.as_deref())?;
-            Some(Self {
-                socket,
-                address,
-                peer,
-                expected,
-                device,
-                permit,
-            })
+            let socket = bind(self.address, self.device.as_deref())?;
+            Some(Self { socket, ..self })
         } else {
             None
         };
