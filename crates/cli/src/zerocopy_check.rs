@@ -17,7 +17,7 @@ pub fn zerocopy_check(as_json: bool) -> String {
 }
 
 fn table(findings: &[Finding]) -> String {
-    let words = findings.iter().map(|it| it.way.words.len());
+    let words = findings.iter().map(|it| it.way.words().len());
     let width = words.max().unwrap_or(0);
     let mut text = String::from("Without a copy on this machine:\n");
     for finding in findings {
@@ -28,7 +28,7 @@ fn table(findings: &[Finding]) -> String {
             remedy,
             ..
         } = finding;
-        let _ = writeln!(text, "{:width$}  {extent:6}  {reason}", way.words);
+        let _ = writeln!(text, "{:width$}  {extent:6}  {reason}", way.words());
         if let Some(remedy) = remedy {
             let _ = writeln!(text, "{:width$}          → {remedy}", "");
         }
@@ -58,13 +58,13 @@ mod tests {
     use super::*;
     use iperf_zc::check::{Extent, Way};
 
-    fn finding(words: &'static str, extent: Extent, remedy: Option<&str>) -> Finding {
+    fn finding(name: &'static str, extent: Extent, remedy: Option<&str>) -> Finding {
         Finding {
             way: Way {
                 transport: "vsock",
                 peer: Some("host"),
                 direction: "send",
-                words,
+                name,
             },
             extent,
             modes: vec!["msg"],
@@ -76,15 +76,15 @@ mod tests {
     #[test]
     fn findings_are_a_table_with_remedies() {
         let findings = [
-            finding("TCP, send", Extent::Yes, None),
+            finding("TCP", Extent::Yes, None),
             finding("vsock", Extent::No, Some("load it")),
         ];
         assert_eq!(
             table(&findings),
             "Without a copy on this machine:\n\
-             TCP, send  yes     because\n\
-             vsock      no      because\n\
-             \u{20}                  → load it\n"
+             TCP, send    yes     because\n\
+             vsock, send  no      because\n\
+             \u{20}                    → load it\n"
         );
     }
 

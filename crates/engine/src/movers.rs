@@ -210,18 +210,15 @@ impl MoverContext<'_> {
         let modes = modes.through(io);
         let prepare = EngineError::system("prepare to send without copying");
         Ok(match mode {
-            SendMode::Copy if by_ring && self.joins() => {
-                sends(UringSender::bundles(source).joined(), modes)
+            SendMode::Copy if by_ring => {
+                sends(UringSender::bundles(source).joined(self.joins()), modes)
             }
-            SendMode::Copy if by_ring => sends(UringSender::bundles(source), modes),
             SendMode::Msg if by_ring => sends(UringSender::zerocopy(source), modes),
-            SendMode::Copy if self.joins() => sends(CopySender::new(source).joined(), modes),
-            SendMode::Copy => sends(CopySender::new(source), modes),
+            SendMode::Copy => sends(CopySender::new(source).joined(self.joins()), modes),
             SendMode::Auto | SendMode::Sendfile => sends(SendfileSender::new(source), modes),
             SendMode::Splice => {
                 let mover = SpliceSender::new(source).map_err(prepare)?;
-                let mover = if self.joins() { mover.joined() } else { mover };
-                sends(mover, modes)
+                sends(mover.joined(self.joins()), modes)
             }
             SendMode::Msg => {
                 let mover = MsgSender::new(source, self.socket).map_err(prepare)?;

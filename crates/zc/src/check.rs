@@ -40,68 +40,80 @@ pub struct Way {
     pub peer: Option<&'static str>,
     /// `send` or `receive`.
     pub direction: &'static str,
-    /// All of that in words.
-    pub words: &'static str,
+    /// The transport and its other end in words.
+    pub name: &'static str,
+}
+
+impl Way {
+    /// All of it in words.
+    pub fn words(&self) -> String {
+        format!("{}, {}", self.name, self.direction)
+    }
+}
+
+/// Both directions of a transport.
+struct Ways {
+    send: Way,
+    receive: Way,
+}
+
+impl Ways {
+    /// `to` and `from` are the names for sending and for receiving.
+    const fn new(
+        transport: &'static str,
+        peer: Option<&'static str>,
+        to: &'static str,
+        from: &'static str,
+    ) -> Self {
+        Self {
+            send: Way {
+                transport,
+                peer,
+                direction: "send",
+                name: to,
+            },
+            receive: Way {
+                transport,
+                peer,
+                direction: "receive",
+                name: from,
+            },
+        }
+    }
+
+    /// The same finding for both.
+    fn both(&self, finding: impl Fn(Way) -> Finding) -> Vec<Finding> {
+        vec![finding(self.send), finding(self.receive)]
+    }
 }
 
 /// The ways, in the order of the table.
 mod way {
-    use super::Way;
+    use super::Ways;
 
-    const fn new(
-        transport: &'static str,
-        peer: Option<&'static str>,
-        direction: &'static str,
-        words: &'static str,
-    ) -> Way {
-        Way {
-            transport,
-            peer,
-            direction,
-            words,
-        }
-    }
-
-    pub(super) const TCP_SEND: Way = new("tcp", None, "send", "TCP, send");
-    pub(super) const TCP_RECEIVE: Way = new("tcp", None, "receive", "TCP, receive");
-    pub(super) const UDP_SEND: Way = new("udp", None, "send", "UDP, send");
-    pub(super) const UDP_RECEIVE: Way = new("udp", None, "receive", "UDP, receive");
-    pub(super) const OTHERS: [Way; 4] = [
-        new("mptcp", None, "send", "MPTCP, send"),
-        new("mptcp", None, "receive", "MPTCP, receive"),
-        new("sctp", None, "send", "SCTP, send"),
-        new("sctp", None, "receive", "SCTP, receive"),
-    ];
-    pub(super) const LOCAL_SEND: Way = new(
+    pub(super) const TCP: Ways = Ways::new("tcp", None, "TCP", "TCP");
+    pub(super) const UDP: Ways = Ways::new("udp", None, "UDP", "UDP");
+    pub(super) const MPTCP: Ways = Ways::new("mptcp", None, "MPTCP", "MPTCP");
+    pub(super) const SCTP: Ways = Ways::new("sctp", None, "SCTP", "SCTP");
+    pub(super) const LOCAL: Ways = Ways::new(
         "vsock",
         Some("local"),
-        "send",
-        "vsock in this machine, send",
+        "vsock in this machine",
+        "vsock in this machine",
     );
-    pub(super) const LOCAL_RECEIVE: Way = new(
-        "vsock",
-        Some("local"),
-        "receive",
-        "vsock in this machine, receive",
-    );
-    pub(super) const HOST_SEND: Way = new("vsock", Some("host"), "send", "vsock to the host, send");
-    pub(super) const HOST_RECEIVE: Way = new(
+    pub(super) const HOST: Ways = Ways::new(
         "vsock",
         Some("host"),
-        "receive",
-        "vsock from the host, receive",
+        "vsock to the host",
+        "vsock from the host",
     );
-    pub(super) const GUESTS_SEND: Way =
-        new("vsock", Some("guests"), "send", "vsock to guests, send");
-    pub(super) const GUESTS_RECEIVE: Way = new(
+    pub(super) const GUESTS: Ways = Ways::new(
         "vsock",
         Some("guests"),
-        "receive",
-        "vsock from guests, receive",
+        "vsock to guests",
+        "vsock from guests",
     );
-    pub(super) const VMM_SEND: Way = new("unix", Some("vmm"), "send", "VMM's socket, send");
-    pub(super) const VMM_RECEIVE: Way =
-        new("unix", Some("vmm"), "receive", "VMM's socket, receive");
+    pub(super) const VMM: Ways = Ways::new("unix", Some("vmm"), "VMM's socket", "VMM's socket");
 }
 
 /// What was found out about one way of data.
@@ -164,7 +176,9 @@ impl Finding {
 pub fn all() -> Vec<Finding> {
     let mut findings = tcp();
     findings.extend(udp());
-    findings.extend(way::OTHERS.map(|way| Finding::no(way, "the kernel copies in all modes")));
+    for others in [way::MPTCP, way::SCTP] {
+        findings.extend(others.both(|way| Finding::no(way, "the kernel copies in all modes")));
+    }
     findings.extend(vsock_here());
     findings.extend(vsock_of_a_guest());
     findings.extend(vsock_of_guests());
@@ -216,14 +230,12 @@ fn tcp() -> Vec<Finding> {
     let (sender, receiver) = match pair {
         Ok(pair) => pair,
         Err(error) => {
-            return [way::TCP_SEND, way::TCP_RECEIVE]
-                .map(|way| no_socket(way, &error))
-                .into();
+            return way::TCP.both(|way| no_socket(way, &error));
         }
     };
     let receiving = match why_unmapped(receiver.as_fd()) {
         None => Finding::new(
-            way::TCP_RECEIVE,
+            way::TCP.receive,
             Extent::Partly,
             &["mmap", "splice", "trunc"],
             "mmap maps payload that fills whole pages; splice and trunc deliver no bytes to the program",
@@ -233,13 +245,13 @@ fn tcp() -> Vec<Finding> {
              --zerocopy=msg",
         ),
         Some(why) => Finding::new(
-            way::TCP_RECEIVE,
+            way::TCP.receive,
             Extent::Partly,
             &["splice", "trunc"],
             format!("mmap: {why}; splice and trunc deliver no bytes to the program"),
         ),
     };
-    let sending = sending(way::TCP_SEND, sender.as_fd(), &STREAM_MODES);
+    let sending = sending(way::TCP.send, sender.as_fd(), &STREAM_MODES);
     vec![without_loopback(sending), receiving]
 }
 
@@ -253,11 +265,11 @@ fn without_loopback(mut finding: Finding) -> Finding {
 
 fn udp() -> Vec<Finding> {
     let sending = match UdpSocket::bind("127.0.0.1:0") {
-        Ok(socket) => without_loopback(sending(way::UDP_SEND, socket.as_fd(), &MSG)),
-        Err(error) => no_socket(way::UDP_SEND, &error),
+        Ok(socket) => without_loopback(sending(way::UDP.send, socket.as_fd(), &MSG)),
+        Err(error) => no_socket(way::UDP.send, &error),
     };
     let receiving = "trunc drops the payload unread; datagrams are not mapped";
-    let receiving = Finding::new(way::UDP_RECEIVE, Extent::Partly, &["trunc"], receiving);
+    let receiving = Finding::new(way::UDP.receive, Extent::Partly, &["trunc"], receiving);
     vec![sending, receiving]
 }
 
@@ -266,15 +278,13 @@ fn vmm() -> Vec<Finding> {
     let pair = match UnixStream::pair() {
         Ok(pair) => pair,
         Err(error) => {
-            return [way::VMM_SEND, way::VMM_RECEIVE]
-                .map(|way| no_socket(way, &error))
-                .into();
+            return way::VMM.both(|way| no_socket(way, &error));
         }
     };
     let receiving = "splice delivers no bytes to the program; the kernel does not map data received over Unix sockets";
     vec![
-        sending(way::VMM_SEND, pair.0.as_fd(), &STREAM_MODES),
-        Finding::new(way::VMM_RECEIVE, Extent::Partly, &["splice"], receiving),
+        sending(way::VMM.send, pair.0.as_fd(), &STREAM_MODES),
+        Finding::new(way::VMM.receive, Extent::Partly, &["splice"], receiving),
     ]
 }
 
@@ -308,19 +318,19 @@ fn vsock_here() -> Vec<Finding> {
         Err(error) => {
             let missing =
                 |way| Finding::no(way, no_loopback(&error)).with_remedy("modprobe vsock_loopback");
-            return [way::LOCAL_SEND, way::LOCAL_RECEIVE].map(missing).into();
+            return way::LOCAL.both(missing);
         }
     };
     let receiving = match why_unmapped(receiver.as_fd()) {
         None => Finding::new(
-            way::LOCAL_RECEIVE,
+            way::LOCAL.receive,
             Extent::Partly,
             &["mmap"],
             "mmap maps what is written by copy, 32 KiB and more at a time",
         ),
-        Some(why) => with_module_remedy(Finding::no(way::LOCAL_RECEIVE, why)),
+        Some(why) => with_module_remedy(Finding::no(way::LOCAL.receive, why)),
     };
-    vec![sending(way::LOCAL_SEND, sender.as_fd(), &MSG), receiving]
+    vec![sending(way::LOCAL.send, sender.as_fd(), &MSG), receiving]
 }
 
 /// Why this program cannot have the calls of the module; `None` if it can, or if the kernel has them.
@@ -351,15 +361,13 @@ fn splits_packets() -> bool {
 fn vsock_of_a_guest() -> Vec<Finding> {
     let Some(driver) = guest::driver() else {
         let why = "this machine has no vsock device: it is no guest, or its VMM gives it none";
-        return [way::HOST_SEND, way::HOST_RECEIVE]
-            .map(|way| Finding::no(way, why))
-            .into();
+        return way::HOST.both(|way| Finding::no(way, why));
     };
     vec![sending_in_a_guest(driver), receiving_in_a_guest(driver)]
 }
 
 fn sending_in_a_guest(driver: Driver) -> Finding {
-    let way = way::HOST_SEND;
+    let way = way::HOST.send;
     match driver {
         Driver::Other => Finding::no(way, "no driver has this machine's vsock device")
             .with_remedy("modprobe vmw_vsock_virtio_transport"),
@@ -378,7 +386,7 @@ fn sending_in_a_guest(driver: Driver) -> Finding {
 }
 
 fn receiving_in_a_guest(driver: Driver) -> Finding {
-    let way = way::HOST_RECEIVE;
+    let way = way::HOST.receive;
     let missing = module_missing();
     match (driver, missing) {
         (Driver::Pages, None) => Finding::new(way, Extent::Yes, &["mmap"], "mmap"),
@@ -403,21 +411,21 @@ fn vsock_of_guests() -> Vec<Finding> {
                 "modprobe vhost_vsock, for guests of QEMU with vhost-vsock-pci or of crosvm",
             )
         };
-        return [way::GUESTS_SEND, way::GUESTS_RECEIVE].map(missing).into();
+        return way::GUESTS.both(missing);
     }
     let receiving = match module_missing() {
         None => Finding::new(
-            way::GUESTS_RECEIVE,
+            way::GUESTS.receive,
             Extent::Partly,
             &["mmap"],
             "mmap maps what guests write 32 KiB and more at a time",
         ),
-        Some(why) => with_module_remedy(Finding::no(way::GUESTS_RECEIVE, why)),
+        Some(why) => with_module_remedy(Finding::no(way::GUESTS.receive, why)),
     };
     // Before Linux 6.7 the socket refuses this.
     let sending = match Socket::new(Domain::VSOCK, Type::STREAM, None) {
-        Ok(socket) => sending(way::GUESTS_SEND, socket.as_fd(), &MSG),
-        Err(error) => no_socket(way::GUESTS_SEND, &error),
+        Ok(socket) => sending(way::GUESTS.send, socket.as_fd(), &MSG),
+        Err(error) => no_socket(way::GUESTS.send, &error),
     };
     vec![sending, receiving]
 }
@@ -453,7 +461,7 @@ mod tests {
             assert!(!it.reason.is_empty(), "{it:?}");
             assert_eq!(it.modes.is_empty(), it.extent == Extent::No, "{it:?}");
         }
-        let tcp = findings.iter().find(|it| it.way == way::TCP_SEND).unwrap();
+        let tcp = findings.iter().find(|it| it.way == way::TCP.send).unwrap();
         assert_eq!(
             (tcp.extent, tcp.reason.as_str()),
             (
@@ -461,7 +469,7 @@ mod tests {
                 "splice, sendfile, msg (to other machines only)"
             )
         );
-        let vmm = findings.iter().find(|it| it.way == way::VMM_SEND).unwrap();
+        let vmm = findings.iter().find(|it| it.way == way::VMM.send).unwrap();
         assert_eq!(vmm.modes, ["splice", "sendfile"]);
     }
 

@@ -7,9 +7,7 @@ use iperf_model::SendMode;
 use socket2::SockRef;
 
 use crate::account::Fallback;
-use crate::send;
 use crate::send::msg;
-use crate::send::splice;
 use crate::socket_kind::SocketKind;
 use crate::sys::uring;
 use crate::sys::vsock;
@@ -34,8 +32,8 @@ pub fn send_support(socket: BorrowedFd<'_>, mode: SendMode) -> Result<(), Fallba
         (SendMode::Sendfile, SocketKind::Udp) => datagrams("sendfile"),
         (SendMode::Splice, SocketKind::Udp) => datagrams("splice"),
         (SendMode::Sendfile | SendMode::Splice, _) if kind.splices() => Ok(()),
-        (SendMode::Sendfile, _) => Err(send::copied_inside(kind)),
-        (SendMode::Splice, _) => Err(splice::copied_inside(kind)),
+        (SendMode::Sendfile, _) => Err(kind.copies_inside("sendfile")),
+        (SendMode::Splice, _) => Err(kind.copies_inside("splice")),
     }
 }
 

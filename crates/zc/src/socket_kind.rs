@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use crate::account::{Fallback, Report};
 use crate::sys::sockopt;
 
 /// The kinds of sockets whose zero-copy paths differ.
@@ -59,20 +60,39 @@ impl SocketKind {
     pub(crate) fn truncates(self) -> bool {
         matches!(self, Self::Tcp)
     }
+
+    /// What a call does on a kind on which it passes no bytes without a copy.
+    pub(crate) fn copies_inside(self, call: &'static str) -> Fallback {
+        let kind = self.name();
+        Fallback::CopiedInside { call, kind }
+    }
 }
 
-/// The kind, determined at the first call.
+/// The report of a call that passes bytes without a copy on some kinds of sockets, and copies inside the kernel on
+/// others.
 #[derive(Default)]
-pub(crate) struct KnownSocketKind(Option<SocketKind>);
+pub(crate) struct PassingCalls {
+    kind: Option<SocketKind>,
+    pub(crate) report: Report,
+}
 
-impl KnownSocketKind {
-    pub(crate) fn of(&mut self, socket: BorrowedFd<'_>) -> io::Result<SocketKind> {
-        if let Some(kind) = self.0 {
-            return Ok(kind);
+impl PassingCalls {
+    /// Whether `call` copies on this socket, if it `passes` bytes on such kinds. Its kind is determined at the first call.
+    pub(crate) fn copies(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        call: &'static str,
+        passes: fn(SocketKind) -> bool,
+    ) -> io::Result<bool> {
+        let kind = match self.kind {
+            Some(kind) => kind,
+            None => *self.kind.insert(SocketKind::of(socket)?),
+        };
+        let copies = !passes(kind);
+        if copies && self.report.fallback.is_none() {
+            self.report.fallback = Some(kind.copies_inside(call));
         }
-        let kind = SocketKind::of(socket)?;
-        self.0 = Some(kind);
-        Ok(kind)
+        Ok(copies)
     }
 }
 

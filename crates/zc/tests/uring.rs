@@ -175,7 +175,7 @@ fn send(mut mover: UringSender, blocks: u32) -> (Vec<u8>, UringSender) {
 fn bundles_are_the_blocks_in_order() {
     for (block, blocks) in [(1000, 20_000), (64, 10_000), (3_000_000, 7)] {
         let source = Source::pattern(3, block).unwrap();
-        let (bytes, mover) = send(UringSender::bundles(source).joined(), blocks);
+        let (bytes, mover) = send(UringSender::bundles(source).joined(true), blocks);
         let length = block * blocks as usize;
         assert_eq!(bytes.len(), length);
         Verifier::new(3).check(&bytes).unwrap();

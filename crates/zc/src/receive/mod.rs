@@ -16,8 +16,8 @@ use nix::sys::socket::{MsgFlags, recv};
 
 use crate::FileError;
 use crate::Moved;
-use crate::account::{Fallback, Report};
-use crate::socket_kind::KnownSocketKind;
+use crate::account::Report;
+use crate::socket_kind::{PassingCalls, SocketKind};
 use crate::sys::{sink, sockopt};
 use crate::verify::{self, Verifier};
 
@@ -186,8 +186,7 @@ pub struct TruncReceiver {
     /// TCP writes nothing, but the call needs a buffer as long as what it may drop.
     room: usize,
     count: BlockCount,
-    report: Report,
-    kind: KnownSocketKind,
+    calls: PassingCalls,
 }
 
 impl TruncReceiver {
@@ -196,8 +195,7 @@ impl TruncReceiver {
         Self {
             room: block,
             count: BlockCount::new(block),
-            report: Report::default(),
-            kind: KnownSocketKind::default(),
+            calls: PassingCalls::default(),
         }
     }
 
@@ -211,21 +209,17 @@ impl TruncReceiver {
 
 impl ReceiveMover for TruncReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
-        let kind = self.kind.of(socket)?;
-        if !kind.truncates() && self.report.fallback.is_none() {
-            self.report.fallback = Some(Fallback::CopiedInside {
-                call: "MSG_TRUNC",
-                kind: kind.name(),
-            });
-        }
+        let copies = self
+            .calls
+            .copies(socket, "MSG_TRUNC", SocketKind::truncates)?;
         let flags = flags(wait) | MsgFlags::MSG_TRUNC;
         let bytes = with_scratch(self.room, |buffer| recv(socket.as_raw_fd(), buffer, flags))?;
-        self.report.account.pass(bytes, !kind.truncates());
+        self.calls.report.account.pass(bytes, copies);
         Ok(self.count.add(bytes))
     }
 
     fn report(&self) -> Report {
-        self.report.clone()
+        self.calls.report.clone()
     }
 }
 

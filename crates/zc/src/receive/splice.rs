@@ -16,8 +16,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use crate::Moved;
 use crate::account::Report;
 use crate::receive::{BlockCount, ReceiveMover};
-use crate::send::splice::copied_inside;
-use crate::socket_kind::KnownSocketKind;
+use crate::socket_kind::{PassingCalls, SocketKind};
 use crate::sys::pipe::{self, Pipe};
 
 /// Bytes that a receiving pipe should have room for.
@@ -28,8 +27,7 @@ pub struct SpliceReceiver {
     pipe: Pipe,
     null: File,
     count: BlockCount,
-    kind: KnownSocketKind,
-    report: Report,
+    calls: PassingCalls,
 }
 
 impl SpliceReceiver {
@@ -40,8 +38,7 @@ impl SpliceReceiver {
             pipe: Pipe::new(RECEIVE_ROOM)?,
             null: pipe::null()?,
             count: BlockCount::new(block),
-            kind: KnownSocketKind::default(),
-            report: Report::default(),
+            calls: PassingCalls::default(),
         })
     }
 
@@ -63,10 +60,7 @@ fn ready(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 impl ReceiveMover for SpliceReceiver {
     fn receive(&mut self, socket: BorrowedFd<'_>, wait: bool) -> io::Result<Moved> {
-        let kind = self.kind.of(socket)?;
-        if !kind.splices() && self.report.fallback.is_none() {
-            self.report.fallback = Some(copied_inside(kind));
-        }
+        let copies = self.calls.copies(socket, "splice", SocketKind::splices)?;
         // A signal may have left bytes from the previous call, which counted them.
         self.empty_pipe()?;
         if !wait {
@@ -76,7 +70,7 @@ impl ReceiveMover for SpliceReceiver {
         let room = self.pipe.capacity();
         let bytes = splice(socket, None, self.pipe.write_end(), None, room, flags)?;
         self.pipe.add(bytes);
-        self.report.account.pass(bytes, !kind.splices());
+        self.calls.report.account.pass(bytes, copies);
         match self.empty_pipe() {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(self.count.add(bytes)),
@@ -84,6 +78,6 @@ impl ReceiveMover for SpliceReceiver {
     }
 
     fn report(&self) -> Report {
-        self.report.clone()
+        self.calls.report.clone()
     }
 }

@@ -20,8 +20,8 @@ use rustix::net::SendFlags;
 
 use crate::FileError;
 use crate::Moved;
-use crate::account::{Fallback, Report};
-use crate::socket_kind::{KnownSocketKind, SocketKind};
+use crate::account::Report;
+use crate::socket_kind::{PassingCalls, SocketKind};
 use crate::source::{Cursor, Source};
 
 /// Fills a socket.
@@ -68,12 +68,11 @@ impl CopySender {
         }
     }
 
-    /// Lets TCP put the end of a block and the beginning of the next one into one segment (`MSG_MORE`). The last block
+    /// With `joins`, TCP may put the end of a block and the beginning of the next one into one segment (`MSG_MORE`). The last block
     /// of a budget is not held back.
     #[must_use]
-    pub fn joined(mut self) -> Self {
-        self.joins = true;
-        self
+    pub fn joined(self, joins: bool) -> Self {
+        Self { joins, ..self }
     }
 }
 
@@ -96,37 +95,11 @@ impl SendMover for CopySender {
     }
 }
 
-/// What `sendfile(2)` into a socket does with the bytes: TCP and Unix streams take references to the file's pages,
-/// others copy inside the kernel.
-#[derive(Default)]
-struct FileCalls {
-    kind: KnownSocketKind,
-    report: Report,
-}
-
-impl FileCalls {
-    fn copies(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
-        let kind = self.kind.of(socket)?;
-        if !kind.splices() && self.report.fallback.is_none() {
-            self.report.fallback = Some(copied_inside(kind));
-        }
-        Ok(!kind.splices())
-    }
-}
-
-/// What `sendfile` does on a kind that takes no references to pages.
-pub(crate) fn copied_inside(kind: SocketKind) -> Fallback {
-    Fallback::CopiedInside {
-        call: "sendfile",
-        kind: kind.name(),
-    }
-}
-
 /// Sends blocks with `sendfile(2)` from the source's memory file: the pages go by reference.
 pub struct SendfileSender {
     source: Source,
     cursor: Cursor,
-    calls: FileCalls,
+    calls: PassingCalls,
 }
 
 impl SendfileSender {
@@ -136,14 +109,14 @@ impl SendfileSender {
         Self {
             source,
             cursor,
-            calls: FileCalls::default(),
+            calls: PassingCalls::default(),
         }
     }
 }
 
 impl SendMover for SendfileSender {
     fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
-        let copies = self.calls.copies(socket)?;
+        let copies = self.calls.copies(socket, "sendfile", SocketKind::splices)?;
         let mut offset = libc::off_t::try_from(self.cursor.position()).map_err(io::Error::other)?;
         let rest = self.cursor.rest();
         let bytes = sendfile(socket, self.source.file()?, Some(&mut offset), rest)?;
@@ -229,7 +202,7 @@ pub struct FileSendfileSender {
     block: usize,
     /// Bytes of the current block that have been sent.
     done: usize,
-    calls: FileCalls,
+    calls: PassingCalls,
 }
 
 impl FileSendfileSender {
@@ -240,14 +213,14 @@ impl FileSendfileSender {
             file,
             block,
             done: 0,
-            calls: FileCalls::default(),
+            calls: PassingCalls::default(),
         })
     }
 }
 
 impl SendMover for FileSendfileSender {
     fn send(&mut self, socket: BorrowedFd<'_>, _: u32) -> io::Result<Moved> {
-        let copies = self.calls.copies(socket)?;
+        let copies = self.calls.copies(socket, "sendfile", SocketKind::splices)?;
         let bytes = sendfile(socket, self.file.as_fd(), None, self.block - self.done)?;
         self.calls.report.account.pass(bytes, copies);
         self.done += bytes;

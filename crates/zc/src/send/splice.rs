@@ -12,19 +12,11 @@ use std::os::fd::BorrowedFd;
 use nix::fcntl::{SpliceFFlags, vmsplice};
 
 use crate::Moved;
-use crate::account::{Fallback, Report};
+use crate::account::Report;
 use crate::send::SendMover;
-use crate::socket_kind::{KnownSocketKind, SocketKind};
+use crate::socket_kind::{PassingCalls, SocketKind};
 use crate::source::{Cursor, Source};
 use crate::sys::pipe::Pipe;
-
-/// What splice does on a kind without references to pages.
-pub(crate) fn copied_inside(kind: SocketKind) -> Fallback {
-    Fallback::CopiedInside {
-        call: "splice",
-        kind: kind.name(),
-    }
-}
 
 /// Sends blocks by reference: `vmsplice(2)` into a pipe, `splice(2)` from there into the socket.
 pub struct SpliceSender {
@@ -33,8 +25,7 @@ pub struct SpliceSender {
     cursor: Cursor,
     pipe: Pipe,
     joins: bool,
-    kind: KnownSocketKind,
-    report: Report,
+    calls: PassingCalls,
 }
 
 impl SpliceSender {
@@ -48,26 +39,21 @@ impl SpliceSender {
             cursor,
             pipe,
             joins: false,
-            kind: KnownSocketKind::default(),
-            report: Report::default(),
+            calls: PassingCalls::default(),
         })
     }
 
-    /// Lets TCP put the end of a block and the beginning of the next one into one segment (`SPLICE_F_MORE`). The last
+    /// With `joins`, TCP may put the end of a block and the beginning of the next one into one segment (`SPLICE_F_MORE`). The last
     /// block of a budget is not held back.
     #[must_use]
-    pub fn joined(mut self) -> Self {
-        self.joins = true;
-        self
+    pub fn joined(self, joins: bool) -> Self {
+        Self { joins, ..self }
     }
 }
 
 impl SendMover for SpliceSender {
     fn send(&mut self, socket: BorrowedFd<'_>, budget: u32) -> io::Result<Moved> {
-        let kind = self.kind.of(socket)?;
-        if !kind.splices() && self.report.fallback.is_none() {
-            self.report.fallback = Some(copied_inside(kind));
-        }
+        let copies = self.calls.copies(socket, "splice", SocketKind::splices)?;
         if self.pipe.filled() == 0 {
             let rest = self.source.rest(&self.cursor);
             // The pipe is empty, so something fits; without waiting, only that goes in.
@@ -77,11 +63,11 @@ impl SendMover for SpliceSender {
         }
         // A signal may arrive between the two, or cut this one short: the next call sends the rest.
         let bytes = self.pipe.splice_to(socket, self.joins && budget > 1)?;
-        self.report.account.pass(bytes, !kind.splices());
+        self.calls.report.account.pass(bytes, copies);
         Ok(self.cursor.advance(bytes))
     }
 
     fn report(&self) -> Report {
-        self.report.clone()
+        self.calls.report.clone()
     }
 }

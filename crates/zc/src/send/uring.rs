@@ -60,9 +60,8 @@ impl UringSender {
 
     /// As [`CopySender::joined`].
     #[must_use]
-    pub fn joined(mut self) -> Self {
-        self.joins = true;
-        self
+    pub fn joined(self, joins: bool) -> Self {
+        Self { joins, ..self }
     }
 
     /// Creates the ring. Only now is it known which thread will use it.
@@ -75,8 +74,7 @@ impl UringSender {
                     self.report.fallback = Some(refused.clone());
                 }
                 self.report.calls_because = Some(refused);
-                let calls = CopySender::new(self.source.clone());
-                State::Calls(if self.joins { calls.joined() } else { calls })
+                State::Calls(CopySender::new(self.source.clone()).joined(self.joins))
             }
         };
     }
