@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use iperf_control::Stop;
 use iperf_model::{
-    CID_ANY, Concurrency, DEFAULT_PORT, Family, Listen, Outputs, ServerAuth, ServerConfig, Sink,
-    TestId, VsockAddress,
+    CID_ANY, Concurrency, Family, Listen, Outputs, ServerAuth, ServerConfig, Sink, TestId,
+    VsockAddress,
 };
 use iperf_report::{Document, beside, null_sink};
 use iperf_server::{ServerError, Service};
@@ -51,7 +51,7 @@ impl Server {
     /// # }
     /// ```
     pub fn builder() -> ServerBuilder {
-        ServerBuilder(ServerConfig::new(Listen::Inet { port: DEFAULT_PORT }))
+        ServerBuilder(ServerConfig::default())
     }
 
     /// A server with this configuration.

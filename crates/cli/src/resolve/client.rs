@@ -31,7 +31,7 @@ const DATAGRAM: std::ops::RangeInclusive<i64> = 16..=65_507;
 const UDP_RATE: BitRate = BitRate::new(1 << 20);
 
 /// The options of a client as far as they have been read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ClientDraft {
     /// The test; block size and limit are filled in at the end.
     test: TestConfig,
@@ -51,30 +51,6 @@ pub(super) struct ClientDraft {
     username: Option<String>,
     public_key: Option<PathBuf>,
     wait: Option<Duration>,
-}
-
-impl Default for ClientDraft {
-    fn default() -> Self {
-        Self {
-            test: TestConfig::new(Transport::Tcp),
-            zerocopy: ZeroCopyDraft::default(),
-            exchange: ExchangeDraft::default(),
-            probe: ProbeDraft::default(),
-            reverse: false,
-            bidir: false,
-            rate: None,
-            block: 0,
-            time: None,
-            bytes: 0,
-            blocks: 0,
-            sctp_streams: None,
-            connect_timeout: None,
-            no_fq_pacing: false,
-            username: None,
-            public_key: None,
-            wait: None,
-        }
-    }
 }
 
 impl ClientDraft {

@@ -23,7 +23,7 @@ use iperf_proto::Code;
 
 use crate::args::Args;
 use crate::error::{ParameterError, UsageError};
-use crate::job::{Invocation, Job};
+use crate::job::{Invocation, Job, ProcessOptions};
 use crate::options::{Local, Opt, Role};
 use crate::value::{Notes, Value};
 
@@ -61,7 +61,7 @@ pub(crate) fn resolve(args: Args, words: &[OsString]) -> Result<Invocation, Usag
         UsageError::from(error).with_hint(hint)
     };
     if draft.role == Some(Chosen::Server)
-        && let Some(path) = draft.server.options_file.clone()
+        && let Some(path) = draft.server.process.options_file.clone()
     {
         options_file::read(&path, &mut draft.server, &notes).map_err(with_hint)?;
     }
@@ -181,11 +181,10 @@ impl Draft {
                 Job::Loopback(self.client.finish(endpoint, self.local, credentials))
             }
             _ => {
-                process.daemon = self.server.daemon;
-                process.metrics.clone_from(&self.server.metrics);
-                process.log_json = self.server.log_json;
-                process.drain = self.server.drain;
-                process.options_file.clone_from(&self.server.options_file);
+                process = ProcessOptions {
+                    pidfile: process.pidfile,
+                    ..self.server.process.clone()
+                };
                 Job::Server(self.server.finish(self.local, auth)?)
             }
         };

@@ -8,6 +8,7 @@ use iperf_model::{Concurrency, RateLimit, ServerAuth, ServerConfig};
 use iperf_proto::Code;
 
 use crate::error::ParameterError;
+use crate::job::ProcessOptions;
 use crate::options::Server;
 use crate::resolve::endpoint;
 use crate::resolve::local::LocalDraft;
@@ -25,18 +26,10 @@ const CLOCK_SKEW: Duration = Duration::from_secs(10);
 /// The options of a server as far as they have been read.
 #[derive(Debug, Default)]
 pub(super) struct ServerDraft {
-    pub(super) daemon: bool,
-    pub(super) metrics: Option<String>,
-    pub(super) log_json: bool,
-    pub(super) drain: Option<Duration>,
-    pub(super) options_file: Option<PathBuf>,
-    one_off: bool,
-    tests: Option<Concurrency>,
-    tests_per_client: Option<NonZeroU32>,
-    client_rate_limit: Option<RateLimit>,
-    idle_timeout: Option<Duration>,
-    rate_limit: Option<RateLimit>,
-    max_duration: Option<u32>,
+    /// The server; where it listens, the options of both ends and logins are filled in at the end.
+    config: ServerConfig,
+    /// How the process runs; options of both ends are missing.
+    pub(super) process: ProcessOptions,
     private_key: Option<PathBuf>,
     users: Option<PathBuf>,
     skew: Option<Duration>,
@@ -49,19 +42,20 @@ impl ServerDraft {
         value: &Value<'_>,
     ) -> Result<(), ParameterError> {
         match option {
-            Server::Daemon => self.daemon = true,
-            Server::OneOff => self.one_off = true,
+            Server::Daemon => self.process.daemon = true,
+            Server::OneOff => self.config.one_off = true,
             Server::Tests => {
                 let must = "a whole number from 1 to 100000, or 0 for as many as resources allow";
                 let limit = NonZeroU32::new(value.strict(&(0..=MOST_TESTS), must)?);
-                self.tests = Some(limit.map_or(Concurrency::Resources, Concurrency::Tests));
+                self.config.tests = limit.map_or(Concurrency::Resources, Concurrency::Tests);
             }
             Server::TestsPerClient => {
                 let must = "a whole number from 1 to 100000, or 0 for no limit";
-                self.tests_per_client = NonZeroU32::new(value.strict(&(0..=MOST_TESTS), must)?);
+                let limit = NonZeroU32::new(value.strict(&(0..=MOST_TESTS), must)?);
+                self.config.tests_per_client = limit;
             }
-            Server::ClientBitrateLimit => self.client_rate_limit = rate_limit(value)?,
-            Server::BitrateLimit => self.rate_limit = rate_limit(value)?,
+            Server::ClientBitrateLimit => self.config.client_rate_limit = rate_limit(value)?,
+            Server::BitrateLimit => self.config.rate_limit = rate_limit(value)?,
             Server::Metrics => {
                 let address = value.string()?;
                 let port = address
@@ -70,16 +64,16 @@ impl ServerDraft {
                 if !matches!(port, Some(Ok(_))) {
                     return Err(value.refuse("an address and a port, such as 127.0.0.1:9580"));
                 }
-                self.metrics = Some(address);
+                self.process.metrics = Some(address);
             }
             Server::Drain => {
                 let must = "seconds from 0 to 86400";
                 let seconds = value.strict(&(0.0..=86_400.0), must)?;
-                self.drain = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds));
+                self.process.drain = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds));
             }
-            Server::OptionsFile => self.options_file = Some(value.path()),
+            Server::OptionsFile => self.process.options_file = Some(value.path()),
             Server::LogFormat => {
-                self.log_json = match value.str()? {
+                self.process.log_json = match value.str()? {
                     "text" => false,
                     "json" => true,
                     _ => return Err(value.refuse("text or json")),
@@ -87,11 +81,11 @@ impl ServerDraft {
             }
             Server::IdleTimeout => {
                 let seconds: u32 = value.integer(1..=DAY, Code::IDLE_TIMEOUT)?;
-                self.idle_timeout = Some(Duration::from_secs(seconds.into()));
+                self.config.idle_timeout = Some(Duration::from_secs(seconds.into()));
             }
             Server::MaxDuration => {
                 let seconds = value.time_limit(DAY, Code::DURATION)?;
-                self.max_duration = (seconds > 0).then_some(seconds);
+                self.config.max_duration = (seconds > 0).then_some(seconds);
             }
             Server::PrivateKey => self.private_key = Some(value.path()),
             Server::Users => self.users = Some(value.path()),
@@ -113,7 +107,7 @@ impl ServerDraft {
                 }
                 if let Err(error) = iperf_auth::open(users) {
                     // iperf3's message names no file, which may be one of several after a reload.
-                    return Err(if self.options_file.is_some() {
+                    return Err(if self.process.options_file.is_some() {
                         ParameterError::key(Code::USERS_FILE, users, error)
                     } else {
                         Code::USERS_FILE.into()
@@ -136,9 +130,8 @@ impl ServerDraft {
         auth: Option<ServerAuth>,
     ) -> Result<ServerConfig, ParameterError> {
         let port = local.port();
-        let tests = self.tests.unwrap_or(Concurrency::ONE);
-        if tests != Concurrency::ONE {
-            if self.one_off {
+        if self.config.tests != Concurrency::ONE {
+            if self.config.one_off {
                 return Err(ParameterError::Clash("--tests", "-1"));
             }
             if local.options.file.is_some() {
@@ -148,14 +141,8 @@ impl ServerDraft {
         Ok(ServerConfig {
             listen: endpoint::server(&mut local.options.bind, local.vsock, port)?,
             local: local.options,
-            one_off: self.one_off,
-            idle_timeout: self.idle_timeout,
-            tests,
-            tests_per_client: self.tests_per_client,
-            rate_limit: self.rate_limit,
-            client_rate_limit: self.client_rate_limit,
-            max_duration: self.max_duration,
             auth,
+            ..self.config
         })
     }
 }
