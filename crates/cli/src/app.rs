@@ -184,7 +184,6 @@ impl App<'_> {
             limits: options.limits,
             format: options.format,
             timestamps: options.timestamps.clone(),
-            flush: options.force_flush,
             test: test.map(|test| test.0),
             json_full: options.json_stream_full,
         };

@@ -70,8 +70,6 @@ pub struct OutputOptions {
     pub format: Option<char>,
     /// The strftime format of the time at the start of each line (`--timestamps`).
     pub timestamps: Option<String>,
-    /// Flush after every report (`--forceflush`).
-    pub force_flush: bool,
     /// The file of `--logfile`; `None` is stdout.
     pub logfile: Option<PathBuf>,
     /// The log level (`-d`, `--debug`): 0 (none) to 4 (most).

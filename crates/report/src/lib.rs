@@ -54,8 +54,6 @@ pub struct ReportOptions {
     pub format: Option<char>,
     /// `strftime` format of the local time before each line of text (`--timestamps`).
     pub timestamps: Option<String>,
-    /// Flush after each interval (`--forceflush`).
-    pub flush: bool,
     /// The number of the test, on servers that run several at a time: lines carry it.
     pub test: Option<u64>,
     /// After the lines of [`Format::JsonStream`], the whole document (`--json-stream-full-output`).

@@ -10,7 +10,7 @@
 //!
 //! What a test ends with is held back until then, so that the order never depends on how it ended.
 
-use std::io::{self, Write};
+use std::io;
 
 use iperf_model::{Event, ServerOutput, Sink};
 
@@ -45,8 +45,8 @@ impl StreamSink {
             text = format!("{text},\"test\":{number}}}");
         }
         text.push('\n');
-        self.output.write_text(&text)?;
-        self.output.flush()
+        self.output.write_text(&text);
+        Ok(())
     }
 
     fn start(&mut self) -> io::Result<()> {
@@ -73,7 +73,7 @@ impl StreamSink {
             self.line(line)?;
         }
         if self.full {
-            json::write_document(&mut self.output, &self.test)?;
+            json::write_document(&self.output, &self.test)?;
         }
         Ok(())
     }
@@ -92,7 +92,10 @@ impl Sink for StreamSink {
         match event {
             Event::TestStarted(_) => self.start(),
             Event::Interval(interval) => self.interval(interval),
-            Event::Warning(message) => json::write_warning(&mut self.output, message),
+            Event::Warning(message) => {
+                json::write_warning(&self.output, message);
+                Ok(())
+            }
             Event::TestFinished => {
                 let result = self.finish();
                 self.test.reset();

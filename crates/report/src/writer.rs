@@ -57,7 +57,7 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     /// Reports dropped since the last one that had room, of all outputs together.
-    dropped: Arc<AtomicU64>,
+    dropped: AtomicU64,
 }
 
 #[derive(Default)]
@@ -82,7 +82,7 @@ impl Writer {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
-            dropped: Arc::default(),
+            dropped: AtomicU64::new(0),
         });
         let worker = Worker {
             shared: shared.clone(),
@@ -97,8 +97,8 @@ impl Writer {
     }
 
     /// The counter of dropped reports.
-    pub(crate) fn dropped(&self) -> Arc<AtomicU64> {
-        self.0.dropped.clone()
+    pub(crate) fn dropped(&self) -> &AtomicU64 {
+        &self.0.dropped
     }
 
     /// Whether a text of this weight has room now.

@@ -88,7 +88,8 @@ impl LocalDraft {
             }
             Local::JsonStreamFull => self.output.json_stream_full = true,
             Local::Logfile => self.output.logfile = Some(value.path()),
-            Local::Forceflush => self.output.force_flush = true,
+            // Every report is flushed anyway.
+            Local::Forceflush => {}
             Local::Timestamps => self.output.timestamps = Some(value.string()?),
             Local::RcvTimeout => {
                 let ms: u32 = value.integer(100..=DAY_MS, Code::RCV_TIMEOUT)?;

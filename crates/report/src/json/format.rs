@@ -10,24 +10,19 @@ use serde_json::ser::{Formatter, Serializer};
 
 use crate::number;
 
-/// Writes a value in the layout of a document, without a newline at its end.
-pub(crate) fn write_indented(writer: impl io::Write, value: &impl Serialize) -> io::Result<()> {
-    let formatter = Indented::default();
-    value.serialize(&mut Serializer::with_formatter(writer, formatter))?;
-    Ok(())
-}
-
-/// A value in the layout of a document.
+/// A value in the layout of a document, without a newline at its end.
 pub(crate) fn indented(value: &impl Serialize) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    write_indented(&mut bytes, value)?;
-    String::from_utf8(bytes).map_err(io::Error::other)
+    formatted(value, Indented::default())
 }
 
 /// A value on one line.
 pub(crate) fn compact(value: &impl Serialize) -> io::Result<String> {
+    formatted(value, Compact)
+}
+
+fn formatted(value: &impl Serialize, formatter: impl Formatter) -> io::Result<String> {
     let mut bytes = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut bytes, Compact))?;
+    value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))?;
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 

@@ -2,11 +2,11 @@
 
 pub(crate) mod format;
 
-use std::io::{self, Write};
+use std::io;
 
 use iperf_model::{Event, ServerOutput, Sink};
 
-pub(crate) use format::{compact, indented, write_indented};
+pub(crate) use format::{compact, indented};
 
 use crate::document::Builder;
 use crate::{Output, ReportOptions};
@@ -32,13 +32,13 @@ impl Sink for DocumentSink {
             && let Some(dropped) = self.output.begin(false)
         {
             let message = format!("{dropped} documents dropped: {NOT_READ}");
-            write_warning(&mut self.output, &message)?;
+            write_warning(&self.output, &message);
         }
         self.test.record_all(event);
         match event {
-            Event::Warning(message) => write_warning(&mut self.output, message)?,
+            Event::Warning(message) => write_warning(&self.output, message),
             Event::TestFinished => {
-                let result = write_document(&mut self.output, &self.test);
+                let result = write_document(&self.output, &self.test);
                 self.test.reset();
                 return result;
             }
@@ -56,21 +56,17 @@ impl Sink for DocumentSink {
 pub(crate) const NOT_READ: &str = "the output was read too slowly";
 
 /// Warnings stay out of JSON and its log file, which others parse.
-pub(crate) fn write_warning(output: &mut Output, message: &str) -> io::Result<()> {
-    output.write_aside(&format!("warning: {message}\n"))
+pub(crate) fn write_warning(output: &Output, message: &str) {
+    output.write_aside(&format!("warning: {message}\n"));
 }
 
 /// The indented document, if there is anything to write.
-pub(crate) fn write_document(output: &mut Output, test: &Builder) -> io::Result<()> {
-    let Some(document) = test.document() else {
-        return Ok(());
-    };
-    // Written at once: other tests write their documents to the same place.
-    let mut text = Vec::new();
-    write_indented(&mut text, document)?;
-    text.push(b'\n');
-    output.write_all(&text)?;
-    output.flush()
+pub(crate) fn write_document(output: &Output, test: &Builder) -> io::Result<()> {
+    if let Some(document) = test.document() {
+        // Written at once: other tests write their documents to the same place.
+        output.write_text(&(indented(document)? + "\n"));
+    }
+    Ok(())
 }
 
 /// What a server returns to a client that requested its output.

@@ -11,7 +11,7 @@ mod line;
 mod summary;
 mod zerocopy_report;
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 
 use iperf_model::environment::Interface;
@@ -106,11 +106,17 @@ impl TextSink {
         }
     }
 
-    fn line(&mut self, text: impl Into<String>) -> io::Result<()> {
-        self.prefixed(Prefix::Once, text.into())
+    fn line(&mut self, text: impl Into<String>) {
+        self.prefixed(Prefix::Once, text.into());
     }
 
-    fn prefixed(&mut self, prefix: Prefix, text: String) -> io::Result<()> {
+    fn add(&mut self, lines: impl IntoIterator<Item = String>) {
+        for line in lines {
+            self.line(line);
+        }
+    }
+
+    fn prefixed(&mut self, prefix: Prefix, text: String) {
         let stamp = self.stamp.now();
         let line = Held {
             stamp,
@@ -119,12 +125,12 @@ impl TextSink {
         };
         if self.options.is_client && self.test.config.is_none() {
             self.test.held.push(line);
-            return Ok(());
+        } else {
+            self.stamped_line(&line);
         }
-        self.stamped_line(&line)
     }
 
-    fn stamped_line(&mut self, line: &Held) -> io::Result<()> {
+    fn stamped_line(&mut self, line: &Held) {
         let Held {
             stamp,
             prefix,
@@ -150,11 +156,8 @@ impl TextSink {
                 copy.push_str("(further intervals are not returned)\n");
             }
         }
-        if number.is_empty() {
-            return self.output.write_text(&line);
-        }
         // A server's lines have no newline within.
-        self.output.write_text(&format!("{number}{line}"))
+        self.output.write_text(&format!("{number}{line}"));
     }
 
     /// What names the test in a line, if several may run.
@@ -165,105 +168,104 @@ impl TextSink {
             .unwrap_or_default()
     }
 
-    fn write_held(&mut self) -> io::Result<()> {
+    fn write_held(&mut self) {
         let held = std::mem::take(&mut self.test.held);
-        held.iter().try_for_each(|line| self.stamped_line(line))
+        for line in &held {
+            self.stamped_line(line);
+        }
     }
 
     /// Program and system: what a client's verbose output begins with, and each banner of a server's.
-    fn introduce(&mut self) -> io::Result<()> {
+    fn introduce(&mut self) {
         if self.options.verbose && !self.test.introduced {
-            self.line(self.options.version.clone())?;
-            self.prefixed(Prefix::Twice, self.options.system_info.clone())?;
+            self.line(self.options.version.clone());
+            self.prefixed(Prefix::Twice, self.options.system_info.clone());
         }
         self.test.introduced = true;
-        Ok(())
     }
 
-    fn listening(&mut self, port: u32, test_number: u64) -> io::Result<()> {
-        self.line(header::RULE)?;
-        self.line(format!("Server listening on {port} (test #{test_number})"))?;
-        self.line(header::RULE)
+    fn listening(&mut self, port: u32, test_number: u64) {
+        self.line(header::RULE);
+        self.line(format!("Server listening on {port} (test #{test_number})"));
+        self.line(header::RULE);
     }
 
-    fn listening_for_many(&mut self, port: u32, tests: Concurrency) -> io::Result<()> {
+    fn listening_for_many(&mut self, port: u32, tests: Concurrency) {
         let at_a_time = match tests {
             Concurrency::Tests(tests) => format!("up to {tests} tests at a time"),
             Concurrency::Resources => "as many tests at a time as resources allow".to_owned(),
         };
-        self.line(header::RULE)?;
-        self.line(format!("Server listening on {port} ({at_a_time})"))?;
-        self.line(header::RULE)
+        self.line(header::RULE);
+        self.line(format!("Server listening on {port} ({at_a_time})"));
+        self.line(header::RULE);
     }
 
-    fn control_connected(&mut self, mss: Option<u32>, block: Option<u32>) -> io::Result<()> {
+    fn control_connected(&mut self, mss: Option<u32>, block: Option<u32>) {
         if !self.options.verbose {
-            return Ok(());
+            return;
         }
         if let Some(mss) = mss {
-            self.prefixed(Prefix::None, format!("Control connection MSS {mss}"))?;
+            self.prefixed(Prefix::None, format!("Control connection MSS {mss}"));
         }
         if let Some(block) = block {
-            self.prefixed(Prefix::None, format!("Setting UDP block size to {block}"))?;
+            self.prefixed(Prefix::None, format!("Setting UDP block size to {block}"));
         }
-        Ok(())
     }
 
-    fn test_began(&mut self, began: &TestBegan) -> io::Result<()> {
+    fn test_began(&mut self, began: &TestBegan) {
         let config = &began.config;
         self.test.config = Some(Arc::clone(config));
-        self.write_held()?;
+        self.write_held();
         if config.get_server_output && !self.options.is_client {
             self.test.copy = Some(String::new());
         }
         let verbose = self.options.verbose;
         if verbose {
-            self.line(format!("Time: {}", stamp::rfc1123(began.at)))?;
+            self.line(format!("Time: {}", stamp::rfc1123(began.at)));
         }
         match &began.peer {
             Peer::ConnectingTo(peer) => {
                 let host = &peer.host;
-                self.line(format!("Connecting to host {host}, port {}", peer.port))?;
+                self.line(format!("Connecting to host {host}, port {}", peer.port));
                 if config.direction == Direction::Reverse {
-                    self.line(format!("Reverse mode, remote host {host} is sending"))?;
+                    self.line(format!("Reverse mode, remote host {host} is sending"));
                 }
             }
             Peer::AcceptedFrom(peer) => {
                 let (host, port) = (&peer.host, peer.port);
-                self.line(format!("Accepted connection from {host}, port {port}"))?;
+                self.line(format!("Accepted connection from {host}, port {port}"));
             }
         }
         if !verbose {
-            return Ok(());
+            return;
         }
-        self.line(format!("      Cookie: {}", began.cookie))?;
+        self.line(format!("      Cookie: {}", began.cookie));
         if config.transport.is_tcp() {
             self.line(match config.socket.mss {
                 Some(mss) => format!("      TCP MSS: {mss}"),
                 None => format!("      TCP MSS: {} (default)", began.control_mss),
-            })?;
+            });
         }
-        match config.pacing.rate.and_then(BitRate::limit) {
-            Some(rate) => self.line(format!("      Target Bitrate: {}", rate.bits())),
-            None => Ok(()),
+        if let Some(rate) = config.pacing.rate.and_then(BitRate::limit) {
+            self.line(format!("      Target Bitrate: {}", rate.bits()));
         }
     }
 
-    fn stream_opened(&mut self, stream: &StreamInfo) -> io::Result<()> {
+    fn stream_opened(&mut self, stream: &StreamInfo) {
         let StreamInfo {
             socket,
             local,
             remote,
             ..
         } = stream;
-        self.line(format!("[{socket:>3}] local {local} connected to {remote}"))
+        self.line(format!("[{socket:>3}] local {local} connected to {remote}"));
     }
 
-    fn test_started(&mut self, started: &TestStarted) -> io::Result<()> {
+    fn test_started(&mut self, started: &TestStarted) {
         self.test.config = Some(Arc::clone(&started.config));
         self.test.reports_once = started.interval.is_none_or(|interval| interval.is_zero());
         if !self.options.verbose {
-            return Ok(());
+            return;
         }
         let config = &started.config;
         let limit = match config.limit {
@@ -280,41 +282,41 @@ impl TextSink {
             config.block,
             config.omit,
             config.socket.tos,
-        ))
+        ));
     }
 
-    fn interval(&mut self, config: &TestConfig, interval: &model::Interval) -> io::Result<()> {
+    fn interval(&mut self, config: &TestConfig, interval: &model::Interval) {
         if config.exchange.is_some() {
-            let lines = exchange::interval(config, interval);
-            return lines.into_iter().try_for_each(|line| self.line(line));
+            self.add(exchange::interval(config, interval));
+            return;
         }
         let lines = self.lines(config);
         let latency = delays::interval(interval);
         let interval = Interval::of(config, self.options.is_client, interval);
         if !self.test.has_header {
-            self.line(header::of_intervals(config, &interval))?;
+            self.line(header::of_intervals(config, &interval));
         } else if config.streams > 1 {
-            self.line(header::SEPARATOR)?;
+            self.line(header::SEPARATOR);
         }
         self.test.has_header |= !self.output.is_muted();
         for sum in interval.sums() {
             let rows = interval.streams.iter();
             for row in rows.filter(|row| row.sender == sum.sender) {
-                self.line(lines.interval(row))?;
+                self.line(lines.interval(row));
             }
             if config.streams > 1 {
-                self.line(lines.interval(sum))?;
+                self.line(lines.interval(sum));
             }
         }
-        latency.map_or(Ok(()), |line| self.line(line))
+        self.add(latency);
     }
 
-    fn summary(&mut self, config: &TestConfig, summary: &Summary) -> io::Result<()> {
+    fn summary(&mut self, config: &TestConfig, summary: &Summary) {
         self.test.outcome = Outcome::Summarized;
         if config.exchange.is_some() {
-            let lines = exchange::summary(config, summary);
-            lines.into_iter().try_for_each(|line| self.line(line))?;
-            return self.server_output_of_peer();
+            self.add(exchange::summary(config, summary));
+            self.server_output_of_peer();
+            return;
         }
         let options = &self.options;
         let mode_given = options.copies || config.verify || config.zerocopy.names_a_mode();
@@ -323,25 +325,17 @@ impl TextSink {
             copies: mode_given || options.verbose,
         };
         for group in summary::lines(config, self.lines(config), extras, summary) {
-            for line in group {
-                self.line(line)?;
-            }
+            self.add(group);
             // As in iperf3, before the other direction of a bidirectional test.
-            self.server_output_of_peer()?;
+            self.server_output_of_peer();
         }
-        let lines = delays::lines(config, self.options.is_client, summary);
-        lines.into_iter().try_for_each(|line| self.line(line))?;
+        self.add(delays::lines(config, self.options.is_client, summary));
         if self.options.limits || self.options.verbose && self.options.is_client {
-            let lines = summary::limits(config, self.options.is_client, summary);
+            self.add(summary::limits(config, self.options.is_client, summary));
             let interface = self.test.interface.as_ref();
             let interface = interface.filter(|_| self.options.limits);
-            let interface = interface.map(summary::interface);
-            lines
-                .into_iter()
-                .chain(interface)
-                .try_for_each(|line| self.line(line))?;
+            self.add(interface.map(summary::interface));
         }
-        Ok(())
     }
 
     fn lines(&self, config: &TestConfig) -> Lines {
@@ -354,9 +348,9 @@ impl TextSink {
     }
 
     /// One block with a prefix before its first, empty line only, as a whole and not line by line.
-    fn server_output_of_peer(&mut self) -> io::Result<()> {
+    fn server_output_of_peer(&mut self) {
         match self.test.server_output.take() {
-            None => Ok(()),
+            None => {}
             Some(ServerOutput::Text(text)) => self.line(format!("\nServer output:\n{text}")),
             Some(ServerOutput::Json(text)) => {
                 let document = serde_json::from_str::<Value>(&text)
@@ -364,77 +358,68 @@ impl TextSink {
                     .and_then(|value| indented(&value));
                 // What does not parse is still worth reading.
                 let document = document.as_deref().unwrap_or(&text);
-                self.line(format!("\nServer JSON output:\n{document}"))
+                self.line(format!("\nServer JSON output:\n{document}"));
             }
         }
     }
 
-    fn failed(&mut self, failure: &Failure) -> io::Result<()> {
+    fn failed(&mut self, failure: &Failure) {
         self.test.outcome = Outcome::Failed;
-        self.write_held()?;
+        self.write_held();
         let number = self.number();
         let (stamp, program) = (self.stamp.now(), &self.options.program);
         let (prefix, message) = (failure.prefix(), &failure.message);
         self.output
-            .write_error(&format!("{number}{stamp}{program}: {prefix}{message}\n"))
+            .write_error(&format!("{number}{stamp}{program}: {prefix}{message}\n"));
     }
 
-    fn test_finished(&mut self) -> io::Result<()> {
-        self.write_held()?;
-        self.server_output_of_peer()?;
+    fn test_finished(&mut self) {
+        self.write_held();
+        self.server_output_of_peer();
         if self.options.is_client && self.test.outcome == Outcome::Summarized {
-            self.line("")?;
-            self.line("iperf Done.")?;
+            self.line("");
+            self.line("iperf Done.");
         }
         self.test = Test::default();
-        self.output.flush()
     }
 
-    fn write(&mut self, event: &Event) -> io::Result<()> {
+    fn write(&mut self, event: &Event) {
         match event {
             Event::Listening { port, test_number } => self.listening(*port, *test_number),
             Event::ListeningForMany { port, tests } => self.listening_for_many(*port, *tests),
             Event::ControlConnected { mss, derived_block } => {
-                self.control_connected(*mss, *derived_block)
+                self.control_connected(*mss, *derived_block);
             }
             Event::TestBegan(began) => self.test_began(began),
             Event::StreamOpened(stream) => self.stream_opened(stream),
             Event::TestStarted(started) => self.test_started(started),
-            Event::Interval(interval) => match self.test.config.clone() {
-                Some(config) => self.interval(&config, interval),
-                None => Ok(()),
-            },
-            Event::OmitFinished if self.options.verbose && self.test.reports_once => {
-                self.line("Finished omit period, starting real test")
-            }
-            Event::CarriedBy(carrier) => {
-                self.test.carrier = Some(carrier.clone());
-                Ok(())
-            }
-            Event::BuffersKept(buffers) => match self.test.carrier.take() {
-                Some(carrier) if self.options.verbose => {
-                    let transport = self.test.config.as_ref().map(|config| config.transport);
-                    self.line(header::of_carrier(&carrier, transport, *buffers))
+            Event::Interval(interval) => {
+                if let Some(config) = self.test.config.clone() {
+                    self.interval(&config, interval);
                 }
-                _ => Ok(()),
-            },
-            Event::Environment(facts) => {
-                self.test.interface.clone_from(&facts.interface);
-                Ok(())
             }
-            Event::OmitFinished | Event::EnvironmentAfter(_) => Ok(()),
-            Event::Summary(summary) => match self.test.config.clone() {
-                Some(config) => self.summary(&config, summary),
-                None => Ok(()),
-            },
-            Event::ServerOutput(output) => {
-                self.test.server_output = Some(output.clone());
-                Ok(())
+            Event::OmitFinished if self.options.verbose && self.test.reports_once => {
+                self.line("Finished omit period, starting real test");
             }
+            Event::CarriedBy(carrier) => self.test.carrier = Some(carrier.clone()),
+            Event::BuffersKept(buffers) => {
+                if let Some(carrier) = self.test.carrier.take().filter(|_| self.options.verbose) {
+                    let transport = self.test.config.as_ref().map(|config| config.transport);
+                    self.line(header::of_carrier(&carrier, transport, *buffers));
+                }
+            }
+            Event::Environment(facts) => self.test.interface.clone_from(&facts.interface),
+            Event::OmitFinished | Event::EnvironmentAfter(_) => {}
+            Event::Summary(summary) => {
+                if let Some(config) = self.test.config.clone() {
+                    self.summary(&config, summary);
+                }
+            }
+            Event::ServerOutput(output) => self.test.server_output = Some(output.clone()),
             Event::Warning(message) => {
                 let number = self.number();
                 self.output
-                    .write_error(&format!("{number}warning: {message}\n"))
+                    .write_error(&format!("{number}warning: {message}\n"));
             }
             Event::Failed(failure) => self.failed(failure),
             Event::TestFinished => self.test_finished(),
@@ -447,7 +432,7 @@ impl Sink for TextSink {
         let is_interval = matches!(event, Event::Interval(_));
         self.test.in_interval = is_interval;
         if let Some(reports) = self.output.begin(is_interval) {
-            self.line(format!("({reports} reports dropped: {NOT_READ})"))?;
+            self.line(format!("({reports} reports dropped: {NOT_READ})"));
         }
         let opens = match event {
             Event::Listening { .. } | Event::ListeningForMany { .. } => true,
@@ -459,12 +444,9 @@ impl Sink for TextSink {
             self.test = Test::default();
         }
         if opens {
-            self.introduce()?;
+            self.introduce();
         }
-        self.write(event)?;
-        if self.options.flush && is_interval {
-            self.output.flush()?;
-        }
+        self.write(event);
         Ok(())
     }
 

@@ -1,10 +1,11 @@
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use iperf_model::SocketName;
 
 use super::*;
+use crate::Writer;
 use iperf_model::FailureKind;
 
 #[derive(Clone, Default)]
@@ -26,7 +27,8 @@ fn noon() -> jiff::Zoned {
 
 fn written(events: &[Event]) -> (String, String) {
     let (out, err) = (Buffer::default(), Buffer::default());
-    let output = Output::to_writers(Box::new(out.clone()), Box::new(err.clone()));
+    let (main, errors) = (Box::new(out.clone()), Box::new(err.clone()));
+    let writer = Writer::start("iperf", "stdout", main, errors).unwrap();
     let options = ReportOptions {
         program: "iperf".into(),
         is_client: true,
@@ -36,10 +38,11 @@ fn written(events: &[Event]) -> (String, String) {
         timestamps: Some("%T ".into()),
         ..ReportOptions::default()
     };
-    let mut sink = TextSink::new(options, output);
+    let mut sink = TextSink::new(options, Output::queued(writer.clone()));
     sink.stamp = sink.stamp.with_clock(noon);
     for event in events {
         sink.event(event).unwrap();
+        assert!(writer.wait(Duration::from_secs(60)));
     }
     let text = |buffer: Buffer| String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
     (text(out), text(err))

@@ -1,6 +1,6 @@
 //! Where the lines of a report go, and how they begin and end.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use iperf_model::{Event, FailureKind, Limit, ServerOutput, Transport};
@@ -8,7 +8,7 @@ use iperf_report::{Format, Output, Writer, null_sink, open_log, sink};
 use serde_json::Value;
 
 use crate::case::{Case, failed, lines_of};
-use crate::support::{Buffer, options, render};
+use crate::support::{options, render};
 
 #[test]
 fn verbose_lines_follow_the_options() {
@@ -129,40 +129,6 @@ fn a_log_file_takes_everything_but_breaks_no_json() {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with(expected));
         assert_eq!(text.ends_with("}\n"), format == Format::Json);
-    }
-}
-
-#[test]
-fn a_forced_flush_follows_each_interval() {
-    /// Passes on at a flush what it took since the last one.
-    struct Lazy(Vec<u8>, Buffer);
-
-    impl Write for Lazy {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            self.1.write_all(&std::mem::take(&mut self.0))
-        }
-    }
-
-    let case = Case::new(Transport::Tcp, true);
-    for flush in [true, false] {
-        let mut options = case.options();
-        options.flush = flush;
-        let seen = Buffer::default();
-        let lazy = Lazy(Vec::new(), seen.clone());
-        let output = Output::to_writers(Box::new(lazy), Box::new(io::sink()));
-        let mut sink = sink(Format::Text, options, output);
-        for event in case.started() {
-            sink.event(&event).unwrap();
-        }
-        assert_eq!(seen.text(), "");
-        sink.event(&case.interval(1 << 20, None)).unwrap();
-        assert_eq!(seen.text().contains("1.00 MBytes"), flush);
-        sink.event(&Event::TestFinished).unwrap();
-        assert!(seen.text().contains("1.00 MBytes"));
     }
 }
 

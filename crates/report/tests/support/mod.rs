@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use iperf_model::{Event, ServerOutput};
 use iperf_report::document::{Document, Line};
-use iperf_report::{Format, Output, ReportOptions, sink};
+use iperf_report::{Format, Output, ReportOptions, Writer, sink};
 
 /// A directory of real outputs of iperf3 3.22.
 pub fn sample_path(name: &str) -> PathBuf {
@@ -79,14 +79,16 @@ pub struct Written {
 /// Sends events through a sink. The server's output is requested before the last event.
 pub fn render(format: Format, options: ReportOptions, events: &[Event]) -> Written {
     let (out, err) = (Buffer::default(), Buffer::default());
-    let output = Output::to_writers(Box::new(out.clone()), Box::new(err.clone()));
-    let mut sink = sink(format, options, output);
+    let (main, errors) = (Box::new(out.clone()), Box::new(err.clone()));
+    let writer = Writer::start("iperf3", "stdout", main, errors).unwrap();
+    let mut sink = sink(format, options, Output::queued(writer.clone()));
     let mut server_output = None;
     for event in events {
         if *event == Event::TestFinished {
             server_output = sink.server_output();
         }
         sink.event(event).unwrap();
+        assert!(writer.wait(Duration::from_secs(60)));
     }
     match format {
         Format::Text => {}

@@ -358,7 +358,7 @@ fn output_options_are_kept_apart() {
     );
     assert_eq!(output.process.pidfile, Some(PathBuf::from("pid")));
     let output = output.output;
-    assert!(output.verbose && output.force_flush && output.json_stream_full);
+    assert!(output.verbose && output.json_stream_full);
     assert!(!output.json && !output.json_stream);
     assert_eq!((output.format, output.debug), (Some('M'), 2));
     assert_eq!(output.timestamps.as_deref(), Some("%F"));
