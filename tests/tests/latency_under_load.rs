@@ -14,7 +14,7 @@ use iperf_harness::json::{self, float, int, list, text};
 use iperf_harness::netns::{Namespace, wire};
 use iperf_harness::pair::{run_client, start_client, words};
 use iperf_harness::proxy::Proxy;
-use iperf_harness::{Finished, Peer, Running, Server, parallel};
+use iperf_harness::{Finished, Peer, Running, Server, parallel, priority};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -27,6 +27,7 @@ const QUEUE_US: f64 = QUEUE_BYTES * 8.0 / BITS_PER_SECOND * 1e6;
 
 /// A test over a wire with that queue at the end of the client, or of the server.
 fn over_the_queue(server: Peer, at_client: bool, args: &str) -> Finished {
+    priority::raise();
     let ends = wire(1500);
     let [here, there] = &ends;
     let (end, device) = if at_client {
@@ -38,13 +39,10 @@ fn over_the_queue(server: Peer, at_client: bool, args: &str) -> Finished {
         "qdisc add dev {device} root tbf rate {BITS_PER_SECOND}bit burst 2000 limit {QUEUE_BYTES}"
     );
     end.run("tc", &words(&shape));
-    let mut command = server.command();
-    command.args(["-s", "-1", "-p", "5301"]);
-    let server = Running::start(there.enter(&command));
-    std::thread::sleep(Duration::from_millis(500));
+    let server = Server::start_with(server, &["-1"], |command| there.enter(&command));
     let mut command = Peer::Ours.command();
     command
-        .args(["-c", "10.9.0.2", "-p", "5301", "-J"])
+        .args(["-c", "10.9.0.2", "-p", &server.port().to_string(), "-J"])
         .args(words(args));
     let client = Running::start(here.enter(&command)).finish(LIMIT);
     let server = server.finish(LIMIT);
@@ -147,6 +145,7 @@ fn each_way_of_a_tcp_path_is_measured_to_within_the_reported_error() {
     let [up, down] = [10, 30].map(Duration::from_millis);
     let rows = ["one clock", "two clocks"].map(str::to_owned);
     parallel::each(&rows, 2, |clocks| {
+        priority::raise();
         let server = Server::start(Peer::Ours, &["-1"]);
         let path = Proxy::delays(server.port(), up, down);
         // Fewer probes than would wait for each other.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use iperf_harness::json::{int, text};
 use iperf_harness::netns::{Namespace, wire};
 use iperf_harness::pair::{udp_pair, words};
-use iperf_harness::{HANG, Peer, Problems, Running, Server};
+use iperf_harness::{HANG, Peer, Problems, Running, Server, priority};
 use serde_json::Value;
 
 const MTU: u64 = 1500;
@@ -59,6 +59,7 @@ fn run(ends: &[Namespace; 2], host: &str, args: &str) -> (Value, Value, String) 
 #[test]
 fn datagrams_of_every_length_arrive_and_are_cut_as_if_each_went_alone() {
     const COUNT: u64 = 400;
+    priority::raise();
     let ends = wire(1500);
     for family in [V4, V6] {
         for length in [16, 1000, 1452, 1453, 1472, 1473, 4000, 30_000] {
@@ -90,6 +91,7 @@ fn datagrams_of_every_length_arrive_and_are_cut_as_if_each_went_alone() {
 
 #[test]
 fn the_default_length_fills_a_packet_and_is_batched_by_default() {
+    priority::raise();
     let ends = wire(1500);
     for family in [V4, V6] {
         let before = ends[0].counter(family.counter);
@@ -139,6 +141,7 @@ fn receivers_nap_at_high_rates_unless_that_is_turned_off() {
 /// A path that gets narrower during a test: the system refuses to cut a packet into segments that no longer fit.
 #[test]
 fn a_path_that_shrinks_ends_offload_and_not_the_test() {
+    priority::raise();
     let ends = wire(1500);
     let server = Server::start_with(Peer::Ours, &["-1", "-J"], |command| ends[1].enter(&command));
     let mut command = Peer::Ours.command();
