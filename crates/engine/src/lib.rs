@@ -15,6 +15,7 @@ mod exchange;
 pub mod limits;
 mod modes;
 mod movers;
+mod nearby;
 pub mod net;
 pub mod probe;
 mod run;
