@@ -6,15 +6,11 @@
 //! streams no longer fits into the processors' caches, and each byte goes to memory and back. A path with delay needs
 //! the room, and there the kernel's choice stays.
 
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
-use std::time::Duration;
-
-use iperf_model::{Buffers, SocketSize, Transport};
-use iperf_zc::tcp_info::TcpInfo;
+use iperf_model::{Buffers, SocketSize};
 use socket2::Socket;
 
 use crate::error::EngineError;
+use crate::nearby::is_nearby;
 use crate::net::options::{self, set};
 use crate::net::plan::StreamPlan;
 
@@ -24,9 +20,6 @@ use crate::net::plan::StreamPlan;
 /// receiver delays the acknowledgement of what is less than a segment, and the stream comes to a crawl.
 const SMALL: usize = 64 * 1024;
 
-/// A path with a longer round trip is one to another machine, or one with a simulated delay.
-const SHORT: Duration = Duration::from_millis(1);
-
 /// Sets the send buffer of a connected stream that this end sends on; returns the sizes that the kernel kept.
 pub(super) fn size(
     socket: &Socket,
@@ -35,7 +28,7 @@ pub(super) fn size(
 ) -> Result<Buffers, EngineError> {
     let bytes = match plan.local.send_buffer {
         SocketSize::Bytes(bytes) => bytes as usize,
-        SocketSize::Auto if is_throughput(plan) && is_local(socket, plan)? => SMALL,
+        SocketSize::Auto if is_throughput(plan) && is_nearby(socket) => SMALL,
         SocketSize::Auto | SocketSize::Off => return Ok(kept),
     };
     set("SO_SNDBUF", &bytes, socket.set_send_buffer_size(bytes))?;
@@ -50,29 +43,10 @@ fn is_throughput(plan: &StreamPlan<'_>) -> bool {
     plan.test.socket.window.is_none() && plan.test.exchange.is_none()
 }
 
-/// Whether the stream stays on this machine and nothing delays it on its way.
-fn is_local(socket: &Socket, plan: &StreamPlan<'_>) -> Result<bool, EngineError> {
-    let (local, peer) = (options::local(socket)?, options::peer(socket)?);
-    Ok(plan.test.transport == Transport::Tcp
-        && is_same_machine(local, peer)
-        && TcpInfo::read(socket.as_fd()).is_ok_and(|info| is_short(&info)))
-}
-
-/// Addresses of two machines differ, and those of loopback belong to one.
-fn is_same_machine(local: SocketAddr, peer: SocketAddr) -> bool {
-    let (local, peer) = (local.ip().to_canonical(), peer.ip().to_canonical());
-    local == peer || IpAddr::is_loopback(&local) && IpAddr::is_loopback(&peer)
-}
-
-fn is_short(info: &TcpInfo) -> bool {
-    let micros = info.min_rtt.unwrap_or(info.rtt);
-    Duration::from_micros(micros.into()) <= SHORT
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iperf_model::{Exchange, LocalOptions, TestConfig};
+    use iperf_model::{Exchange, LocalOptions, TestConfig, Transport};
     use std::net::{TcpListener, TcpStream};
 
     /// The size of a send buffer, before and after.
@@ -118,37 +92,5 @@ mod tests {
         assert_eq!(before, after);
         let (_, after) = sized(SocketSize::Bytes(30_000), None);
         assert_eq!(after, 60_000);
-    }
-
-    #[test]
-    fn only_addresses_of_one_machine_are_the_same_machine() {
-        for (local, peer, same) in [
-            ("127.0.0.1:1", "127.0.0.1:2", true),
-            ("127.0.0.1:1", "127.0.0.2:2", true),
-            ("[::1]:1", "[::1]:2", true),
-            ("[::ffff:127.0.0.1]:1", "127.0.0.1:2", true),
-            ("10.0.0.1:1", "10.0.0.1:2", true),
-            ("[fe80::1%2]:1", "[fe80::1%2]:2", true),
-            ("10.0.0.1:1", "10.0.0.2:2", false),
-            ("10.0.0.1:1", "127.0.0.1:2", false),
-            ("[2001:db8::1]:1", "[2001:db8::2]:2", false),
-        ] {
-            let (local, peer) = (local.parse().unwrap(), peer.parse().unwrap());
-            assert_eq!(is_same_machine(local, peer), same, "{local} {peer}");
-        }
-    }
-
-    #[test]
-    fn a_path_with_delay_is_not_short() {
-        let path = |rtt, min_rtt| TcpInfo {
-            rtt,
-            min_rtt,
-            ..TcpInfo::default()
-        };
-        assert!(is_short(&path(30, Some(20))));
-        // A round trip that a busy machine made long.
-        assert!(is_short(&path(8000, Some(40))));
-        assert!(!is_short(&path(20_000, Some(20_000))));
-        assert!(!is_short(&path(2000, None)));
     }
 }
