@@ -72,7 +72,8 @@ impl Run {
             };
             f.holds(format!("the {end}'s stderr: {stderr:?}"), is_right);
         }
-        let expected = Expectation::of(&pair::words(self.case.client)).by(self.client);
+        let expected =
+            Expectation::of(&pair::words(self.case.client)).between(self.client, self.server);
         let nothing = Value::Null;
         let client = match outcome.client_json() {
             Ok(client) => client,

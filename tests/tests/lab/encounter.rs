@@ -133,7 +133,7 @@ impl<'a> Route<'a> {
         let mut f = Problems::new();
         let (ours, theirs) = (ends.document(&mut f, true), ends.document(&mut f, false));
         let words = pair::words(&format!("{} {args}", self.to));
-        let mut expected = Expectation::of(&words).by(client);
+        let mut expected = Expectation::of(&words).between(client, server);
         expected.tolerance.late_reports = true;
         expected.tolerance.unknown_ports = self.anonymous;
         checks::both(&mut f, (&ours, client), (&theirs, server), &expected);

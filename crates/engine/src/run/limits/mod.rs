@@ -83,6 +83,8 @@ pub(crate) struct Evidence {
     pub(crate) core: Option<usize>,
     /// Sender: bytes of its socket's buffer.
     pub(crate) send_buffer: Option<usize>,
+    /// Sender: its stream stays on this machine.
+    pub(crate) nearby: bool,
     /// Sender: the kernel's figures at the end of the omitted period and at the end, and of the intervals.
     pub(crate) tcp: Option<(TcpInfo, TcpInfo, TcpTotals)>,
     /// Sender: in which part of the samples the peer's window was closed.

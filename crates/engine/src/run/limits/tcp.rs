@@ -9,6 +9,8 @@ use super::{Direction, Evidence, LOSS, NOTEWORTHY, bits};
 const SMALL_WINDOW: f64 = 60_000.0;
 /// A window of less than this part of the largest one is as good as closed.
 const CLOSED: f64 = 16.0;
+/// A send buffer that takes so many times what was sent, with a full one in each of the shortest round trips, is ample.
+const AMPLE: f64 = 10.0;
 /// A pacing rate counts the headers of packets, which the data does not.
 const AT_PACE: f64 = 0.9;
 
@@ -52,7 +54,7 @@ impl Direction<'_> {
     }
 
     pub(super) fn window(&self) -> Option<Limitation> {
-        let share = self.tcp_share(|info| info.rwnd_limited_us)?;
+        let share = self.tcp_share(|info| info.rwnd_limited_us)? + self.unread().unwrap_or(0.0);
         (share >= NOTEWORTHY).then(|| {
             let percent = 100.0 * share.min(1.0);
             let window = self.window_advice().unwrap_or_default();
@@ -105,8 +107,22 @@ impl Direction<'_> {
         )
     }
 
+    /// The part of the time in which a send buffer was full although it is ample. Within a machine nothing is on its way
+    /// for long: the receiver had not read, and acknowledges late what it has not read.
+    fn unread(&self) -> Option<f64> {
+        let buffer = self.mean(|stream| Some(stream.send_buffer? as f64));
+        let buffer = buffer.filter(|_| self.has_small_buffer())?;
+        let trip = self.tcp_last(|info| info.min_rtt.map(f64::from))? / 1e6;
+        let sent = self.rate()? / 8.0 * trip;
+        self.tcp_share(|info| info.sndbuf_limited_us)
+            .filter(|_| sent * AMPLE < buffer)
+    }
+
     pub(super) fn send_buffer(&self) -> Option<Limitation> {
         let share = self.tcp_share(|info| info.sndbuf_limited_us)?;
+        if self.unread().is_some() {
+            return None;
+        }
         (share >= NOTEWORTHY).then(|| {
             let percent = 100.0 * share.min(1.0);
             let evidence = format!(
@@ -117,10 +133,17 @@ impl Direction<'_> {
         })
     }
 
+    /// Whether `--sndbuf` sets the buffer, as it does within a machine.
+    fn has_small_buffer(&self) -> bool {
+        !self.frame.sized && self.streams.iter().all(|stream| stream.nearby)
+    }
+
     /// The kernel makes a buffer larger as it is needed, unless its size was set.
     fn larger_send_buffer(&self) -> &'static str {
         if self.frame.sized {
             "a larger -w, or none"
+        } else if self.has_small_buffer() {
+            "a larger --sndbuf (the default is small over loopback)"
         } else {
             "the sender's net.ipv4.tcp_wmem, or -w up to its net.core.wmem_max"
         }
@@ -129,8 +152,9 @@ impl Direction<'_> {
     /// Data was there to be sent, and neither end's buffers were in the way: the congestion window was.
     pub(super) fn congestion(&self) -> Option<Limitation> {
         let busy = self.tcp_share(|info| info.busy_us)?;
-        let window = self.tcp_share(|info| info.rwnd_limited_us)?;
-        let buffer = self.tcp_share(|info| info.sndbuf_limited_us)?;
+        let unread = self.unread().unwrap_or(0.0);
+        let window = self.tcp_share(|info| info.rwnd_limited_us)? + unread;
+        let buffer = self.tcp_share(|info| info.sndbuf_limited_us)? - unread;
         let share = busy - window - buffer;
         // An acknowledgement that comes late, since the receiver lacked a processor, makes the kernel send again what had
         // arrived.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use iperf_model::{Detail, StreamOutcome};
 
+use crate::nearby::is_nearby;
 use crate::run::limits::Evidence;
 use crate::run::running_stream::RunningStream;
 use crate::run::tcp_stats::TcpStats;
@@ -33,6 +34,7 @@ impl RunningStream {
             core: report.and_then(|report| report.core),
             congestion: self.congestion.clone(),
             send_buffer: self.socket.send_buffer_size().ok(),
+            nearby: self.sends() && is_nearby(&self.socket),
             tcp: self.tcp.as_ref().map(|stats| {
                 let (first, last) = stats.range();
                 (first, last, stats.totals())

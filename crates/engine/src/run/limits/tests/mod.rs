@@ -1,5 +1,7 @@
 //! Each cause by its evidence, and not without it.
 
+mod send_buffers;
+
 use std::borrow::Borrow;
 
 use iperf_zc::proc_stat::{Processors, Times};
@@ -28,6 +30,7 @@ fn evidence(role: Role) -> Evidence {
         core: None,
         congestion: None,
         send_buffer: None,
+        nearby: false,
         window_closed: None,
         tcp: None,
         datagrams: None,
@@ -281,23 +284,6 @@ fn a_connection_with_nothing_to_send_is_limited_by_the_application() {
         [],
         "a rate that was not kept"
     );
-}
-
-#[test]
-fn a_send_buffer_that_is_under_way_as_a_whole_is_the_limit() {
-    // A megabyte each second, at round trips of 40 ms.
-    let with = |buffer| Evidence {
-        send_buffer: Some(buffer),
-        ..sender(
-            TcpInfo {
-                app_limited: true,
-                ..info(9, 0, 0)
-            },
-            40_000,
-        )
-    };
-    assert_eq!(causes(frame(), with(64 << 10)), [Cause::SendBuffer]);
-    assert_eq!(causes(frame(), with(4 << 20)), [Cause::Application]);
 }
 
 fn receiver() -> Evidence {

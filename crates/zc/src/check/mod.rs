@@ -1,6 +1,8 @@
 //! Which copies each transport can avoid on this machine, why not, and what to do about it. Sockets are tried, as far as
 //! this machine can have both of their ends.
 
+mod way;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -85,35 +87,6 @@ impl Ways {
     fn both(&self, finding: impl Fn(Way) -> Finding) -> Vec<Finding> {
         vec![finding(self.send), finding(self.receive)]
     }
-}
-
-/// The ways, in the order of the table.
-mod way {
-    use super::Ways;
-
-    pub(super) const TCP: Ways = Ways::new("tcp", None, "TCP", "TCP");
-    pub(super) const UDP: Ways = Ways::new("udp", None, "UDP", "UDP");
-    pub(super) const MPTCP: Ways = Ways::new("mptcp", None, "MPTCP", "MPTCP");
-    pub(super) const SCTP: Ways = Ways::new("sctp", None, "SCTP", "SCTP");
-    pub(super) const LOCAL: Ways = Ways::new(
-        "vsock",
-        Some("local"),
-        "vsock in this machine",
-        "vsock in this machine",
-    );
-    pub(super) const HOST: Ways = Ways::new(
-        "vsock",
-        Some("host"),
-        "vsock to the host",
-        "vsock from the host",
-    );
-    pub(super) const GUESTS: Ways = Ways::new(
-        "vsock",
-        Some("guests"),
-        "vsock to guests",
-        "vsock from guests",
-    );
-    pub(super) const VMM: Ways = Ways::new("unix", Some("vmm"), "VMM's socket", "VMM's socket");
 }
 
 /// What was found out about one way of data.
