@@ -110,12 +110,28 @@ impl Direction<'_> {
     /// The part of the time in which a send buffer was full although it is ample. Within a machine nothing is on its way
     /// for long: the receiver had not read, and acknowledges late what it has not read.
     fn unread(&self) -> Option<f64> {
-        let buffer = self.mean(|stream| Some(stream.send_buffer? as f64));
-        let buffer = buffer.filter(|_| self.has_small_buffer())?;
-        let trip = self.tcp_last(|info| info.min_rtt.map(f64::from))? / 1e6;
-        let sent = self.rate()? / 8.0 * trip;
         self.tcp_share(|info| info.sndbuf_limited_us)
-            .filter(|_| sent * AMPLE < buffer)
+            .filter(|_| self.has_ample_buffer())
+    }
+
+    /// Whether the buffer that `--sndbuf` set is [`AMPLE`].
+    fn has_ample_buffer(&self) -> bool {
+        let trip = self.tcp_last(|info| info.min_rtt.map(f64::from));
+        let sent = |trip: f64| Some(self.rate()? / 8.0 * trip / 1e6);
+        let used = trip.and_then(sent).zip(self.buffer());
+        self.has_small_buffer() && used.is_some_and(|(sent, buffer)| sent * AMPLE < buffer)
+    }
+
+    fn buffer(&self) -> Option<f64> {
+        self.mean(|stream| Some(stream.send_buffer? as f64))
+    }
+
+    /// The bytes that were under way in a round trip, if they fill the buffer. The buffer also has the kernel's headers in it,
+    /// which are as large as small packets.
+    fn full_buffer_under_way(&self) -> Option<f64> {
+        let buffer = self.buffer()?;
+        let under_way = self.rate()? / 8.0 * self.mean_rtt()? / 1e6;
+        (under_way >= buffer / 4.0).then_some(under_way.min(buffer))
     }
 
     pub(super) fn send_buffer(&self) -> Option<Limitation> {
@@ -173,7 +189,8 @@ impl Direction<'_> {
         let lacks_cpu = self
             .threads()
             .is_some_and(|(_, waited)| waited >= NOTEWORTHY);
-        let waits = reads_slowly || lacks_cpu || self.is_left_without_data();
+        let is_unread = self.has_ample_buffer() && self.full_buffer_under_way().is_some();
+        let waits = reads_slowly || is_unread || lacks_cpu || self.is_left_without_data();
         let queues = mean > 2.0 * least && mean - least > 2000.0 && !waits;
         (share >= NOTEWORTHY && (lost_some || queues)).then(|| {
             let names = self.streams.iter().find_map(|stream| stream.congestion.as_deref());
@@ -196,12 +213,17 @@ impl Direction<'_> {
 
     /// A small buffer is never full of what could be sent, so that the kernel's clock does not run: all of it is under way.
     pub(super) fn full_send_buffer(&self) -> Option<Limitation> {
-        let buffer = self.mean(|stream| Some(stream.send_buffer? as f64))?;
-        let under_way = self.rate()? / 8.0 * self.mean_rtt()? / 1e6;
+        let under_way = self.full_buffer_under_way()?;
         let share = self.tcp_share(|info| info.busy_us)?;
-        // The buffer also has the kernel's headers in it, which are as large as small packets.
-        (share >= NOTEWORTHY && under_way >= buffer / 4.0).then(|| {
-            let under_way = under_way.min(buffer);
+        (share >= NOTEWORTHY).then(|| {
+            if self.has_ample_buffer() {
+                let evidence = format!(
+                    "{under_way:.0} bytes were unread for {:.2} ms in the mean: the receiver reads slowly",
+                    self.mean_rtt().unwrap_or(0.0) / 1e3
+                );
+                return self.limit(Cause::ReceiveWindow, share, evidence);
+            }
+            let buffer = self.buffer().unwrap_or(0.0);
             let evidence = format!(
                 "{under_way:.0} bytes in a round trip, of a buffer of {buffer:.0}: try {}",
                 self.larger_send_buffer()
