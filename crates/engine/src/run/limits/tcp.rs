@@ -122,6 +122,14 @@ impl Direction<'_> {
         self.has_small_buffer() && used.is_some_and(|(sent, buffer)| sent * AMPLE < buffer)
     }
 
+    /// Whether the path has delivered [`AMPLE`] times the rate to a receiver that read: no queue on it is the limit.
+    fn was_faster(&self) -> bool {
+        let delivered = self.tcp_last(|info| Some(info.delivery_rate? as f64 * 8.0));
+        delivered
+            .zip(self.rate())
+            .is_some_and(|(delivered, rate)| delivered > rate * AMPLE)
+    }
+
     fn buffer(&self) -> Option<f64> {
         self.mean(|stream| Some(stream.send_buffer? as f64))
     }
@@ -189,7 +197,7 @@ impl Direction<'_> {
         let lacks_cpu = self
             .threads()
             .is_some_and(|(_, waited)| waited >= NOTEWORTHY);
-        let is_unread = self.has_ample_buffer() && self.full_buffer_under_way().is_some();
+        let is_unread = self.has_ample_buffer() && self.was_faster();
         let waits = reads_slowly || is_unread || lacks_cpu || self.is_left_without_data();
         let queues = mean > 2.0 * least && mean - least > 2000.0 && !waits;
         (share >= NOTEWORTHY && (lost_some || queues)).then(|| {

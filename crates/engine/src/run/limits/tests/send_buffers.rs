@@ -57,17 +57,24 @@ fn a_send_buffer_on_this_machine_stays_full_since_the_receiver_does_not_read() {
 #[test]
 fn what_a_receiver_on_this_machine_leaves_unread_is_no_queue_on_the_way() {
     // The kernel delays the acknowledgements of what is unread by 40 ms, and no clock runs but that of a busy sender.
-    let with = |nearby| Evidence {
+    let with = |nearby, delivery_rate| Evidence {
         send_buffer: Some(128 << 10),
         nearby,
         ..sender(
             TcpInfo {
                 min_rtt: Some(20),
+                delivery_rate: Some(delivery_rate),
                 ..info(9, 0, 0)
             },
             38_000,
         )
     };
-    assert_eq!(causes(frame(), with(true)), [Cause::ReceiveWindow]);
-    assert_eq!(causes(frame(), with(false)), [Cause::Congestion]);
+    // A megabyte each second.
+    assert_eq!(causes(frame(), with(true, 5 << 30)), [Cause::ReceiveWindow]);
+    assert_eq!(causes(frame(), with(false, 5 << 30)), [Cause::Congestion]);
+    assert_eq!(
+        causes(frame(), with(true, 1 << 20)),
+        [Cause::Congestion],
+        "a queue on the loopback interface"
+    );
 }
