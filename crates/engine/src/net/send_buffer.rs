@@ -6,7 +6,7 @@
 //! streams no longer fits into the processors' caches, and each byte goes to memory and back. A path with delay needs
 //! the room, and there the kernel's choice stays.
 
-use iperf_model::{Buffers, SocketSize};
+use iperf_model::{Buffers, SocketSize, TestConfig};
 use socket2::Socket;
 
 use crate::error::EngineError;
@@ -14,11 +14,13 @@ use crate::nearby::is_nearby;
 use crate::net::options::{self, set};
 use crate::net::plan::StreamPlan;
 
-/// The send buffer requested for one stream, in bytes; the kernel doubles the value for its own accounting.
+/// Bounds of the send buffer requested for one stream, in bytes. Between them it is half a block: the kernel doubles the value,
+/// so a block fits.
 ///
-/// It holds one segment of loopback (65,483 bytes) and a part of the next. Below about 40 KiB not even one fits: the
+/// The lower one holds one segment of loopback (65,483 bytes) and a part of the next. Below about 40 KiB not even one fits: the
 /// receiver delays the acknowledgement of what is less than a segment, and the stream comes to a crawl.
-const SMALL: usize = 64 * 1024;
+const LEAST: usize = 64 * 1024;
+const MOST: usize = 512 * 1024;
 
 /// Sets the send buffer of a connected stream that this end sends on; returns the sizes that the kernel kept.
 pub(super) fn size(
@@ -28,13 +30,22 @@ pub(super) fn size(
 ) -> Result<Buffers, EngineError> {
     let bytes = match plan.local.send_buffer {
         SocketSize::Bytes(bytes) => bytes as usize,
-        SocketSize::Auto if is_throughput(plan) && is_nearby(socket) => SMALL,
+        SocketSize::Auto if is_throughput(plan) && is_nearby(socket) => bytes(plan.test),
         SocketSize::Auto | SocketSize::Off => return Ok(kept),
     };
     set("SO_SNDBUF", &bytes, socket.set_send_buffer_size(bytes))?;
     options::buffers(socket, plan.test.socket.window).map_err(EngineError::system(
         "read the sizes of the socket's buffers",
     ))
+}
+
+/// A paced stream, which sends several blocks at once and then sleeps, would wait for room in between.
+fn bytes(test: &TestConfig) -> usize {
+    if test.pacing.rate.is_some() {
+        MOST
+    } else {
+        (test.block as usize / 2).clamp(LEAST, MOST)
+    }
 }
 
 /// Whether the test fills its buffers, whose sizes are left to this program. A request that does not fit into its buffer
@@ -46,7 +57,7 @@ fn is_throughput(plan: &StreamPlan<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iperf_model::{Exchange, LocalOptions, TestConfig, Transport};
+    use iperf_model::{BitRate, Exchange, LocalOptions, Transport};
     use std::net::{TcpListener, TcpStream};
 
     /// The size of a send buffer, before and after.
@@ -71,9 +82,23 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_over_loopback_has_a_small_buffer() {
+    fn a_stream_over_loopback_has_a_small_buffer_that_holds_a_block() {
         let (_, sndbuf) = sized(SocketSize::Auto, None);
-        assert_eq!(sndbuf as usize, 2 * SMALL);
+        assert_eq!(sndbuf as usize, 2 * LEAST);
+        let mut test = TestConfig::new(Transport::Tcp);
+        for (block, buffer) in [(64, LEAST), (300_000, 150_000), (16 << 20, MOST)] {
+            test.block = block;
+            let (_, sndbuf) = sized_in(&test, SocketSize::Auto);
+            assert_eq!(sndbuf as usize, 2 * buffer, "{block}");
+        }
+    }
+
+    #[test]
+    fn a_paced_stream_has_room_for_what_it_sends_at_once() {
+        let mut test = TestConfig::new(Transport::Tcp);
+        test.pacing.rate = Some(BitRate::new(1_000_000_000));
+        let (_, sndbuf) = sized_in(&test, SocketSize::Auto);
+        assert_eq!(sndbuf as usize, 2 * MOST);
     }
 
     #[test]

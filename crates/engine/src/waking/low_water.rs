@@ -4,12 +4,12 @@
 //! it. The mark lets it sleep until a batch is there:
 //!
 //! ```text
-//! bytes ──► on_read: a batch is complete ──► update: rate since the last update ──► mark = what may gather
+//! bytes ──► on_read: a batch is complete ──► update: rate since the last update ──► mark = what comes in 1 ms
 //!           (no clock)                    (one look at the clock)
 //! ```
 //!
 //! Nothing is held back for long. A blocking read may sit on what it has copied while it waits for another mark's
-//! worth, so the mark is what may [gather](crate::waking::gathering), and at most twice that is not counted yet.
+//! worth, so the mark is what arrives in one millisecond, and at most two milliseconds' worth is not counted yet.
 //! When the sender stops, no mark is ever reached; so a read with a mark has a time-out, which gives what is there
 //! and lowers the mark at once. Below 100 Mbit/s there is no mark and no time-out.
 //!
@@ -26,11 +26,13 @@ use iperf_zc::{sockopt, vsock};
 use socket2::{Protocol, Socket};
 use tracing::debug;
 
-use crate::nearby::is_nearby;
-use crate::waking::gathering::Gathering;
 use crate::waking::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
 use crate::worker::counters::Counters;
 
+/// The mark is what comes in this time.
+const WORTH: Duration = Duration::from_millis(1);
+/// How long a read with a mark waits for it.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// The default of every socket: any byte wakes.
 const NO_MARK: usize = 1;
 
@@ -42,16 +44,14 @@ struct Mark {
     /// them sees little.
     busiest: ByteRate,
     rate: Rate,
-    gathering: Gathering,
 }
 
 impl Mark {
-    fn new(now: Instant, gathering: Gathering) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
             bytes: NO_MARK,
             busiest: ByteRate::default(),
             rate: Rate::new(now),
-            gathering,
         }
     }
 
@@ -70,11 +70,16 @@ impl Mark {
             return (self.bytes != NO_MARK).then_some(NO_MARK);
         }
         let doubled = self.bytes.saturating_mul(2).max(SMALL_BATCH);
-        let wanted = self.gathering.worth(rate).min(doubled).max(NO_MARK);
+        let wanted = worth(rate).min(doubled).max(NO_MARK);
         // Small steps cost more than they give.
         let is_near = wanted.abs_diff(self.bytes) <= self.bytes / 8;
         (!is_near).then_some(wanted)
     }
+}
+
+/// What comes in [`WORTH`].
+fn worth(rate: ByteRate) -> usize {
+    usize::try_from(rate.bytes_in(WORTH)).unwrap_or(usize::MAX)
 }
 
 /// The low-water mark of one receiving socket.
@@ -83,7 +88,6 @@ pub(crate) struct LowWater {
     /// The most that a read takes: a larger mark would only hold back.
     room: usize,
     counters: Arc<Counters>,
-    gathering: Gathering,
     state: State,
 }
 
@@ -103,7 +107,6 @@ impl LowWater {
             ask,
             room,
             counters,
-            gathering: Gathering::Anywhere,
             state: State::Fresh,
         }
     }
@@ -112,14 +115,7 @@ impl LowWater {
     fn start(&mut self, socket: &Socket, now: Instant) {
         self.state = match self.ask {
             SocketSize::Off => State::Off,
-            SocketSize::Auto => {
-                self.gathering = if is_nearby(socket) {
-                    Gathering::Nearby
-                } else {
-                    Gathering::Anywhere
-                };
-                State::Auto(Mark::new(now, self.gathering), Buffer::of(socket))
-            }
+            SocketSize::Auto => State::Auto(Mark::new(now), Buffer::of(socket)),
             SocketSize::Bytes(bytes) => {
                 // TCP makes room for the mark, and lowers it where it can't (`tcp_set_rcvlowat`, net/ipv4/tcp.c).
                 let most = match Buffer::of(socket) {
@@ -175,7 +171,7 @@ impl LowWater {
     fn set(&self, socket: &Socket, bytes: usize) -> bool {
         let is_on = bytes > NO_MARK;
         let value = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let patience = is_on.then_some(self.gathering.patience());
+        let patience = is_on.then_some(PATIENCE);
         let done = socket
             .set_read_timeout(patience)
             .and_then(|()| sockopt::set_receive_low_water(socket.as_fd(), value));
@@ -280,7 +276,7 @@ mod tests {
         let window = 2 * GBIT * u64::from(rtt) / 1_000_000 + 16 * 1448;
         let gbit = ByteRate::new(GBIT);
         let most = beside(gbit, &path(u32::try_from(window).unwrap(), rtt));
-        assert!(most >= Gathering::Anywhere.worth(gbit), "{most}");
+        assert!(most >= worth(gbit), "{most}");
     }
 
     #[test]
@@ -326,7 +322,7 @@ mod tests {
     impl Flow {
         fn new() -> Self {
             let now = Instant::now();
-            let mark = Mark::new(now, Gathering::Anywhere);
+            let mark = Mark::new(now);
             Self { mark, now }
         }
 
@@ -413,9 +409,8 @@ mod tests {
         let mut flow = Flow::new();
         flow.run(40 * GBIT, LONG);
         // The first read that times out still returns what arrived before the pause; the second shows the pause.
-        let patience = Gathering::Anywhere.patience();
-        flow.mark.update(flow.now + patience);
-        assert_eq!(flow.mark.update(flow.now + 2 * patience), Some(NO_MARK));
+        flow.mark.update(flow.now + PATIENCE);
+        assert_eq!(flow.mark.update(flow.now + 2 * PATIENCE), Some(NO_MARK));
     }
 
     #[test]
@@ -424,7 +419,7 @@ mod tests {
         flow.run(40 * GBIT, LONG);
         let looks = flow.run(40 * GBIT, Duration::from_millis(1));
         assert!(looks.len() <= 1);
-        let mut slow = Mark::new(Instant::now(), Gathering::Anywhere);
+        let mut slow = Mark::new(Instant::now());
         assert!((0..40).all(|_| !slow.on_read(1448)));
     }
 

@@ -1,6 +1,5 @@
 //! When a receiver that has taken everything is woken: at once, or when a batch is there.
 
-mod gathering;
 pub(crate) mod low_water;
 mod nap;
 mod rate;

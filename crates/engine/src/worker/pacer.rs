@@ -147,7 +147,7 @@ impl Pacer {
 fn at_once(rate: BitRate, kind: BlockKind) -> u128 {
     let worth = |time| rate.bits_in(time);
     let most = match kind {
-        BlockKind::Bytes | BlockKind::NearbyBytes => u128::MAX,
+        BlockKind::Bytes => u128::MAX,
         BlockKind::Datagram | BlockKind::LoneDatagram => {
             worth(AT_ONCE_LEAST).max(8 * u128::from(AT_ONCE_BYTES))
         }
@@ -175,9 +175,8 @@ mod tests {
         1_000_000_000,
     ];
     const BLOCKS: [u32; 5] = [64, 1400, 4096, 32_768, 131_072];
-    const KINDS: [BlockKind; 4] = [
+    const KINDS: [BlockKind; 3] = [
         BlockKind::Bytes,
-        BlockKind::NearbyBytes,
         BlockKind::Datagram,
         BlockKind::LoneDatagram,
     ];
@@ -245,7 +244,7 @@ mod tests {
         fn most_at_once(&self, kind: BlockKind) -> u64 {
             let worth = |millis: u64| self.pacer.rate.bytes().bytes() * millis / 1000;
             let bytes = match kind {
-                BlockKind::Bytes | BlockKind::NearbyBytes => worth(100),
+                BlockKind::Bytes => worth(100),
                 _ => worth(100).min(worth(20).max(2 << 20)),
             };
             bytes * 8 / self.pacer.block + u64::from(self.pacer.quantum) + 1

@@ -5,7 +5,6 @@
 //! ```text
 //! bytes, blocks below 64 KiB      what is due in 250 µs
 //! bytes, larger blocks            what is due in 2 ms: half of what a block costs at 1 Gbit/s is waking two processes
-//! the same on this machine        what is due in 4 ms, up to 512 KiB, if that is more: no queue has to hold it
 //! datagrams, up to 500 Mbit/s     what is due in 50 µs; timers are not more exact than that
 //! datagrams, above                what is due in 125 µs: a late wake-up may double it, and queues of 250 µs take that
 //! datagrams with --no-gso         one
@@ -25,9 +24,6 @@ const QUANTUM: Duration = Duration::from_micros(250);
 /// The same for blocks of at least [`LARGE`] bytes, which no datagram has.
 const LARGE_QUANTUM: Duration = Duration::from_millis(2);
 const LARGE: u32 = 64 * 1024;
-/// The same for a stream that stays on this machine, up to a number of bytes.
-const NEARBY_QUANTUM: Duration = Duration::from_millis(4);
-const NEARBY_BYTES: u128 = 512 * 1024;
 
 /// The highest rate at which datagrams go as if one by one, as far as timers allow.
 const GENTLE: BitRate = BitRate::new(500_000_000);
@@ -40,8 +36,6 @@ pub(crate) const LEAST_TOGETHER: u32 = 4;
 pub(crate) enum BlockKind {
     /// A part of a stream of bytes, or a message: the transport decides what becomes of it.
     Bytes,
-    /// The same of a stream that stays on this machine.
-    NearbyBytes,
     /// A datagram, which may go together with others.
     Datagram,
     /// A datagram that goes by itself.
@@ -58,18 +52,15 @@ pub(crate) fn quantum(rate: BitRate, burst: Option<u16>, block: u32, kind: Block
     let blocks = match kind {
         BlockKind::LoneDatagram => 1,
         BlockKind::Datagram if rate <= GENTLE => bits(SHORT) / each,
-        // To the nearest number: 128 KiB at 1 Gbit/s are a little more than a millisecond's worth.
-        BlockKind::Bytes if block >= LARGE => (bits(LARGE_QUANTUM) + each / 2) / each,
-        BlockKind::NearbyBytes if block >= LARGE => {
-            let longer = bits(NEARBY_QUANTUM).min(8 * NEARBY_BYTES);
-            (bits(LARGE_QUANTUM).max(longer) + each / 2) / each
+        BlockKind::Bytes if block >= LARGE => {
+            // To the nearest number: 128 KiB at 1 Gbit/s are a little more than a millisecond's worth.
+            (bits(LARGE_QUANTUM) + each / 2) / each
         }
         BlockKind::Datagram => bits(DATAGRAMS) / each,
-        BlockKind::Bytes | BlockKind::NearbyBytes => bits(QUANTUM) / each,
+        BlockKind::Bytes => bits(QUANTUM) / each,
     };
     let blocks = u32::try_from(blocks).unwrap_or(u32::MAX).max(1);
-    let is_datagram = matches!(kind, BlockKind::Datagram | BlockKind::LoneDatagram);
-    if is_datagram && blocks < LEAST_TOGETHER {
+    if kind != BlockKind::Bytes && blocks < LEAST_TOGETHER {
         1
     } else {
         blocks
@@ -88,18 +79,6 @@ mod tests {
     fn large_blocks_go_by_twos_at_a_gigabit() {
         let of = |rate| quantum(BitRate::new(rate * MBIT), None, 131_072, BlockKind::Bytes);
         assert_eq!([1, 10, 100, 1_000, 10_000].map(of), [1, 1, 1, 2, 19]);
-    }
-
-    #[test]
-    fn large_blocks_that_stay_here_go_for_longer_up_to_half_a_mebibyte() {
-        let of = |rate| {
-            let rate = BitRate::new(rate * MBIT);
-            quantum(rate, None, 131_072, BlockKind::NearbyBytes)
-        };
-        assert_eq!(
-            [10, 100, 500, 1_000, 2_000, 10_000].map(of),
-            [1, 1, 2, 4, 4, 19]
-        );
     }
 
     #[test]

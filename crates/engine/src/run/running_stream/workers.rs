@@ -9,7 +9,6 @@ use crate::error::EngineError;
 use crate::exchange::{self, ExchangeStats};
 use crate::modes::Modes;
 use crate::movers::MoverContext;
-use crate::nearby::is_nearby;
 use crate::run::plan::RunPlan;
 use crate::waking::Waking;
 use crate::waking::low_water::LowWater;
@@ -69,8 +68,6 @@ fn sender(
     let chosen = context.sender()?;
     let kind = if plan.config.transport == Transport::Udp {
         context.passage.kind
-    } else if is_nearby(&task.socket) {
-        BlockKind::NearbyBytes
     } else {
         BlockKind::Bytes
     };
