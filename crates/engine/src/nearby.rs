@@ -1,5 +1,4 @@
-//! Streams that stay on this machine: nothing on their way has a queue that a burst could fill, so both ends may move more
-//! at a time.
+//! Streams that stay on this machine, whose send buffers can be small, and stay full only while the receiver does not read.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
