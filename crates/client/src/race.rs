@@ -10,8 +10,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
@@ -24,6 +24,10 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// takes.
 const REFUSED_RETRIES: u32 = 3;
 const REFUSED_PAUSE: Duration = Duration::from_millis(40);
+
+/// How often the attempts are looked at when the time limit is over: to begin, to learn that a socket is ready, to read
+/// its error, and to spare.
+const LAST_LOOKS: u32 = 8;
 
 /// Connects to the first address that answers, within one time limit for all of them.
 pub(crate) async fn first<T, F>(
@@ -71,10 +75,38 @@ where
                 next = Instant::now() + ATTEMPT_DELAY;
             }
             () = sleep_until(deadline) => {
-                return Err(failure.filter(ConnectError::is_refusal).unwrap_or_else(ConnectError::timed_out));
+                let refusal = failure.filter(ConnectError::is_refusal);
+                return match answered(&mut attempts, &mut refusals).await {
+                    Some(Ok(connection)) => Ok(connection),
+                    Some(Err(error)) => Err(refusal.unwrap_or(error)),
+                    None => Err(refusal.unwrap_or_else(ConnectError::timed_out)),
+                };
             }
         }
     }
+}
+
+/// What a server has answered by now, without waiting: a connection, or a refusal. A program that had no processor until the
+/// time limit was over has not looked at it yet.
+async fn answered<T: 'static>(
+    attempts: &mut JoinSet<Result<T, ConnectError>>,
+    refusals: &mut UnboundedReceiver<ConnectError>,
+) -> Option<Result<T, ConnectError>> {
+    for _ in 0..LAST_LOOKS {
+        // The attempts run, and the runtime asks the kernel which sockets are ready.
+        yield_now().await;
+        while let Some(ended) = attempts.try_join_next() {
+            match ended {
+                Ok(Ok(connection)) => return Some(Ok(connection)),
+                Ok(Err(error)) if error.is_refusal() => return Some(Err(error)),
+                _ => {}
+            }
+        }
+        if let Ok(refusal) = refusals.try_recv() {
+            return Some(Err(refusal));
+        }
+    }
+    None
 }
 
 /// Retries for a while if nothing listens, and lets the next address begin meanwhile.
@@ -224,6 +256,33 @@ mod tests {
         // Also where another address does not answer.
         let (result, ..) = race(&["[::1]:3", "1.1.1.1:2"], 1000).await;
         assert!(result.unwrap_err().ends_with("onnection refused"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_answered_before_the_limit_is_known_although_the_program_looks_later() {
+        for limit in [0, 20] {
+            let answers = |address: SocketAddr| async move {
+                // As an attempt that waits until its socket is ready.
+                yield_now().await;
+                match address.port() {
+                    1 => Ok(()),
+                    2 => pending().await,
+                    _ => Err(refusal()),
+                }
+            };
+            let look = async |text: &str| {
+                let deadline = in_ms(limit);
+                // The program does not run until the limit is over.
+                tokio::time::advance(Duration::from_millis(limit)).await;
+                let result = first(addresses(&[text]), deadline, answers).await;
+                result.map_err(|error| error.to_string())
+            };
+            assert_eq!(look("1.1.1.1:1").await, Ok(()));
+            let refused = look("1.1.1.1:3").await.unwrap_err();
+            assert!(refused.ends_with("onnection refused"), "{refused}");
+            let silent = look("1.1.1.1:2").await.unwrap_err();
+            assert!(silent.ends_with("Connection timed out"), "{silent}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
