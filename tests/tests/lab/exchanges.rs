@@ -3,11 +3,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use iperf_harness::json::{at, float, int, text};
+use iperf_harness::json::{self, at, float, int, text};
 use iperf_harness::{Peer, Problems, parallel};
 use iperf_lab::{Backend, Kernel, Machine, Place};
 
-use super::encounter::{BothEnds, Route};
+use super::encounter::{BothEnds, Route, longer};
 use super::modes::{to_guest, to_host};
 
 /// What is requested on a route. A number of transactions is met exactly.
@@ -45,14 +45,27 @@ fn run(route: &Route<'_>, args: &str) -> BothEnds {
     route.meet_of((Peer::Ours, &client), (Peer::Ours, "-J"), port)
 }
 
+/// The transactions of a test.
+fn transactions(ends: &BothEnds) -> Option<u64> {
+    let client = json::parse(&ends.client.stdout).ok()?;
+    at(&client, "/end/rr/transactions").as_u64()
+}
+
 /// Runs a test, and looks at what either end reports about it.
 fn exchange(route: &Route<'_>, args: &str) -> Result<(), String> {
-    let ends = run(route, args);
+    const LEAST: u64 = 20;
+    let mut ends = run(route, args);
+    for args in longer(args) {
+        if transactions(&ends).is_none_or(|count| count >= LEAST) {
+            break;
+        }
+        ends = run(route, &args);
+    }
     let mut f = Problems::new();
     let (client, server) = (ends.document(&mut f, true), ends.document(&mut f, false));
     let rr = |key: &str| at(&client, &format!("/end/rr/{key}"));
     let count = rr("transactions").as_u64().unwrap_or(0);
-    f.holds("there are transactions", count >= 20);
+    f.holds("there are transactions", count >= LEAST);
     if args.contains("-n 200") {
         f.equal("transactions", count, 200);
     }
@@ -78,12 +91,27 @@ fn exchange(route: &Route<'_>, args: &str) -> Result<(), String> {
     f.into_result(&ends)
 }
 
+const PERIODS: [&str; 3] = ["idle", "loaded", "after"];
+
+/// Whether probes were answered in each period.
+fn are_answered(ends: &BothEnds) -> bool {
+    let client = json::parse(&ends.client.stdout).unwrap_or_default();
+    let least = |period| float(&client, &format!("/end/load/{period}/latency_us/min"));
+    PERIODS.into_iter().all(|period| least(period).is_some())
+}
+
 /// Runs a test with probes beside it.
 fn probe(route: &Route<'_>, args: &str) -> Result<(), String> {
-    let ends = run(route, args);
+    let mut ends = run(route, args);
+    for args in longer(args) {
+        if are_answered(&ends) {
+            break;
+        }
+        ends = run(route, &args);
+    }
     let mut f = Problems::new();
     let client = ends.document(&mut f, true);
-    for period in ["idle", "loaded", "after"] {
+    for period in PERIODS {
         let sent = int(&client, &format!("/end/load/{period}/sent"));
         f.holds(period, sent > Some(0));
         for way in ["latency_us", "up_us", "down_us"] {

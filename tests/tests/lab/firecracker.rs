@@ -58,6 +58,15 @@ fn firecrackers_commands() {
     }
 }
 
+/// How many seconds intervals stand for together.
+fn seconds(intervals: &[Value]) -> f64 {
+    let time = |interval, key: &str| float(interval, &format!("/sum/{key}")).unwrap_or(0.0);
+    let lengths = intervals
+        .iter()
+        .map(|interval| time(interval, "end") - time(interval, "start"));
+    lengths.sum::<f64>().round()
+}
+
 fn look(f: &mut Problems, document: &Value) {
     let intervals = list(document, "/intervals");
     let omitted: Vec<bool> = intervals
@@ -65,15 +74,21 @@ fn look(f: &mut Problems, document: &Value) {
         .map(|interval| at(interval, "/sum/omitted") == &Value::Bool(true))
         .collect();
     let count = omitted.iter().filter(|omitted| **omitted).count();
-    f.equal("omitted intervals", count, OMIT);
     f.holds(
         format!("the omitted ones come first: {omitted:?}"),
-        omitted.iter().take(OMIT).all(|omitted| *omitted),
+        omitted.is_sorted_by(|before, after| before >= after),
     );
-    let counted = intervals.get(OMIT..).unwrap_or_default();
+    let (uncounted, counted) = intervals.split_at(count);
+    // A starved program reports late, and then one interval for several.
+    f.holds(
+        format!("{count} omitted intervals"),
+        count <= OMIT && seconds(uncounted) >= OMIT as f64,
+    );
     f.holds(
         format!("{} counted intervals", counted.len()),
-        (TIME..=TIME + 1).contains(&counted.len()),
+        !counted.is_empty()
+            && counted.len() as f64 <= seconds(counted) + 1.0
+            && seconds(counted) >= TIME as f64,
     );
     for interval in counted {
         f.holds(

@@ -17,12 +17,27 @@ use super::encounter::Route;
 use super::modes::{to_guest, to_host};
 
 const MEGABYTE: i64 = 1 << 20;
-/// A test that still runs when all others have begun.
-const LONG: &str = "-t 40 -b 1M";
+/// Seconds of a test that still runs when all others have begun, and the short ones beside it have ended. Where that takes
+/// longer, all of it is done again.
+const LONG: [u32; 3] = [40, 120, 300];
+
+/// Runs `crowds` until its long tests last long enough. It gets their seconds and a port of its own, which is the first of ten.
+fn with_enough_time(crowds: impl Fn(u32, u32) -> Result<(), String>) {
+    let mut ended = Vec::new();
+    for (seconds, port) in LONG.into_iter().zip((5300..).step_by(10)) {
+        match crowds(seconds, port) {
+            Ok(()) => return,
+            Err(name) => ended.push(name),
+        }
+    }
+    panic!("not all tests ran at once, however long they were: {ended:?} ended before");
+}
 
 /// A server, the tests that run on it, and the documents of those that have ended.
 struct Crowd {
     port: u32,
+    /// Of a long test.
+    seconds: u32,
     server: Program,
     running: Vec<(String, Program)>,
     ended: Vec<(String, Value)>,
@@ -30,9 +45,10 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn start(route: &Route<'_>, port: u32) -> Self {
+    fn start(route: &Route<'_>, port: u32, seconds: u32) -> Self {
         Self {
             port,
+            seconds,
             server: route.serve(Peer::Ours, port, "--tests 16 -J"),
             running: Vec::new(),
             ended: Vec::new(),
@@ -45,7 +61,7 @@ impl Crowd {
         let begun: Vec<_> = clients
             .iter()
             .map(|(route, peer, options)| {
-                let args = format!("{LONG} {options}");
+                let args = format!("-t {} -b 1M {options}", self.seconds);
                 let wait = if *peer == Peer::Ours { "--wait 60" } else { "" };
                 let stream = format!("{args} {wait} --json-stream --forceflush");
                 let client = route.start_client(*peer, self.port, &stream);
@@ -83,8 +99,9 @@ impl Crowd {
         }
     }
 
-    /// Waits for the long tests, ends the server, and compares what both ends report.
-    fn finish(self) {
+    /// Waits for the long tests, ends the server, and compares what both ends report. If a long test has ended by now, its
+    /// name is the error.
+    fn finish(self) -> Result<(), String> {
         let Self {
             server,
             running,
@@ -93,8 +110,14 @@ impl Crowd {
             ..
         } = self;
         let mut running = running;
-        for (name, client) in &mut running {
-            f.holds(format!("{name} ran until all had begun"), client.is_alive());
+        if let Some(at) = running
+            .iter_mut()
+            .position(|(_, client)| !client.is_alive())
+        {
+            let (name, client) = running.swap_remove(at);
+            let end = client.finish(HANG);
+            assert!(end.succeeded(), "{name}: {end}");
+            return Err(name);
         }
         for (name, client) in running {
             let end = client.finish(HANG);
@@ -123,6 +146,7 @@ impl Crowd {
             }
         }
         f.assert_none(server.stderr);
+        Ok(())
     }
 }
 
@@ -169,16 +193,18 @@ fn check(name: &str, client: &Value, server: &Value, f: &mut Problems) {
 fn many_tests_at_once_over_sctp() {
     let vm = Machine::new(Kernel::New).load("sctp").boot();
     let route = Route::new(Place::In(&vm), "127.0.0.1", Place::In(&vm), "");
-    let mut crowd = Crowd::start(&route, 5301);
-    // This one waits for the server, as iperf3 can't.
-    crowd.join(&[(&route, Peer::Ours, "--sctp -P 2")]);
-    crowd.join(&[
-        (&route, Peer::New, "--sctp"),
-        (&route, Peer::Ours, "--sctp -R"),
-        (&route, Peer::New, "-R"),
-    ]);
-    crowd.beside(&[(&route, "--sctp"), (&route, "--sctp -R -P 2")]);
-    crowd.finish();
+    with_enough_time(|seconds, port| {
+        let mut crowd = Crowd::start(&route, port, seconds);
+        // This one waits for the server, as iperf3 can't.
+        crowd.join(&[(&route, Peer::Ours, "--sctp -P 2")]);
+        crowd.join(&[
+            (&route, Peer::New, "--sctp"),
+            (&route, Peer::Ours, "--sctp -R"),
+            (&route, Peer::New, "-R"),
+        ]);
+        crowd.beside(&[(&route, "--sctp"), (&route, "--sctp -R -P 2")]);
+        crowd.finish()
+    });
 }
 
 #[test]
@@ -188,25 +214,27 @@ fn many_tests_at_once_over_vsock() {
     let vm = Machine::new(Kernel::New).vsock(guest).boot();
     let within = Route::new(Place::In(&vm), "1 --vsock", Place::In(&vm), "--vsock");
     let from_host = to_guest(&vm, guest);
-    // The guest's server serves clients in the guest and on the host, over streams and messages.
-    let mut crowd = Crowd::start(&within, 5302);
-    crowd.join(&[
-        (&within, Peer::Ours, "-P 2"),
-        (&within, Peer::Ours, "-R"),
-        (&within, Peer::Ours, "--seqpacket -l 4K --bidir"),
-        (&from_host, Peer::Ours, "--bidir"),
-        (&from_host, Peer::Ours, ""),
-    ]);
-    crowd.beside(&[
-        (&within, "--seqpacket -l 4K -R -P 2"),
-        (&within, ""),
-        (&from_host, "-R -P 2"),
-    ]);
-    // And beside it the host's server those in the guest.
     let to_host = to_host(&vm, guest);
-    let mut hosts = Crowd::start(&to_host, 5303);
-    hosts.join(&[(&to_host, Peer::Ours, "-P 2"), (&to_host, Peer::Ours, "-R")]);
-    hosts.beside(&[(&to_host, ""), (&to_host, "-R")]);
-    crowd.finish();
-    hosts.finish();
+    with_enough_time(|seconds, port| {
+        // The guest's server serves clients in the guest and on the host, over streams and messages.
+        let mut crowd = Crowd::start(&within, port, seconds);
+        crowd.join(&[
+            (&within, Peer::Ours, "-P 2"),
+            (&within, Peer::Ours, "-R"),
+            (&within, Peer::Ours, "--seqpacket -l 4K --bidir"),
+            (&from_host, Peer::Ours, "--bidir"),
+            (&from_host, Peer::Ours, ""),
+        ]);
+        crowd.beside(&[
+            (&within, "--seqpacket -l 4K -R -P 2"),
+            (&within, ""),
+            (&from_host, "-R -P 2"),
+        ]);
+        // And beside it the host's server those in the guest.
+        let mut hosts = Crowd::start(&to_host, port + 1, seconds);
+        hosts.join(&[(&to_host, Peer::Ours, "-P 2"), (&to_host, Peer::Ours, "-R")]);
+        hosts.beside(&[(&to_host, ""), (&to_host, "-R")]);
+        crowd.finish()?;
+        hosts.finish()
+    });
 }

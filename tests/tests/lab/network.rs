@@ -91,14 +91,20 @@ fn unit_tests(crate_name: &str) -> PathBuf {
 }
 
 /// A hundredth of the datagrams is lost by the kernel: what is reported lies within five standard deviations of the
-/// binomial distribution, and not above what the kernel reports as dropped.
+/// binomial distribution, and not above what the kernel reports as dropped. The receiver's socket has room for 3 s, so that
+/// it drops none itself, and each datagram is a packet, to be lost alone.
 #[test]
 fn lost_datagrams_are_counted() {
     const LOSS: f64 = 0.01;
     let vm = Machine::new(Kernel::Lts).netem().boot();
+    for direction in ["r", "w"] {
+        vm.must(&format!(
+            "echo 16777216 > /proc/sys/net/core/{direction}mem_max"
+        ));
+    }
     let route = over_ip(&vm);
     let run = |port, mode: &str| {
-        let args = format!("-u -b 8M -l 1000 -t 5 -w 400K {mode}");
+        let args = format!("-u -b 8M -l 1000 -t 5 -w 4M {mode}");
         let (ends, client, _) = route
             .checked(Peer::Ours, Peer::Ours, port, &args)
             .unwrap_or_else(|e| panic!("{e}"));
@@ -116,7 +122,9 @@ fn lost_datagrams_are_counted() {
     let (_, lost) = run(7000, "");
     assert!(lost < 1.0, "{lost} are lost before anything loses them");
 
-    vm.must(&format!("{TC} qdisc add dev lo root netem loss 1%"));
+    vm.must(&format!(
+        "{TC} qdisc add dev lo root netem loss 1% limit 100000"
+    ));
     for (port, mode) in [(7001, ""), (7002, "-R")] {
         let dropped = || -> f64 {
             let said = vm.must(&format!("{TC} -s qdisc show dev lo"));

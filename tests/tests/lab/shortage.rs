@@ -55,11 +55,20 @@ fn all_fail_for_a_while(vm: &Vm, route: &Route<'_>) {
     // More than the ring holds.
     let client = route.start_client(Peer::Ours, 5702, "-Z --verify -n 16M -l 64K -J");
     wait_for(HANG, || (counter(vm, "rx_buffers") == 0).then_some(())).expect("the ring runs empty");
-    let packets = counter(vm, "rx_packets");
+    // What was in the ring is counted, and then nothing more.
+    let counted = || {
+        let packets = counter(vm, "rx_packets");
+        sleep(Duration::from_millis(200));
+        (counter(vm, "rx_packets") == packets).then_some(packets)
+    };
+    let packets = wait_for(HANG, counted).expect("the stream stands still");
     // The refill is tried every 100 ms.
     sleep(Duration::from_millis(500));
     assert_eq!(counter(vm, "rx_packets"), packets);
-    assert!(counter(vm, "rx_shortages") > before);
+    wait_for(HANG, || {
+        (counter(vm, "rx_shortages") > before).then_some(())
+    })
+    .expect("shortages are counted");
     fail_one_in(vm, 0);
     for end in [client.finish(HANG), server.finish(HANG)] {
         assert!(end.succeeded(), "{end}");

@@ -46,9 +46,14 @@ impl Pair {
         let port = 5430 + round;
         let route = to_guest(vm, self.backend.guest(0));
         let server = route.serve(Peer::Ours, port, "-1");
+        wait_for(HANG, || {
+            server.stdout_so_far().contains("listening").then_some(())
+        })
+        .expect("the server listens");
         let client = wait_for(HANG, || {
             let mut client = route.start_client(Peer::Ours, port, "-t 60 --bidir");
-            let met = wait_for(Duration::from_secs(5), || {
+            // A server that accepts a client that is gone serves no other.
+            let met = wait_for(HANG, || {
                 let met = server.stdout_so_far().contains("Accepted");
                 (met || !client.is_alive()).then_some(met)
             });
