@@ -56,8 +56,9 @@ fn a_rate_a_small_window_and_their_absence_are_distinguished() {
         if *holds {
             priority::raise();
         }
+        // Of a test without a rate there may be nothing to name, if several causes each took a small part of its time.
         let found = causes_of("", args)?;
-        if found.iter().any(|name| name == cause) == *holds && !found.is_empty() {
+        if found.iter().any(|name| name == cause) == *holds {
             Ok(())
         } else {
             Err(format!("{args}: {found:?}"))
@@ -191,7 +192,9 @@ fn a_processor_that_others_use_is_named() {
     if File::open("/proc/thread-self/schedstat").is_err() {
         return;
     }
-    let mut others: Vec<_> = (0..4).map(|_| busy()).collect();
+    // One of the two ends waits for a processor at any time: with so many others, 6 of 7 parts, and one of the ends half of
+    // them.
+    let mut others: Vec<_> = (0..6).map(|_| busy()).collect();
     let found = causes_of("", "-t 3 -A 0,0");
     for other in &mut others {
         let _ = other.kill();

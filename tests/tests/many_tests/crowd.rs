@@ -6,6 +6,7 @@ use std::time::Duration;
 use iperf_harness::json::{self, int, text};
 use iperf_harness::netns::Namespace;
 use iperf_harness::pair::start_client;
+use iperf_harness::process::wait_for;
 use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::wire::{PARAMS, Raw, RawClient};
 use iperf_harness::{HANG, Peer, Problems, Running, Server};
@@ -43,7 +44,13 @@ fn crowd(port: u16) -> Vec<Client> {
     let mut clients = Vec::new();
     for peer in [Peer::Old, Peer::Ours, Peer::New] {
         for args in TCP.into_iter().chain(UDP) {
-            let process = start_client(peer, port, &format!("{args} -J"));
+            // The log tells of hellos that are repeated.
+            let log = if peer == Peer::Ours && args.contains("-u") {
+                "-d"
+            } else {
+                ""
+            };
+            let process = start_client(peer, port, &format!("{args} -J {log}"));
             clients.push(Client {
                 peer,
                 args,
@@ -99,16 +106,24 @@ fn thirty_three_clients_of_three_kinds_run_all_modes_at_once() {
     // Nothing else sends on the loopback interface of a namespace of one's own.
     let namespace = Namespace::new();
     let before = Counters::of(&namespace);
-    let documents = namespace.inside(thirty_three_clients);
+    let (documents, repeated) = namespace.inside(thirty_three_clients);
     let mut f = Problems::new();
     Counters::of(&namespace)
         .since(&before)
-        .check(&documents, &mut f);
+        .check(&documents, repeated, &mut f);
     f.assert_none("");
 }
 
-/// Runs them, and returns the documents of all clients.
-fn thirty_three_clients() -> Vec<Value> {
+/// The tests whose documents the server has written.
+fn by_cookie(documents: &[Value]) -> HashMap<&str, &Value> {
+    let documents = documents.iter();
+    documents
+        .filter_map(|document| Some((text(document, "/start/cookie")?, document)))
+        .collect()
+}
+
+/// Runs them, and returns the documents of all clients, and how many hellos were sent again.
+fn thirty_three_clients() -> (Vec<Value>, usize) {
     let server = Server::start(Peer::Ours, &["--tests", "64", "-J"]);
     let port = server.port();
     // Some stall where it hurts, and some are gone where it hurts.
@@ -124,7 +139,7 @@ fn thirty_three_clients() -> Vec<Value> {
     drop(RawClient::up_to_running(port, PARAMS, 1));
 
     let mut f = Problems::new();
-    let mut ended = Vec::new();
+    let (mut ended, mut repeated) = (Vec::new(), 0);
     for client in clients {
         let Client {
             peer,
@@ -132,6 +147,7 @@ fn thirty_three_clients() -> Vec<Value> {
             process,
         } = client;
         let end = process.finish(HANG);
+        repeated += end.stderr.matches("no reply to the hello yet").count();
         let document = end.document();
         let error = text(&document, "/error").map(str::to_owned);
         f.holds(
@@ -141,14 +157,20 @@ fn thirty_three_clients() -> Vec<Value> {
         ended.push((peer, args, document));
     }
     drop(stalled);
+    // A client ends before its server has noticed.
+    wait_for(HANG, || {
+        let documents = server.documents();
+        let written = by_cookie(&documents);
+        let cookies = (ended.iter()).filter_map(|(_, _, document)| text(document, "/start/cookie"));
+        (cookies.into_iter())
+            .all(|cookie| written.contains_key(cookie))
+            .then_some(())
+    });
     let end = server.stop();
     let documents = json::documents(&end.stdout);
     let whole: usize = end.stdout.lines().filter(|line| *line == "{").count();
     f.equal("whole documents", documents.len(), whole);
-    let by_cookie: HashMap<_, _> = documents
-        .iter()
-        .filter_map(|document| Some((text(document, "/start/cookie")?, document)))
-        .collect();
+    let by_cookie = by_cookie(&documents);
     for (peer, args, document) in &ended {
         let cookie = text(document, "/start/cookie").unwrap_or_default();
         let client = Client {
@@ -159,7 +181,8 @@ fn thirty_three_clients() -> Vec<Value> {
         check(&client, document, by_cookie.get(cookie).copied(), &mut f);
     }
     f.assert_none(end.stderr);
-    ended.into_iter().map(|(_, _, document)| document).collect()
+    let documents = ended.into_iter().map(|(_, _, document)| document);
+    (documents.collect(), repeated)
 }
 
 #[test]

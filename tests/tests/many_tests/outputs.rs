@@ -1,10 +1,11 @@
 //! The output of each test can be distinguished from that of the others.
 
 use iperf_harness::pair::{run_client, start_client};
+use iperf_harness::process::wait_for;
 use iperf_harness::{Finished, HANG, Peer, Problems, Server, json};
 
-/// Three tests at once; their ends.
-fn three(server: &Server, args: &str) -> Vec<Finished> {
+/// Three tests at once; their ends. The server has written each test's `last` words by then.
+fn three(server: &Server, args: &str, last: &str) -> Vec<Finished> {
     let clients =
         [Peer::Ours, Peer::New, Peer::Old].map(|peer| start_client(peer, server.port(), args));
     let ends: Vec<_> = clients
@@ -14,13 +15,16 @@ fn three(server: &Server, args: &str) -> Vec<Finished> {
     for end in &ends {
         assert!(end.succeeded(), "{end}");
     }
+    // A client ends before its server has noticed.
+    let written = || server.process.stdout_so_far().matches(last).count() >= ends.len();
+    wait_for(HANG, || written().then_some(()));
     ends
 }
 
 #[test]
 fn lines_of_text_carry_the_number_of_their_test() {
     let server = Server::start(Peer::Ours, &["--tests", "4"]);
-    let ends = three(&server, "-t 2 -b 10M --get-server-output");
+    let ends = three(&server, "-t 2 -b 10M --get-server-output", "receiver");
     let end = server.stop();
     let mut f = Problems::new();
     for number in 1..=3 {
@@ -56,7 +60,7 @@ fn lines_of_text_carry_the_number_of_their_test() {
 #[test]
 fn lines_of_json_carry_the_number_of_their_test() {
     let server = Server::start(Peer::Ours, &["--tests", "0", "--json-stream"]);
-    three(&server, "-t 2 -b 10M");
+    three(&server, "-t 2 -b 10M", "\"event\":\"end\"");
     let end = server.stop();
     let mut f = Problems::new();
     let lines: Vec<_> = end

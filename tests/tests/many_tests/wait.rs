@@ -11,7 +11,7 @@ use iperf_harness::{HANG, Peer, Problems, Running, Server, json};
 fn a_client_waits_for_a_busy_iperf3_and_reports_why() {
     for peer in [Peer::Ours, Peer::New] {
         let server = Server::start(peer, &["--forceflush"]);
-        let running = start_client(Peer::Old, server.port(), "-t 3 -b 1M");
+        let running = start_client(Peer::Old, server.port(), "-t 6 -b 1M");
         wait_for(HANG, || {
             server
                 .process

@@ -1,6 +1,7 @@
 //! `--log-format json`: one line per test.
 
 use iperf_harness::pair::start_client;
+use iperf_harness::process::wait_for;
 use iperf_harness::wire::{PARAMS, RawClient};
 use iperf_harness::{HANG, Peer, Problems, Server, json};
 
@@ -20,6 +21,15 @@ fn each_test_is_one_line() {
         let document = end.document();
         cookies.extend(json::text(&document, "/start/cookie").map(str::to_owned));
     }
+    // A client ends before its server has noticed.
+    wait_for(HANG, || {
+        let output = server.process.stdout_so_far();
+        let written = |cookie: &String| {
+            let mut lines = output.lines();
+            lines.any(|line| line.contains("\"outcome\"") && line.contains(cookie))
+        };
+        cookies.iter().all(written).then_some(())
+    });
     drop(RawClient::up_to_running(server.port(), PARAMS, 1));
     let end = server.stop();
     let lines: Vec<_> = end

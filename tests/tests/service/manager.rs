@@ -81,7 +81,7 @@ fn a_socket_of_the_manager_is_served() {
 #[test]
 fn a_server_that_drains_ends_with_its_last_test_and_takes_no_other() {
     let server = Server::start(Peer::Ours, &["--tests", "4", "--drain", "60"]);
-    let running = start_client(Peer::Old, server.port(), "-t 4 -b 10M");
+    let running = start_client(Peer::Old, server.port(), "-t 8 -b 10M");
     server.wait_for_test(1);
     server.process.signal(Signal::SIGTERM);
     let mut f = Problems::new();

@@ -30,7 +30,7 @@ fn page(port: &Port) -> String {
 #[test]
 fn tests_are_counted_while_they_run_and_when_they_are_over() {
     let (server, port) = start(&["--tests", "2"]);
-    let long = start_client(Peer::New, server.port(), "-t 4 -b 20M");
+    let long = start_client(Peer::New, server.port(), "-t 12 -b 20M");
     let running = "iperf_server_tests_running";
     wait_for(HANG, || {
         (sample(&page(&port), running) == Some(1.0)).then_some(())
@@ -42,7 +42,7 @@ fn tests_are_counted_while_they_run_and_when_they_are_over() {
     counted.expect("bytes of a running test");
     let small = run_client(Peer::Ours, server.port(), "-n 1M -R -J");
     let sent = json::int(&small.document(), "/end/sum_sent/bytes");
-    let kept = start_client(Peer::Old, server.port(), "-t 2 -b 1M");
+    let kept = start_client(Peer::Old, server.port(), "-t 6 -b 1M");
     wait_for(HANG, || {
         (sample(&page(&port), running) == Some(2.0)).then_some(())
     })
