@@ -145,7 +145,10 @@ fn find(frame: &Frame, streams: &[Evidence]) -> Vec<Limitation> {
                     .or_else(|| direction.application()),
             );
         }
-        let of_some = direction.of_some(&limits[before..]);
+        let mut of_all = limits.split_off(before);
+        of_all.retain(|limit| !direction.is_of_few(limit.cause));
+        let of_some = direction.of_some(&of_all);
+        limits.extend(of_all);
         limits.extend(of_some);
     }
     limits

@@ -10,7 +10,37 @@ const SLOW: f64 = 0.5;
 /// How a cause is found.
 type Find<'a> = fn(&Direction<'a>) -> Option<Limitation>;
 
+/// What may hold back some streams and not the others.
+const fn causes<'a>() -> [(Cause, Find<'a>); 2] {
+    [
+        (Cause::ReceiveWindow, Direction::window),
+        (Cause::Congestion, Direction::congestion),
+    ]
+}
+
 impl<'a> Direction<'a> {
+    /// Whether the mean of all streams shows this cause because of a few slow ones: less than half of the streams do by
+    /// themselves.
+    pub(super) fn is_of_few(&self, cause: Cause) -> bool {
+        let find = causes().into_iter().find(|(known, _)| *known == cause);
+        find.is_some_and(|(_, find)| {
+            let held = self
+                .streams
+                .iter()
+                .filter(|stream| find(&self.alone(stream)).is_some());
+            2 * held.count() < self.streams.len() && self.slow_ones(find).is_some()
+        })
+    }
+
+    /// This direction as if it had only one of its streams.
+    fn alone(&self, stream: &'a Evidence) -> Self {
+        Direction {
+            frame: self.frame,
+            streams: vec![stream],
+            role: self.role,
+        }
+    }
+
     /// What is to be added to `found`, the causes that all streams together show.
     pub(super) fn of_some(&self, found: &[Limitation]) -> Vec<Limitation> {
         if self.streams.len() < 2 {
@@ -21,11 +51,7 @@ impl<'a> Direction<'a> {
         if !is_named(Cause::Bitrate) {
             limits.extend(self.most_keep_to_the_rate());
         }
-        let causes: [(Cause, Find<'a>); 2] = [
-            (Cause::ReceiveWindow, Self::window),
-            (Cause::Congestion, Self::congestion),
-        ];
-        for (cause, find) in causes {
+        for (cause, find) in causes() {
             if !is_named(cause) {
                 limits.extend(self.slow_ones(find));
             }
@@ -54,13 +80,7 @@ impl<'a> Direction<'a> {
         let slow = self.streams.iter();
         let slow = slow.filter(|stream| (stream.bytes as f64) < SLOW * mean);
         let held: Vec<Limitation> = slow
-            .filter_map(|stream| {
-                find(&Direction {
-                    frame: self.frame,
-                    streams: vec![stream],
-                    role: self.role,
-                })
-            })
+            .filter_map(|stream| find(&self.alone(stream)))
             .collect();
         let worst = held.iter().max_by(|a, b| a.share.total_cmp(&b.share))?;
         let all = self.streams.len();

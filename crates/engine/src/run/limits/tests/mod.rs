@@ -435,6 +435,32 @@ fn what_holds_one_stream_of_eight_back_is_named() {
     );
 }
 
+/// A round trip and a clock that are long enough show in the mean of all.
+#[test]
+fn a_queue_that_few_streams_wait_in_is_not_that_of_all() {
+    let evidence = |slow: usize| {
+        let stream = |index| Evidence {
+            bytes: if index < slow { 10_000_000 } else { 37_500_000 },
+            ..if index < slow {
+                sender(info(10, 0, 0), 300_000)
+            } else {
+                sender(info(3, 0, 0), 21_000)
+            }
+        };
+        let found = find(&frame(), &(0..8).map(stream).collect::<Vec<_>>());
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].cause, Cause::Congestion);
+        found[0].evidence.clone()
+    };
+    for few in [1, 3] {
+        let start = format!("{few} of 8 streams, at less than half of the mean rate: ");
+        assert!(evidence(few).starts_with(&start), "{}", evidence(few));
+    }
+    for many in [4, 8] {
+        assert!(evidence(many).starts_with("0.00 % retransmitted"));
+    }
+}
+
 #[test]
 fn an_sctp_senders_closed_window_and_lost_chunks_are_told_apart() {
     let of = |window_closed: f64, total_retrans, waited| {
