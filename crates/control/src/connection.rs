@@ -1,6 +1,7 @@
 //! A control connection with deadlines on everything.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -119,6 +120,12 @@ impl Control {
                 .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         }
         Ok(())
+    }
+
+    /// Whether the peer has sent something, or its end of the connection is closed, and nothing has read that yet.
+    pub fn has_unread(&self) -> bool {
+        let peeked = self.socket().peek(&mut [MaybeUninit::uninit()]);
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Waits for bytes from the peer. Nothing is lost when this future is dropped.

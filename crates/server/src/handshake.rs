@@ -184,7 +184,8 @@ impl Handshake {
         let test = terms::check(params, &client.config).map_err(TestError::Refused)?;
         let slot = match &client.slots {
             Some(slots) => {
-                let slot = slots.take(Origin::of(&client.peer), test.total_streams());
+                let origin = Origin::of(&client.peer);
+                let slot = slots.take_when_free(origin, test.total_streams()).await;
                 Some(slot.ok_or(Obstacle::Busy)?)
             }
             None => None,
@@ -234,6 +235,11 @@ impl Handshake {
                 Step::Other(Arrival::Aside(stream)) => opening.take(stream).await?,
                 Step::Other(Arrival::Hello(hello)) => opening.on_hello(hello?)?,
                 Step::Other(Arrival::Contention) => {}
+                Step::Other(Arrival::Inquiry) => {
+                    if let Some(slot) = &mut opening.slot {
+                        slot.inquiries.answer(&self.talk.control).await;
+                    }
+                }
                 Step::Look => opening.check_deadlines(Instant::now())?,
                 Step::Stopped(reason) => return Err(TestError::Interrupted(reason).into()),
             }
@@ -316,7 +322,9 @@ impl Handshake {
         }
     }
 
-    async fn leave(mut self, opening: Option<Opening>) {
+    async fn leave(mut self, mut opening: Option<Opening>) {
+        // The client may try again as soon as it knows.
+        drop(opening.as_mut().map(|opening| opening.slot.take()));
         let _ = self.talk.flush().await;
         drop(opening);
         self.talk.close(None).await;

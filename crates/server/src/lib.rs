@@ -14,6 +14,7 @@ mod data_listener;
 mod error;
 mod handshake;
 mod identify;
+mod inquiry;
 mod listen;
 mod port_permit;
 mod rate_watch;

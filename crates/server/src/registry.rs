@@ -4,45 +4,64 @@ use std::collections::HashMap;
 
 use iperf_model::{Outputs, TestId};
 
-use crate::slots::Slot;
 use crate::tasks::SharedSink;
 
 /// The running tests.
 #[derive(Default)]
 pub(crate) struct Tests {
-    running: HashMap<TestId, (SharedSink, Slot)>,
+    running: HashMap<TestId, Running>,
     begun: u64,
+}
+
+struct Running {
+    sink: SharedSink,
+    /// It has written its output, and its place is free.
+    is_over: bool,
 }
 
 impl Tests {
     /// Whether none runs.
     pub(crate) fn are_over(&self) -> bool {
+        self.running.values().all(|test| test.is_over)
+    }
+
+    /// Whether all have closed their connections, too.
+    pub(crate) fn have_left(&self) -> bool {
         self.running.is_empty()
     }
 
-    /// Takes a test in, with its place, and opens its output.
-    pub(crate) fn begin(&mut self, outputs: &dyn Outputs, slot: Slot) -> (TestId, SharedSink) {
+    /// Takes a test in, and opens its output.
+    pub(crate) fn begin(&mut self, outputs: &dyn Outputs) -> (TestId, SharedSink) {
         self.begun += 1;
         let id = TestId(self.begun);
         let sink = SharedSink::new(outputs.open(Some(id)));
-        self.running.insert(id, (sink.clone(), slot));
+        let test = Running {
+            sink: sink.clone(),
+            is_over: false,
+        };
+        self.running.insert(id, test);
         (id, sink)
     }
 
-    /// A test is over, and its place is free. Its output is returned, in case the test could not finish it.
-    pub(crate) fn end(&mut self, id: TestId) -> Option<SharedSink> {
-        self.running.remove(&id).map(|(sink, _)| sink)
+    /// A test is over, and closes its connections.
+    pub(crate) fn over(&mut self, id: TestId) {
+        if let Some(test) = self.running.get_mut(&id) {
+            test.is_over = true;
+        }
+    }
+
+    /// A test has left. Its output is returned if it was not over and could not finish it.
+    pub(crate) fn left(&mut self, id: TestId) -> Option<SharedSink> {
+        let test = self.running.remove(&id)?;
+        (!test.is_over).then_some(test.sink)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slots::Slots;
-    use crate::waiting::Origin;
-    use iperf_model::{Concurrency, Event, Listen, ServerConfig, Sink, SocketName};
+    use iperf_model::{Event, Sink};
     use std::io;
-    use std::num::NonZeroU32;
     use std::sync::{Arc, Mutex};
 
     /// Notes which test each event belongs to.
@@ -56,33 +75,27 @@ mod tests {
     }
 
     #[test]
-    fn each_test_has_its_own_output_and_gives_its_place_back() {
-        let slots = Slots::new(&ServerConfig {
-            tests: Concurrency::Tests(NonZeroU32::new(2).unwrap()),
-            ..ServerConfig::new(Listen::Inet { port: 0 })
-        });
-        let take = || {
-            let host = "10.0.0.1".to_owned();
-            slots.take(Origin::of(&SocketName { host, port: 1 }), 1)
-        };
+    fn each_test_has_its_own_output_and_is_over_before_it_has_left() {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let outputs = {
             let notes = notes.clone();
             move |id| Box::new(Noted(id, notes.clone())) as Box<dyn Sink>
         };
         let mut tests = Tests::default();
-        let (first, mut output) = tests.begin(&outputs, take().unwrap());
+        let (first, mut output) = tests.begin(&outputs);
         output.event(&Event::TestFinished).unwrap();
-        let (second, mut output) = tests.begin(&outputs, take().unwrap());
+        let (second, mut output) = tests.begin(&outputs);
         output.event(&Event::TestFinished).unwrap();
         assert_eq!(*notes.lock().unwrap(), [Some(first), Some(second)]);
-        assert!(first != second && take().is_none());
-        assert!(tests.end(first).is_some() && tests.end(first).is_none());
-        assert!(!tests.are_over());
-        let (third, _) = tests.begin(&outputs, take().unwrap());
+        assert!(first != second && !tests.are_over());
+        tests.over(first);
+        assert!(!tests.are_over() && tests.left(first).is_none());
+        tests.over(second);
+        assert!(tests.are_over() && !tests.have_left());
+        assert!(tests.left(second).is_none() && tests.have_left());
+        let (third, _) = tests.begin(&outputs);
         assert!(third != first && third != second);
-        tests.end(second);
-        tests.end(third);
-        assert!(tests.are_over());
+        assert!(tests.left(third).is_some() && tests.left(third).is_none());
+        assert!(tests.are_over() && tests.have_left());
     }
 }

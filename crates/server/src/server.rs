@@ -2,6 +2,7 @@
 //!
 //! Everything else is a task or a thread that sends a [`TaskEvent`] when it is done.
 
+mod attach;
 mod change;
 
 use std::io;
@@ -21,19 +22,20 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockAddr;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, timeout};
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{debug, info, warn};
 
+use self::attach::Availability;
 use crate::client_rates::ClientRates;
 use crate::error::TestError;
-use crate::handshake::{self, Dropped, NewClient, ReadyTest};
-use crate::identify::{self, Identified, Refusals};
+use crate::handshake::{Dropped, ReadyTest};
+use crate::identify::{Identified, Refusals};
 use crate::listen::Listener;
 use crate::port_permit::PortPermits;
 use crate::rate_watch::SharedRateWatch;
 use crate::registry::Tests;
 use crate::slots::Slots;
-use crate::tasks::{self, SharedSink};
-use crate::test_thread::{Job, TestThread};
+use crate::tasks::SharedSink;
+use crate::test_thread::{Job, Place, TestThread};
 use crate::turn_away::{deny, turn_away};
 use crate::waiting::{Origin, Waiting};
 use crate::{ServerError, Service, listen};
@@ -64,7 +66,11 @@ enum TaskEvent {
     Accepted(Cookie),
     /// A handshake ended.
     Handshake(Cookie, Result<Box<ReadyTest>, Dropped>),
-    /// A test ended; `None` when its thread panicked.
+    /// The places that were taken for a client have been looked at.
+    Waited(Identified, SocketName),
+    /// A test is over, and its place is free.
+    Over(TestId),
+    /// The thread of a test has ended; `None` when it panicked.
     Ended(TestId, Option<Result<(), TestError>>),
 }
 
@@ -180,7 +186,7 @@ impl<'a> Server<'a> {
         self.counters.set_ready(true);
         let mut beat = interval(BEAT);
         loop {
-            if self.is_draining && self.tests.are_over() {
+            if self.is_draining && self.tests.have_left() {
                 return Ok(());
             }
             let idle = self.config.idle_timeout.filter(|_| self.tests.are_over());
@@ -264,28 +270,18 @@ impl<'a> Server<'a> {
         report(&mut self.sink, event);
     }
 
-    fn read_cookie(&mut self, stream: Wire, peer: SocketName) {
-        self.accepted += 1;
-        let order = self.accepted;
-        let (entry, displaced) = oneshot::channel();
-        self.unidentified.insert(order, Origin::of(&peer), entry);
-        let refusals = self.refusals.clone();
-        let name = peer.clone();
-        let lost = move || TaskEvent::Identified(None, name, order);
-        tasks::spawn(self.sender.clone(), lost, async move {
-            let identified = identify::read_cookie(stream, order, displaced, refusals).await;
-            TaskEvent::Identified(identified, peer, order)
-        });
-    }
-
     /// Reacts to what a task reports; true when the server is done.
     fn on_event(&mut self, event: TaskEvent, stop: &Stop) -> bool {
         match event {
             TaskEvent::Identified(identified, peer, order) => {
                 self.unidentified.remove(&order);
                 if let Some(identified) = identified {
-                    self.attach(identified, peer, stop);
+                    self.attach(identified, peer, stop, Availability::Unknown);
                 }
+                false
+            }
+            TaskEvent::Waited(identified, peer) => {
+                self.attach(identified, peer, stop, Availability::Known);
                 false
             }
             TaskEvent::Accepted(cookie) => {
@@ -302,69 +298,25 @@ impl<'a> Server<'a> {
                     Err(dropped) => self.dropped(dropped),
                 }
             }
-            TaskEvent::Ended(id, result) => {
-                info!(%id, ?result, "test ended");
-                let sink = self.tests.end(id);
-                if let (Some(mut sink), None) = (sink, result) {
-                    report(&mut sink, &Event::Failed(TestError::Panicked.failure()));
-                    report(&mut sink, &Event::TestFinished);
-                }
+            TaskEvent::Over(id) => {
+                self.tests.over(id);
                 if !self.config.one_off {
                     self.announce();
+                }
+                false
+            }
+            TaskEvent::Ended(id, result) => {
+                info!(%id, ?result, "test ended");
+                if let Some(mut sink) = self.tests.left(id) {
+                    report(&mut sink, &Event::Failed(TestError::Panicked.failure()));
+                    report(&mut sink, &Event::TestFinished);
+                    if !self.config.one_off {
+                        self.announce();
+                    }
                 }
                 self.config.one_off
             }
         }
-    }
-
-    /// Hands a connection to its handshake, begins one with it, or refuses it.
-    fn attach(&mut self, identified: Identified, peer: SocketName, stop: &Stop) {
-        let known = self.opening.get(&identified.cookie);
-        if let Some(connections) =
-            known.or_else(|| self.awaiting_parameters.get(&identified.cookie))
-        {
-            if let Err(error) = connections.try_send(identified) {
-                self.refusals.refuse(error.into_inner().stream);
-            }
-            return;
-        }
-        let Identified { cookie, stream, .. } = identified;
-        let origin = Origin::of(&peer);
-        if self.is_draining || !self.slots.are_free_for(&origin) {
-            self.refused();
-            self.refusals.refuse(stream);
-            return;
-        }
-        ServerCounters::add(&self.counters.handshakes);
-        let (entry, connections) = mpsc::channel(2 * usize::from(iperf_model::MAX_OWN_STREAMS));
-        self.awaiting_parameters
-            .insert(cookie.clone(), origin, entry);
-        let (sender, stop) = (self.sender.clone(), stop.clone());
-        let (accepted, accepted_cookie) = (sender.clone(), cookie.clone());
-        let client = NewClient {
-            cookie: cookie.clone(),
-            peer,
-            connections,
-            config: self.config.clone(),
-            listener: self.buffers,
-            port_permits: self.port_permits.clone(),
-            refusals: self.refusals.clone(),
-            authorizer: self.authorizer.clone(),
-            slots: (!self.is_sequential).then(|| self.slots.clone()),
-            limit: handshake::HANDSHAKE_LIMIT,
-            on_accepted: Box::new(move || {
-                let _ = accepted.send(TaskEvent::Accepted(accepted_cookie.clone()));
-            }),
-        };
-        let lost_cookie = cookie.clone();
-        let lost = move || {
-            TaskEvent::Handshake(lost_cookie, Err(Dropped::new(TestError::Panicked, false)))
-        };
-        let span = info_span!("handshake", %cookie);
-        tasks::spawn(sender, lost, async move {
-            let outcome = handshake::run(client, stream, stop).instrument(span).await;
-            TaskEvent::Handshake(cookie, outcome)
-        });
     }
 
     /// Starts a test, or turns its client away: too many run, or those before have used up the limit of the rate.
@@ -383,7 +335,7 @@ impl<'a> Server<'a> {
             deny(ready);
             return Ok(());
         };
-        let (id, sink) = self.tests.begin(self.outputs, slot);
+        let (id, sink) = self.tests.begin(self.outputs);
         let sender = self.sender.clone();
         let thread = TestThread::start(move |result| {
             // There is no receiver once the server has ended.
@@ -392,7 +344,8 @@ impl<'a> Server<'a> {
         let thread = match thread {
             Ok(thread) => thread,
             Err(error) => {
-                self.tests.end(id);
+                self.tests.left(id);
+                drop(slot);
                 let refused = EngineError::system("start the thread of the test")(error);
                 return Err(turn_away(ready, TestError::Streams(refused)));
             }
@@ -401,7 +354,7 @@ impl<'a> Server<'a> {
         let talk = match talk.detach() {
             Ok(talk) => talk,
             Err(error) => {
-                self.tests.end(id);
+                self.tests.left(id);
                 return Err(Dropped::new(TestError::Control(error), true));
             }
         };
@@ -410,7 +363,11 @@ impl<'a> Server<'a> {
             self.awaiting_parameters.clear();
             self.opening.clear();
         }
-        thread.run(Job {
+        let sender = self.sender.clone();
+        let place = Place::new(slot, move || {
+            drop(sender.send(TaskEvent::Over(id)));
+        });
+        let job = Job {
             id,
             talk,
             plan,
@@ -418,7 +375,8 @@ impl<'a> Server<'a> {
             config: self.config.clone(),
             rates,
             stop: stop.clone(),
-        });
+        };
+        thread.run(job, place);
         Ok(())
     }
 
@@ -457,9 +415,9 @@ impl<'a> Server<'a> {
             self.report(&Event::TestFinished);
         }
         let ended = async {
-            while !self.tests.are_over() {
+            while !self.tests.have_left() {
                 if let Some(TaskEvent::Ended(id, _)) = self.events.recv().await {
-                    self.tests.end(id);
+                    self.tests.left(id);
                 }
             }
         };

@@ -1,5 +1,6 @@
 //! One running test.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,10 @@ use iperf_proto::summary::summarize;
 use tokio::sync::Notify;
 
 use crate::error::TestError;
+use crate::inquiry::Inquiries;
 use crate::rate_watch::{SharedRateWatch, TestRate};
 use crate::settle::settle;
+use crate::test_thread::Place;
 
 /// How often a running test is looked at for peers that fell silent.
 const WATCH: Duration = Duration::from_millis(250);
@@ -62,6 +65,7 @@ pub(crate) async fn run(
     config: &ServerConfig,
     rates: &[SharedRateWatch],
     stop: Stop,
+    place: &mut Place,
 ) -> Result<(), TestError> {
     let mut output = Output::new(sink);
     let talk = match talk.attach() {
@@ -71,6 +75,7 @@ pub(crate) async fn run(
             announce(&plan, config, None, &mut output);
             output.event(&Event::Failed(error.failure()));
             output.event(&Event::TestFinished);
+            place.give_back();
             return Err(error);
         }
     };
@@ -88,6 +93,7 @@ pub(crate) async fn run(
         output,
         wake: Arc::new(Notify::new()),
         rates,
+        place,
     };
     let (phase, result) = session.drive(plan.streams, stop).await;
     if let Err(error) = &result {
@@ -161,6 +167,7 @@ struct Session<'a> {
     wake: Arc<Notify>,
     /// The limits that the test falls under.
     rates: &'a [SharedRateWatch],
+    place: &'a mut Place,
 }
 
 impl Session<'_> {
@@ -196,10 +203,18 @@ impl Session<'_> {
                 }
                 Phase::Ended(..) => None,
             };
-            let wake = self.wake.notified();
-            let next = match self.talk.next(&mut stop, deadline, wake).await {
+            // A test that ends keeps those waiting that ask for its place.
+            let inquiries = self.place.inquiries().filter(|_| deadline.is_some());
+            let other = wake_or_inquiry(&self.wake, inquiries);
+            let next = match self.talk.next(&mut stop, deadline, other).await {
                 Ok(Step::Act(action)) => self.act(phase, action).await,
-                Ok(Step::Other(()) | Step::Look) => self.look(phase),
+                Ok(Step::Other(Other::Woken) | Step::Look) => self.look(phase),
+                Ok(Step::Other(Other::Inquiry)) => {
+                    if let Some(inquiries) = self.place.inquiries() {
+                        inquiries.answer(&self.talk.control).await;
+                    }
+                    self.look(phase)
+                }
                 Ok(Step::Stopped(reason)) => {
                     Next::Over(self.cut_short(phase), Err(TestError::Interrupted(reason)))
                 }
@@ -398,7 +413,29 @@ impl Session<'_> {
                 None
             }
         };
+        self.place.give_back();
         self.talk.close(streams).await;
+    }
+}
+
+/// What a session waits for in addition to its control connection.
+enum Other {
+    /// A worker has something to report.
+    Woken,
+    /// Another client would like to have the place.
+    Inquiry,
+}
+
+async fn wake_or_inquiry(wake: &Notify, inquiries: Option<&mut Inquiries>) -> Other {
+    let inquiry = async {
+        match inquiries {
+            Some(inquiries) => inquiries.next().await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        () = wake.notified() => Other::Woken,
+        () = inquiry => Other::Inquiry,
     }
 }
 

@@ -3,14 +3,25 @@
 //! A server that runs one test after another gives its place to the first client whose streams are connected. One that
 //! runs several takes a place for a client before it opens streams, so that a client beyond the limit learns at once
 //! that the server is busy.
+//!
+//! A client that has gone may leave its last message unread for a moment, and its place taken. So whoever finds no place
+//! asks those that hold one first ([`Slots::await_free`]).
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use iperf_model::{Concurrency, ServerConfig};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::capacity::Capacity;
+use crate::inquiry::{Inquiries, Inquiry, Respondent};
 use crate::waiting::Origin;
+
+/// How long a client waits for places that are about to become free: more than a thread waits for a processor.
+const ENDING_LIMIT: Duration = Duration::from_secs(2);
 
 /// How many there are.
 #[derive(Clone, Copy, Debug)]
@@ -21,15 +32,30 @@ enum Limit {
 
 /// The places of a server. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Slots(Arc<Mutex<State>>);
+pub(crate) struct Slots(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// One more is free.
+    freed: Notify,
+}
 
 #[derive(Debug)]
 struct State {
     limit: Limit,
     /// How many may be of one origin.
     per_client: Option<usize>,
-    taken: HashMap<u64, (Origin, usize)>,
+    taken: HashMap<u64, Taken>,
     last: u64,
+}
+
+#[derive(Debug)]
+struct Taken {
+    origin: Origin,
+    streams: usize,
+    /// Asks whether the client is still there.
+    respondent: Respondent,
 }
 
 /// A place, until it is dropped.
@@ -37,18 +63,22 @@ struct State {
 pub(crate) struct Slot {
     slots: Slots,
     number: u64,
+    /// From those that would like to have it.
+    pub(crate) inquiries: Inquiries,
 }
 
 impl Slots {
     /// All are free.
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let (limit, per_client) = limits(config);
-        Self(Arc::new(Mutex::new(State {
+        let state = Mutex::new(State {
             limit,
             per_client,
             taken: HashMap::new(),
             last: 0,
-        })))
+        });
+        let freed = Notify::new();
+        Self(Arc::new(Shared { state, freed }))
     }
 
     /// Changes how many there are. Those that are taken stay taken.
@@ -57,10 +87,37 @@ impl Slots {
         (state.limit, state.per_client) = limits(config);
     }
 
-    /// Whether one is free for a test of this client, of one stream.
-    pub(crate) fn are_free_for(&self, origin: &Origin) -> bool {
+    /// Whether one is free for a test of this client, of this many streams.
+    pub(crate) fn are_free_for(&self, origin: &Origin, streams: usize) -> bool {
         let state = self.state();
-        state.fits(1) && state.allows(origin)
+        state.fits(streams) && state.allows(origin)
+    }
+
+    /// Waits until one may be free: no longer than all tests take to look whether their client has gone, and one whose
+    /// client has to end.
+    pub(crate) async fn await_free(&self, origin: &Origin, streams: usize) {
+        let deadline = Instant::now() + ENDING_LIMIT;
+        let (inquiry, mut answered) = Inquiry::new();
+        for taken in self.state().taken.values() {
+            taken.respondent.ask(&inquiry);
+        }
+        drop(inquiry);
+        loop {
+            let mut freed = pin!(self.0.freed.notified());
+            freed.as_mut().enable();
+            if self.are_free_for(origin, streams) {
+                return;
+            }
+            let freed = timeout_at(deadline, async {
+                tokio::select! {
+                    () = freed => true,
+                    () = answered.wait() => false,
+                }
+            });
+            if freed.await != Ok(true) {
+                return;
+            }
+        }
     }
 
     /// Takes a place for a test of this many streams.
@@ -71,15 +128,31 @@ impl Slots {
         }
         state.last += 1;
         let number = state.last;
-        state.taken.insert(number, (origin, streams));
+        let (respondent, inquiries) = Inquiries::new();
+        let taken = Taken {
+            origin,
+            streams,
+            respondent,
+        };
+        state.taken.insert(number, taken);
         Some(Slot {
             slots: self.clone(),
             number,
+            inquiries,
         })
     }
 
+    /// Takes a place for a test of this many streams, once those that are about to become free are.
+    pub(crate) async fn take_when_free(&self, origin: Origin, streams: usize) -> Option<Slot> {
+        if let Some(slot) = self.take(origin.clone(), streams) {
+            return Some(slot);
+        }
+        self.await_free(&origin, streams).await;
+        self.take(origin, streams)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,14 +162,15 @@ impl State {
         match self.limit {
             Limit::Tests(limit) => taken < limit,
             Limit::Resources(capacity) => {
-                let used: usize = self.taken.values().map(|(_, streams)| streams).sum();
+                let used: usize = self.taken.values().map(|taken| taken.streams).sum();
                 capacity.fits(taken + 1, used + streams)
             }
         }
     }
 
     fn allows(&self, origin: &Origin) -> bool {
-        let held = || self.taken.values().filter(|(of, _)| of == origin).count();
+        let of_client = |taken: &&Taken| taken.origin == *origin;
+        let held = || self.taken.values().filter(of_client).count();
         self.per_client.is_none_or(|limit| held() < limit)
     }
 }
@@ -104,6 +178,7 @@ impl State {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.slots.state().taken.remove(&self.number);
+        self.slots.0.freed.notify_waiters();
     }
 }
 
@@ -142,11 +217,11 @@ mod tests {
         let slots = Slots::new(&config(3, 1));
         let (one, two) = (origin("10.0.0.1"), origin("10.0.0.2"));
         let first = slots.take(one.clone(), 1).unwrap();
-        assert!(!slots.are_free_for(&one) && slots.are_free_for(&two));
+        assert!(!slots.are_free_for(&one, 1) && slots.are_free_for(&two, 1));
         assert!(slots.take(one.clone(), 1).is_none());
         let _second = slots.take(two, 1).unwrap();
         drop(first);
-        assert!(slots.are_free_for(&one));
+        assert!(slots.are_free_for(&one, 1));
     }
 
     #[test]
@@ -158,12 +233,12 @@ mod tests {
             .collect();
         slots.limit(&config(2, 0));
         for left in [3, 2, 1] {
-            assert_eq!(slots.are_free_for(&client), left < 2, "{left} run");
+            assert_eq!(slots.are_free_for(&client, 1), left < 2, "{left} run");
             held.pop();
         }
         slots.limit(&config(2, 1));
         held.push(slots.take(client.clone(), 1).unwrap());
-        assert!(!slots.are_free_for(&client) && slots.are_free_for(&origin("10.0.0.2")));
+        assert!(!slots.are_free_for(&client, 1) && slots.are_free_for(&origin("10.0.0.2"), 1));
     }
 
     #[test]
@@ -173,6 +248,32 @@ mod tests {
         let held: Vec<_> = std::iter::from_fn(|| slots.take(client.clone(), 100)).collect();
         assert!(slots.take(client.clone(), 1000).is_none());
         drop(held);
-        assert!(slots.are_free_for(&client));
+        assert!(slots.are_free_for(&client, 1));
+    }
+
+    #[tokio::test]
+    async fn a_client_waits_for_a_place_until_its_holder_has_looked_or_left() {
+        let slots = Slots::new(&config(2, 0));
+        let client = origin("10.0.0.1");
+        let take = || slots.take(client.clone(), 1).unwrap();
+        let (mut stays, mut leaves) = (take(), take());
+        for leaves_now in [false, true] {
+            let holders = async {
+                stays.inquiries.next().await;
+                stays.inquiries.answer_all();
+                leaves.inquiries.next().await;
+                if leaves_now {
+                    drop(leaves);
+                    None
+                } else {
+                    leaves.inquiries.answer_all();
+                    Some(leaves)
+                }
+            };
+            let (slot, left) = tokio::join!(slots.take_when_free(client.clone(), 1), holders);
+            assert_eq!(slot.is_some(), leaves_now);
+            let Some(left) = left else { break };
+            leaves = left;
+        }
     }
 }

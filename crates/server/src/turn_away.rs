@@ -17,8 +17,10 @@ pub(crate) fn deny(mut ready: ReadyTest) {
 }
 
 fn part(ready: ReadyTest) {
+    let ReadyTest { talk, plan, slot } = ready;
+    // The client may try again as soon as it knows.
+    drop(slot);
     tokio::spawn(async move {
-        let ReadyTest { talk, plan, .. } = ready;
         talk.close(None).await;
         // Its streams are closed after the message.
         drop(plan);

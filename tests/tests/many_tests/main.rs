@@ -4,6 +4,7 @@ mod counters;
 mod crowd;
 mod limits;
 mod outputs;
+mod successive;
 mod sustained;
 mod undelayed;
 mod wait;

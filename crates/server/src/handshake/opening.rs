@@ -37,6 +37,24 @@ pub(super) enum Source {
     Closed,
 }
 
+impl Source {
+    /// Waits for a stream on a listening socket of its own; `last` is the one before.
+    async fn next(&mut self, last: Option<&Stream>) -> Arrival {
+        match self {
+            Self::Shared { .. } | Self::Closed => pending().await,
+            Self::Aside(listener, None) => Arrival::Aside(listener.next().await),
+            Self::Aside(listener, Some(contention)) => tokio::select! {
+                stream = listener.next() => Arrival::Aside(stream),
+                () = contention.changed() => Arrival::Contention,
+            },
+            Self::Hellos(listener, contention) => tokio::select! {
+                hello = listener.next(last) => Arrival::Hello(hello),
+                () = contention.changed() => Arrival::Contention,
+            },
+        }
+    }
+}
+
 /// The connection of the probes.
 pub(super) enum Probe {
     /// There is none.
@@ -57,6 +75,8 @@ pub(super) enum Arrival {
     Hello(io::Result<SocketAddr>),
     /// Another handshake waits for the port, or none does any more.
     Contention,
+    /// Another client would like to have the place.
+    Inquiry,
 }
 
 /// A test that is agreed, and what there is of its streams.
@@ -127,19 +147,17 @@ impl Opening {
         self.streams.first().map(|stream| stream.buffers)
     }
 
-    /// Waits for a stream on a listening socket of its own.
+    /// Waits for a stream on a listening socket of its own, and for those that would like to have the place.
     pub(super) async fn next(&mut self) -> Arrival {
-        match &mut self.source {
-            Source::Shared { .. } | Source::Closed => pending().await,
-            Source::Aside(listener, None) => Arrival::Aside(listener.next().await),
-            Source::Aside(listener, Some(contention)) => tokio::select! {
-                stream = listener.next() => Arrival::Aside(stream),
-                () = contention.changed() => Arrival::Contention,
-            },
-            Source::Hellos(listener, contention) => tokio::select! {
-                hello = listener.next(self.streams.last()) => Arrival::Hello(hello),
-                () = contention.changed() => Arrival::Contention,
-            },
+        let inquiry = async {
+            match &mut self.slot {
+                Some(slot) => slot.inquiries.next().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            arrival = self.source.next(self.streams.last()) => arrival,
+            () = inquiry => Arrival::Inquiry,
         }
     }
 
