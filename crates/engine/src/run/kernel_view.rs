@@ -30,12 +30,17 @@ fn translate(info: &AssocInfo, queued: usize) -> TcpInfo {
         snd_wnd: Some(info.peer_window),
         rtt: info.srtt_ms.saturating_mul(1000),
         pmtu: info.mtu,
-        // Its users take differences, modulo 2^32.
-        total_retrans: u32::try_from(info.retransmitted & u64::from(u32::MAX)).unwrap_or(0),
+        total_retrans: modulo(info.retransmitted),
+        gaps: Some(modulo(info.gaps)),
         notsent_bytes: Some(u32::try_from(queued).unwrap_or(u32::MAX)),
         probes: closed.into(),
         ..TcpInfo::default()
     }
+}
+
+/// Modulo 2^32, as the users of counters expect, who take differences.
+fn modulo(count: u64) -> u32 {
+    u32::try_from(count & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 /// Bytes that were sent and that the peer's kernel has not acknowledged, or more. There is
@@ -79,6 +84,7 @@ mod tests {
         srtt_ms: 3,
         mtu: 1500,
         retransmitted: (1 << 32) + 5,
+        gaps: (1 << 32) + 6,
     };
 
     #[test]
@@ -86,6 +92,7 @@ mod tests {
         let info = translate(&INFO, 7);
         assert_eq!((info.snd_cwnd * info.snd_mss, info.rtt), (4380, 3000));
         assert_eq!((info.pmtu, info.total_retrans), (1500, 5));
+        assert_eq!(info.gaps, Some(6));
         assert_eq!((info.snd_wnd, info.notsent_bytes), (Some(100_000), Some(7)));
     }
 

@@ -106,6 +106,8 @@ pub struct AssocInfo {
     pub mtu: u32,
     /// DATA chunks retransmitted since the association was set up.
     pub retransmitted: u64,
+    /// Gaps that the peer's acknowledgements reported since then: chunks that arrived behind one that did not.
+    pub gaps: u64,
 }
 
 /// `sizeof(struct sctp_status)`.
@@ -132,6 +134,7 @@ impl AssocInfo {
             srtt_ms: u32_at(164),
             mtu: u32_at(172),
             retransmitted: u64::from_ne_bytes(part(stats, 176)),
+            gaps: u64::from_ne_bytes(part(stats, 200)),
         }
     }
 }
@@ -178,6 +181,7 @@ mod tests {
         }
         status[12..14].copy_from_slice(&2_u16.to_ne_bytes());
         stats[176..184].copy_from_slice(&7_u64.to_ne_bytes());
+        stats[200..208].copy_from_slice(&8_u64.to_ne_bytes());
         let expected = AssocInfo {
             peer_window: 1,
             unacked: 2,
@@ -186,6 +190,7 @@ mod tests {
             srtt_ms: 5,
             mtu: 6,
             retransmitted: 7,
+            gaps: 8,
         };
         assert_eq!(AssocInfo::parse(&status, &stats), expected);
     }

@@ -64,6 +64,8 @@ pub struct TcpInfo {
     pub reord_seen: Option<u32>,
     /// Window that the peer advertises, in bytes (Linux 5.4).
     pub snd_wnd: Option<u32>,
+    /// SCTP, whose associations are shown in these terms too: gaps that acknowledgements reported, modulo 2^32.
+    pub gaps: Option<u32>,
 }
 
 impl TcpInfo {
@@ -112,6 +114,7 @@ impl TcpInfo {
             dsack_dups: u32_at(216),
             reord_seen: u32_at(220),
             snd_wnd: u32_at(228),
+            gaps: None,
         }
     }
 }

@@ -1,5 +1,9 @@
-//! What the kernel shows of an SCTP sender: its peer's window at the end of each interval, and what it sent again. There
-//! are no clocks, as `tcp_info` has.
+//! What the kernel shows of an SCTP sender: its peer's window at the end of each interval, what it sent again, and the gaps
+//! that were reported to it. There are no clocks, as `tcp_info` has.
+//!
+//! A window that is closed behind a gap says nothing of the receiver: what arrived waits in its kernel for the chunk that
+//! is missing. And a chunk that is sent again while none arrived behind it only shows that an acknowledgement was late: it
+//! probed a closed window, or an end was without a processor.
 
 use iperf_model::{Cause, Limitation, Transport};
 
@@ -16,9 +20,23 @@ impl Direction<'_> {
             .filter(|_| self.sends_over_sctp())
     }
 
+    /// Packets that were sent, as far as the bytes tell.
+    fn sctp_packets(&self) -> Option<f64> {
+        let packet = self.tcp_last(|info| (info.pmtu > 0).then(|| f64::from(info.pmtu)))?;
+        let bytes: u64 = self.streams.iter().map(|stream| stream.bytes).sum();
+        Some((bytes as f64 / packet).max(1.0))
+    }
+
+    /// Whether the network lost chunks while others arrived behind them.
+    fn has_gaps(&self) -> bool {
+        let gaps = self.tcp_sum(|info| info.gaps.unwrap_or(0));
+        self.sctp_packets()
+            .is_some_and(|packets| gaps / packets >= LOSS)
+    }
+
     pub(super) fn sctp_window(&self) -> Option<Limitation> {
         let share = self.closed()?;
-        (share >= NOTEWORTHY).then(|| {
+        (share >= NOTEWORTHY && !self.has_gaps()).then(|| {
             let percent = 100.0 * share;
             let evidence = format!(
                 "closed at the end of {percent:.0} % of the intervals: the receiver reads slowly"
@@ -27,17 +45,12 @@ impl Direction<'_> {
         })
     }
 
-    /// Chunks were sent again, and not to probe a closed window, nor since an acknowledgement came late for want of a
-    /// processor.
     pub(super) fn sctp_losses(&self) -> Option<Limitation> {
-        let is_open = self.closed()? == 0.0;
-        let lacks_cpu = self
-            .threads()
-            .is_some_and(|(_, waited)| waited >= NOTEWORTHY);
-        let packet = self.tcp_last(|info| (info.pmtu > 0).then(|| f64::from(info.pmtu)))?;
-        let bytes: u64 = self.streams.iter().map(|stream| stream.bytes).sum();
-        let share = self.tcp_sum(|info| info.total_retrans) / (bytes as f64 / packet).max(1.0);
-        (share >= LOSS && is_open && !lacks_cpu).then(|| {
+        if !self.sends_over_sctp() {
+            return None;
+        }
+        let share = self.tcp_sum(|info| info.total_retrans) / self.sctp_packets()?;
+        (share >= LOSS && self.has_gaps()).then(|| {
             let millis = self.mean_rtt().unwrap_or(0.0) / 1e3;
             let evidence = format!(
                 "{:.2} % retransmitted, round trip {millis:.0} ms in the mean",

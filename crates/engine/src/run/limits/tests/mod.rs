@@ -463,16 +463,16 @@ fn a_queue_that_few_streams_wait_in_is_not_that_of_all() {
 
 #[test]
 fn an_sctp_senders_closed_window_and_lost_chunks_are_told_apart() {
-    let of = |window_closed: f64, total_retrans, waited| {
+    let of = |window_closed: f64, total_retrans, gaps| {
         let last = TcpInfo {
             total_retrans,
+            gaps: Some(gaps),
             pmtu: 1500,
             ..TcpInfo::default()
         };
         let stream = Evidence {
             window_closed: Some(window_closed),
             tcp: Some((TcpInfo::default(), last, TcpTotals::default())),
-            waited: Some(Duration::from_secs(waited)),
             ..sender(last, 0)
         };
         let frame = Frame {
@@ -483,7 +483,10 @@ fn an_sctp_senders_closed_window_and_lost_chunks_are_told_apart() {
     };
     assert_eq!(of(0.5, 100, 0), [Cause::ReceiveWindow]);
     assert_eq!(of(0.1, 100, 0), []);
-    assert_eq!(of(0.0, 100, 0), [Cause::Congestion]);
-    assert_eq!(of(0.0, 5, 0), []);
-    assert_eq!(of(0.0, 100, 3), [Cause::SenderCpu]);
+    assert_eq!(of(0.0, 100, 100), [Cause::Congestion]);
+    // What arrived waits behind a chunk that did not.
+    assert_eq!(of(0.5, 100, 100), [Cause::Congestion]);
+    assert_eq!(of(0.0, 5, 5), []);
+    // Acknowledgements were late for want of a processor.
+    assert_eq!(of(0.0, 100, 0), []);
 }
