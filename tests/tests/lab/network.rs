@@ -34,7 +34,7 @@ fn sctp(kernel: Kernel) {
     .into_iter()
     .flat_map(|(client, server)| SCTP.map(|args| Case::new(client, server, args, ())))
     .collect();
-    parallel::each(&cases, 3, |case| {
+    parallel::each(&cases, 2, |case| {
         let port = PORT.fetch_add(1, Ordering::Relaxed);
         route
             .checked(case.client, case.server, port, &case.args)
