@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use iperf_harness::json::{self, int, list};
 use iperf_harness::pair::start_client;
+use iperf_harness::process::wait_for;
 use iperf_harness::proxy::{HalfClose, Vmm};
 use iperf_harness::{Finished, HANG, Peer, Problems, Server, procfs};
+use nix::sys::signal::Signal;
 
 const MIB: i64 = 1 << 20;
 
@@ -88,11 +90,15 @@ fn iperf3s_servers_are_not_sent_larger_blocks_than_they_take() {
 fn memory_is_bounded() {
     for (args, most_mib) in [("-l 16M -P 16", 64), ("-l 16M -P 16 -R", 64)] {
         let server = Server::start(Peer::Ours, &["-1"]);
-        let client = start_client(Peer::Ours, server.port(), &format!("-t 1 {args}"));
+        let client = start_client(Peer::Ours, server.port(), &format!("-t 600 {args}"));
+        let connected = || (procfs::open_files(server.id()) > 16).then_some(());
+        wait_for(HANG, connected).expect("the streams are connected");
         std::thread::sleep(Duration::from_millis(800));
         let mib = procfs::resident_kib(server.id()) >> 10;
+        client.signal(Signal::SIGINT);
         let client = client.finish(HANG);
-        assert!(client.succeeded(), "{client}");
+        let ended = "the client has terminated";
+        assert!(client.stderr.contains(ended), "{client}");
         assert!(mib < most_mib, "{args}: {mib} MiB");
     }
     let server = Server::start(Peer::Ours, &[]);

@@ -91,7 +91,7 @@ fn a_client_whose_stream_is_reset_just_before_the_end_fails() {
         stage.control.send(&[TEST_START, TEST_RUNNING]);
         let mut data = stage.data.remove(0);
         data.send(&[0; 10_000]);
-        thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(150));
         reset(data);
         if stage.control.reply(HANG) == Reply::State(TEST_END) {
             stage.control.send(&[EXCHANGE_RESULTS]);

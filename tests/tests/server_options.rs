@@ -183,8 +183,8 @@ fn an_idle_server_of_many_tests_continues() {
     let end = server.stop();
     assert_eq!(end.code(), Some(0), "{end}");
 
-    let server = Server::start(Peer::Ours, &["-1", "--idle-timeout", "1"]);
-    let client = run_client(Peer::Ours, server.port(), "-t 3 -b 1M");
+    let server = Server::start(Peer::Ours, &["-1", "--idle-timeout", "3"]);
+    let client = run_client(Peer::Ours, server.port(), "-t 5 -b 1M");
     let end = server.finish(HANG);
     assert!(client.succeeded() && end.succeeded(), "{client}{end}");
 }

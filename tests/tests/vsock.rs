@@ -155,13 +155,20 @@ fn a_daemon_runs_one_test_with_as_many_omitted_intervals_as_requested() {
         let client = vmm.client(5201, &args).finish(HANG);
         f.holds("the client succeeds", client.succeeded());
         let document = client.document();
-        let omitted: Vec<_> = json::list(&document, "/intervals")
-            .iter()
-            .map(|interval| json::at(interval, "/sum/omitted").as_bool())
-            .collect();
-        let (first, rest) = omitted.split_at(omitted.len().min(3));
-        f.equal("the first intervals", first, &[Some(true); 3][..]);
-        f.holds("two more", rest.len() >= 2 && !rest.contains(&Some(true)));
+        let intervals = json::list(&document, "/intervals");
+        let is_omitted =
+            |interval: &Value| json::at(interval, "/sum/omitted").as_bool() == Some(true);
+        let count = intervals.iter().take_while(|one| is_omitted(one)).count();
+        let (first, rest) = intervals.split_at(count);
+        // A starved program reports late, and then one interval for several.
+        f.holds(
+            format!("{count} omitted intervals"),
+            count <= 3 && json::seconds(first) >= 3.0,
+        );
+        f.holds(
+            "two more",
+            json::seconds(rest) >= 2.0 && !rest.iter().any(is_omitted),
+        );
         let gone = wait_for(HANG, || (!file.exists()).then_some(()));
         f.holds("the socket goes with the daemon", gone.is_some());
         f.equal("complaints of the VMM", vmm.finish(), Vec::new());

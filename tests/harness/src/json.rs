@@ -30,6 +30,15 @@ pub fn float(value: &Value, pointer: &str) -> Option<f64> {
     at(value, pointer).as_f64()
 }
 
+/// How many seconds the intervals of a document stand for together, to the nearest whole number.
+pub fn seconds(intervals: &[Value]) -> f64 {
+    let time = |interval, key: &str| float(interval, &format!("/sum/{key}")).unwrap_or(0.0);
+    let lengths = intervals
+        .iter()
+        .map(|interval| time(interval, "end") - time(interval, "start"));
+    lengths.sum::<f64>().round()
+}
+
 /// The string at a pointer.
 pub fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     at(value, pointer).as_str()

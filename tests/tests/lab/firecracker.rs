@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use iperf_harness::json::{at, float, list};
+use iperf_harness::json::{at, float, list, seconds};
 use iperf_harness::process::wait_for;
 use iperf_harness::{HANG, Peer, Problems};
 use iperf_lab::{Backend, Kernel, Machine, Place};
@@ -56,15 +56,6 @@ fn firecrackers_commands() {
             );
         }
     }
-}
-
-/// How many seconds intervals stand for together.
-fn seconds(intervals: &[Value]) -> f64 {
-    let time = |interval, key: &str| float(interval, &format!("/sum/{key}")).unwrap_or(0.0);
-    let lengths = intervals
-        .iter()
-        .map(|interval| time(interval, "end") - time(interval, "start"));
-    lengths.sum::<f64>().round()
 }
 
 fn look(f: &mut Problems, document: &Value) {
