@@ -16,6 +16,9 @@ use serde_json::Value;
 /// use as well may have done nothing for a test by then.
 const LONGER: [u32; 2] = [5, 20];
 
+/// How long an end may take: on an emulated processor beside others, a test of a second has taken more than a minute.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// A client that takes so long, where programs start within two seconds and tests last one, lacked a processor.
 const STARVED: Duration = Duration::from_secs(10);
 /// Parts of errors that a server's or a client's limits of a few seconds then lead to.
@@ -106,7 +109,7 @@ impl<'a> Route<'a> {
     pub(super) fn ask(&self, peer: Peer, port: u32, args: &str) -> Finished {
         let begun = Instant::now();
         loop {
-            let end = self.start_client(peer, port, args).finish(HANG);
+            let end = self.start_client(peer, port, args).finish(PATIENCE);
             let said = format!("{}{}", end.stdout, end.stderr);
             let nobody = ["nothing listens", "Connection refused"]
                 .iter()
@@ -142,7 +145,7 @@ impl<'a> Route<'a> {
         thread::sleep(Duration::from_millis(200));
         let client = self.ask(client.0, port, client.1);
         let patience = if client.succeeded() {
-            HANG
+            PATIENCE
         } else {
             Duration::from_secs(3)
         };
