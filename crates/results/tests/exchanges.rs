@@ -136,6 +136,22 @@ fn the_names_of_netperf_and_neper_are_read_back_to_the_same_figures() {
 }
 
 #[test]
+fn neper_prints_the_congestion_control_that_was_used() {
+    let printed = |text: &str| {
+        let report = report(Format::Neper, &read("run", text), &[]).unwrap();
+        let line = |line: &&str| line.starts_with("congestion_control");
+        report.lines().find(line).map(ToOwned::to_owned)
+    };
+    assert_eq!(printed(&text("tcp")).unwrap(), "congestion_control=bbr");
+    assert_eq!(printed(&text("udp")), None);
+    // As neper prints it if it was not asked for any.
+    let mut document: Value = serde_json::from_str(&text("tcp")).unwrap();
+    document["end"]["sender_tcp_congestion"].take();
+    let unknown = printed(&document.to_string());
+    assert_eq!(unknown.unwrap(), "congestion_control=");
+}
+
+#[test]
 fn a_percentile_of_too_few_samples_is_not_measured() {
     let mut document: Value = serde_json::from_str(&text("tcp")).unwrap();
     document["end"]["rr"]["latency_us"]["p99"] = Value::Null;

@@ -141,7 +141,9 @@ fn of_neper(figures: &Figures<'_>) -> Vec<(String, String)> {
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
     line("VERSION", record.version.clone().unwrap_or_default());
     if parameters.transport.as_deref() != Some("udp") {
-        line("congestion_control", String::new());
+        // Its TCP programs print it always: without a value where the system's default is not known to have been replaced.
+        let used = record.environment.get("congestion");
+        line("congestion_control", used.cloned().unwrap_or_default());
     }
     line("client", "1".to_owned());
     line("num_flows", format!("{:.0}", figures.connections));
