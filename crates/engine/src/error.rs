@@ -49,6 +49,19 @@ pub enum EngineError {
         /// Bytes kept.
         kept: u32,
     },
+    /// SCTP: the send buffer is smaller than a block, which is one message.
+    #[error(
+        "a block of {block} bytes (-l) does not fit into the send buffer of {kept} bytes{}",
+        by_window(*window)
+    )]
+    BlockTooLong {
+        /// Bytes of a block.
+        block: u32,
+        /// Bytes of `-w`.
+        window: Option<u32>,
+        /// Bytes that the kernel keeps for the buffer.
+        kept: u32,
+    },
     /// The file of `-F` can't be used.
     #[error("{}: {}", path.display(), reason(source))]
     File {
@@ -95,7 +108,7 @@ impl EngineError {
                 _ => None,
             },
             Self::Connect { .. } | Self::Bind { .. } => Some(Code::STREAM_CONNECT),
-            Self::Buffer { .. } => Some(Code::BUFFER_NOT_KEPT),
+            Self::Buffer { .. } | Self::BlockTooLong { .. } => Some(Code::BUFFER_NOT_KEPT),
             Self::File { .. } => Some(Code::FILE),
             Self::NoSctp(_) => Some(Code::NO_SCTP),
             Self::System { .. } => None,
@@ -111,7 +124,14 @@ impl EngineError {
             | Self::File { source, .. }
             | Self::System { source, .. }
             | Self::NoSctp(source) => source,
-            other @ Self::Buffer { .. } => io::Error::other(other),
+            other @ (Self::Buffer { .. } | Self::BlockTooLong { .. }) => io::Error::other(other),
         }
     }
+}
+
+/// Where the size of a buffer comes from.
+fn by_window(window: Option<u32>) -> String {
+    window.map_or_else(String::new, |window| {
+        format!(" that the kernel keeps for -w {window}")
+    })
 }

@@ -197,9 +197,9 @@ fn make_room(
         kept = options::kept(socket, plan)?;
     }
     if kept.sndbuf < plan.test.block {
-        return Err(EngineError::Buffer {
-            option: "SO_SNDBUF",
-            requested: plan.test.block,
+        return Err(EngineError::BlockTooLong {
+            block: plan.test.block,
+            window: plan.test.socket.window,
             kept: kept.sndbuf,
         });
     }
@@ -270,6 +270,26 @@ mod tests {
         }
         let error = not_opened(Errno::EMFILE.into());
         assert!(!error.to_string().contains("sctp"), "{error}");
+    }
+
+    /// The option that the user can change is named, with the user's own number.
+    #[test]
+    fn a_block_that_the_send_buffer_has_no_room_for_is_an_error() {
+        let (mut test, local) = (TestConfig::new(Transport::Sctp), LocalOptions::default());
+        test.block = 65_536;
+        test.socket.window = Some(8192);
+        // make_room only compares and asks for more, so that a socket of another kind will do.
+        let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let kept = Buffers {
+            requested: 8192,
+            sndbuf: 16_384,
+            rcvbuf: 16_384,
+        };
+        let error = make_room(&socket, &StreamPlan::new(&test, &local), kept).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a block of 65536 bytes (-l) does not fit into the send buffer of 16384 bytes that the kernel keeps for -w 8192"
+        );
     }
 
     #[test]

@@ -217,11 +217,9 @@ fn shape(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, EngineError>
             Transport::VsockSeqpacket => 2 * u64::from(plan.test.block),
             _ => 0,
         };
-        set(
-            "SO_VM_SOCKETS_BUFFER_SIZE",
-            &window,
-            vsock::set_buffer_size(fd, least.max(window.into())),
-        )?;
+        let size = least.max(window.into());
+        let resized = vsock::set_buffer_size(fd, size);
+        set("SO_VM_SOCKETS_BUFFER_SIZE", &size, resized)?;
         kept = vsock::buffer_size(fd).unwrap_or(before);
     }
     let kept = u32::try_from(kept).unwrap_or(u32::MAX);
