@@ -238,6 +238,39 @@ fn wrong_data_ends_the_test_without_a_second_for_the_peer() {
     assert!(lost.source.is_some());
 }
 
+/// A sender whose peer resets the stream, seen by a look, if there is one before the end of the test.
+fn sender_whose_peer_is_gone(is_seen: bool) -> (Running, Watch) {
+    let mut running = Running::new(Role::Sender, &config(Limit::Seconds(600)));
+    let mut watch = Watch::new(LIMITS);
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = TcpStream::connect(other.local_addr().unwrap()).unwrap();
+    drop(std::mem::replace(&mut running.peer, other));
+    until(|| {
+        if is_seen {
+            running.look(&mut watch, SECOND / 2).unwrap();
+        } else {
+            let run = running.measurement.run();
+            assert!(watch.fault(run, running.start).is_none());
+        }
+        watch.awaits_reason().then_some(())
+    });
+    (running, watch)
+}
+
+#[test]
+fn a_sender_that_was_lost_before_the_end_fails_a_test_that_ends_within_the_second_for_the_peer() {
+    let (mut running, mut watch) = sender_whose_peer_is_gone(true);
+    let lost = watch.cut_off(running.measurement.run()).unwrap();
+    assert_eq!(lost.role, Role::Sender);
+
+    let (mut running, mut watch) = sender_whose_peer_is_gone(false);
+    let lost = watch.cut_off(running.measurement.run());
+    assert!(
+        lost.is_none(),
+        "the peer that ended the test may close: {lost:?}"
+    );
+}
+
 /// A receiver whose peer ends the stream in this way behind a few bytes, once it has ended.
 fn ended(end: fn(TcpStream)) -> (Running, Watch) {
     let mut running = Running::new(Role::Receiver, &config(Limit::Seconds(600)));

@@ -77,6 +77,12 @@ impl Run {
         knows.then(|| self.receivers().all(RunningStream::is_complete))
     }
 
+    /// Whether a lost stream ended a sender of bytes.
+    pub(super) fn was_sending(&self, lost: &LostStream) -> bool {
+        let has_datagrams = self.streams.iter().any(RunningStream::carries_datagrams);
+        lost.role == Role::Sender && !has_datagrams
+    }
+
     /// Whether a lost stream has cut off data that was to arrive here. A peer that ends a stream in order has sent everything,
     /// unless it reports more than what arrived; datagrams that are missing are counted.
     pub(super) fn misses_data(&self, lost: &LostStream) -> bool {

@@ -57,6 +57,8 @@ pub struct Watch {
     limits: WatchLimits,
     /// The streams that were lost.
     lost: Vec<LostStream>,
+    /// How many of them were lost while the test ran; the others when it ended.
+    lost_before_the_end: usize,
     /// Until when the peer may report why.
     reason_until: Option<Instant>,
 }
@@ -67,6 +69,7 @@ impl Watch {
         Self {
             limits,
             lost: Vec::new(),
+            lost_before_the_end: 0,
             reason_until: None,
         }
     }
@@ -101,6 +104,7 @@ impl Watch {
                 return Err(Trouble::Lost(lost));
             }
             self.add(lost, now);
+            self.lost_before_the_end = self.lost.len();
         }
         if let Some(lost) = run.wrong_data() {
             // No better message can arrive.
@@ -134,8 +138,15 @@ impl Watch {
         self.take(is_of_this_machine)
     }
 
-    /// A stream that was lost before everything on it had arrived, at the end of a test that the peer ended as a whole one.
+    /// A stream that was lost before everything on it had arrived, or before its sender was to stop, at the end of a test
+    /// that the peer ended as a whole one. A peer that has ended the test may close what it receives on before the sender
+    /// here has stopped.
     pub fn cut_off(&mut self, run: &Run) -> Option<LostStream> {
+        let before = self.lost_before_the_end.min(self.lost.len());
+        let mut noticed = self.lost[..before].iter();
+        if let Some(index) = noticed.position(|lost| run.was_sending(lost)) {
+            return Some(self.lost.swap_remove(index));
+        }
         self.take(|lost| run.misses_data(lost))
     }
 

@@ -100,6 +100,11 @@ impl RunningStream {
         }
     }
 
+    /// Whether it carries datagrams.
+    pub(crate) fn carries_datagrams(&self) -> bool {
+        self.datagrams.is_some()
+    }
+
     /// Whether datagrams are counted by their headers here.
     pub(crate) fn receives_datagrams(&self) -> bool {
         self.datagrams.is_some() && !self.info.role.sends()
