@@ -67,7 +67,7 @@ fn our_average_is_the_requested_rate() {
 
 #[test]
 fn rates_are_kept_with_real_peers() {
-    priority::raise();
+    priority::prefer();
     let rows = [
         ("-b 10M -l 8K", 10e6),
         ("-b 100M", 100e6),

@@ -7,27 +7,42 @@ use std::process::Command;
 
 use nix::unistd::gettid;
 
+const RENICE: (&str, &[&str]) = ("renice", &["-n", "-20", "-p"]);
+
 /// From now on this thread, the threads that it starts and the programs that they start run before all programs that have
 /// no real-time priority. Not for tests that keep a processor busy: all other tests would wait for them.
 ///
 /// Where the system does not permit this (it needs `CAP_SYS_NICE`), the test reports it and goes on without.
+pub fn raise() {
+    set("chrt", &["--fifo", "--pid", "1"]);
+}
+
+/// The same with a higher share of the processors instead of real-time priority, for programs that may keep a processor busy:
+/// some of iperf3 do while they wait. At real-time priority they would keep even their own peers from working.
+pub fn prefer() {
+    set(RENICE.0, RENICE.1);
+}
+
+/// Changes the priority of this thread by a program of util-linux, which gets its number as the last argument. Whether the
+/// system permits it.
 #[allow(
     clippy::print_stderr,
     reason = "a test that fails on a busy machine shows why"
 )]
-pub fn raise() {
-    let thread = gettid().to_string();
-    let output = Command::new("chrt")
-        .args(["--fifo", "--pid", "1", &thread])
+fn set(program: &str, args: &[&str]) -> bool {
+    let output = Command::new(program)
+        .args(args)
+        .arg(gettid().to_string())
         .output()
-        .expect("chrt, of util-linux, starts");
+        .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr);
         eprintln!(
-            "without real-time priority this test needs a quiet machine: {}",
+            "without a higher priority this test needs a quiet machine: {}",
             reason.trim()
         );
     }
+    output.status.success()
 }
 
 #[cfg(test)]
@@ -40,6 +55,18 @@ mod tests {
         let mut command = Command::new("chrt");
         command.args(["--pid", id]);
         Running::start(command).finish(HANG).stdout
+    }
+
+    #[test]
+    fn a_higher_share_is_inherited() {
+        let niceness = std::thread::spawn(|| {
+            let is_permitted = set(RENICE.0, RENICE.1);
+            let child = Command::new("nice");
+            let program = std::thread::spawn(|| Running::start(child).finish(HANG).stdout);
+            (program.join().unwrap(), is_permitted)
+        });
+        let (niceness, is_permitted) = niceness.join().unwrap();
+        assert_eq!(niceness == "-20\n", is_permitted, "{niceness}");
     }
 
     #[test]

@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// A client that takes so long, where programs start within two seconds and tests last one, lacked a processor.
 const STARVED: Duration = Duration::from_secs(10);
 /// Parts of errors that a server's or a client's limits of a few seconds then lead to.
-const TIME_LIMITS: [&str; 3] = [
+const TIME_LIMITS: [&str; 4] = [
+    "the server is busy running a test",
     "data connections arrived within",
     "timed out while waiting",
     "the client closed the stream",
