@@ -97,7 +97,7 @@ options! {
         Loopback [] ["loopback"] Nothing, "run a server and a client in one process and test between them";
         Help ['h'] ["help"] Nothing, "print this help and exit";
         Version ['v'] ["version"] Nothing, "print version, system and features and exit";
-        ZerocopyCheck [] ["zerocopy-check"] Nothing, "print which copies each transport avoids here, what is missing, and exit (with -J as JSON)";
+        ZerocopyCheck [] ["zerocopy-check"] Nothing, "print which copies this machine can avoid, and what is missing, and exit (with -J as JSON)";
     }
 
     /// For both ends.
@@ -137,7 +137,7 @@ options! {
         NoEnvironment [] ["no-environment"] Nothing, "leave this machine's environment out of the JSON, and do not send it to the peer";
         Html [] ["html"] Value("FILE"), "also write each result to FILE as a page with plots";
         MetricsFile [] ["metrics-file"] Value("FILE"), "also write each result to FILE for Prometheus, as node_exporter's textfile collector reads it";
-        Hlog [] ["hlog"] Value("FILE"), "where --rr or --crr measures: also write the distribution of latencies in each interval to FILE, as an HdrHistogram log";
+        Hlog [] ["hlog"] Value("FILE"), "with --rr or --crr: also write the latencies of each interval to FILE, as an HdrHistogram log";
         Influx [] ["influx"] Value("FILE"), "also append each result to FILE in InfluxDB's line protocol";
         Xbind ['X'] ["xbind"] Value("HOST"), "bind SCTP sockets to HOST as well; can be repeated";
     }
@@ -147,14 +147,14 @@ options! {
         Daemon ['D'] ["daemon"] Nothing, "run in the background";
         OneOff ['1'] ["one-off"] Nothing, "run one test, then exit";
         Tests [] ["tests"] Value("N"), "run up to N tests at the same time, 1 to 100000; 0: as many as descriptors and threads allow [1]";
-        TestsPerClient [] ["tests-per-client"] Value("N"), "run up to N tests of one client address at the same time; 0: no limit [0]";
-        BitrateLimit [] ["server-bitrate-limit"] Value("RATE[/SECONDS]"), "end tests when the average of all tests together exceeds RATE bits per second [0: no limit], measured over SECONDS, 0.1 to 60, or 0 for the whole test [5]";
-        ClientBitrateLimit [] ["client-bitrate-limit"] Value("RATE[/SECONDS]"), "the same for the tests of one client address [no limit]";
+        TestsPerClient [] ["tests-per-client"] Value("N"), "run up to N tests of each client address at the same time; 0: no limit [0]";
+        BitrateLimit [] ["server-bitrate-limit"] Value("RATE[/SECONDS]"), "end tests that together exceed RATE bits per second; 0: no limit [0]; SECONDS: period of the average, 0.1 to 60, or 0 for the whole test [5]";
+        ClientBitrateLimit [] ["client-bitrate-limit"] Value("RATE[/SECONDS]"), "the same for the tests of each client address [0]";
         Metrics [] ["metrics"] Value("ADDR:PORT"), "serve metrics for Prometheus at http://ADDR:PORT/metrics, and /health and /ready";
-        LogFormat [] ["log-format"] Value("FORMAT"), "text: the usual output; json: instead of it one line of JSON per test [text]", ["text" "json"];
-        Drain [] ["drain"] Value("SECONDS"), "on SIGTERM, begin no test and let running ones continue for up to SECONDS, up to 86400 [0: end them at once]";
-        OptionsFile [] ["options-file"] Value("FILE"), "read limits and logins from FILE too, one option per line; SIGHUP reads it again";
-        IdleTimeout [] ["idle-timeout"] Value("SECONDS"), "restart the listener (with -1: exit) after SECONDS without a test, 1 to 86400 [never]";
+        LogFormat [] ["log-format"] Value("FORMAT"), "text: the usual output; json: one line of JSON per test instead [text]", ["text" "json"];
+        Drain [] ["drain"] Value("SECONDS"), "on SIGTERM, refuse new tests and let running ones continue for up to SECONDS, up to 86400 [0: end them at once]";
+        OptionsFile [] ["options-file"] Value("FILE"), "also read limits and logins from FILE, one option per line, and again on SIGHUP";
+        IdleTimeout [] ["idle-timeout"] Value("SECONDS"), "with -1: exit after SECONDS without a test, 1 to 86400 [never]";
         MaxDuration [] ["server-max-duration"] Value("SECONDS"), "refuse tests longer than SECONDS, up to 86400; 0: no limit [0]";
         PrivateKey [] ["rsa-private-key-path"] Value("FILE"), "RSA private key (PEM) that decrypts logins; needs --authorized-users-path";
         Users [] ["authorized-users-path"] Value("FILE"), "serve only the users listed in FILE; needs --rsa-private-key-path";
@@ -168,7 +168,7 @@ options! {
         Seqpacket [] ["seqpacket"] Nothing, "use vsock SOCK_SEQPACKET: each block is one message; both ends must be this program";
         Nstreams [] ["nstreams"] Value("N"), "SCTP streams per association, up to 65535 [system default]";
         ConnectTimeout [] ["connect-timeout"] Value("MS"), "give up connecting after MS milliseconds; 0: after 120 seconds [0]";
-        Wait [] ["wait"] Value("SECONDS"), "keep trying for SECONDS while the server is busy or can't be reached, up to 86400 [0: fail at once]";
+        Wait [] ["wait"] Value("SECONDS"), "retry for SECONDS while the server is busy or can't be reached, up to 86400 [0: fail at once]";
         Bitrate ['b'] ["bitrate" "bandwidth"] Value("RATE[/BURST]"), "target rate of each stream in bits per second; 0: no limit [UDP 1048576, others 0]; BURST: blocks sent back to back, 1 to 1000";
         PacingTimer [] ["pacing-timer"] Value("US"), "interval of the pacing timer in microseconds, for servers before iperf3 3.18 [1000]";
         FqRate [] ["fq-rate"] Value("RATE"), "rate of each stream in bits per second, paced by the kernel; 0: no limit [0]";

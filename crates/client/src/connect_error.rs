@@ -16,7 +16,7 @@ pub enum ConnectError {
     #[error("{}", Code::CONNECT.with_error(.0))]
     Server(#[source] io::Error),
     /// The server's name was not resolved in time.
-    #[error("unable to connect to server: the address of '{0}' was not found in time")]
+    #[error("unable to connect to server: resolving '{0}' timed out")]
     Slow(String),
     /// The path of a Unix socket can't be one.
     #[error("unable to connect to server: {0}")]

@@ -37,7 +37,7 @@ pub enum ClientError {
     #[error("{}", Code::NO_DATA.text())]
     Silence,
     /// The server's windows are closed, and it takes nothing.
-    #[error("the server has taken no data for {0} s")]
+    #[error("the server has read no data for {0} s")]
     Stalled(u64),
     /// The server does not know an option that needs this program at both ends.
     #[error("{0} needs iperf at both ends, and the server is another program (or too old)")]

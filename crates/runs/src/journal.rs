@@ -25,7 +25,7 @@ pub enum JournalError {
     #[error("--save {}: {}", .0.display(), reason(.1))]
     Io(PathBuf, io::Error),
     /// Another bench writes it.
-    #[error("--save {}: another bench writes to it", .0.display())]
+    #[error("--save {}: another bench is writing to it", .0.display())]
     Busy(PathBuf),
     /// It has runs, and `--resume` was not given.
     #[error("--save {}: has runs already; --resume continues them", .0.display())]

@@ -54,12 +54,12 @@ pub(crate) enum TestError {
     },
     /// A data connection has a wrong stream number.
     #[error(
-        "a data connection claims to be stream {index}, but each from 0 to {} is due once",
+        "a data connection has the index {index}, but each index from 0 to {} must come once",
         wanted - 1
     )]
     StreamIndex { index: u64, wanted: usize },
     /// The client did not reach a test in the time of a whole handshake.
-    #[error("the handshake was not over after {0} s")]
+    #[error("the handshake did not complete within {0} s")]
     HandshakeTooLong(u64),
     /// A data stream ended in the middle of the test.
     #[error("{}", .0.message("client"))]
@@ -68,7 +68,7 @@ pub(crate) enum TestError {
     #[error("{}", Code::NO_DATA.text())]
     Silence,
     /// The client's windows are closed, and it takes nothing.
-    #[error("the client has taken no data for {0} s")]
+    #[error("the client has read no data for {0} s")]
     Stalled(u64),
     /// The client's connections are up, but it sends nothing at all.
     #[error("the client has sent no data in the first {0} s")]
@@ -86,7 +86,7 @@ pub(crate) enum TestError {
         phase: &'static str,
     },
     /// A defect of this program.
-    #[error("the test ended in a panic of this program")]
+    #[error("internal error: the test panicked")]
     Panicked,
     /// The login can't be checked: the system gives no thread for it.
     #[error("unable to check the login: {}", reason(.0))]

@@ -80,7 +80,7 @@ pub enum Fallback {
         kind: &'static str,
     },
     /// vsock copies blocks that it has to split (`virtio_transport_can_zcopy`, virtio_transport_common.c).
-    #[error("the kernel copies blocks for which the receiver's buffer has no room as a whole")]
+    #[error("the kernel copies blocks that do not fit whole into the receiver's buffer")]
     Cut,
     /// The kernel cannot map what such a socket received.
     #[error("the kernel does not map data received over {kind}")]
@@ -99,7 +99,7 @@ pub enum Fallback {
     /// Little of the data could be mapped, most likely because segments end inside pages.
     #[error(
         "only {percent} % could be mapped: segments of {segment} bytes do not fill pages of {page} \
-         (an MTU that leaves a multiple of {page} does it)"
+         (use an MTU that leaves a multiple of {page})"
     )]
     Segments {
         /// Bytes per segment, as the receiving kernel estimates them (`tcpi_rcv_mss`).
@@ -111,8 +111,8 @@ pub enum Fallback {
     },
     /// Little of the data could be mapped, because of the memory it is in.
     #[error(
-        "only {percent} % could be mapped: the payload is not in single pages of the network's own, \
-         as when the sender writes by copy or sends a file over loopback, or a network card does not split off headers"
+        "only {percent} % could be mapped: the payload is not in single pages of the network stack: the \
+         sender copies or sends a file over loopback, or the network card does not split headers"
     )]
     Pages {
         /// Share of the bytes that were mapped.
@@ -120,7 +120,7 @@ pub enum Fallback {
     },
     /// Little of the data received over vsock could be mapped.
     #[error(
-        "only {percent} % could be mapped: the packets are not in whole pages, as when the sender writes less than \
+        "only {percent} % could be mapped: the packets are not in whole pages: the sender may write less than \
          32 KiB at a time"
     )]
     Packets {
@@ -129,7 +129,7 @@ pub enum Fallback {
     },
     /// Little of the data received over vsock could be mapped, because it is in the sender's pages.
     #[error(
-        "only {percent} % could be mapped: a sender on this machine that uses MSG_ZEROCOPY keeps its pages to itself"
+        "only {percent} % could be mapped: a sender on this machine uses MSG_ZEROCOPY, whose pages cannot be mapped"
     )]
     SendersPages {
         /// Share of the bytes that were mapped.

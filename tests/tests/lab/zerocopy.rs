@@ -54,7 +54,7 @@ const fn none(used: &'static str, reason: &'static str) -> Side {
 /// The least that a sender by `MSG_ZEROCOPY` does not copy, in percent, when the receiver's credit ended within blocks:
 /// the kernel copies what it can't send whole (`virtio_transport_can_zcopy`, virtio_transport_common.c), and reports it.
 const SOME_CUT: f64 = 1.0;
-const CUT: &str = "the kernel copies blocks for which the receiver's buffer has no room as a whole";
+const CUT: &str = "the kernel copies blocks that do not fit whole into the receiver's buffer";
 
 const MAPPED: Side = all("mmap");
 /// The mode of `-Z` when the receiver maps: one copy, and the receiver avoids the other.
@@ -68,7 +68,7 @@ const SINGLE_BUFFERS: Side = none(
     "copy",
     "the guest's driver receives into single buffers: load virtio_vsock_pages",
 );
-const SENDERS_PAGES: Side = none("copy", "uses MSG_ZEROCOPY keeps its pages to itself");
+const SENDERS_PAGES: Side = none("copy", "uses MSG_ZEROCOPY, whose pages cannot be mapped");
 /// Fewer bytes than the program copies before it stops trying.
 const TRIED: Side = none("mmap", "");
 

@@ -21,10 +21,10 @@ const FAILED: u8 = 2;
 
 /// Run a test for each scrape of Prometheus: a drop-in replacement for iperf3 exporters
 ///
-/// GET /probe?target=HOST runs a test with the server on HOST and answers with its result. More parameters: port=5201,
-/// period=5s, reverse_mode=true, udp_mode=true, bitrate (as -b), bind (as -B). The answer has the names of
-/// existing iperf3 exporters (iperf3_up, iperf3_sent_bytes, ...) and base-unit names (iperf_probe_success,
-/// iperf_received_bytes_per_second, ...). /metrics has the exporter's own; /health and /ready answer 200.
+/// GET /probe?target=HOST runs a test with the server on HOST and returns its result. More parameters: port=5201,
+/// period=5s, reverse_mode=true, udp_mode=true, bitrate (as -b), bind (as -B). Metrics have the names of existing iperf3
+/// exporters (iperf3_up, iperf3_sent_bytes, ...) and base-unit names (iperf_probe_success,
+/// iperf_received_bytes_per_second, ...). /metrics has the exporter's own metrics; /health and /ready return 200.
 #[derive(Debug, Args)]
 pub(crate) struct ExporterArgs {
     /// Listen on ADDR:PORT

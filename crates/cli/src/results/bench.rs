@@ -21,8 +21,8 @@ const MOST_ROUNDS: u64 = 100;
 /// Run commands in interleaved rounds, and compare their results
 ///
 /// Each round runs every command once, through sh; the first is the base. Rounds are pairs, which removes drift from
-/// the comparison. Outputs are read as by `report`. Ctrl-C ends the commands and prints the table of what has finished;
-/// nothing is left running. Exit code: as for `compare`; 2 also if a run failed; 128 and the signal after a signal.
+/// the comparison. Outputs are read as by `report`. Ctrl-C ends the commands and prints the table of the finished runs.
+/// Exit code: as for `compare`; 2 also if a run failed; after a signal, 128 plus its number.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// The commands, the base first
@@ -130,7 +130,7 @@ fn letters(at: usize) -> String {
         .map_or_else(|| (at + 1).to_string(), |at| char::from(b'A' + at).into())
 }
 
-/// Prints the table of what has finished.
+/// Prints the table of the finished runs.
 fn show(args: &BenchArgs, plan: &Plan, rounds: &Rounds) -> ExitCode {
     let sides = rounds.sides(plan);
     let format = args.printed.format;

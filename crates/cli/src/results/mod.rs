@@ -42,7 +42,7 @@ struct InputArgs {
     /// Read every input as output of TOOL, whatever its content
     #[arg(long = "as", value_name = "TOOL", help_heading = "Input", value_parser = tools())]
     tool: Option<Tool>,
-    /// Bytes that each run has transferred, for tables of seconds; K, M, G and T are 1024-based
+    /// Bytes that each run transferred, for tables of seconds; K, M, G and T are 1024-based
     #[arg(long, value_name = "SIZE", help_heading = "Input", value_parser = bytes)]
     bytes: Option<u64>,
 }

@@ -12,9 +12,9 @@ use super::{InputArgs, UNREADABLE};
 
 /// Show results side by side, one row per run
 ///
-/// Reads what iperf3 and its relatives, iperf 2, uperf, netperf, neper, sockperf, qperf, nuttcp, ntttcp and vsock_perf
-/// print, and published tables. The content tells which tool it was. Exit code: 0, or 2 if an input cannot be read;
-/// the others are still shown.
+/// Reads the output of iperf3 and its relatives, iperf 2, uperf, netperf, neper, sockperf, qperf, nuttcp, ntttcp and
+/// vsock_perf, and published tables. The tool is recognised from the content. Exit code: 0, or 2 if an input cannot be
+/// read; the others are still shown.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Results: files, directories (all their files) or - for stdin

@@ -45,7 +45,7 @@ pub(super) struct RunArgs {
     /// Number of rounds; fewer than 8 can never tell two commands apart
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<1, 10_000>, help_heading = "Rounds")]
     rounds: u64,
-    /// Number of rounds before them that do not count
+    /// Number of rounds at the start that do not count
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<0, 10_000>, help_heading = "Rounds")]
     warmup: u64,
     /// Order of the commands in a round
@@ -60,7 +60,7 @@ pub(super) struct RunArgs {
     /// Seed of --order random
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<0, { u64::MAX }>, help_heading = "Rounds")]
     seed: u64,
-    /// Print what would be run and how long that takes, and run nothing
+    /// Print what would run and how long it would take, and run nothing
     #[arg(long, help_heading = "Rounds")]
     dry_run: bool,
     /// Append every run to FILE, as JSON lines

@@ -19,12 +19,12 @@ use super::{InputArgs, bytes};
 /// Run a client with every combination of options, in interleaved rounds, and print a table
 ///
 /// Rows are the values of the first --vary, columns those of the second; each further one makes a table per value. Cells
-/// are medians, with the least and the greatest. Formats html and svg have plots with error bars; csv, json and those
-/// for services have all runs. Runs and failures are as for `bench`. The client is this program, with -J.
+/// are medians, with minimum and maximum. Formats html and svg have plots with error bars; csv, json and those for
+/// services have all runs. Runs and failures are as for `bench`. The client is this program, with -J.
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
-    /// An option, without its dashes, and the values to try; off leaves it out, on gives it without a value. cmd= is a
-    /// whole command line, with placeholders such as {length}; give it once for each
+    /// Option, without its dashes, and the values to try; off omits it, on gives it without a value. cmd= is a whole
+    /// command line, with placeholders such as {length}; give it once for each
     #[arg(long, required = true, value_name = "OPTION=VALUE,…")]
     vary: Vec<Axis>,
     /// Options of the client that do not vary

@@ -88,7 +88,7 @@ pub enum Failure {
         phase: &'static str,
     },
     /// The server sends no heartbeats any more.
-    #[error("the server has given no sign of life for {} s", alive::SILENCE.as_secs())]
+    #[error("the server has been silent for {} s", alive::SILENCE.as_secs())]
     Silent,
     /// The server fell silent.
     #[error("timed out {waiting_for}")]

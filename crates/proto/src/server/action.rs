@@ -71,7 +71,7 @@ pub enum Failure {
         phase: &'static str,
     },
     /// The client sends no heartbeats any more.
-    #[error("the client has given no sign of life for {} s", alive::SILENCE.as_secs())]
+    #[error("the client has been silent for {} s", alive::SILENCE.as_secs())]
     Silent,
     /// The client fell silent.
     #[error("timed out {waiting_for}")]

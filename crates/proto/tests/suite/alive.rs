@@ -103,7 +103,7 @@ fn a_silent_peer_ends_the_test_within_a_minute() {
     assert!(SILENCE < Duration::from_secs(60));
     assert_eq!(
         failure.to_string(),
-        "the client has given no sign of life for 40 s"
+        "the client has been silent for 40 s"
     );
 }
 
