@@ -1,4 +1,4 @@
-//! Whether the requests of an open loop went by their schedule.
+//! Whether an open loop kept its schedule.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whether everything arrived that a test by amount sent over a transport that loses nothing.
+//! Whether all that a test by amount sent arrived, over transports that lose nothing.
 
 use iperf_model::{StreamOutcome, Summary, TestConfig, Transport};
 

@@ -1,7 +1,6 @@
 //! `--wait`: tries again while the server is busy or can't be reached.
 //!
-//! What an attempt reports before its test starts is held back. Of attempts that come to no test nothing is reported but
-//! why the client waits.
+//! Events before the start of a test are held back: an attempt that leads to no test reports only why the client waits.
 
 use std::io;
 use std::time::{Duration, Instant};

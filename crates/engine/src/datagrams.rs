@@ -1,5 +1,4 @@
-//! What the receiver of datagrams counts, and what sets movers of datagrams apart from the others: the header is
-//! written and read here, per datagram, on the worker's thread.
+//! Datagram headers, written and read per datagram on the worker's thread, and what a receiver counts from them.
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -1,4 +1,4 @@
-//! How a stream was to move its bytes, and the report at the end.
+//! The requested ways of moving a stream's bytes, and the report at the end.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The choice of a mover: once per stream, by what the test requests, what its socket is, and what the kernel can do.
+//! Chooses a stream's mover, once: by the test's request, the kind of socket, and what the kernel can do.
 
 mod uring;
 

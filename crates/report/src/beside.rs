@@ -1,4 +1,4 @@
-//! A sink around another: it passes each test's document on when the test is over, and changes no output.
+//! A sink around another that passes on each test's document when the test is over, and leaves the output unchanged.
 
 use std::io;
 

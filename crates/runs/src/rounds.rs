@@ -1,4 +1,4 @@
-//! The rounds of a bench, and what its runs come to.
+//! The rounds of a bench, and the results of its runs.
 
 use iperf_results::Record;
 use iperf_results::compare::{Comparison, Side, differences};

@@ -1,8 +1,8 @@
-//! Accepts streams of another kind than the control connection, SCTP associations and vsock sockets of messages, on a
-//! listening socket of their own, for as long as a handshake takes.
+//! Accepts data streams whose kind differs from the control connection's (SCTP, vsock messages), on a separate
+//! listening socket that lives as long as the handshake.
 //!
-//! They begin with the cookie, as a TCP connection does. The runtime has no types for them, but on SCTP sockets of the
-//! one-to-one style every call that its TCP types make does the same, and so it is with vsock's two types of sockets.
+//! They begin with the cookie, as TCP connections do. The runtime has no types for them, but its TCP types' calls do
+//! the same on one-to-one SCTP sockets, and its vsock types' calls on both types of vsock sockets.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! A window belongs to the server, or to a client, and not to a test: many short tests count as one long one does, and
 //! so do tests that run at the same time. The time between tests counts too, with nothing moved.
 //!
-//! When tests that run at the same time exceed a limit together, those end that moved more than an equal share.
+//! When concurrent tests together exceed a limit, those that moved more than an equal share end.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,4 @@
-//! The wait between a client's word that the test is over and the last count: what was on its way then has to arrive
-//! where it is part of the test.
+//! The wait between a client's `TEST_END` and the last count, for data in flight that is part of the test.
 //!
 //! ```text
 //! datagrams               may be slower than the control connection: a short wait, in every test

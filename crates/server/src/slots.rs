@@ -1,11 +1,11 @@
-//! The places that tests take on a server: as many as it may run at the same time, and as one client may.
+//! The slots that tests take on a server: how many tests it may run at the same time, in all and for one client.
 //!
-//! A server that runs one test after another gives its place to the first client whose streams are connected. One that
-//! runs several takes a place for a client before it opens streams, so that a client beyond the limit learns at once
-//! that the server is busy.
+//! A server that runs one test at a time gives the slot to the first client whose streams are connected. One that runs
+//! several reserves a slot before a client opens streams, so that a client beyond the limit learns at once that the
+//! server is busy.
 //!
-//! A client that has gone may leave its last message unread for a moment, and its place taken. So whoever finds no place
-//! asks those that hold one first ([`Slots::await_free`]).
+//! A client that has gone may leave its last message unread for a moment, and its slot taken. So before a client is
+//! refused, the tests that hold slots are asked first ([`Slots::await_free`]).
 
 use std::collections::HashMap;
 use std::pin::pin;

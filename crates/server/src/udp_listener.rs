@@ -1,7 +1,8 @@
 //! Accepts UDP streams.
 //!
-//! iperf3's hellos carry nothing but themselves, so only one handshake at a time may wait for them, and only those from
-//! the address of its control connection count; those of this program carry the cookie. Other datagrams are dropped. The socket that gets the hello becomes the stream; the next stream gets a new socket on the same port.
+//! iperf3's hellos do not identify their test, so only one handshake at a time may wait for them, and only those from
+//! the address of its control connection count; those of this program have the cookie. Other datagrams are dropped. The
+//! socket that gets the hello becomes the stream; the next stream gets a new socket on the same port.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};

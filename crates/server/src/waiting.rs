@@ -1,4 +1,4 @@
-//! Peers that a server waits for: a bounded table in which a newcomer always finds room.
+//! Peers that a server waits for: a bounded table that always has room for a newcomer.
 //!
 //! ```text
 //! accepted ──► cookie awaited ──► parameters awaited ──► data streams awaited ──► test

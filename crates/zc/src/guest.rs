@@ -1,4 +1,4 @@
-//! What drives this machine's vsock device, if it is a guest that has one.
+//! The driver of this machine's vsock device, if it is a guest that has one.
 //!
 //! The stock driver gives the device single buffers of kernel heap, from which nothing can be mapped;
 //! `virtio_vsock_pages` gives it pages.

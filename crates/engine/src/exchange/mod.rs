@@ -1,4 +1,4 @@
-//! Request/response tests: the workers of both ends, and what is read from them.
+//! Request/response tests: the workers of both ends, and their statistics.
 //!
 //! ```text
 //! Requester ── request ──► Responder      a step of either is one send or one receive
@@ -7,10 +7,9 @@
 //!     │ records into Timings (no lock, no allocation) ──► ExchangeStats, read at each tick
 //! ```
 //!
-//! Between two calls of a closed loop with one request in flight ([`OneInFlight`] over streams, [`Requester`] with
-//! datagrams) there is only what the next call needs: a transaction is recorded once the next request is sent. The threads
-//! of requesters and responders have a table of descriptors of their own, in which there is their socket
-//! ([`worker::own_descriptors`](crate::worker::own_descriptors)).
+//! In a closed loop with one request in flight ([`OneInFlight`] over streams, [`Requester`] with datagrams) a
+//! transaction is recorded only after the next request is sent. Requesters' and responders' threads have their own
+//! descriptor table, with only their socket in it ([`worker::own_descriptors`](crate::worker::own_descriptors)).
 //!
 //! A requester ends by itself when the time of its test is over, and counts nothing from then on: hundreds of busy threads
 //! could keep the driver from stopping them for seconds.

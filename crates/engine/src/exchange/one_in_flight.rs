@@ -1,5 +1,5 @@
-//! Requests one at a time over a stream, each sent as soon as the response to the one before has arrived: what most tests
-//! of latency are. There is next to nothing between its calls.
+//! One request at a time over a stream, sent as soon as the last response has arrived: the case of most latency tests,
+//! with next to nothing between its calls.
 //!
 //! ```text
 //!   step ──► send ──► record the transaction before ──► receive ──► clock

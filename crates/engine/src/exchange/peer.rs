@@ -1,7 +1,7 @@
 //! The socket of a worker: calls that block, spin before they block, or do not block.
 //!
-//! They are made by rustix: the C library's `send` and `recv` are points of cancellation, which takes 60 instructions
-//! each in a program with threads.
+//! rustix makes them: the C library's `send` and `recv` are cancellation points, which costs 60 instructions each in a
+//! threaded program.
 
 use std::io;
 use std::os::fd::AsFd;

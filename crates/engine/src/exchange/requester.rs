@@ -5,8 +5,8 @@
 //!   step ──► send ─────────────────────────────► window ──► receive ──► record
 //! ```
 //!
-//! With one request in flight both calls block. With more, sending does not: a peer that waits for this end to take its
-//! responses takes no more requests.
+//! With one request in flight both calls block. With more, sending does not: a peer that waits for this end to read its
+//! responses reads no more requests.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is read from the workers of a request/response test.
+//! Statistics read from the workers of a request/response test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

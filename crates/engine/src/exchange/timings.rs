@@ -1,5 +1,5 @@
-//! Latencies that one worker records while another thread reads them: counters in the layout of an HdrHistogram, of
-//! which only the worker writes any, so that recording needs neither a lock nor an atomic sum.
+//! Latencies that one worker records while another thread reads them: counters in the layout of an HdrHistogram that
+//! only the worker writes, so that recording needs neither a lock nor an atomic addition.
 //!
 //! ```text
 //! nanoseconds  0 … 2047          each its own counter

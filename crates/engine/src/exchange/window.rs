@@ -1,4 +1,4 @@
-//! The requests of a connection that wait for their responses.
+//! The requests of a connection that are in flight.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Where io_uring may move the bytes of a stream, and why not elsewhere.
+//! Whether io_uring may move the bytes of a stream, and if not, why.
 
 use iperf_model::{CopyMode, Io, ReceiveMode, SendMode};
 use iperf_zc::probe;

@@ -1,4 +1,4 @@
-//! What sockets of several transports have in common: options, and reading back what the kernel kept.
+//! Socket options that several transports share, and the values that the kernel kept.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

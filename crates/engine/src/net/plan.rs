@@ -1,4 +1,4 @@
-//! What the data streams of a test are opened from.
+//! The parameters for opening the data streams of a test.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,10 +1,9 @@
-//! The send buffer of a TCP stream (`--sndbuf`), which is small where both ends are on this machine.
+//! The send buffer of a TCP stream (`--sndbuf`), which is small if both ends are on this machine.
 //!
-//! A receiver acknowledges what it has read: with more than a little unread, it delays the acknowledgement
-//! (`__tcp_ack_snd_check`, net/ipv4/tcp_input.c). So what a stream holds on a path without delay, in both sockets
-//! together, is about as much as its send buffer. Left alone, the kernel lets that grow to several MiB: the data of a few
-//! streams no longer fits into the processors' caches, and each byte goes to memory and back. A path with delay needs
-//! the room, and there the kernel's choice stays.
+//! A receiver with much unread data delays its acknowledgements (`__tcp_ack_snd_check`, net/ipv4/tcp_input.c). So on a
+//! path without delay, a stream's two sockets together hold about as much as its send buffer. The kernel would let that
+//! grow to several MiB: the data of a few streams would outgrow the processors' caches, and each byte would go to
+//! memory and back. A path with delay needs the room, so there the kernel chooses.
 
 use iperf_model::{Buffers, SocketSize, TestConfig};
 use socket2::Socket;

@@ -5,9 +5,8 @@
 //!     ▲ └────── response, end ─────────┘
 //! ```
 //!
-//! The end that listens closes first, so that its kernel keeps the state of closed connections (`TIME_WAIT`), and the
-//! other end can use its ports again at once. Vsock has no such state, and not every VMM passes the end of one direction on:
-//! there the end that connects closes first.
+//! The listening end closes first, so that `TIME_WAIT` stays with it, and the other end can reuse its ports at once.
+//! vsock has no such state, and not every VMM forwards a half-close: there the connecting end closes first.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

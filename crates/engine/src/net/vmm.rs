@@ -1,8 +1,8 @@
 //! The Unix sockets by which VMMs offer the vsock of their guests.
 //!
-//! Behind a hybrid socket file all ports of a guest are reached by one line each way: `CONNECT <port>`,
-//! `OK <host port>`; what follows is the stream. In the other direction the VMM connects to `<file>_<port>` and sends
-//! nothing of its own. Other VMMs tie a socket file to each port, and add nothing in either direction.
+//! A *hybrid* socket file reaches all ports of a guest, with one line each way before the stream: `CONNECT <port>`,
+//! `OK <host port>`. In the other direction the VMM connects to `<file>_<port>`, without such lines. Other VMMs have a
+//! socket file for each port, without such lines either.
 
 use std::fs;
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! Answers probes, on a thread that a server starts as soon as their connection is there.
+//! Answers probes, on a thread that a server starts as soon as their connection is open.
 
 use std::io;
 use std::net::Shutdown;

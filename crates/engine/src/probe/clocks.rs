@@ -1,13 +1,13 @@
-//! How the clocks of two ends relate, by the times in probes and their answers.
+//! Estimates the offset between the clocks of two ends from the times in probes and their answers.
 //!
 //! ```text
 //! client   sent ─────────┐              ┌──────► received       upper = arrived − sent       ≥ offset
 //! server                 └► arrived … answered                  lower = answered − received  ≤ offset
 //! ```
 //!
-//! No delay is negative, so each exchange proves that the offset (the server's time less the client's) is in an interval
-//! as long as its round trip. What is known is the intersection of all of them, which widens with time, for the clocks
-//! may drift apart. Under load round trips are long and prove little; then the offset is that of before.
+//! No delay is negative, so each exchange proves that the offset (the server's time less the client's) is in an
+//! interval as long as its round trip. The estimate is the intersection of all of them, which widens with time because
+//! clocks drift. Under load round trips are long and prove little, and the earlier estimate stays.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Latency under load as the kernel sees it, for servers that answer no probes: the smoothed round-trip times of the data
 //! streams.
 //!
-//! Nothing else is possible beside an iperf3 server without disturbing it: between tests it takes any connection for a
-//! client that requests one.
+//! Anything else would disturb an iperf3 server, which takes any connection between tests for a client that requests
+//! one.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Probes beside a test: the latency of a path while it carries data, and how the clocks of both ends relate.
+//! Probes beside a test: they measure the latency of the path while it carries data, and the offset of the ends'
+//! clocks.
 //!
 //! ```text
 //! Prober ── probe, by a schedule ──► Answerer      on a connection of their own, opened before the data streams

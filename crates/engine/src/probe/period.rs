@@ -1,4 +1,4 @@
-//! What a probe belongs to: a period by when it was sent, and an interval by when its answer arrived.
+//! Assigns a probe to a period, by when it was sent, and to an interval, by when its answer arrived.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,4 +1,4 @@
-//! Sends probes by a schedule, whether those before are answered or not, and takes their answers.
+//! Sends probes on a schedule, whether earlier ones have been answered or not, and receives the answers.
 
 use std::collections::VecDeque;
 use std::io;

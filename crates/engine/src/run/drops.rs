@@ -1,5 +1,5 @@
-//! Why the kernel dropped datagrams of the receiving sockets: no room, which is the machine's fault, or a bad checksum,
-//! which is the network's.
+//! Why the kernel dropped datagrams of the receiving sockets: lack of room, the machine's fault, or a bad checksum, the
+//! network's.
 //!
 //! ```text
 //! bad checksum ──► up to 68 bytes: dropped before a socket is chosen    (`udp4_csum_init`)        InCsumErrors
@@ -8,8 +8,8 @@
 //! no memory    ──► the same                                             (`sk_drops` of the socket) MemErrors
 //! ```
 //!
-//! A socket has one counter for all causes, and a network namespace has one for each (net/ipv4/udp.c). So a socket found
-//! no room for all it dropped, unless the namespace counts fewer such drops and some bad checksums.
+//! A socket has one counter for all causes, and a network namespace has one for each (net/ipv4/udp.c). So all drops of
+//! a socket count as lack of room, unless the namespace counts fewer such drops and some bad checksums.
 
 use std::fs;
 

@@ -5,9 +5,9 @@
 //! receiver                │  reads and forgets what comes ── reads the end of the stream ── closes
 //! ```
 //!
-//! A socket that is closed with bytes unread resets its connection. TCP hides that from a peer that has already ended;
-//! a VMM that carries a vsock connection sees it in its Unix socket, and complains. Not every peer plays along: some
-//! never half-close, and some VMMs keep a half-close to themselves. So everything here has a limit.
+//! A socket that is closed with unread bytes resets its connection. TCP hides that from a peer that has already ended,
+//! but a VMM that carries a vsock connection sees it in its Unix socket and reports an error. Some peers never
+//! half-close, and some VMMs do not forward a half-close, so every wait here has a limit.
 
 use std::io;
 use std::net::Shutdown;

@@ -1,4 +1,4 @@
-//! A run together with its clock: what a driver polls, and what it gets to report.
+//! A run together with its clock: a driver polls it for events to report.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a run is made from.
+//! The parameters of a run.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! One stream while it runs: its worker thread, and what was seen of its counters so far.
+//! One running stream: its worker thread, and the counters as last read.
 
 mod ending;
 mod evidence;

@@ -1,5 +1,5 @@
-//! The watch over a running measurement, for both ends: it reports what became due, and notices streams that were lost,
-//! data that is wrong, and peers that send or take nothing.
+//! Watches a running measurement, at both ends: reports what became due, and detects lost streams, wrong data, and
+//! peers that send or read nothing.
 
 use std::time::{Duration, Instant};
 

@@ -1,17 +1,17 @@
-//! The low-water mark of a receiver (`SO_RCVLOWAT`): how much has to be there before the kernel wakes it.
+//! The low-water mark of a receiver (`SO_RCVLOWAT`): how much has to arrive before the kernel wakes it.
 //!
-//! A receiver that is faster than its sender is woken for every segment, and it is mostly the sender that pays for
-//! it. The mark lets it sleep until a batch is there:
+//! A receiver that is faster than its sender is woken for every segment, mostly at the sender's expense. The mark lets
+//! it sleep until a batch has arrived:
 //!
 //! ```text
 //! bytes ──► on_read: a batch is complete ──► update: rate since the last update ──► mark = what comes in 1 ms
 //!           (no clock)                    (one look at the clock)
 //! ```
 //!
-//! Nothing is held back for long. A blocking read may sit on what it has copied while it waits for another mark's
-//! worth, so the mark is what arrives in one millisecond, and at most two milliseconds' worth is not counted yet.
-//! When the sender stops, no mark is ever reached; so a read with a mark has a time-out, which gives what is there
-//! and lowers the mark at once. Below 100 Mbit/s there is no mark and no time-out.
+//! A blocking read may hold what it has copied while it waits for another mark's worth. So the mark is what arrives in
+//! one millisecond, and at most two milliseconds' worth is not counted yet. When the sender stops, no mark is ever
+//! reached, so a read with a mark has a time-out, which returns what is there and lowers the mark. Below 100 Mbit/s
+//! there is neither.
 //!
 //! What waits for a mark keeps TCP's window closed by as much. Where the window is what limits the stream, that would
 //! cost throughput, so there is no mark when what is on its way (rate × round trip) fills half of the window.

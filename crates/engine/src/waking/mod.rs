@@ -1,4 +1,4 @@
-//! When a receiver that has taken everything is woken: at once, or when a batch is there.
+//! When a receiver that has emptied its socket is woken: at once, or when a batch has arrived.
 
 pub(crate) mod low_water;
 mod nap;

@@ -1,8 +1,8 @@
-//! Naps of a receiver of datagrams: sockets of datagrams have no low-water mark, so the receiver itself lets a batch
-//! gather.
+//! Naps of datagram receivers: datagram sockets have no low-water mark, so the receiver itself sleeps while a batch
+//! collects.
 //!
-//! One that waits in its socket is woken for every packet, and over loopback it is the sender's system call that wakes
-//! it. One that sleeps by the clock needs no wake-up:
+//! A receiver that waits in its socket is woken for every packet, over loopback by the sender's system call. One that
+//! sleeps by the clock needs no wake-up:
 //!
 //! ```text
 //! take what is there, without waiting ──► nothing is left ──► nap ──► wait for the next datagram, and take it

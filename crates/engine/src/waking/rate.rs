@@ -1,5 +1,4 @@
-//! How fast a stream comes in at the moment, for receivers that let a batch gather before they take it. Time is an
-//! argument.
+//! The current rate of a stream, for receivers that wait for a batch. Time is an argument.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! A thread with one worker: blocking calls, and nothing between them. Nothing is faster while there are processors left.
+//! A thread with one worker: blocking calls, and nothing between them. This is the fastest way while processors are
+//! free.
 
 use std::time::Instant;
 

@@ -1,5 +1,6 @@
 //! Where the omitted period of a test by amount (`-n`, `-k` with `-O`) ends in a stream: between two blocks of its
-//! sender, which reports the place to the receiver. By its own clock each end would cut the stream at another byte.
+//! sender, which reports the place to the receiver. By their own clocks, the two ends would cut the stream at different
+//! bytes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

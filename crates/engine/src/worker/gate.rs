@@ -1,7 +1,7 @@
 //! Where workers wait until the test begins.
 //!
-//! Starting a hundred threads takes longer on a busy machine than the test may last, and those that start first would
-//! keep the others from starting: so all of them are ready before any of them goes.
+//! On a busy machine, starting a hundred threads can take longer than the test, and those that start first would delay
+//! the others. So all of them are ready before any of them starts.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! What moves the bytes of a stream, whatever the transport: a [`Worker`] per stream and direction, and the threads that
-//! drive workers.
+//! Moves the bytes of streams over any transport: a [`Worker`] per stream and direction, and the threads that drive
+//! workers.
 //!
 //! ```text
 //! Sender   ─┐                       ┌─ alone:   one worker per thread, in blocking calls
@@ -7,8 +7,8 @@
 //! Receiver ─┘  (one system call)    └─ shared:  many workers per thread, by epoll
 //! ```
 //!
-//! A step is a system call and next to nothing else: no lock, no allocation, no logging, and a look at the clock to pace,
-//! or once for a batch.
+//! A step is a system call and next to nothing else: no lock, no allocation, no logging. It reads the clock only to
+//! pace, or once per batch.
 
 pub(crate) mod alone;
 pub(crate) mod counters;

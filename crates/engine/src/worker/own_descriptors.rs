@@ -1,7 +1,7 @@
-//! Threads that have no descriptor but their worker's socket ([`iperf_zc::descriptors`]), so that its calls take no reference
-//! to a file: those of exchanges, and those that send small blocks, where that is one part in twenty of a call.
+//! Threads whose only descriptor is their worker's socket ([`iperf_zc::descriptors`]), so that calls take no reference
+//! to a file: those of exchanges, and those that send small blocks, where that saves a twentieth of a call.
 //!
-//! They can't wake the driver, which may need a descriptor for that: a thread that has them does it for all of a run.
+//! They can't wake the driver, which may need a descriptor: a thread that has it does so for all threads of a run.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;

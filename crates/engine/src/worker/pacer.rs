@@ -1,4 +1,4 @@
-//! Application pacing (`-b`): when how many blocks may go. Time is an argument.
+//! Application pacing (`-b`): how many blocks may be sent, and when. Time is an argument.
 //!
 //! The schedule is iperf3's: a stream may send while what it has sent since the start is below what the rate allows,
 //! so the average is kept however late a thread wakes, and nothing drifts. Blocks go in [quanta](crate::worker::quantum).

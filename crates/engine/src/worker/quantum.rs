@@ -1,6 +1,6 @@
-//! How many blocks of a paced stream go together.
+//! How many blocks of a paced stream are sent together.
 //!
-//! A sleep for each block costs more than the sending once blocks are short beside a wake-up, so some go at once:
+//! Sleeping before each short block costs more than sending it, so several are sent at once:
 //!
 //! ```text
 //! bytes, blocks below 64 KiB      what is due in 250 µs
@@ -10,8 +10,8 @@
 //! datagrams with --no-gso         one
 //! ```
 //!
-//! Datagrams that go together arrive together at the narrowest queue on their way, and a short queue drops them where it
-//! would have taken them one by one. So fewer than [`LEAST_TOGETHER`] are not worth it and go one by one.
+//! Datagrams that are sent together reach the narrowest queue on the path together, and a short queue may drop some
+//! that it would have accepted one by one. So fewer than [`LEAST_TOGETHER`] are sent one by one.
 
 use std::time::Duration;
 

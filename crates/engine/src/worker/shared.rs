@@ -1,4 +1,4 @@
-//! A thread with many workers. They take turns of one system call, so that all streams advance alike.
+//! A thread with many workers. They take turns of one system call, so that all streams get equal shares.
 //!
 //! ```text
 //! ready queue ──► step one worker ──► moved: to the back of the queue

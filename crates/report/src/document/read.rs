@@ -1,7 +1,7 @@
 //! Reads documents of all versions, and what else prints them.
 //!
 //! A document of today has the types of [`Document`](super::Document) and is read straight into them. Others are read
-//! as plain JSON first, and what they write differently is put right there:
+//! as plain JSON first, and their differences are corrected there:
 //!
 //! - A repeated key: a second `sum`, `sum_sent` or `sum_received` is that of the reverse direction (3.9, 3.10).
 //!   Of any other key the last value counts.

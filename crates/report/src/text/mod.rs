@@ -1,8 +1,8 @@
 //! Text: lines for people, the same as iperf3's.
 //!
-//! Every line begins with the time (`--timestamps`) and, on a client, with the title (`-T`); on a server that runs several
-//! tests at a time with `#` and the number of the test. A server adds what it prints to a copy for the client that requested
-//! for it (`--get-server-output`), without that number.
+//! Every line begins with the time (`--timestamps`) and, on a client, with the title (`-T`); on a server that runs
+//! several tests at a time with `#` and the number of the test. A server keeps a copy, without that number, for a
+//! client that requested it (`--get-server-output`).
 
 mod delays;
 mod exchange;

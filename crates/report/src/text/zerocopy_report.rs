@@ -1,4 +1,4 @@
-//! How bytes went through: the line that begins with `zerocopy`.
+//! The line that begins with `zerocopy`: how bytes were moved.
 
 use iperf_model::{CopyMode, CopyReport};
 

@@ -1,4 +1,4 @@
-//! The JSON of github-action-benchmark and of Bencher: a figure a test and metric, the median of its runs.
+//! The JSON of github-action-benchmark and of Bencher: a figure per test and metric, the median of its runs.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! CSV: one row a run with every figure in base units, or one row a metric of a comparison.
+//! CSV: one row per run with every figure in base units, or one row per metric of a comparison.
 
 use super::grid::word;
 use crate::compare::{Compared, Comparison, Test};

@@ -1,4 +1,4 @@
-//! Tables before they have a form: a heading, rows, and lines below. Text, Markdown and HTML show the same ones.
+//! Tables before formatting: a heading, rows, and lines below. Text, Markdown and HTML show the same tables.
 
 use super::value::{change, p, plain, show};
 use crate::compare::{Compared, Comparison, Outcome, describe, differences};

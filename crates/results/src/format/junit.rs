@@ -1,4 +1,4 @@
-//! JUnit XML of a comparison: a test case a gated metric, and one a requirement.
+//! JUnit XML of a comparison: a test case per gated metric and per requirement.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 

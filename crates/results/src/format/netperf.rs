@@ -1,4 +1,4 @@
-//! The figures under the names of netperf and of neper, for programs that read theirs. A block a run.
+//! The figures under the names of netperf and of neper, for programs that read their output: one block per run.
 //!
 //! What a run did not measure, such as a percentile of too few samples, is -1 in netperf's and absent in neper's.
 

@@ -1,5 +1,5 @@
-//! What `iperf bench --save` writes: a line that names the commands, then a line a run, with its output. Each output is
-//! read as if it were a file of its own.
+//! Files of `iperf bench --save`: a line that names the commands, then a line per run, with its output. Each output is
+//! read as if it were a file.
 //!
 //! A run that failed is left out, and noted at the others. The last line may be cut off, by a crash.
 

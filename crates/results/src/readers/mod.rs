@@ -1,4 +1,4 @@
-//! One reader a format. Each takes the lines (or the bytes) of an input and appends its runs.
+//! One reader per format. Each takes the lines (or the bytes) of an input and appends its runs.
 
 pub(crate) mod bench;
 pub(crate) mod iperf2;

@@ -1,8 +1,7 @@
 //! A thread with a table of file descriptors of its own.
 //!
-//! The threads of a process share one table, so each of their system calls takes a reference to its file, and drops it
-//! again: some 60 ns, which is two in a hundred of a request and its response over loopback. A table that one thread uses
-//! alone needs neither.
+//! The threads of a process share one table, so each system call takes and drops a reference to its file: some 60 ns,
+//! which is 2 % of a request and its response over loopback. Calls of a thread with its own table do not.
 //!
 //! ```text
 //! process   0 1 2 3 4 5 6 7 …        this thread   0 1 2 . . 5 . . …

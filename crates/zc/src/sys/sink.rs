@@ -5,8 +5,8 @@
 //! one call   |<- buffer ->|<- buffer ->| ...      PIECES times the same memory
 //! ```
 //!
-//! Large reads save time, and a large buffer costs it: a read of 1 MiB into separate memory evicts everything else from
-//! the processor's cache, and with a buffer per thread many streams do so in turn.
+//! Large reads save time, but large buffers cost time: a read of 1 MiB into separate memory evicts everything else from
+//! the processor's cache, and with a buffer per thread, many streams do so in turn.
 
 use std::ffi::c_void;
 use std::io;

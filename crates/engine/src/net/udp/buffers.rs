@@ -1,7 +1,7 @@
 //! The socket buffers of UDP streams.
 //!
-//! A receive buffer is what keeps datagrams while the receiver does not run, so it holds what comes in a while. A send
-//! buffer is what keeps the sender back, so it does not.
+//! A receive buffer keeps datagrams while the receiver does not run, so it is large. A send buffer is what holds the
+//! sender back, so it is small.
 
 use std::os::fd::AsFd;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! UDP data streams.
 //!
-//! A client opens one by sending a hello and waiting for the reply. To iperf3's servers it is sent once: they count one
-//! that comes again as data. To servers of this program it carries the cookie and is repeated until the reply comes;
-//! they answer each repetition ([`iperf_proto::udp::is_repeated_hello`]) and open no other stream for it.
+//! A client opens one by sending a hello and waiting for the reply. An iperf3 server gets one hello, since it would
+//! count a repeated one as data. For servers of this program the hello has the cookie and is repeated until the reply
+//! arrives; they answer each repetition ([`iperf_proto::udp::is_repeated_hello`]) and open no other stream for it.
 
 mod buffers;
 mod passage;

@@ -1,5 +1,5 @@
-//! What limited a throughput test, from what this end's kernel and threads know. What needs the other end's knowledge, it
-//! finds by itself and reports.
+//! What limited a throughput test, judged from what this end's kernel and threads know. The other end judges what only
+//! it knows, and reports it.
 //!
 //! ```text
 //! tcp        tcp_info: time for which the receiver's window or the send buffer held the sender back; retransmits, round

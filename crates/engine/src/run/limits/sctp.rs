@@ -1,9 +1,9 @@
-//! What the kernel shows of an SCTP sender: its peer's window at the end of each interval, what it sent again, and the gaps
-//! that were reported to it. There are no clocks, as `tcp_info` has.
+//! What the kernel reports about an SCTP sender: its peer's window at the end of each interval, retransmissions, and the
+//! gaps that were reported to it. There are no clocks like those of `tcp_info`.
 //!
-//! A window that is closed behind a gap says nothing of the receiver: what arrived waits in its kernel for the chunk that
-//! is missing. And a chunk that is sent again while none arrived behind it only shows that an acknowledgement was late: it
-//! probed a closed window, or an end was without a processor.
+//! A window that is closed behind a gap proves nothing about the receiver: what arrived waits in its kernel for the missing
+//! chunk. And a chunk that is resent while none arrived behind it only shows that an acknowledgement was late: it probed a
+//! closed window, or an end lacked a processor.
 
 use iperf_model::{Cause, Limitation, Transport};
 

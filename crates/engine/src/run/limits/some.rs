@@ -1,4 +1,4 @@
-//! What limits some of the streams of a direction and not the others, which their mean does not show.
+//! What limits only some of a direction's streams, which their mean does not show.
 
 use iperf_model::{Cause, Limitation};
 

@@ -1,4 +1,4 @@
-//! How the worker of a stream ended. It is reported once, also if it ended while its run waited for that.
+//! How the worker of a stream ended: reported exactly once, even if it ended while its run waited for that.
 
 use iperf_zc::verify::Difference;
 use tracing::debug;

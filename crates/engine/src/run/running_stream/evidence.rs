@@ -1,4 +1,4 @@
-//! What a stream shows of what limits it.
+//! A stream's evidence of what limits it.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! uperf's `-X` file: five columns, pid, thread, type 0, end in ns since 1970, duration in ns. One line a flowop,
-//! without its name, so that connects are among them and write and read of a transaction apart.
+//! uperf's `-X` file: five columns, pid, thread, type 0, end in ns since 1970, duration in ns. One line per flowop,
+//! without its name, so that connects are among them, and the write and read of a transaction are separate.
 
 use crate::figures::amount;
 use crate::input::Lines;
