@@ -60,7 +60,7 @@ pub(crate) struct Running {
     pub(crate) flush: Flush,
 }
 
-/// What a client finds when it looks at a running test.
+/// What a client finds when it checks a running test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     GoesOn,

@@ -14,7 +14,7 @@ const FLUSH_STALL: Duration = Duration::from_secs(5);
 /// A server that has been silent for this long (longer at low rates) has lost the last datagrams of a quota.
 const LOST_TAIL: Duration = Duration::from_secs(2);
 
-/// Waits until the server's kernel has everything that was sent: what is still on its way belongs to the test.
+/// Waits until the server's kernel has everything that was sent: data in flight belongs to the test.
 #[derive(Debug)]
 pub(crate) struct Flush {
     wanted: bool,
@@ -37,7 +37,7 @@ impl Flush {
         }
     }
 
-    /// The file that this end sends is sent: what is on its way belongs to the test as the last bytes of a quota do.
+    /// This end's file has been sent: data in flight belongs to the test as the last bytes of a quota do.
     pub(crate) fn source_is_done(&mut self) {
         self.wanted = true;
     }

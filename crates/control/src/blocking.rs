@@ -1,4 +1,4 @@
-//! Work that blocks, on a thread of its own. A thread that the system refuses is an error here, and a panic in
+//! Work that blocks, on a separate thread. A thread that the system refuses is an error here, and a panic in
 //! `tokio::task::spawn_blocking`.
 
 use std::future::Future;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub struct Blocking<T>(Result<oneshot::Receiver<T>, Option<io::Error>>);
 
-/// Runs `work` on a thread of its own.
+/// Runs `work` on a separate thread.
 pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
     let (sender, receiver) = oneshot::channel();
     let thread = thread::Builder::new()
@@ -51,7 +51,7 @@ impl<T> Future for Blocking<T> {
     }
 }
 
-/// The addresses of a host. A name is looked up on a thread of its own, which may take any time.
+/// The addresses of a host. A name is looked up on a separate thread, which may take any time.
 pub async fn lookup_host(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);

@@ -42,7 +42,8 @@ pub struct Conversation<M> {
 pub enum OnBroken {
     /// The conversation has failed.
     Fail,
-    /// What the peer sent before is still worth reading. A peer that says nothing more within a second has not said why.
+    /// What the peer sent before is still worth reading. A peer that sends nothing more within a second has given no
+    /// reason.
     ReadOn,
 }
 

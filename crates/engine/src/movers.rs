@@ -153,7 +153,7 @@ impl MoverContext<'_> {
         Ok(source)
     }
 
-    /// The most that a receiver takes in one call. A block is what one call sends; a receiver takes what is there, as
+    /// The most that a receiver reads in one call. A block is what one call sends; a receiver takes what is there, as
     /// far as its buffer goes. Messages are taken one by one.
     pub(crate) fn room(&self) -> usize {
         match self.config.transport {

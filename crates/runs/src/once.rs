@@ -23,7 +23,7 @@ pub struct Measured {
     pub started: f64,
     /// How long the command took.
     pub seconds: f64,
-    /// The command's exit code, if it ended by itself.
+    /// The command's exit code, if it exited by itself.
     pub exit_code: Option<i32>,
     /// CPU seconds of all processes of the command.
     pub cpu_seconds: Option<f64>,

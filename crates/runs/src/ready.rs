@@ -9,7 +9,7 @@ use crate::tree::listens;
 
 /// How long a server may take to be ready.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-/// How often it is looked at.
+/// How often readiness is checked.
 const EVERY: Duration = Duration::from_millis(5);
 
 /// The sign that a server is ready.

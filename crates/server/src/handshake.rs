@@ -45,7 +45,7 @@ pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct ReadyTest {
     pub(crate) talk: Conversation<Server>,
     pub(crate) plan: TestPlan,
-    /// Its place, if it has one already.
+    /// Its slot, if it has one already.
     pub(crate) slot: Option<Slot>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct NewClient {
     pub(crate) refusals: Refusals,
     /// Checks logins; without it everybody may run tests.
     pub(crate) authorizer: Option<Arc<Authorizer>>,
-    /// Where to take a place before streams are opened; `None` takes it afterwards.
+    /// Where to take a slot before streams are opened; `None` takes it afterwards.
     pub(crate) slots: Option<Slots>,
     /// How long the handshake may take as a whole.
     pub(crate) limit: Duration,

@@ -59,7 +59,7 @@ pub struct Service {
 /// Serves tests until it is stopped, or until the one test of `-1` is over. `ready` is called with the address
 /// of the listening socket when clients can connect.
 ///
-/// Tests run on threads of their own; `outputs` opens a sink for each, and one for what belongs to no test.
+/// Each test runs on its own thread; `outputs` opens a sink for each, and one for what belongs to no test.
 pub async fn run(
     config: ServerConfig,
     outputs: &dyn Outputs,

@@ -14,7 +14,7 @@ use iperf_model::RateLimit;
 /// A window of 0 is the whole of a test, from this time on.
 const LEAST_TIME: Duration = Duration::from_millis(100);
 
-/// Looks that follow each other sooner count as one, so that no peer can make the samples many.
+/// Samples in quicker succession count as one, so that no peer can make them many.
 const LEAST_APART: Duration = Duration::from_millis(10);
 
 /// A watch that a server and tests share.

@@ -15,7 +15,7 @@ pub(crate) struct Tests {
 
 struct Running {
     sink: SharedSink,
-    /// It has written its output, and its place is free.
+    /// It has written its output, and its slot is free.
     is_over: bool,
 }
 
@@ -30,7 +30,7 @@ impl Tests {
         self.running.is_empty()
     }
 
-    /// Takes a test in, and opens its output.
+    /// Adds a test, and opens its output.
     pub(crate) fn begin(&mut self, outputs: &dyn Outputs) -> (TestId, SharedSink) {
         self.begun += 1;
         let id = TestId(self.begun);

@@ -28,7 +28,7 @@ use crate::rate_watch::{SharedRateWatch, TestRate};
 use crate::settle::settle;
 use crate::test_thread::Place;
 
-/// How often a running test is looked at for peers that fell silent.
+/// How often a running test is checked for silent peers.
 const WATCH: Duration = Duration::from_millis(250);
 
 /// How long a client with closed windows may take nothing; one that is slow keeps its windows open. And how long a

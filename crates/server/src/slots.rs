@@ -20,17 +20,17 @@ use crate::capacity::Capacity;
 use crate::inquiry::{Inquiries, Inquiry, Respondent};
 use crate::waiting::Origin;
 
-/// How long a client waits for places that are about to become free: more than a thread waits for a processor.
+/// How long a client waits for slots that are about to become free: more than a thread waits for a processor.
 const ENDING_LIMIT: Duration = Duration::from_secs(2);
 
-/// How many there are.
+/// How many slots there are.
 #[derive(Clone, Copy, Debug)]
 enum Limit {
     Tests(usize),
     Resources(Capacity),
 }
 
-/// The places of a server. Clones share them.
+/// The slots of a server. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots(Arc<Shared>);
 
@@ -58,7 +58,7 @@ struct Taken {
     respondent: Respondent,
 }
 
-/// A place, until it is dropped.
+/// A slot, taken until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Slots,
@@ -68,7 +68,7 @@ pub(crate) struct Slot {
 }
 
 impl Slots {
-    /// All are free.
+    /// With all slots free.
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let (limit, per_client) = limits(config);
         let state = Mutex::new(State {
@@ -81,7 +81,7 @@ impl Slots {
         Self(Arc::new(Shared { state, freed }))
     }
 
-    /// Changes how many there are. Those that are taken stay taken.
+    /// Changes the limits. Slots that are taken stay taken.
     pub(crate) fn limit(&self, config: &ServerConfig) {
         let mut state = self.state();
         (state.limit, state.per_client) = limits(config);
@@ -120,7 +120,7 @@ impl Slots {
         }
     }
 
-    /// Takes a place for a test of this many streams.
+    /// Takes a slot for a test of this many streams.
     pub(crate) fn take(&self, origin: Origin, streams: usize) -> Option<Slot> {
         let mut state = self.state();
         if !state.allows(&origin) || !state.fits(streams) {
@@ -142,7 +142,7 @@ impl Slots {
         })
     }
 
-    /// Takes a place for a test of this many streams, once those that are about to become free are.
+    /// Takes a slot for a test of this many streams, once those that are about to become free are.
     pub(crate) async fn take_when_free(&self, origin: Origin, streams: usize) -> Option<Slot> {
         if let Some(slot) = self.take(origin.clone(), streams) {
             return Some(slot);

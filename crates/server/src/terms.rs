@@ -13,7 +13,7 @@ use tracing::info;
 
 use crate::error::TestError;
 
-/// Logins that are checked at the same time. More wait, and do so where a handshake that ends leaves nothing behind.
+/// Logins that are checked at the same time. More wait, in a way that a handshake which ends leaves nothing behind.
 static LOGINS: Semaphore = Semaphore::const_new(4);
 
 /// Checks the login, on a thread where an RSA operation does not block others.
@@ -24,7 +24,7 @@ pub(crate) async fn authorize(
     let Some(authorizer) = authorizer.cloned() else {
         return Ok(());
     };
-    // Never closed, so there is always a permit in the end.
+    // Never closed, so a permit always comes.
     let permit = LOGINS.acquire().await.ok();
     let token = params.auth_token().map(str::to_owned);
     let check = move || {

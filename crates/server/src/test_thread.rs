@@ -1,5 +1,5 @@
-//! The thread of a running test. It has a runtime of its own, so that the CPU time and the CPU binding of a test are
-//! its own, and no test waits for another.
+//! The thread of a running test. It has its own runtime, so that CPU time and CPU binding are per test, and no test
+//! waits for another.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -178,7 +178,7 @@ impl Worker for OneInFlight {
             }
             Phase::Counting => {}
             Phase::Discarding | Phase::Finishing => {
-                // A response that has come by now counts.
+                // A response that has arrived by now counts.
                 if self.awaited > 0 && self.unsent == 0 {
                     let _ = self.receive(false);
                 }

@@ -36,7 +36,7 @@ pub(crate) struct Requester {
     peer: Peer,
     shared: Arc<Shared>,
     exchange: Exchange,
-    /// Messages have numbers, may be lost, and may come in any order.
+    /// Messages have numbers, may be lost, and may arrive in any order.
     datagrams: bool,
     window: Window,
     schedule: Option<Schedule>,
@@ -377,7 +377,7 @@ impl Worker for Requester {
             }
             Phase::Counting => {}
             Phase::Discarding | Phase::Finishing => {
-                // What has come by now counts.
+                // What has arrived by now counts.
                 for _ in 0..self.exchange.in_flight {
                     if !matches!(self.receive(false), Ok(true)) {
                         break;

@@ -28,7 +28,7 @@ const MOST_OUT: usize = 16_384;
 /// How long to wait for the answers to the last probes.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// The longest wait, after which the period is looked at again.
+/// The longest wait, after which the period is checked again.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How long the first answer may take.

@@ -29,7 +29,7 @@ pub struct WatchLimits {
     pub stall: Duration,
 }
 
-/// Why a running test can't go on.
+/// Why a running test can't continue.
 #[derive(Debug)]
 pub enum Trouble {
     /// A data stream ended, or what it carried is wrong.

@@ -29,14 +29,14 @@ use tracing::debug;
 use crate::waking::rate::{LOWEST_RATE, Rate, SMALL_BATCH};
 use crate::worker::counters::Counters;
 
-/// The mark is what comes in this time.
+/// The mark is what arrives in this time.
 const WORTH: Duration = Duration::from_millis(1);
 /// How long a read with a mark waits for it.
 const PATIENCE: Duration = Duration::from_millis(2);
 /// The default of every socket: any byte wakes.
 const NO_MARK: usize = 1;
 
-/// The mark that suits what comes in. Time is an argument.
+/// The mark that suits the rate. Time is an argument.
 #[derive(Debug)]
 struct Mark {
     bytes: usize,
@@ -77,7 +77,7 @@ impl Mark {
     }
 }
 
-/// What comes in [`WORTH`].
+/// What arrives in [`WORTH`].
 fn worth(rate: ByteRate) -> usize {
     usize::try_from(rate.bytes_in(WORTH)).unwrap_or(usize::MAX)
 }
@@ -111,7 +111,7 @@ impl LowWater {
         }
     }
 
-    /// Sets up the socket for what comes from `now` on.
+    /// Sets up the socket for what arrives from `now` on.
     fn start(&mut self, socket: &Socket, now: Instant) {
         self.state = match self.ask {
             SocketSize::Off => State::Off,
@@ -225,9 +225,9 @@ impl Buffer {
     }
 }
 
-/// The largest mark beside what is on its way to a TCP receiver at a rate: half of what is left of
-/// its window, if that is more than what is on its way. How much of `SO_RCVBUF` is for the kernel's own accounts
-/// changes with the segments that come, so the window is what the kernel is ready to open.
+/// The largest mark for a TCP receiver at a rate: half of its window less the data in flight, if the window holds twice
+/// that data. How much of `SO_RCVBUF` is for the kernel's own accounts changes with the segments that come, so the
+/// window is what the kernel is ready to open.
 fn beside(rate: ByteRate, info: &TcpInfo) -> usize {
     let window = u64::from(info.rcv_ssthresh);
     let micros = info.min_rtt.unwrap_or(info.rtt);

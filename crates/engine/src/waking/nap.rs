@@ -87,14 +87,14 @@ impl Naps {
         }
     }
 
-    /// Counts bytes; whether they are enough for a look at the clock.
+    /// Counts bytes; whether they are enough to read the clock.
     fn gathers(&mut self, bytes: usize) -> bool {
         self.is_rested = false;
         let rate = self.rate.get_or_insert_with(|| Rate::new(Instant::now()));
         rate.on_read(bytes) >= SMALL_BATCH
     }
 
-    /// Nothing is there for a read that does not wait: sleeps, if what comes is still fast enough.
+    /// A read that does not wait found nothing: sleeps, if the stream is still fast enough.
     pub(crate) fn on_empty(&mut self) {
         if self.should_block() {
             // A signal, or a time-out of the socket.

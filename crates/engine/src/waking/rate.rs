@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use iperf_model::{BitRate, ByteRate};
 
-/// The lowest rate at which batches gather: 100 Mbit/s.
+/// The lowest rate at which receivers wait for batches: 100 Mbit/s.
 pub(crate) const LOWEST_RATE: ByteRate = BitRate::new(100_000_000).bytes();
 
-/// Bytes between two looks at the clock while nothing gathers, or little.
+/// Bytes between two readings of the clock while batches are small or none.
 pub(crate) const SMALL_BATCH: usize = 64 * 1024;
 
 /// Rates over less than this are meaningless.

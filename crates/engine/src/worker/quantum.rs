@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use iperf_model::BitRate;
 
-/// What goes together.
+/// What is sent together.
 const SHORT: Duration = Duration::from_micros(50);
 const DATAGRAMS: Duration = Duration::from_micros(125);
 const QUANTUM: Duration = Duration::from_micros(250);
@@ -38,7 +38,7 @@ pub(crate) enum BlockKind {
     Bytes,
     /// A datagram, which may go together with others.
     Datagram,
-    /// A datagram that goes by itself.
+    /// A datagram that is sent alone.
     LoneDatagram,
 }
 

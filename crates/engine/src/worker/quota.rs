@@ -91,7 +91,7 @@ impl Quota {
         self.met.get().copied()
     }
 
-    /// Whether more than the quota and what was left of its last block was moved. A peer may go on sending.
+    /// Whether more than the quota and what was left of its last block was moved. A peer may continue to send.
     pub(crate) fn is_exceeded(&self, block: u64) -> bool {
         self.moved.load(Ordering::Acquire) >= self.target + self.amount(block, 1)
     }

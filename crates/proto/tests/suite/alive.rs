@@ -101,10 +101,7 @@ fn a_silent_peer_ends_the_test_within_a_minute() {
     };
     assert_eq!(test.now - start, SILENCE);
     assert!(SILENCE < Duration::from_secs(60));
-    assert_eq!(
-        failure.to_string(),
-        "the client has been silent for 40 s"
-    );
+    assert_eq!(failure.to_string(), "the client has been silent for 40 s");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Texts with one run after another: a reader says which line begins a run, takes its lines, and ends with a record.
+//! Texts with one run after another: a reader recognises the line that begins a run, takes the run's lines, and returns
+//! a record.
 
 use super::outcome::{Outcome, push};
 use crate::error::{ReadError, ReadErrorKind};

@@ -87,7 +87,7 @@ pub(super) struct Opening {
     /// Whether the client is this program and counts what this end counts.
     pub(super) exact: bool,
     pub(super) streams: Vec<Stream>,
-    /// Its place, if it has one already.
+    /// Its slot, if it has one already.
     pub(super) slot: Option<Slot>,
     /// What answers probes, if the client sends any. Its connection comes before those of the streams.
     pub(super) probe: Probe,

@@ -69,7 +69,7 @@ impl Server<'_> {
             self.client_rates = ClientRates::new(new.client_rate_limit);
         }
         self.slots.limit(&new);
-        // A server that has begun to run several tests at the same time stays in that mode, even with a single place.
+        // A server that has begun to run several tests at the same time stays in that mode, even with a single slot.
         self.is_sequential &= new.tests == Concurrency::ONE;
         self.authorizer = terms.authorizer;
         self.config = Arc::new(ServerConfig {

@@ -149,7 +149,7 @@ impl CopyReceiver {
         self.drops && self.verifier.is_none()
     }
 
-    /// Checks bytes that came in another way than through this mover's calls.
+    /// Checks bytes that arrived otherwise than through this mover's calls.
     fn check(&mut self, bytes: &[u8]) -> io::Result<()> {
         verify::check(&mut self.verifier, bytes)
     }

@@ -57,7 +57,7 @@ impl ReceiveMover for UringReceiver {
         let calls = &mut self.calls;
         match ring.receive(socket, limit, |bytes| calls.check(bytes)) {
             Ok(bytes) => Ok(calls.account(bytes)),
-            // Less than the low-water mark wakes nobody.
+            // Less than the low-water mark wakes no thread.
             Err(error) if error.kind() == io::ErrorKind::TimedOut => calls.receive(socket, false),
             Err(error) => Err(error),
         }

@@ -1,4 +1,4 @@
-//! A thread with a table of file descriptors of its own.
+//! A thread with its own table of file descriptors.
 //!
 //! The threads of a process share one table, so each system call takes and drops a reference to its file: some 60 ns,
 //! which is 2 % of a request and its response over loopback. Calls of a thread with its own table do not.
@@ -36,7 +36,7 @@ const FAULTS: [Signal; 5] = [
 ///
 /// # Errors
 ///
-/// Kernels before 5.9 cannot do it. The thread goes on as before.
+/// Kernels before 5.9 cannot do it; the thread then keeps the shared table.
 pub fn keep_only(kept: BorrowedFd<'_>) -> io::Result<()> {
     let kept = kept.as_raw_fd().unsigned_abs();
     let mut blocked = SigSet::all();

@@ -64,8 +64,8 @@ impl Sink {
     }
 }
 
-/// Where the processor that runs this thread has room for `length` bytes that are never read, for as long as the process
-/// lives. None if there is no memory for it, or not so much.
+/// Where the processor that runs this thread has room for `length` bytes that are never read, for as long as the
+/// process lives. `None` if there is not enough memory for it.
 pub(crate) fn buffer(length: usize) -> Option<*mut c_void> {
     Some(Sink::get()?.buffer()).filter(|_| length <= BUFFER)
 }

@@ -101,7 +101,7 @@ impl<S: Stamp> DatagramSender<S> {
         send(socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).map(|_| count)
     }
 
-    /// Sends up to `count` datagrams as packets of their own.
+    /// Sends up to `count` datagrams as separate packets.
     fn send_batch(&mut self, socket: BorrowedFd<'_>, count: usize) -> Result<usize, Errno> {
         let begin = monotonic();
         self.stamp(count, begin, self.pace);

@@ -14,7 +14,7 @@ impl Direction<'_> {
         self.role.sends() && self.frame.transport == Transport::Sctp
     }
 
-    /// In which part of the looks at it the peer's window was closed.
+    /// In which share of the samples the peer's window was closed.
     fn closed(&self) -> Option<f64> {
         self.mean(|stream| stream.window_closed)
             .filter(|_| self.sends_over_sctp())

@@ -74,7 +74,7 @@ impl<'a> Direction<'a> {
         })
     }
 
-    /// What holds slow streams back, each looked at by itself.
+    /// What holds slow streams back, each judged separately.
     fn slow_ones(&self, find: Find<'a>) -> Option<Limitation> {
         let mean = self.mean(|stream| Some(stream.bytes as f64))?;
         let slow = self.streams.iter();

@@ -39,7 +39,7 @@ struct Completion {
 }
 
 impl Completion {
-    /// Whether the request goes on.
+    /// Whether the request stays armed.
     fn more(self) -> bool {
         cqueue::more(self.flags)
     }
@@ -51,7 +51,7 @@ struct Ring {
 }
 
 impl Ring {
-    /// With room for `completions` that have not been looked at.
+    /// With room for `completions` that have not been read.
     fn new(completions: u32) -> io::Result<Self> {
         let io = IoUring::builder()
             .setup_single_issuer()
@@ -104,7 +104,7 @@ impl Ring {
     fn cancel(&mut self) {
         let limit = Timespec::from(CANCEL_LIMIT);
         let all = CancelBuilder::any();
-        // An error means that there is nothing to cancel, or that it takes longer: the completion tells.
+        // An error means that there is nothing to cancel, or that it takes longer: the completion shows which.
         let _ = self.io.submitter().register_sync_cancel(Some(limit), all);
     }
 }

@@ -20,10 +20,10 @@ use crate::sys::sink;
 /// Bytes of a buffer.
 const BUFFER: usize = 128 * 1024;
 
-/// Buffers of memory of their own: 1 MiB.
+/// Buffers with separate memory: 1 MiB.
 const OWN: u16 = 8;
 
-/// Buffers that are all the same memory, for what is not looked at.
+/// Buffers that are all the same memory, for data that is never read.
 const SHARED: u16 = 32;
 
 /// Completions that may wait. More wait in the kernel.
@@ -38,14 +38,14 @@ pub(crate) struct Receiving {
     /// Where the first of them is.
     address: u64,
     count: u16,
-    /// The request is on its way.
+    /// The request is armed.
     armed: bool,
     /// How the stream ended: 0, or a negative error.
     end: Option<i32>,
 }
 
 impl Receiving {
-    /// Creates the ring, on the thread that will use it. With `drops`, what is received is not looked at.
+    /// Creates the ring, on the thread that will use it. With `drops`, received data is never read.
     pub(crate) fn new(drops: bool) -> io::Result<Self> {
         let ring = Ring::new(COMPLETIONS)?;
         let shared = if drops { sink::buffer(BUFFER) } else { None };
@@ -89,8 +89,9 @@ impl Receiving {
         self.buffers.add(address, length, id);
     }
 
-    /// Receives from the socket of the first call what there is, and lets `look` see it, unless it is dropped. 0 is the end
-    /// of the stream. If nothing is there, it waits, for at most `limit` (`TimedOut`). A signal ends it (`Interrupted`).
+    /// Receives what has arrived at the socket of the first call, and passes it to `look`, unless it is dropped. 0 is
+    /// the end of the stream. If nothing has arrived, waits for at most `limit` (`TimedOut`). A signal ends it
+    /// (`Interrupted`).
     pub(crate) fn receive(
         &mut self,
         socket: BorrowedFd<'_>,

@@ -41,7 +41,7 @@ pub(crate) struct Sending {
 /// What a zero-copy send did.
 pub(crate) struct Sent {
     pub(crate) bytes: usize,
-    /// The kernel will tell when it has released the pages.
+    /// The kernel will report when it has released the pages.
     pub(crate) notifies: bool,
 }
 
@@ -167,7 +167,7 @@ impl Sending {
     /// Waits for the kernel to release pages, for at most `limit` (`TimedOut`). A signal ends it (`Interrupted`).
     pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<()> {
         let waited = self.ring.wait(Some(limit));
-        // No send is on its way.
+        // No send is in flight.
         while self.next().is_some() {}
         waited
     }
