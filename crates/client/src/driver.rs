@@ -31,7 +31,7 @@ use crate::{ClientError, Login, connect};
 /// How often a running test is checked for a peer that fell silent.
 const WATCH: Duration = Duration::from_millis(500);
 
-/// How long a server with closed windows may take nothing; one that is slow keeps its windows open.
+/// How long a server with closed windows may read nothing; a slow one keeps its windows open.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a test to its end.
@@ -120,7 +120,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         if let Err(error) = talk.flush().await {
             debug!(%error, "can't send the cookie");
         }
-        // Looked at when the first bytes are on their way: before, the kernel still guesses from the handshake.
+        // Checked when the first bytes are in flight: before that, the kernel still guesses from the handshake.
         let mss = talk.control.socket().tcp_mss().ok();
         let control_mss = mss.unwrap_or(0);
         let mut test = config.test.clone();
@@ -262,7 +262,7 @@ impl<'a, 'o> Driver<'a, 'o> {
                 Next::Phase(Phase::Running(Box::new(running)))
             }
             (Action::Counts(counts), mut phase) => {
-                // Those that come when the test is over change nothing.
+                // Those that arrive when the test is over change nothing.
                 if let Phase::Running(running) = &mut phase {
                     running.measurement.run().learn_counts(&counts);
                 }
@@ -299,7 +299,7 @@ impl<'a, 'o> Driver<'a, 'o> {
         }));
     }
 
-    /// Looks at a running test, and ends it when it is over.
+    /// Checks a running test, and ends it when it is over.
     async fn look(&mut self, phase: Phase) -> Next {
         if self.talk.machine.has_been_started() {
             self.accepted.store(true, Ordering::Relaxed);

@@ -2,8 +2,8 @@
 
 use iperf_model::{StreamOutcome, Summary, TestConfig, Transport};
 
-/// The warning about bytes that were sent and did not arrive. Both ends must be this program: iperf3 stops counting when the
-/// end of the test arrives, whatever is still on its way.
+/// The warning about bytes that were sent and did not arrive. Both ends must be this program: iperf3 stops counting
+/// when the end of the test arrives, whatever is still in flight.
 pub(crate) fn warning(test: &TestConfig, summary: &Summary) -> Option<String> {
     if !test.limit.is_amount() || test.transport == Transport::Udp || test.exchange.is_some() {
         return None;

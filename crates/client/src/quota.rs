@@ -1,11 +1,11 @@
-//! The end of a test by amount (`-n`, `-k`), as far as it is not the moment in which the amount is met.
+//! The end of a test by amount (`-n`, `-k`), after the amount has been sent: when the last bytes have arrived.
 
 use std::time::{Duration, Instant};
 
 use iperf_engine::Run;
 use iperf_model::{Limit, TestConfig, Transport};
 
-/// How often to look whether the last bytes have arrived.
+/// How often to check whether the last bytes have arrived.
 const FLUSH_PAUSE: Duration = Duration::from_micros(500);
 
 /// The longest time without an acknowledgement before the client stops waiting for the last bytes.
@@ -47,18 +47,17 @@ impl Flush {
         self.wanted
     }
 
-    /// Whether the quota is met and the last bytes are on their way.
+    /// Whether the quota is met and the last bytes are in flight.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// When to look again.
+    /// When to check again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.waiting.as_ref().map(|_| Instant::now() + FLUSH_PAUSE)
     }
 
-    /// Stops the senders of a test whose quota is met; true when everything has arrived, or there is no hope that it
-    /// will.
+    /// Stops the senders of a test whose quota is met; true when everything has arrived, or can't arrive any more.
     pub(crate) fn done(&mut self, run: &mut Run, now: Instant) -> bool {
         if !self.wanted {
             return true;

@@ -25,8 +25,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const REFUSED_RETRIES: u32 = 3;
 const REFUSED_PAUSE: Duration = Duration::from_millis(40);
 
-/// How often the attempts are looked at when the time limit is over: to begin, to learn that a socket is ready, to read
-/// its error, and to spare.
+/// How often the attempts are polled when the time limit is over: to begin, to learn that a socket is ready, to read
+/// its error, and one more.
 const LAST_LOOKS: u32 = 8;
 
 /// Connects to the first address that answers, within one time limit for all of them.
@@ -86,8 +86,8 @@ where
     }
 }
 
-/// What a server has answered by now, without waiting: a connection, or a refusal. A program that had no processor until the
-/// time limit was over has not looked at it yet.
+/// What a server has answered by now, without waiting: a connection, or a refusal. A program that got no processor
+/// until the time limit was over has not read it yet.
 async fn answered<T: 'static>(
     attempts: &mut JoinSet<Result<T, ConnectError>>,
     refusals: &mut UnboundedReceiver<ConnectError>,

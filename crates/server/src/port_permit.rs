@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// … but not less than this.
 const LEAST_GRACE: Duration = Duration::from_millis(100);
 
-/// The time of an orderly client is never believed to be longer than this: its round trip is what it makes it.
+/// An orderly client never gets more than this, since a client controls its round trip.
 const MOST_OPENING: Duration = Duration::from_secs(10);
 
 /// A client on a busy machine takes longer than a round trip. It has at least as long for each stream as it took to send its
@@ -33,7 +33,7 @@ pub(crate) struct PortPermits {
     waiting: watch::Sender<usize>,
 }
 
-/// The port belongs to the holder of this.
+/// A permit to use the port.
 #[derive(Debug)]
 pub(crate) struct PortPermit {
     _permit: OwnedSemaphorePermit,

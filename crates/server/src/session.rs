@@ -31,8 +31,8 @@ use crate::test_thread::Place;
 /// How often a running test is checked for silent peers.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// How long a client with closed windows may take nothing; one that is slow keeps its windows open. And how long a
-/// client that sends may take for its very first byte, once its connections are established.
+/// How long a client with closed windows may read nothing (a slow one keeps its windows open), and how long a sending
+/// client may take for its first byte once its connections are established.
 const STALL_LIMIT: Duration = Duration::from_secs(4);
 
 /// A timed test that the client does not end is ended this long after its time, as iperf3 does.
@@ -236,8 +236,8 @@ impl Session<'_> {
         let plan = RunPlan {
             config: &self.test,
             local: &self.config.local,
-            // iperf3's clients count what they receive. Of datagrams that is less than what is sent, so that they must
-            // get more until they are content.
+            // iperf3's clients count what they receive. Datagrams may be lost, so they must get more until they have
+            // counted enough.
             outlasts_quota: self.test.transport == Transport::Udp && !self.exact,
             exact: self.exact,
             placement,
@@ -320,7 +320,7 @@ impl Session<'_> {
         }
     }
 
-    /// Looks at the clock, the workers and the peer.
+    /// Checks the clock, the workers and the peer.
     fn look(&mut self, phase: Phase) -> Next {
         match phase {
             Phase::Running(mut running) => match self.check(&mut running, Instant::now()) {
@@ -380,7 +380,7 @@ impl Session<'_> {
             .or_else(|| watch.cut_off(run));
         let wrong = wrong.map(|lost| Trouble::Lost(lost).into());
         let lingering = measurement.close();
-        // On a thread of its own, while results are exchanged.
+        // On a separate thread, while results are exchanged.
         let streams = (!lingering.is_over()).then(|| spawn_blocking(|| lingering.wait()));
         if let Some(interval) = last {
             self.output.event(&Event::Interval(interval));

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_millis(200);
 /// How long it waits for the missing bytes of a finite test while none arrive, and in all.
 const BYTES_SILENCE: Duration = Duration::from_secs(1);
 const BYTES_LIMIT: Duration = Duration::from_secs(4);
-/// How often it looks.
+/// How often it checks.
 const BYTES_PAUSE: Duration = Duration::from_millis(2);
 
 /// Waits until what belongs to the test has arrived.
@@ -44,7 +44,7 @@ async fn settle_datagrams(run: &mut Run) {
     let mut before = None;
     while Instant::now() < deadline {
         let received = Some(run.bytes().1);
-        // A client that announced its total leaves no doubt.
+        // The total of a client that announced it is certain.
         if run.has_received_all().unwrap_or(received == before) {
             break;
         }

@@ -97,7 +97,7 @@ impl Connector {
         }
     }
 
-    /// Opens a connection. A signal may leave it under way (`false`): then it is there when it can be written to.
+    /// Opens a connection. After a signal it may be unfinished (`false`): it is open when it becomes writable.
     pub(crate) fn connect(&self) -> io::Result<(Socket, bool)> {
         let target = match &self.target {
             Target::Inet(address) => *address,

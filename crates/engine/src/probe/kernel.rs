@@ -132,7 +132,7 @@ impl Work {
         for (socket, sends) in &self.sockets {
             let info: TcpInfo =
                 kernel_view::read(self.transport, socket.as_fd()).unwrap_or_default();
-            // A receiver measures from its acknowledgements to the data that they let go.
+            // A receiver measures from its acknowledgements to the data that they release.
             let micros = if *sends { info.rtt } else { info.rcv_rtt };
             if micros > 0 {
                 probes.sent += 1;

@@ -338,7 +338,7 @@ impl Run {
         now.saturating_duration_since(seen.1)
     }
 
-    /// Stops the senders. Receivers go on.
+    /// Stops the senders. Receivers continue.
     pub fn stop_senders(&mut self) {
         self.finish(RunningStream::sends, Phase::Finishing);
     }

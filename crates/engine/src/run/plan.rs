@@ -26,7 +26,7 @@ pub struct RunPlan<'a> {
     pub clock: Option<Arc<PeerClock>>,
     /// With a connection for each transaction: how they are opened or accepted. The streams themselves carry nothing.
     pub transactions: Option<Transactions>,
-    /// Called from worker threads when the quota is met or a worker ended by itself.
+    /// Called from worker threads when the quota is met or a worker ends by itself.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
 

@@ -395,7 +395,7 @@ impl RunningStream {
         self.info.role.sends()
     }
 
-    /// Whether data comes in on the stream.
+    /// Whether data arrives on the stream.
     pub(crate) fn awaits_data(&self) -> bool {
         self.info.role.awaits_data()
     }

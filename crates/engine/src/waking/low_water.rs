@@ -13,8 +13,8 @@
 //! reached, so a read with a mark has a time-out, which returns what is there and lowers the mark. Below 100 Mbit/s
 //! there is neither.
 //!
-//! What waits for a mark keeps TCP's window closed by as much. Where the window is what limits the stream, that would
-//! cost throughput, so there is no mark when what is on its way (rate × round trip) fills half of the window.
+//! Data that waits for the mark occupies TCP's window. If the window limits the stream, that would cost throughput, so
+//! there is no mark when the data in flight (rate × round trip) fills half of the window.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -40,8 +40,8 @@ const NO_MARK: usize = 1;
 #[derive(Debug)]
 struct Mark {
     bytes: usize,
-    /// The highest rate of late: what a window lets through comes in bursts, one each round trip, and a look between two of
-    /// them sees little.
+    /// The highest recent rate: if the window is the limit, data arrives in a burst per round trip, and a sample
+    /// between two bursts is low.
     busiest: ByteRate,
     rate: Rate,
 }
@@ -71,7 +71,7 @@ impl Mark {
         }
         let doubled = self.bytes.saturating_mul(2).max(SMALL_BATCH);
         let wanted = worth(rate).min(doubled).max(NO_MARK);
-        // Small steps cost more than they give.
+        // Small steps cost more than they gain.
         let is_near = wanted.abs_diff(self.bytes) <= self.bytes / 8;
         (!is_near).then_some(wanted)
     }
@@ -92,11 +92,11 @@ pub(crate) struct LowWater {
 }
 
 enum State {
-    /// Nothing has come yet.
+    /// Nothing has arrived yet.
     Fresh,
     /// The socket stays as it is.
     Off,
-    /// The mark goes with the rate.
+    /// The mark follows the rate.
     Auto(Mark, Buffer),
 }
 

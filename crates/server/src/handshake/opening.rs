@@ -198,7 +198,7 @@ impl Opening {
         }
     }
 
-    /// Takes a data connection. When all have come, they become streams in the order in which they were made, or in
+    /// Takes a data connection. When all have arrived, they become streams, in the order in which they were made or in
     /// that of their numbers.
     pub(super) async fn take(&mut self, mut connection: Identified) -> Result<(), TestError> {
         if self.awaits_probe() {

@@ -56,7 +56,7 @@ impl Direction<'_> {
 
     pub(super) fn cpu(&self) -> Option<Limitation> {
         let (busy, waited) = self.threads()?;
-        // A thread that is held back by its rate waits little and works little.
+        // A thread that its rate holds back waits little and works little.
         let is_busy = busy + waited >= BUSY && self.bitrate().is_none();
         if is_busy || waited >= 2.0 * NOTEWORTHY {
             return Some(self.busy_threads(busy, waited));

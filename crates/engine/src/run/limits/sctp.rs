@@ -53,7 +53,7 @@ impl Direction<'_> {
         (share >= LOSS && self.has_gaps()).then(|| {
             let millis = self.mean_rtt().unwrap_or(0.0) / 1e3;
             let evidence = format!(
-                "{:.2} % retransmitted, round trip {millis:.0} ms in the mean",
+                "{:.2} % retransmitted, round trip {millis:.0} ms on average",
                 100.0 * share
             );
             self.limit(Cause::Congestion, share, evidence)

@@ -5,11 +5,11 @@ use iperf_zc::tcp_info::TcpInfo;
 
 use super::{Direction, Evidence, LOSS, NOTEWORTHY, bits};
 
-/// A window that was never as large as this, which that of a kernel with its own settings is from the start, is small.
+/// A window that was never as large as this is small: with the kernel's defaults it is larger from the start.
 const SMALL_WINDOW: f64 = 60_000.0;
 /// A window of less than this part of the largest one is as good as closed.
 const CLOSED: f64 = 16.0;
-/// A send buffer that takes so many times what was sent, with a full one in each of the shortest round trips, is ample.
+/// A send buffer is ample if it could carry this many times what was sent, one buffer per shortest round trip.
 const AMPLE: f64 = 10.0;
 /// A pacing rate counts the headers of packets, which the data does not.
 const AT_PACE: f64 = 0.9;
@@ -48,7 +48,7 @@ impl Direction<'_> {
         let most = self.tcp_last(|info| Some(info.max_pacing_rate? as f64 * 8.0))?;
         let share = self.rate()? / most;
         (share >= AT_PACE).then(|| {
-            let evidence = format!("the kernel keeps to {}", bits(most));
+            let evidence = format!("the kernel paces to {}", bits(most));
             self.limit(Cause::PacingRate, share, evidence)
         })
     }
@@ -87,7 +87,8 @@ impl Direction<'_> {
         ))
     }
 
-    /// The window that the interface's speed takes, if that is known, with round trips of so many seconds.
+    /// Advice for a larger window: the bandwidth-delay product for the interface's speed, if that is known. `rtt` is in
+    /// seconds.
     fn larger_window(&self, window: f64, rtt: f64) -> String {
         let link = self.frame.machine.link.as_ref();
         let speed = link.and_then(|carried| carried.link.speed);
@@ -107,8 +108,8 @@ impl Direction<'_> {
         )
     }
 
-    /// The part of the time in which a send buffer was full although it is ample. Within a machine nothing is on its way
-    /// for long: the receiver had not read, and acknowledges late what it has not read.
+    /// The part of the time in which an ample send buffer was full: within a machine nothing is in flight for long, so
+    /// the receiver had not read, and delayed its acknowledgements.
     fn unread(&self) -> Option<f64> {
         self.tcp_share(|info| info.sndbuf_limited_us)
             .filter(|_| self.has_ample_buffer())
@@ -134,8 +135,8 @@ impl Direction<'_> {
         self.mean(|stream| Some(stream.send_buffer? as f64))
     }
 
-    /// The bytes that were under way in a round trip, if they fill the buffer. The buffer also has the kernel's headers in it,
-    /// which are as large as small packets.
+    /// The bytes in flight per round trip, if they fill the buffer. It also holds the kernel's headers, which are as
+    /// large as small packets.
     fn full_buffer_under_way(&self) -> Option<f64> {
         let buffer = self.buffer()?;
         let under_way = self.rate()? / 8.0 * self.mean_rtt()? / 1e6;
@@ -162,7 +163,7 @@ impl Direction<'_> {
         !self.frame.sized && self.streams.iter().all(|stream| stream.nearby)
     }
 
-    /// The kernel makes a buffer larger as it is needed, unless its size was set.
+    /// The kernel enlarges a buffer as needed, unless its size was set.
     fn larger_send_buffer(&self) -> &'static str {
         if self.frame.sized {
             "a larger -w, or none"
@@ -173,15 +174,14 @@ impl Direction<'_> {
         }
     }
 
-    /// Data was there to be sent, and neither end's buffers were in the way: the congestion window was.
+    /// There was data to send, and neither end's buffers held it back, so the congestion window did.
     pub(super) fn congestion(&self) -> Option<Limitation> {
         let busy = self.tcp_share(|info| info.busy_us)?;
         let unread = self.unread().unwrap_or(0.0);
         let window = self.tcp_share(|info| info.rwnd_limited_us)? + unread;
         let buffer = self.tcp_share(|info| info.sndbuf_limited_us)? - unread;
         let share = busy - window - buffer;
-        // An acknowledgement that comes late, since the receiver lacked a processor, makes the kernel send again what had
-        // arrived.
+        // A late acknowledgement, of a receiver that lacked a processor, makes the kernel resend what had arrived.
         let needless = self.tcp_sum(|info| info.dsack_dups.unwrap_or(0));
         let again = (self.tcp_sum(|info| info.total_retrans) - needless).max(0.0);
         let segments = self.tcp_sum(|info| info.data_segs_out.unwrap_or(0));
@@ -201,15 +201,18 @@ impl Direction<'_> {
         let waits = reads_slowly || is_unread || lacks_cpu || self.is_left_without_data();
         let queues = mean > 2.0 * least && mean - least > 2000.0 && !waits;
         (share >= NOTEWORTHY && (lost_some || queues)).then(|| {
-            let names = self.streams.iter().find_map(|stream| stream.congestion.as_deref());
+            let names = self
+                .streams
+                .iter()
+                .find_map(|stream| stream.congestion.as_deref());
             let name = names.map(|name| format!("{name}, ")).unwrap_or_default();
             let delivered = self.tcp_last(|info| {
                 let rate = info.delivery_rate.filter(|_| !info.app_limited);
                 Some(rate? as f64 * 8.0)
             });
-            let delivered = delivered.map(|rate| format!(", lately {} delivered", bits(rate)));
+            let delivered = delivered.map(|rate| format!(", recently {} delivered", bits(rate)));
             let evidence = format!(
-                "{:.2} % retransmitted, {name}round trip {:.2} ms at least and {:.2} ms in the mean{}",
+                "{:.2} % retransmitted, {name}round trip at least {:.2} ms, {:.2} ms on average{}",
                 100.0 * lost,
                 least / 1e3,
                 mean / 1e3,
@@ -219,14 +222,14 @@ impl Direction<'_> {
         })
     }
 
-    /// A small buffer is never full of what could be sent, so that the kernel's clock does not run: all of it is under way.
+    /// All of a small buffer is in flight, so the kernel's clock of a full buffer does not run.
     pub(super) fn full_send_buffer(&self) -> Option<Limitation> {
         let under_way = self.full_buffer_under_way()?;
         let share = self.tcp_share(|info| info.busy_us)?;
         (share >= NOTEWORTHY).then(|| {
             if self.has_ample_buffer() {
                 let evidence = format!(
-                    "{under_way:.0} bytes were unread for {:.2} ms in the mean: the receiver reads slowly",
+                    "{under_way:.0} bytes were unread for {:.2} ms on average: the receiver reads slowly",
                     self.mean_rtt().unwrap_or(0.0) / 1e3
                 );
                 return self.limit(Cause::ReceiveWindow, share, evidence);
@@ -240,7 +243,7 @@ impl Direction<'_> {
         })
     }
 
-    /// Whether the sender left the kernel without data, when it was last looked at.
+    /// Whether the sender had left the kernel without data in the last sample.
     fn is_left_without_data(&self) -> bool {
         let mut streams = self.streams.iter();
         streams.all(|stream| {
