@@ -1,8 +1,8 @@
-//! Asking those that hold a place whether their client is still there, before another client is refused.
+//! Asks the holders of slots whether their clients are still there, before another client is refused.
 //!
 //! ```text
 //!  newcomer ── Inquiry ──► handshake or test ── drops it ──► still there
-//!                                └───────────── keeps it, ends, and frees its place
+//!                                └───────────── keeps it, ends, and frees its slot
 //! ```
 //!
 //! A client's last message, or the end of its connection, may wait in the kernel: the client knows that its test is over,
@@ -15,8 +15,8 @@ use iperf_control::Control;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::yield_now;
 
-/// A question to those that hold a place. Whoever drops it without having freed its place has looked, and its client is
-/// still there.
+/// A question to the holder of a slot. A holder that drops it without having freed its slot has checked, and its client
+/// is still there.
 #[derive(Clone, Debug)]
 pub(crate) struct Inquiry(
     #[expect(dead_code, reason = "what counts is that it is dropped")] mpsc::Sender<Infallible>,
@@ -34,24 +34,24 @@ impl Inquiry {
 }
 
 impl Answers {
-    /// Waits until all have looked.
+    /// Waits until all have checked.
     pub(crate) async fn wait(&mut self) {
         let None = self.0.recv().await;
     }
 }
 
-/// The way to the holder of a place.
+/// The way to the holder of a slot.
 #[derive(Debug)]
 pub(crate) struct Respondent(UnboundedSender<Inquiry>);
 
 impl Respondent {
     pub(crate) fn ask(&self, inquiry: &Inquiry) {
-        // A holder that listens no more is about to free its place, and does so without being asked.
+        // A holder that no longer listens is about to free its slot, without being asked.
         drop(self.0.send(inquiry.clone()));
     }
 }
 
-/// What a holder of a place is asked. Unbounded, for each newcomer asks once, and their number is bounded.
+/// The questions to a holder of a slot. Unbounded: each newcomer asks once, and the number of newcomers is bounded.
 #[derive(Debug)]
 pub(crate) struct Inquiries {
     receiver: UnboundedReceiver<Inquiry>,

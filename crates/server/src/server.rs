@@ -66,9 +66,9 @@ enum TaskEvent {
     Accepted(Cookie),
     /// A handshake ended.
     Handshake(Cookie, Result<Box<ReadyTest>, Dropped>),
-    /// The places that were taken for a client have been looked at.
+    /// The holders of the taken slots have been asked for a client.
     Waited(Identified, SocketName),
-    /// A test is over, and its place is free.
+    /// A test is over, and its slot is free.
     Over(TestId),
     /// The thread of a test has ended; `None` when it panicked.
     Ended(TestId, Option<Result<(), TestError>>),

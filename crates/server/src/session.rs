@@ -203,7 +203,7 @@ impl Session<'_> {
                 }
                 Phase::Ended(..) => None,
             };
-            // A test that ends keeps those waiting that ask for its place.
+            // A test that ends lets clients wait that ask for its slot.
             let inquiries = self.place.inquiries().filter(|_| deadline.is_some());
             let other = wake_or_inquiry(&self.wake, inquiries);
             let next = match self.talk.next(&mut stop, deadline, other).await {
@@ -422,7 +422,7 @@ impl Session<'_> {
 enum Other {
     /// A worker has something to report.
     Woken,
-    /// Another client would like to have the place.
+    /// Another client waits for the slot.
     Inquiry,
 }
 

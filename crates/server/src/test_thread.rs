@@ -31,15 +31,15 @@ pub(crate) struct Job {
     pub(crate) stop: Stop,
 }
 
-/// A test's place, which it gives back before its client can see that the test is over: what the client starts next finds
-/// it free.
+/// A test's slot, which it gives back before its client can see that the test is over: what the client starts next
+/// finds it free.
 pub(crate) struct Place {
     slot: Option<Slot>,
     on_over: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Place {
-    /// `on_over` is called once the test has written its output, before the place is free.
+    /// `on_over` is called once the test has written its output, before the slot is free.
     pub(crate) fn new(slot: Slot, on_over: impl FnOnce() + Send + 'static) -> Self {
         Self {
             slot: Some(slot),
@@ -55,7 +55,7 @@ impl Place {
         self.slot = None;
     }
 
-    /// What those ask that would like to have the place.
+    /// Questions of clients that wait for the slot.
     pub(crate) fn inquiries(&mut self) -> Option<&mut Inquiries> {
         self.slot.as_mut().map(|slot| &mut slot.inquiries)
     }

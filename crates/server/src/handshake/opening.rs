@@ -75,7 +75,7 @@ pub(super) enum Arrival {
     Hello(io::Result<SocketAddr>),
     /// Another handshake waits for the port, or none does any more.
     Contention,
-    /// Another client would like to have the place.
+    /// Another client waits for the slot.
     Inquiry,
 }
 
@@ -147,7 +147,7 @@ impl Opening {
         self.streams.first().map(|stream| stream.buffers)
     }
 
-    /// Waits for a stream on a listening socket of its own, and for those that would like to have the place.
+    /// Waits for a stream on a listening socket of its own, and for clients that wait for the slot.
     pub(super) async fn next(&mut self) -> Arrival {
         let inquiry = async {
             match &mut self.slot {

@@ -12,12 +12,12 @@ use crate::identify::{self, Identified};
 use crate::tasks;
 use crate::waiting::Origin;
 
-/// What is known when no place is free for a client.
+/// What is known when no slot is free for a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Availability {
     /// The client of a test may have gone, and nobody has looked.
     Unknown,
-    /// All places are really taken.
+    /// All slots are really taken.
     Known,
 }
 
@@ -100,7 +100,7 @@ impl Server<'_> {
         });
     }
 
-    /// Has the places looked at that are taken, and attaches the client then.
+    /// Asks the holders of the taken slots, and then attaches the client.
     fn await_free(
         &self,
         identified: Identified,
