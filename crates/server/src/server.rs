@@ -33,9 +33,9 @@ use crate::listen::Listener;
 use crate::port_permit::PortPermits;
 use crate::rate_watch::SharedRateWatch;
 use crate::registry::Tests;
-use crate::slots::Slots;
+use crate::slots::{HeldSlot, Slots};
 use crate::tasks::SharedSink;
-use crate::test_thread::{Job, Place, TestThread};
+use crate::test_thread::{Job, TestThread};
 use crate::turn_away::{deny, turn_away};
 use crate::waiting::{Origin, Waiting};
 use crate::{ServerError, Service, listen};
@@ -364,7 +364,7 @@ impl<'a> Server<'a> {
             self.opening.clear();
         }
         let sender = self.sender.clone();
-        let place = Place::new(slot, move || {
+        let held = HeldSlot::new(slot, move || {
             drop(sender.send(TaskEvent::Over(id)));
         });
         let job = Job {
@@ -376,7 +376,7 @@ impl<'a> Server<'a> {
             rates,
             stop: stop.clone(),
         };
-        thread.run(job, place);
+        thread.run(job, held);
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use crate::error::TestError;
 use crate::inquiry::Inquiries;
 use crate::rate_watch::{SharedRateWatch, TestRate};
 use crate::settle::settle;
-use crate::test_thread::Place;
+use crate::slots::HeldSlot;
 
 /// How often a running test is checked for silent peers.
 const WATCH: Duration = Duration::from_millis(250);
@@ -65,7 +65,7 @@ pub(crate) async fn run(
     config: &ServerConfig,
     rates: &[SharedRateWatch],
     stop: Stop,
-    place: &mut Place,
+    slot: &mut HeldSlot,
 ) -> Result<(), TestError> {
     let mut output = Output::new(sink);
     let talk = match talk.attach() {
@@ -75,7 +75,7 @@ pub(crate) async fn run(
             announce(&plan, config, None, &mut output);
             output.event(&Event::Failed(error.failure()));
             output.event(&Event::TestFinished);
-            place.give_back();
+            slot.give_back();
             return Err(error);
         }
     };
@@ -93,7 +93,7 @@ pub(crate) async fn run(
         output,
         wake: Arc::new(Notify::new()),
         rates,
-        place,
+        slot,
     };
     let (phase, result) = session.drive(plan.streams, stop).await;
     if let Err(error) = &result {
@@ -167,7 +167,7 @@ struct Session<'a> {
     wake: Arc<Notify>,
     /// The limits that the test falls under.
     rates: &'a [SharedRateWatch],
-    place: &'a mut Place,
+    slot: &'a mut HeldSlot,
 }
 
 impl Session<'_> {
@@ -204,13 +204,13 @@ impl Session<'_> {
                 Phase::Ended(..) => None,
             };
             // A test that ends lets clients wait that ask for its slot.
-            let inquiries = self.place.inquiries().filter(|_| deadline.is_some());
+            let inquiries = self.slot.inquiries().filter(|_| deadline.is_some());
             let other = wake_or_inquiry(&self.wake, inquiries);
             let next = match self.talk.next(&mut stop, deadline, other).await {
                 Ok(Step::Act(action)) => self.act(phase, action).await,
                 Ok(Step::Other(Other::Woken) | Step::Look) => self.look(phase),
                 Ok(Step::Other(Other::Inquiry)) => {
-                    if let Some(inquiries) = self.place.inquiries() {
+                    if let Some(inquiries) = self.slot.inquiries() {
                         inquiries.answer(&self.talk.control).await;
                     }
                     self.look(phase)
@@ -413,7 +413,7 @@ impl Session<'_> {
                 None
             }
         };
-        self.place.give_back();
+        self.slot.give_back();
         self.talk.close(streams).await;
     }
 }

@@ -67,6 +67,36 @@ pub(crate) struct Slot {
     pub(crate) inquiries: Inquiries,
 }
 
+/// A test's slot, which it gives back before its client can see that the test is over: what the client starts next
+/// finds it free.
+pub(crate) struct HeldSlot {
+    slot: Option<Slot>,
+    on_over: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl HeldSlot {
+    /// `on_over` is called once the test has written its output, before the slot is free.
+    pub(crate) fn new(slot: Slot, on_over: impl FnOnce() + Send + 'static) -> Self {
+        Self {
+            slot: Some(slot),
+            on_over: Some(Box::new(on_over)),
+        }
+    }
+
+    /// The test is over.
+    pub(crate) fn give_back(&mut self) {
+        if let Some(on_over) = self.on_over.take() {
+            on_over();
+        }
+        self.slot = None;
+    }
+
+    /// Questions of clients that wait for the slot.
+    pub(crate) fn inquiries(&mut self) -> Option<&mut Inquiries> {
+        self.slot.as_mut().map(|slot| &mut slot.inquiries)
+    }
+}
+
 impl Slots {
     /// With all slots free.
     pub(crate) fn new(config: &ServerConfig) -> Self {

@@ -13,10 +13,9 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::{Instrument, info_span};
 
 use crate::error::TestError;
-use crate::inquiry::Inquiries;
 use crate::rate_watch::SharedRateWatch;
 use crate::session::{self, TestPlan};
-use crate::slots::Slot;
+use crate::slots::HeldSlot;
 use crate::tasks::SharedSink;
 
 /// A test, on its way to its thread.
@@ -31,38 +30,8 @@ pub(crate) struct Job {
     pub(crate) stop: Stop,
 }
 
-/// A test's slot, which it gives back before its client can see that the test is over: what the client starts next
-/// finds it free.
-pub(crate) struct Place {
-    slot: Option<Slot>,
-    on_over: Option<Box<dyn FnOnce() + Send>>,
-}
-
-impl Place {
-    /// `on_over` is called once the test has written its output, before the slot is free.
-    pub(crate) fn new(slot: Slot, on_over: impl FnOnce() + Send + 'static) -> Self {
-        Self {
-            slot: Some(slot),
-            on_over: Some(Box::new(on_over)),
-        }
-    }
-
-    /// The test is over.
-    pub(crate) fn give_back(&mut self) {
-        if let Some(on_over) = self.on_over.take() {
-            on_over();
-        }
-        self.slot = None;
-    }
-
-    /// Questions of clients that wait for the slot.
-    pub(crate) fn inquiries(&mut self) -> Option<&mut Inquiries> {
-        self.slot.as_mut().map(|slot| &mut slot.inquiries)
-    }
-}
-
 /// A thread that waits for its test.
-pub(crate) struct TestThread(mpsc::Sender<(Place, Job)>);
+pub(crate) struct TestThread(mpsc::Sender<(HeldSlot, Job)>);
 
 impl TestThread {
     /// Starts the thread. Whatever the system may refuse, it refuses here. At the end of the test `done` gets its result;
@@ -77,20 +46,20 @@ impl TestThread {
             .spawn(move || {
                 // Without a test the server has ended.
                 if let Ok(job) = receiver.recv() {
-                    let (mut place, job) = job;
-                    let test = AssertUnwindSafe(|| run(&runtime, job, &mut place));
+                    let (mut slot, job) = job;
+                    let test = AssertUnwindSafe(|| run(&runtime, job, &mut slot));
                     done(catch_unwind(test).ok());
                     // After a panic it is free only now, and the server knows why.
-                    drop(place);
+                    drop(slot);
                 }
             })?;
         Ok(Self(sender))
     }
 
     /// Runs the test.
-    pub(crate) fn run(self, job: Job, place: Place) {
+    pub(crate) fn run(self, job: Job, slot: HeldSlot) {
         // The thread lives until it has got its job.
-        drop(self.0.send((place, job)));
+        drop(self.0.send((slot, job)));
     }
 }
 
@@ -112,7 +81,7 @@ impl Drop for TestRuntime {
     }
 }
 
-fn run(runtime: &TestRuntime, job: Job, place: &mut Place) -> Result<(), TestError> {
+fn run(runtime: &TestRuntime, job: Job, slot: &mut HeldSlot) -> Result<(), TestError> {
     let Job {
         id,
         talk,
@@ -122,7 +91,7 @@ fn run(runtime: &TestRuntime, job: Job, place: &mut Place) -> Result<(), TestErr
         rates,
         stop,
     } = job;
-    let test = session::run(talk, plan, &mut sink, &config, &rates, stop, place);
+    let test = session::run(talk, plan, &mut sink, &config, &rates, stop, slot);
     let test = test.instrument(info_span!("test", %id));
     match &runtime.0 {
         Some(runtime) => runtime.block_on(test),
