@@ -138,7 +138,7 @@ fn what_is_advised_lifts_a_small_window() {
 fn over_sctp(vm: &Vm, port: u16, args: &str, stops: bool) -> Vec<String> {
     let stop = if stops {
         "(until grep -q connected /tmp/sctp; do sleep 0.1; done
-        for n in 1 2 3; do kill -STOP $server; sleep 1; kill -CONT $server; sleep 0.2; done) >/dev/null 2>&1 &"
+        for n in 1 2 3; do kill -STOP $server; sleep 2; kill -CONT $server; sleep 0.2; done) >/dev/null 2>&1 &"
     } else {
         ""
     };
@@ -161,13 +161,13 @@ fn what_limits_sctp_is_named() {
     let is_named = |found: &[String], cause: &str| found.iter().any(|name| name == cause);
     let found = over_sctp(&vm, 5311, "-t 3 -b 1M", false);
     assert_eq!(found, ["-b"]);
-    let found = over_sctp(&vm, 5312, "-t 4 -l 8K", true);
+    let found = over_sctp(&vm, 5312, "-t 7 -l 8K -i 0.25", true);
     assert!(is_named(&found, "receive window"), "{found:?}");
     assert!(!is_named(&found, "congestion"), "{found:?}");
     vm.must(&format!(
         "{TC} qdisc add dev lo root netem delay 5ms loss 3%"
     ));
-    let found = over_sctp(&vm, 5313, "-t 4 -l 8K", false);
+    let found = over_sctp(&vm, 5313, "-t 4 -l 8K -i 0.25", false);
     assert!(is_named(&found, "congestion"), "{found:?}");
     assert!(!is_named(&found, "receive window"), "{found:?}");
 }

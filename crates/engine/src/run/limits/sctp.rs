@@ -1,13 +1,17 @@
 //! What the kernel reports about an SCTP sender: its peer's window at the end of each interval, retransmissions, and the
 //! gaps that were reported to it. There are no clocks like those of `tcp_info`.
 //!
-//! A window that is closed behind a gap proves nothing about the receiver: what arrived waits in its kernel for the missing
-//! chunk. And a chunk that is resent while none arrived behind it only shows that an acknowledgement was late: it probed a
-//! closed window, or an end lacked a processor.
+//! A window that is closed behind a gap for a while proves nothing about the receiver: what arrived waits in its kernel for
+//! the missing chunk. But a kernel drops what finds no room, which makes gaps as well: a window that is closed most of the
+//! time is the receiver's. And a chunk that is resent while none arrived behind it only shows that an acknowledgement was
+//! late: it probed a closed window, or an end lacked a processor.
 
 use iperf_model::{Cause, Limitation, Transport};
 
 use super::{Direction, LOSS, NOTEWORTHY};
+
+/// From which part of the looks on a closed window is the receiver's, gaps or not.
+const MOSTLY: f64 = 0.5;
 
 impl Direction<'_> {
     fn sends_over_sctp(&self) -> bool {
@@ -36,7 +40,7 @@ impl Direction<'_> {
 
     pub(super) fn sctp_window(&self) -> Option<Limitation> {
         let share = self.closed()?;
-        (share >= NOTEWORTHY && !self.has_gaps()).then(|| {
+        (share >= MOSTLY || share >= NOTEWORTHY && !self.has_gaps()).then(|| {
             let percent = 100.0 * share;
             let evidence = format!(
                 "closed at the end of {percent:.0} % of the intervals: the receiver reads slowly"
@@ -46,11 +50,9 @@ impl Direction<'_> {
     }
 
     pub(super) fn sctp_losses(&self) -> Option<Limitation> {
-        if !self.sends_over_sctp() {
-            return None;
-        }
+        let is_mostly_closed = self.closed()? >= MOSTLY;
         let share = self.tcp_sum(|info| info.total_retrans) / self.sctp_packets()?;
-        (share >= LOSS && self.has_gaps()).then(|| {
+        (share >= LOSS && self.has_gaps() && !is_mostly_closed).then(|| {
             let millis = self.mean_rtt().unwrap_or(0.0) / 1e3;
             let evidence = format!(
                 "{:.2} % retransmitted, round trip {millis:.0} ms on average",

@@ -485,7 +485,9 @@ fn an_sctp_senders_closed_window_and_lost_chunks_are_told_apart() {
     assert_eq!(of(0.1, 100, 0), []);
     assert_eq!(of(0.0, 100, 100), [Cause::Congestion]);
     // What arrived waits behind a chunk that did not.
-    assert_eq!(of(0.5, 100, 100), [Cause::Congestion]);
+    assert_eq!(of(0.4, 100, 100), [Cause::Congestion]);
+    // A receiver that does not read drops what finds no room.
+    assert_eq!(of(0.6, 100, 100), [Cause::ReceiveWindow]);
     assert_eq!(of(0.0, 5, 5), []);
     // Acknowledgements were late for want of a processor.
     assert_eq!(of(0.0, 100, 0), []);
