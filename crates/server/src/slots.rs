@@ -21,7 +21,7 @@ use crate::inquiry::{Inquiries, Inquiry, Respondent};
 use crate::waiting::Origin;
 
 /// How long a client waits for slots that are about to become free: more than a thread waits for a processor.
-const ENDING_LIMIT: Duration = Duration::from_secs(2);
+const ENDING_LIMIT: Duration = Duration::from_secs(4);
 
 /// How many slots there are.
 #[derive(Clone, Copy, Debug)]
