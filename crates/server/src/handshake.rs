@@ -324,7 +324,9 @@ impl Handshake {
 
     async fn leave(mut self, mut opening: Option<Opening>) {
         // The client may try again as soon as it knows.
-        drop(opening.as_mut().map(|opening| opening.slot.take()));
+        if let Some(opening) = &mut opening {
+            opening.slot = None;
+        }
         let _ = self.talk.flush().await;
         drop(opening);
         self.talk.close(None).await;

@@ -51,16 +51,24 @@ fn transactions(ends: &BothEnds) -> Option<u64> {
     at(&client, "/end/rr/transactions").as_u64()
 }
 
-/// Runs a test, and looks at what either end reports about it.
-fn exchange(route: &Route<'_>, args: &str) -> Result<(), String> {
-    const LEAST: u64 = 20;
+/// Runs a test, and runs it longer if that was not enough.
+fn run_until(route: &Route<'_>, args: &str, is_enough: impl Fn(&BothEnds) -> bool) -> BothEnds {
     let mut ends = run(route, args);
     for args in longer(args) {
-        if transactions(&ends).is_none_or(|count| count >= LEAST) {
+        if is_enough(&ends) {
             break;
         }
         ends = run(route, &args);
     }
+    ends
+}
+
+/// Runs a test, and looks at what either end reports about it.
+fn exchange(route: &Route<'_>, args: &str) -> Result<(), String> {
+    const LEAST: u64 = 20;
+    let ends = run_until(route, args, |ends| {
+        transactions(ends).is_none_or(|count| count >= LEAST)
+    });
     let mut f = Problems::new();
     let (client, server) = (ends.document(&mut f, true), ends.document(&mut f, false));
     let rr = |key: &str| at(&client, &format!("/end/rr/{key}"));
@@ -102,13 +110,7 @@ fn are_answered(ends: &BothEnds) -> bool {
 
 /// Runs a test with probes beside it.
 fn probe(route: &Route<'_>, args: &str) -> Result<(), String> {
-    let mut ends = run(route, args);
-    for args in longer(args) {
-        if are_answered(&ends) {
-            break;
-        }
-        ends = run(route, &args);
-    }
+    let ends = run_until(route, args, are_answered);
     let mut f = Problems::new();
     let client = ends.document(&mut f, true);
     for period in PERIODS {
