@@ -3,6 +3,7 @@
 use iperf_harness::pair::start_client;
 use iperf_harness::process::wait_for;
 use iperf_harness::service::serves;
+use iperf_harness::wire::{CREATE_STREAMS, PARAMS, RawClient, Reply, SERVER_TERMINATE};
 use iperf_harness::{Case, Finished, HANG, Peer, Problems, Server, json, parallel};
 use nix::sys::signal::Signal;
 
@@ -230,4 +231,22 @@ fn our_json_server_reports_a_lost_client() {
     );
     assert_eq!(json::text(&documents[1], "/error"), None);
     assert!(json::int(&documents[1], "/end/sum_received/bytes") > Some(0));
+}
+
+/// A server that is stopped tells clients whose tests have not begun yet, too.
+#[test]
+fn a_client_in_its_handshake_learns_that_the_server_ends() {
+    for before in [1, 2] {
+        let server = Server::start(Peer::Ours, &[]);
+        let mut client = RawClient::up_to_params(server.port());
+        if before == 2 {
+            client.control.send_json(PARAMS);
+            client.control.expect(CREATE_STREAMS);
+        }
+        let server = server.stop();
+        assert_eq!(client.control.reply(HANG), Reply::State(SERVER_TERMINATE));
+        assert_eq!(client.control.reply(HANG), Reply::Closed);
+        let ends = server.stderr.matches("the server has terminated").count();
+        assert_eq!((server.code(), ends), (Some(0), 1), "{server}");
+    }
 }

@@ -30,6 +30,7 @@ use tokio::time::timeout_at;
 
 use self::opening::{Arrival, Opening, Probe};
 use crate::error::TestError;
+use crate::farewell::Farewell;
 use crate::identify::{Identified, Refusals};
 use crate::port_permit::PortPermits;
 use crate::session::TestPlan;
@@ -47,6 +48,27 @@ pub(crate) struct ReadyTest {
     pub(crate) plan: TestPlan,
     /// Its slot, if it has one already.
     pub(crate) slot: Option<Slot>,
+}
+
+impl ReadyTest {
+    /// Fails for this reason.
+    pub(crate) fn fail(mut self, error: TestError) -> Dropped {
+        error.tell(&mut self.talk.machine);
+        Dropped {
+            farewell: Some(self.farewell()),
+            ..Dropped::new(error, true)
+        }
+    }
+
+    /// Is not run, because the server is busy.
+    pub(crate) fn deny(mut self) -> Box<Farewell> {
+        self.talk.machine.deny();
+        self.farewell()
+    }
+
+    fn farewell(self) -> Box<Farewell> {
+        Box::new(Farewell::new(self.talk, self.slot, self.plan))
+    }
 }
 
 /// A client that has sent its cookie.
@@ -76,6 +98,8 @@ pub(crate) struct NewClient {
 pub(crate) struct Dropped {
     /// What to report; `None` if the client was only refused because the server is busy.
     pub(crate) error: Option<TestError>,
+    /// How the client learns of it, once it is reported.
+    pub(crate) farewell: Option<Box<Farewell>>,
     /// The test and the buffers, once the parameters were accepted.
     pub(crate) began: Option<Box<(TestBegan, Buffers)>>,
     /// Whether the client sent parameters, readable or not: then this counts as the one test of `-1`.
@@ -87,6 +111,7 @@ impl Dropped {
     pub(crate) fn new(error: impl Into<Option<TestError>>, had_params: bool) -> Self {
         Self {
             error: error.into(),
+            farewell: None,
             began: None,
             had_params,
         }
@@ -135,12 +160,12 @@ pub(crate) async fn run(
     let too_long = || Err(TestError::HandshakeTooLong(limit.as_secs()).into());
     let mut opening = match parameters.unwrap_or_else(|_| too_long()) {
         Ok(opening) => opening,
-        Err(obstacle) => return Err(handshake.end(None, obstacle).await),
+        Err(obstacle) => return Err(handshake.end(None, obstacle)),
     };
     let opened = timeout_at(end, handshake.open(&mut opening, &mut stop)).await;
     match opened.unwrap_or_else(|_| Err(opening.streams_missing(limit).into())) {
         Ok(()) => Ok(Box::new(handshake.ready(opening))),
-        Err(obstacle) => Err(handshake.end(Some(opening), obstacle).await),
+        Err(obstacle) => Err(handshake.end(Some(opening), obstacle)),
     }
 }
 
@@ -284,19 +309,22 @@ impl Handshake {
         }
     }
 
-    /// Reports to the client why there is no test.
-    async fn end(mut self, opening: Option<Opening>, obstacle: Obstacle) -> Dropped {
+    /// Why there is no test, for the server and for the client.
+    fn end(mut self, mut opening: Option<Opening>, obstacle: Obstacle) -> Dropped {
+        let slot = opening.as_mut().and_then(|opening| opening.slot.take());
         let error = match obstacle {
             Obstacle::Busy => {
                 self.talk.machine.deny();
+                let farewell = Farewell::new(self.talk, slot, opening);
                 // Displaced by a flood of others, it is not waited for unless there is time.
-                match self.client.refusals.permit() {
-                    Some(_permit) => self.leave(opening).await,
-                    None => {
-                        let _ = self.talk.flush().await;
-                    }
-                }
-                return Dropped::new(None, false);
+                let farewell = match self.client.refusals.permit() {
+                    Some(permit) => farewell.with_permit(permit),
+                    None => farewell.brief(),
+                };
+                return Dropped {
+                    farewell: Some(Box::new(farewell)),
+                    ..Dropped::new(None, false)
+                };
             }
             Obstacle::Error(error) => error,
         };
@@ -314,22 +342,12 @@ impl Handshake {
             let began = began(&self.client, opening);
             Box::new((began, buffers.unwrap_or_default()))
         });
-        self.leave(opening).await;
         Dropped {
             error: Some(error),
+            farewell: Some(Box::new(Farewell::new(self.talk, slot, opening))),
             began,
             had_params,
         }
-    }
-
-    async fn leave(mut self, mut opening: Option<Opening>) {
-        // The client may try again as soon as it knows.
-        if let Some(opening) = &mut opening {
-            opening.slot = None;
-        }
-        let _ = self.talk.flush().await;
-        drop(opening);
-        self.talk.close(None).await;
     }
 }
 

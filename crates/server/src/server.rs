@@ -4,6 +4,7 @@
 
 mod attach;
 mod change;
+mod ending;
 
 use std::io;
 use std::sync::Arc;
@@ -13,15 +14,15 @@ use iperf_auth::Authorizer;
 use iperf_control::{Stop, StopReason, Wire, wait_until};
 use iperf_engine::{Affinity, EngineError, bind};
 use iperf_model::{
-    Buffers, Concurrency, Event, Failure, FailureKind, Outputs, ServerConfig, ServerCounters, Sink,
-    SocketName, TestId,
+    Buffers, Concurrency, Event, Outputs, ServerConfig, ServerCounters, Sink, SocketName, TestId,
 };
 use iperf_proto::code::Code;
 use iperf_proto::cookie::Cookie;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockAddr;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{interval, timeout};
+use tokio::task::JoinSet;
+use tokio::time::interval;
 use tracing::{debug, info, warn};
 
 use self::attach::Availability;
@@ -36,7 +37,6 @@ use crate::registry::Tests;
 use crate::slots::{HeldSlot, Slots};
 use crate::tasks::SharedSink;
 use crate::test_thread::{Job, TestThread};
-use crate::turn_away::{deny, turn_away};
 use crate::waiting::{Origin, Waiting};
 use crate::{ServerError, Service, listen};
 
@@ -54,9 +54,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a server shows that it reacts.
 const BEAT: Duration = Duration::from_secs(5);
-
-/// How long running tests may take to end when the server stops.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a task or a test's thread reports.
 enum TaskEvent {
@@ -87,6 +84,8 @@ pub(crate) struct Server<'a> {
     is_sequential: bool,
     /// No test begins any more.
     is_draining: bool,
+    /// The server stops: handshakes and tests end, and it ends after them.
+    stopped: Option<StopReason>,
     /// For what belongs to no test.
     sink: SharedSink,
     tests: Tests,
@@ -98,6 +97,8 @@ pub(crate) struct Server<'a> {
     /// Handshakes with parameters, which open their data connections.
     opening: Waiting<Cookie, mpsc::Sender<Identified>>,
     refusals: Refusals,
+    /// Clients that are being told that there is no test for them.
+    farewells: JoinSet<()>,
     /// When to accept connections again, after an error.
     accept_again: Option<Instant>,
     /// When that was last reported.
@@ -159,6 +160,8 @@ impl<'a> Server<'a> {
             drain: service.drain,
             changes: service.changes,
             is_draining: false,
+            stopped: None,
+            farewells: JoinSet::new(),
             sink,
             accept_again: None,
             accept_warned: None,
@@ -184,6 +187,12 @@ impl<'a> Server<'a> {
         ready(self.listener.address().map_err(ServerError::Listen)?);
         self.announce();
         self.counters.set_ready(true);
+        let served = self.run(&mut stop).await;
+        self.await_farewells().await;
+        served
+    }
+
+    async fn run(&mut self, stop: &mut Stop) -> Result<(), ServerError> {
         let mut beat = interval(BEAT);
         loop {
             if self.is_draining && self.tests.have_left() {
@@ -194,9 +203,9 @@ impl<'a> Server<'a> {
             tokio::select! {
                 // In this order: what has been read is seen before a newcomer displaces it.
                 biased;
-                reason = stop.wait() => return Err(self.shutdown(reason).await),
+                reason = stop.wait() => return Err(self.shutdown(reason, stop).await),
                 Some(event) = self.events.recv() => {
-                    if self.on_event(event, &stop) {
+                    if self.on_event(event, stop) {
                         return Ok(());
                     }
                 }
@@ -245,6 +254,9 @@ impl<'a> Server<'a> {
 
     /// Reports that the server is ready: for its next test, or once for all tests that run at the same time.
     fn announce(&mut self) {
+        if self.stopped.is_some() {
+            return;
+        }
         self.announced += 1;
         let port = self.config.listen.port();
         if self.is_sequential {
@@ -321,18 +333,21 @@ impl<'a> Server<'a> {
 
     /// Starts a test, or turns its client away: too many run, or those before have used up the limit of the rate.
     fn begin(&mut self, mut ready: ReadyTest, stop: &Stop) -> Result<(), Dropped> {
+        if let Some(reason) = self.stopped {
+            return Err(ready.fail(TestError::Interrupted(reason)));
+        }
         let now = Instant::now();
         let origin = Origin::of(&ready.plan.peer);
         let client_rate = self.client_rates.of(&origin, now);
         let rates: Vec<_> = self.rate.iter().cloned().chain(client_rate).collect();
         if rates.iter().any(|rate| rate.look().used_up(now)) {
-            return Err(turn_away(ready, TestError::Refused(Code::TOTAL_RATE)));
+            return Err(ready.fail(TestError::Refused(Code::TOTAL_RATE)));
         }
         let streams = ready.plan.streams.len();
         let slot = ready.slot.take();
         let Some(slot) = slot.or_else(|| self.slots.take(origin, streams)) else {
             self.refused();
-            deny(ready);
+            self.part(ready.deny());
             return Ok(());
         };
         let (id, sink) = self.tests.begin(self.outputs);
@@ -347,7 +362,7 @@ impl<'a> Server<'a> {
                 self.tests.left(id);
                 drop(slot);
                 let refused = EngineError::system("start the thread of the test")(error);
-                return Err(turn_away(ready, TestError::Streams(refused)));
+                return Err(ready.fail(TestError::Streams(refused)));
             }
         };
         let ReadyTest { talk, plan, .. } = ready;
@@ -378,51 +393,6 @@ impl<'a> Server<'a> {
         };
         thread.run(job, held);
         Ok(())
-    }
-
-    /// Reports a handshake that failed; true when it was the one test of `-1`.
-    fn dropped(&mut self, dropped: Dropped) -> bool {
-        let Some(error) = dropped.error else {
-            self.refused();
-            return false;
-        };
-        ServerCounters::add(&self.counters.failed_handshakes);
-        debug!(%error, "handshake failed");
-        if self.is_sequential && !self.tests.are_over() {
-            return false;
-        }
-        if let Some(began) = dropped.began {
-            let (began, buffers) = *began;
-            self.report(&Event::TestBegan(began));
-            self.report(&Event::BuffersKept(buffers));
-        }
-        self.report(&Event::Failed(error.failure()));
-        self.report(&Event::TestFinished);
-        if self.config.one_off && dropped.had_params {
-            return true;
-        }
-        self.announce();
-        false
-    }
-
-    /// Lets the running tests end, then ends.
-    async fn shutdown(mut self, reason: StopReason) -> ServerError {
-        if self.tests.are_over() {
-            self.report(&Event::Failed(Failure {
-                kind: FailureKind::Interrupt,
-                message: TestError::Interrupted(reason).to_string(),
-            }));
-            self.report(&Event::TestFinished);
-        }
-        let ended = async {
-            while !self.tests.have_left() {
-                if let Some(TaskEvent::Ended(id, _)) = self.events.recv().await {
-                    self.tests.left(id);
-                }
-            }
-        };
-        let _ = timeout(SHUTDOWN_LIMIT, ended).await;
-        ServerError::Interrupted(reason)
     }
 }
 

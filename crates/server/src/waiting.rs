@@ -57,6 +57,11 @@ impl<K: PartialEq, V> Waiting<K, V> {
         }
     }
 
+    /// Whether no peer is waited for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Adds an entry. When there was no room, returns the value of the one that made way.
     pub(crate) fn insert(&mut self, key: K, origin: Origin, value: V) -> Option<V> {
         let displaced = if self.entries.len() >= self.capacity {

@@ -28,6 +28,8 @@ pub const CREATE_STREAMS: u8 = 10;
 pub const EXCHANGE_RESULTS: u8 = 13;
 /// The server has sent its results.
 pub const DISPLAY_RESULTS: u8 = 14;
+/// The server ends.
+pub const SERVER_TERMINATE: u8 = 11;
 /// The client is done.
 pub const IPERF_DONE: u8 = 16;
 /// The server is busy, or a cookie is wrong.
