@@ -1,6 +1,6 @@
 //! Telling a client that there is no test for it.
 //!
-//! The server reports first and tells the client then: what a client knows stands in the server's output, also when the
+//! The server reports first, and then tells the client: whatever a client knows is in the server's output, even if the
 //! server is stopped at that moment.
 
 use iperf_control::Conversation;
@@ -9,11 +9,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::slots::Slot;
 
-/// A client that has not been told yet. Its last message is in the machine.
+/// A client that has not been told yet. The machine holds its last message.
 pub(crate) struct Farewell {
     talk: Conversation<Server>,
     slot: Option<Slot>,
-    /// What is closed after the message: its streams.
+    /// Its streams, which are closed after the message.
     streams: Box<dyn Send>,
     permit: Option<OwnedSemaphorePermit>,
     is_brief: bool,
@@ -25,26 +25,24 @@ impl Farewell {
         talk: Conversation<Server>,
         slot: Option<Slot>,
         streams: impl Send + 'static,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             talk,
             slot,
             streams: Box::new(streams),
             permit: None,
             is_brief: false,
-        }
+        })
     }
 
-    /// Keeps the permit to wait until the client has closed its side.
-    pub(crate) fn with_permit(self, permit: OwnedSemaphorePermit) -> Self {
-        let permit = Some(permit);
-        Self { permit, ..self }
-    }
-
-    /// Does not wait until the client has closed its side.
-    pub(crate) fn brief(self) -> Self {
-        let is_brief = true;
-        Self { is_brief, ..self }
+    /// Waits until the client has closed its side only with a permit for that.
+    pub(crate) fn if_permitted(
+        mut self: Box<Self>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Box<Self> {
+        self.is_brief = permit.is_none();
+        self.permit = permit;
+        self
     }
 
     /// Sends the message and closes everything.

@@ -67,7 +67,7 @@ impl ReadyTest {
     }
 
     fn farewell(self) -> Box<Farewell> {
-        Box::new(Farewell::new(self.talk, self.slot, self.plan))
+        Farewell::new(self.talk, self.slot, self.plan)
     }
 }
 
@@ -316,13 +316,10 @@ impl Handshake {
             Obstacle::Busy => {
                 self.talk.machine.deny();
                 let farewell = Farewell::new(self.talk, slot, opening);
-                // Displaced by a flood of others, it is not waited for unless there is time.
-                let farewell = match self.client.refusals.permit() {
-                    Some(permit) => farewell.with_permit(permit),
-                    None => farewell.brief(),
-                };
+                // In a flood of clients, not all of them are waited for.
+                let farewell = farewell.if_permitted(self.client.refusals.permit());
                 return Dropped {
-                    farewell: Some(Box::new(farewell)),
+                    farewell: Some(farewell),
                     ..Dropped::new(None, false)
                 };
             }
@@ -344,7 +341,7 @@ impl Handshake {
         });
         Dropped {
             error: Some(error),
-            farewell: Some(Box::new(Farewell::new(self.talk, slot, opening))),
+            farewell: Some(Farewell::new(self.talk, slot, opening)),
             began,
             had_params,
         }

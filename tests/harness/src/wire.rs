@@ -24,12 +24,12 @@ pub const TEST_END: u8 = 4;
 pub const PARAM_EXCHANGE: u8 = 9;
 /// The server requests the data connections.
 pub const CREATE_STREAMS: u8 = 10;
+/// The server is about to end.
+pub const SERVER_TERMINATE: u8 = 11;
 /// The server requests the client's results.
 pub const EXCHANGE_RESULTS: u8 = 13;
 /// The server has sent its results.
 pub const DISPLAY_RESULTS: u8 = 14;
-/// The server ends.
-pub const SERVER_TERMINATE: u8 = 11;
 /// The client is done.
 pub const IPERF_DONE: u8 = 16;
 /// The server is busy, or a cookie is wrong.

@@ -64,14 +64,14 @@ impl Server<'_> {
         self.farewells.spawn(farewell.say());
     }
 
-    /// Lets handshakes and running tests end, which have been stopped too, then ends.
+    /// Ends the server after its handshakes and running tests, which have learned of the stop themselves.
     pub(super) async fn shutdown(&mut self, reason: StopReason, stop: &Stop) -> ServerError {
         self.stopped = Some(reason);
         self.is_draining = true;
         // A test that runs reports its end itself.
         let is_idle = self.tests.are_over();
         let handshakes = async {
-            // What has happened already, and perhaps been seen by a client, is reported first.
+            // What has happened already is reported first: a client may have seen it.
             while let Ok(event) = self.events.try_recv() {
                 self.on_event(event, stop);
             }
@@ -96,7 +96,7 @@ impl Server<'_> {
         ServerError::Interrupted(reason)
     }
 
-    /// Waits until the clients have been told that were turned away last.
+    /// Waits until the clients that were turned away last have been told.
     pub(super) async fn await_farewells(&mut self) {
         let told = async { while self.farewells.join_next().await.is_some() {} };
         let _ = timeout(PARTING_LIMIT, told).await;
