@@ -49,6 +49,16 @@ impl Times {
         }
     }
 
+    /// What the hypervisor left to this machine.
+    #[must_use]
+    pub fn without_stolen(self) -> Self {
+        Self {
+            all: self.all.saturating_sub(self.stolen),
+            stolen: 0,
+            ..self
+        }
+    }
+
     /// A part of all time, from 0 to 1; `None` if no time has passed.
     #[allow(
         clippy::cast_precision_loss,

@@ -19,11 +19,13 @@ fn causes(document: &Value) -> Vec<String> {
     causes_of_direction(document, "client to server")
 }
 
-/// The causes that a document names for a direction.
+/// The causes that a document names for a direction. What a hypervisor takes from the machine of the tests is no part of
+/// their situations.
 fn causes_of_direction(document: &Value, direction: &str) -> Vec<String> {
     let limits = json::list(document, "/end/limits").iter();
     let limits = limits.filter(|limit| json::text(limit, "/direction") == Some(direction));
     let causes = limits.filter_map(|limit| json::text(limit, "/cause"));
+    let causes = causes.filter(|cause| *cause != "steal time");
     causes.map(str::to_owned).collect()
 }
 
@@ -115,6 +117,9 @@ fn a_small_receive_window_is_named() {
                 "sh",
                 &["-c", "echo 4096 8192 8192 > /proc/sys/net/ipv4/tcp_rmem"],
             );
+            // Acknowledgements take half a millisecond, so the sender waits for them more than it works.
+            let slow = "qdisc add dev right root tbf rate 1mbit burst 1600 limit 30k";
+            there.run("tc", &slow.split(' ').collect::<Vec<_>>());
         },
         "-t 2",
     );

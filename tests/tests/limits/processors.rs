@@ -15,11 +15,13 @@ use serde_json::Value;
 
 use super::over_a_wire;
 
-/// The evidence for a cause, in what the client sends.
-fn evidence<'a>(document: &'a Value, cause: &str) -> Option<&'a str> {
+/// The evidence of both ends for a cause.
+fn evidence<'a>(document: &'a Value, cause: &str) -> Vec<&'a str> {
     let limits = json::list(document, "/end/limits").iter();
-    let mut limits = limits.filter(|limit| json::text(limit, "/cause") == Some(cause));
-    limits.find_map(|limit| json::text(limit, "/evidence"))
+    let limits = limits.filter(|limit| json::text(limit, "/cause") == Some(cause));
+    limits
+        .filter_map(|limit| json::text(limit, "/evidence"))
+        .collect()
 }
 
 /// Each packet that arrives is compared with thousands of addresses, on one processor.
@@ -45,7 +47,7 @@ fn a_processor_that_handles_packets_all_the_time_is_named() {
     // Where others take the processor, the thread waits for it, and the packets are in the evidence as well.
     let found = evidence(&document, "receiver's CPU");
     assert!(
-        found.is_some_and(|text| text.contains("handled packets")),
+        found.iter().any(|text| text.contains("handled packets")),
         "{document:#}"
     );
 }
@@ -101,5 +103,7 @@ fn stolen_time_is_named() {
     server.finish(HANG);
     let document = json::parse(&end.stdout).unwrap_or_else(|error| panic!("{error}: {end}"));
     let wanted = "the hypervisor gave 20 % of the processors' time to others than the sender";
-    assert_eq!(evidence(&document, "steal time"), Some(wanted), "{end}");
+    // The server may have time stolen for real.
+    let found = evidence(&document, "steal time");
+    assert!(found.contains(&wanted), "{found:?}: {end}");
 }

@@ -9,7 +9,8 @@ use crate::run::machine::Carried;
 
 /// A thread that is busy for this share of the time is saturated.
 const BUSY: f64 = 0.9;
-/// A processor that handles packets for this share of the time has none left for threads.
+/// A processor that handles packets for this share of the time, without what the hypervisor took, has none left for
+/// threads.
 const BUSY_WITH_PACKETS: f64 = 0.8;
 /// From which part of the processors' time on a hypervisor is named.
 const STOLEN: f64 = 0.05;
@@ -28,6 +29,17 @@ impl Direction<'_> {
         let busy = self.mean(|stream| Some(part(stream.cpu)))?;
         let waited = self.mean(|stream| stream.waited.map(part));
         Some((busy, waited.unwrap_or(0.0)))
+    }
+
+    /// The part of the time in which the threads neither worked nor lacked a processor, at least: they may have been idle
+    /// while the cgroup was throttled or the hypervisor took processors away.
+    pub(super) fn unoccupied(&self) -> Option<f64> {
+        let (busy, waited) = self.threads()?;
+        let machine = &self.frame.machine;
+        let throttled = machine.quota.as_ref().map_or(0.0, |quota| quota.share);
+        let times = machine.processors.all;
+        let stolen = times.share(times.stolen).unwrap_or(0.0);
+        Some(1.0 - busy - waited - throttled - stolen)
     }
 
     fn cpu_cause(&self) -> Cause {
@@ -62,11 +74,14 @@ impl Direction<'_> {
             return Some(self.busy_threads(busy, waited));
         }
         let each = self.frame.machine.processors.each.iter();
-        let shares = each.filter_map(|(core, times)| Some((core, times.share(times.interrupts)?)));
+        let shares = each.filter_map(|(core, times)| {
+            let share = times.without_stolen().share(times.interrupts)?;
+            Some((core, share))
+        });
         let (core, share) = shares.max_by(|a, b| a.1.total_cmp(&b.1))?;
         (share >= BUSY_WITH_PACKETS && self.bitrate().is_none()).then(|| {
             let evidence = format!(
-                "its core {core} handled packets (softirq) {:.0} % of the time",
+                "its core {core} handled packets (softirq) {:.0} % of the time that it had",
                 100.0 * share
             );
             self.limit(self.cpu_cause(), share, evidence)

@@ -129,29 +129,30 @@ fn find(frame: &Frame, streams: &[Evidence]) -> Vec<Limitation> {
             streams,
             role,
         };
-        let before = limits.len();
-        limits.extend(direction.causes().into_iter().flatten());
-        if limits.len() == before {
-            limits.extend(
-                [direction.starved(), direction.credit()]
-                    .into_iter()
-                    .flatten(),
-            );
+        let mut of_all: Vec<_> = direction.causes().into_iter().flatten().collect();
+        if !of_all.iter().any(explains) {
+            of_all.extend(direction.starved());
+            of_all.extend(direction.credit());
         }
-        if limits.len() == before {
-            limits.extend(
+        if !of_all.iter().any(explains) {
+            of_all.extend(
                 direction
                     .full_send_buffer()
                     .or_else(|| direction.application()),
             );
         }
-        let mut of_all = limits.split_off(before);
         of_all.retain(|limit| !direction.is_of_few(limit.cause));
         let of_some = direction.of_some(&of_all);
         limits.extend(of_all);
         limits.extend(of_some);
     }
     limits
+}
+
+/// Whether a cause may explain the rate by itself. What others take of the processors slows a test, and whatever else
+/// holds it back still does.
+fn explains(limit: &Limitation) -> bool {
+    !matches!(limit.cause, Cause::Steal | Cause::Quota)
 }
 
 /// The streams of one direction.
@@ -251,8 +252,7 @@ impl Direction<'_> {
         if !self.role.sends() || !self.frame.transport.is_vsock() {
             return None;
         }
-        let (busy, waited) = self.threads()?;
-        let share = 1.0 - busy - waited;
+        let share = self.unoccupied()?;
         (share >= NOTEWORTHY).then(|| {
             let percent = 100.0 * share;
             let evidence = format!("the sender waited for its peer {percent:.0} % of the time");

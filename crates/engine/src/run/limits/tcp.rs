@@ -3,7 +3,7 @@
 use iperf_model::{Cause, Limitation};
 use iperf_zc::tcp_info::TcpInfo;
 
-use super::{Direction, Evidence, LOSS, NOTEWORTHY, bits};
+use super::{Direction, LOSS, NOTEWORTHY, bits};
 
 /// A window that was never as large as this is small: with the kernel's defaults it is larger from the start.
 const SMALL_WINDOW: f64 = 60_000.0;
@@ -256,18 +256,15 @@ impl Direction<'_> {
 
     /// The kernel had nothing to send, although neither a rate nor work kept the sender from giving it some.
     pub(super) fn application(&self) -> Option<Limitation> {
-        let running = self.frame.running;
-        let waited = |stream: &Evidence| stream.waited.unwrap_or_default();
-        let busy =
-            self.mean(|stream| Some((stream.cpu + waited(stream)).as_secs_f64() / running))?;
+        let share = self.unoccupied()?;
         let may_send = self.frame.rate.is_none() && self.is_left_without_data();
-        (may_send && busy < 0.5).then(|| {
+        (may_send && share > 0.5).then(|| {
             let evidence = format!(
-                "the kernel had nothing to send, while the sender's thread worked {:.0} % of the time: what it reads \
-                 comes slowly",
-                100.0 * busy
+                "the kernel had nothing to send, and the sender's thread nothing to do {:.0} % of the time: what it \
+                 reads comes slowly",
+                100.0 * share
             );
-            self.limit(Cause::Application, 1.0 - busy, evidence)
+            self.limit(Cause::Application, share, evidence)
         })
     }
 }

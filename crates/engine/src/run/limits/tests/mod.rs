@@ -329,6 +329,8 @@ fn a_quota_steal_time_and_packets_that_need_a_whole_core_are_named() {
     assert_eq!(causes(processors(120, 0), receiver()), [Cause::Steal]);
     assert_eq!(causes(processors(0, 900), receiver()), [Cause::ReceiverCpu]);
     assert_eq!(causes(processors(40, 500), receiver()), []);
+    let both = [Cause::ReceiverCpu, Cause::Steal];
+    assert_eq!(causes(processors(300, 650), receiver()), both);
     let busy = Evidence {
         cpu: Duration::from_secs(10),
         core: Some(3),
@@ -337,6 +339,46 @@ fn a_quota_steal_time_and_packets_that_need_a_whole_core_are_named() {
     let found = find(&processors(0, 120), &[busy]);
     let core = "; core 3 was idle 0 % and handled packets 12 %";
     assert!(found[0].evidence.ends_with(core), "{found:?}");
+}
+
+#[test]
+fn time_that_others_take_does_not_hide_what_the_sender_waits_for() {
+    let machine = |stolen, throttled| {
+        let all = Times {
+            all: 100,
+            stolen,
+            ..Times::default()
+        };
+        let quota = Some(Quota {
+            share: throttled,
+            throttled: 1,
+            periods: 10,
+        });
+        let processors = Processors { all, each: vec![] };
+        Conditions {
+            processors,
+            quota,
+            ..Conditions::default()
+        }
+    };
+    let left = TcpInfo {
+        app_limited: true,
+        ..info(1, 0, 0)
+    };
+    let tcp = |stolen, quota| causes(on(machine(stolen, quota)), sender(left, 21_000));
+    assert_eq!(tcp(25, 0.0), [Cause::Steal, Cause::Application]);
+    assert_eq!(tcp(0, 0.1), [Cause::Quota, Cause::Application]);
+    assert_eq!(tcp(60, 0.0), [Cause::Steal], "it may have had no processor");
+    assert_eq!(tcp(0, 0.6), [Cause::Quota], "nor here");
+    let vsock = |stolen| {
+        let frame = Frame {
+            transport: Transport::Vsock,
+            ..on(machine(stolen, 0.0))
+        };
+        causes(frame, evidence(Role::Sender))
+    };
+    assert_eq!(vsock(25), [Cause::Steal, Cause::Credit]);
+    assert_eq!(vsock(90), [Cause::Steal]);
 }
 
 #[test]
