@@ -108,7 +108,7 @@ const fn vsock(name: &'static str, args: &'static str) -> Case {
 const NEAR: &[(Figure, Goal)] = &[(Transactions, AtLeast(0.95)), (Latency, AtMost(1.05))];
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 35] = [
+pub const CASES: [Case; 37] = [
     case("tcp", "", STREAM, FASTER),
     case("tcp-reverse", "-R", STREAM, FASTER),
     case("tcp-2", "-P 2", STREAM, FASTER),
@@ -132,6 +132,7 @@ pub const CASES: [Case; 35] = [
         &[(Throughput, AtLeast(1.2))],
     ),
     case("tcp-1G", "-b 1G", STREAM, PACED),
+    case("tcp-100M", "-b 100M", STREAM, PACED),
     case("tcp-short", "-n 1M", SHORT, &[(Wall, AtMost(0.1))]),
     case(
         "udp-1448",
@@ -175,6 +176,7 @@ pub const CASES: [Case; 35] = [
     case("tcp-rr", "--rr=14", EXCHANGE, PROMPT),
     case("tcp-rr-4", "--rr=14 -P 4", EXCHANGE, PROMPT),
     case("udp-rr", "--rr=14 -u", EXCHANGE, PROMPT),
+    vsock("vsock-4K", "-l 4K"),
     vsock("vsock-64K", "-l 64K"),
     vsock("vsock-128K", "-l 128K"),
     vsock("vsock-1M", "-l 1M"),

@@ -5,6 +5,7 @@
 //! last until all run.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use iperf_harness::json::{self, int, text};
 use iperf_harness::process::wait_for;
@@ -103,6 +104,7 @@ impl Crowd {
     /// name is the error.
     fn finish(self) -> Result<(), String> {
         let Self {
+            seconds,
             server,
             running,
             mut ended,
@@ -119,8 +121,9 @@ impl Crowd {
             assert!(end.succeeded(), "{name}: {end}");
             return Err(name);
         }
+        let rest = Duration::from_secs(seconds.into()) + HANG;
         for (name, client) in running {
-            let end = client.finish(HANG);
+            let end = client.finish(rest);
             f.holds(format!("{name} succeeds: {end}"), end.succeeded());
             ended.push((name, of_json_stream(&end.stdout)));
         }
