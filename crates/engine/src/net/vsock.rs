@@ -4,7 +4,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use iperf_model::{Buffers, CID_ANY, MAX_STREAMS, SocketName, StreamInfo, Transport, VsockAddress};
+use iperf_model::{
+    Buffers, CID_ANY, MAX_STREAMS, Role, SocketName, StreamInfo, TestConfig, Transport,
+    VsockAddress,
+};
 use iperf_zc::vsock;
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -21,6 +24,11 @@ pub const PORT_ANY: u32 = u32::MAX;
 
 /// `VMADDR_CID_LOCAL`.
 const LOCAL: u32 = 1;
+
+/// The receive buffer of a stream unless `-w` sets it, in bytes: with the kernel's 256 KiB a sender runs out of credit, and waits,
+/// four times as often (docs/experiments.md). Many streams share [`SHARED_ROOM`], but none has less than the kernel gives it.
+const ROOM: u64 = 1024 * 1024;
+const SHARED_ROOM: u64 = 4 * ROOM;
 
 /// Why CID 1 is not there.
 const NEEDS_LOOPBACK: &str = "CID 1 needs the kernel module vsock_loopback";
@@ -95,7 +103,7 @@ pub fn adopt(
         remote,
     } = connection;
     make_blocking(&socket)?;
-    let buffers = shape(&socket, plan)?;
+    let buffers = shape(&socket, plan, spec.role)?;
     let info = StreamInfo {
         id: spec.id,
         socket: spec.number,
@@ -201,8 +209,8 @@ pub fn explain_listen(cid: u32, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), hint)
 }
 
-/// Sets the buffers of `-w`.
-fn shape(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, EngineError> {
+/// Sets the buffers of `-w`, or those of a receiver.
+fn shape(socket: &Socket, plan: &StreamPlan<'_>, role: Role) -> Result<Buffers, EngineError> {
     let fd = socket.as_fd();
     let Ok(before) = vsock::buffer_size(fd) else {
         set_window(socket, plan)?;
@@ -211,15 +219,13 @@ fn shape(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, EngineError>
             "read the sizes of the socket's buffers",
         ));
     };
+    let wanted = buffer(plan.test, role, before);
     let mut kept = before;
-    if let Some(window) = plan.test.socket.window {
-        let least = match plan.test.transport {
-            Transport::VsockSeqpacket => 2 * u64::from(plan.test.block),
-            _ => 0,
-        };
-        let size = least.max(window.into());
-        let resized = vsock::set_buffer_size(fd, size);
-        set("SO_VM_SOCKETS_BUFFER_SIZE", &size, resized)?;
+    if wanted != before {
+        let resized = vsock::set_buffer_size(fd, wanted);
+        if plan.test.socket.window.is_some() {
+            set("SO_VM_SOCKETS_BUFFER_SIZE", &wanted, resized)?;
+        }
         kept = vsock::buffer_size(fd).unwrap_or(before);
     }
     let kept = u32::try_from(kept).unwrap_or(u32::MAX);
@@ -230,8 +236,69 @@ fn shape(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, EngineError>
     })
 }
 
+/// The buffer of a socket that has `before`. It bounds what the peer may send unread, so it matters where data is received.
+fn buffer(test: &TestConfig, role: Role, before: u64) -> u64 {
+    match test.socket.window {
+        Some(window) if test.transport == Transport::VsockSeqpacket => {
+            u64::from(window).max(2 * u64::from(test.block))
+        }
+        Some(window) => window.into(),
+        None if role == Role::Receiver => {
+            let share = SHARED_ROOM / u64::from(test.streams.max(1));
+            before.max(share.min(ROOM))
+        }
+        None => before,
+    }
+}
+
 fn vsock_address(address: &SockAddr) -> io::Result<(u32, u32)> {
     address
         .as_vsock_address()
         .ok_or_else(|| io::Error::other("not a vsock address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iperf_model::Exchange;
+
+    const KERNEL: u64 = 256 * 1024;
+
+    #[test]
+    fn receivers_share_a_buffer_that_is_larger_than_the_kernels() {
+        let mut test = TestConfig::new(Transport::Vsock);
+        for (streams, size) in [
+            (1, ROOM),
+            (4, ROOM),
+            (8, ROOM / 2),
+            (16, KERNEL),
+            (10_000, KERNEL),
+        ] {
+            test.streams = streams;
+            assert_eq!(buffer(&test, Role::Receiver, KERNEL), size, "{streams}");
+            assert_eq!(buffer(&test, Role::Sender, KERNEL), KERNEL);
+        }
+    }
+
+    #[test]
+    fn requests_and_larger_defaults_keep_the_kernels_buffer() {
+        let mut test = TestConfig::new(Transport::Vsock);
+        assert_eq!(buffer(&test, Role::Receiver, 8 * ROOM), 8 * ROOM);
+        test.exchange = Some(Exchange::new(1, 1));
+        for role in [Role::Requester, Role::Responder] {
+            assert_eq!(buffer(&test, role, KERNEL), KERNEL);
+        }
+    }
+
+    #[test]
+    fn the_user_sets_the_buffer_and_a_message_fits_into_it_twice() {
+        let mut test = TestConfig::new(Transport::Vsock);
+        test.socket.window = Some(4096);
+        for role in [Role::Sender, Role::Receiver] {
+            assert_eq!(buffer(&test, role, KERNEL), 4096);
+        }
+        test.transport = Transport::VsockSeqpacket;
+        test.block = 64 * 1024;
+        assert_eq!(buffer(&test, Role::Receiver, KERNEL), 128 * 1024);
+    }
 }
