@@ -1,4 +1,4 @@
-//! More streams than iperf3 has: they are opened many at a time, share threads, and each still carries its own data.
+//! Many streams, also more than iperf3 has: they are opened many at a time, share threads, and each still carries its own data.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -52,6 +52,14 @@ fn carry_their_own_data(args: &str, streams: usize) {
 fn hundreds_of_streams_carry_their_own_data() {
     carry_their_own_data("-P 200 --verify -k 12800", 200);
     carry_their_own_data("-P 1000 -k 64000", 1000);
+}
+
+/// Streams that share a thread at one end or at both, whose turns are of one block or of many.
+#[test]
+fn dozens_of_streams_carry_their_own_data() {
+    carry_their_own_data("-P 64 --verify -k 12800", 64);
+    carry_their_own_data("-P 64 --verify -l 100 -k 128000 -R", 64);
+    carry_their_own_data("-P 24 --verify -l 1K -k 48000 --bidir", 48);
 }
 
 #[test]
@@ -112,6 +120,36 @@ fn a_server_with_too_few_open_files_names_its_limit_to_its_own_clients() {
     assert!(!client.stderr.contains("ulimit"), "{client}");
     let client = run_client(Peer::Ours, server.port(), "-t 1");
     assert!(client.succeeded(), "{client}");
+}
+
+/// The threads of a sending client.
+fn threads_of_a_client(streams: usize) -> usize {
+    let server = Server::start(Peer::New, &["-1"]);
+    let args = format!("-t 600 -P {streams} -i 0");
+    let client = start_client(Peer::Ours, server.port(), &args);
+    let flows = || (procfs::open_files(client.id()) > streams).then_some(());
+    let all = wait_for(HANG, flows);
+    assert!(all.is_some(), "the streams are not connected");
+    thread::sleep(Duration::from_millis(500));
+    let threads = procfs::threads(client.id());
+    client.signal(Signal::SIGINT);
+    let client = client.finish(HANG);
+    usize::try_from(threads).unwrap_or_else(|_| panic!("{threads} threads\n{client}"))
+}
+
+#[test]
+fn senders_have_a_thread_each_up_to_eight_per_processor() {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let most = (8 * processors).min(120);
+    let (each, shared) = (threads_of_a_client(most), threads_of_a_client(most + 1));
+    assert!(each > most, "{most} streams: {each} threads");
+    if most == 8 * processors {
+        assert!(
+            shared < processors + 6,
+            "{} streams: {shared} threads",
+            most + 1
+        );
+    }
 }
 
 /// What two ends with a thousand connections have while data flows: threads, and KiB of memory. The client's comes first.

@@ -1,11 +1,11 @@
-//! Which thread drives which stream: a thread for each, or with `--threads` a few that the streams of a direction share.
-//! More streams than iperf3 has, and more request/response connections than there are processors, share one per processor.
+//! Which thread drives which stream: a thread for each, or a few that the streams of a direction share (`--threads`). Many
+//! streams, and more request/response connections than there are processors, share one per processor.
 
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iperf_model::{MAX_STREAMS, Placement, Role, SendMode, Transport};
+use iperf_model::{Io, MAX_STREAMS, Placement, Role, SendMode, Transport};
 
 use crate::error::EngineError;
 use crate::movers;
@@ -20,6 +20,16 @@ use crate::worker::{Wake, Worker};
 
 /// How long a thread of receivers sleeps when it has emptied all sockets, so that a batch gathers.
 const NAP: Duration = Duration::from_micros(100);
+
+/// The most streams of a direction per processor that have a thread each. With more senders the scheduler gives some threads
+/// a multiple of the others' time, and the streams that they drive a multiple of the bytes. Receivers have to wait for their
+/// senders, so their threads are even among themselves; with more of them they only cost time (docs/experiments.md).
+const SENDERS: usize = 8;
+const RECEIVERS: usize = 24;
+
+/// What a sender may send in a turn, in bytes, where several share a thread. With a turn for each block, small blocks would go
+/// to a socket whose state is no longer in the processor's cache.
+const TURN: u32 = 64 * 1024;
 
 /// A worker, the stream that it belongs to, and where it leaves its ending.
 struct Assigned {
@@ -36,6 +46,8 @@ struct Direction {
     streams: usize,
     /// How many threads drive them.
     threads: usize,
+    /// System calls of a turn, where they share.
+    calls: u32,
     workers: Vec<Assigned>,
 }
 
@@ -54,7 +66,7 @@ impl Threads {
             let streams = streams.count();
             let threads = match plan.local.threads {
                 Some(threads) if may_share(plan, role) => streams.min(threads.get().into()),
-                None if streams > alone(plan) && may_share(plan, role) => processors(),
+                None if streams > alone(plan, role) && may_share(plan, role) => processors(),
                 _ => streams,
             };
             Direction {
@@ -62,6 +74,7 @@ impl Threads {
                 exchanges: plan.config.exchange.is_some(),
                 streams,
                 threads,
+                calls: calls(plan, role),
                 workers: Vec::with_capacity(streams),
             }
         };
@@ -192,7 +205,7 @@ impl Direction {
                 endings.push(assigned.ending);
                 workers.push(assigned.worker);
             }
-            let workers = SharedWorkers::new(workers, idle)
+            let workers = SharedWorkers::new(workers, self.calls, idle)
                 .map_err(EngineError::system("prepare a shared worker thread"))?;
             let name = format!("iperf-{way}s-{number}");
             let thread =
@@ -211,11 +224,35 @@ fn processors() -> usize {
 }
 
 /// The most streams of a direction that have a thread each.
-fn alone(plan: &RunPlan<'_>) -> usize {
+fn alone(plan: &RunPlan<'_>, role: Role) -> usize {
+    let processors = processors();
     if plan.config.exchange.is_some() {
-        processors()
+        processors
     } else {
-        MAX_STREAMS.into()
+        movers_alone(plan.local.io, role, processors)
+    }
+}
+
+/// The same, where data goes one way.
+fn movers_alone(io: Io, role: Role, processors: usize) -> usize {
+    let per_processor = match (io, role.sends()) {
+        // A ring waits for one stream.
+        (Io::Uring, _) => return MAX_STREAMS.into(),
+        (Io::Calls, true) => SENDERS,
+        (Io::Calls, false) => RECEIVERS,
+    };
+    processors
+        .saturating_mul(per_processor)
+        .min(MAX_STREAMS.into())
+}
+
+/// How many system calls a worker makes in its turn. A receiver's takes what there is, and an exchange counts for itself.
+fn calls(plan: &RunPlan<'_>, role: Role) -> u32 {
+    let config = plan.config;
+    if role.sends() && config.exchange.is_none() {
+        (TURN / config.block.max(1)).max(1)
+    } else {
+        1
     }
 }
 
@@ -234,4 +271,27 @@ fn may_share(plan: &RunPlan<'_>, role: Role) -> bool {
             SendMode::Msg => true,
         };
     movers::brings_bytes(config.transport) && plan.local.file.is_none() && !waits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_share_threads_sooner_than_receivers() {
+        let alone = |processors| {
+            [Role::Sender, Role::Receiver].map(|role| movers_alone(Io::Calls, role, processors))
+        };
+        assert_eq!(
+            [1, 2, 8, 64].map(alone),
+            [[8, 24], [16, 48], [64, 128], [128, 128]]
+        );
+    }
+
+    #[test]
+    fn streams_with_a_ring_share_none_up_to_the_most_that_iperf3_has() {
+        for role in [Role::Sender, Role::Receiver] {
+            assert_eq!(movers_alone(Io::Uring, role, 1), usize::from(MAX_STREAMS));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! A thread with many workers. They take turns of one system call, so that all streams get equal shares.
+//! A thread with many workers. They take turns of equal length, so that all streams get equal shares.
 //!
 //! ```text
 //! ready queue ──► step one worker ──► moved: to the back of the queue
@@ -23,8 +23,8 @@ use crate::worker::{Ending, Step, Worker};
 /// Events that one call takes.
 const EVENTS: usize = 64;
 
-/// Steps between two looks for sockets that have become ready, while there is something to do.
-const STEPS_BETWEEN_LOOKS: usize = 64;
+/// Turns between two looks for sockets that have become ready, while there is something to do.
+const TURNS_BETWEEN_LOOKS: usize = 64;
 
 /// The resolution of epoll's timeout.
 const EPOLL_TICK: Duration = Duration::from_millis(1);
@@ -62,14 +62,16 @@ pub(crate) struct SharedWorkers {
     due: BinaryHeap<Reverse<(Instant, usize)>>,
     armed: Vec<Option<Instant>>,
     epoll: Epoll,
+    /// System calls of a turn, unless the socket blocks before.
+    calls: u32,
     idle: Idle,
     /// Nothing has moved since the last nap.
     is_rested: bool,
 }
 
 impl SharedWorkers {
-    /// Takes over the workers, whose sockets become non-blocking ones.
-    pub(crate) fn new(workers: Vec<Box<dyn Worker>>, idle: Idle) -> io::Result<Self> {
+    /// Takes over the workers, whose sockets become non-blocking ones. `calls`: system calls of a turn, at least one.
+    pub(crate) fn new(workers: Vec<Box<dyn Worker>>, calls: u32, idle: Idle) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for (index, worker) in workers.iter().enumerate() {
             let socket = worker.socket();
@@ -84,6 +86,7 @@ impl SharedWorkers {
             due: BinaryHeap::new(),
             workers: workers.into_iter().map(Some).collect(),
             epoll,
+            calls,
             idle,
             is_rested: true,
         })
@@ -103,17 +106,24 @@ impl SharedWorkers {
         }
     }
 
-    /// Steps workers that are ready, one call each at a time; returns how many ended.
+    /// Gives workers that are ready a turn each; returns how many ended.
     fn step_ready(&mut self, ended: &mut impl FnMut(usize, Ending)) -> usize {
         let mut count = 0;
-        for _ in 0..STEPS_BETWEEN_LOOKS {
+        for _ in 0..TURNS_BETWEEN_LOOKS {
             let Some(index) = self.ready.pop_front() else {
                 break;
             };
             let Some(worker) = &mut self.workers[index] else {
                 continue;
             };
-            self.states[index] = match worker.step(false) {
+            let mut step = worker.step(false);
+            for _ in 1..self.calls {
+                if !matches!(step, Step::Moved) {
+                    break;
+                }
+                step = worker.step(false);
+            }
+            self.states[index] = match step {
                 Step::Moved => {
                     self.is_rested = false;
                     self.ready.push_back(index);
