@@ -5,8 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use iperf_model::{
-    Buffers, CID_ANY, MAX_STREAMS, Role, SocketName, StreamInfo, TestConfig, Transport,
-    VsockAddress,
+    Buffers, CID_ANY, MAX_STREAMS, SocketName, StreamInfo, TestConfig, Transport, VsockAddress,
 };
 use iperf_zc::vsock;
 use nix::errno::Errno;
@@ -103,7 +102,7 @@ pub fn adopt(
         remote,
     } = connection;
     make_blocking(&socket)?;
-    let buffers = shape(&socket, plan, spec.role)?;
+    let buffers = shape(&socket, plan)?;
     let info = StreamInfo {
         id: spec.id,
         socket: spec.number,
@@ -210,7 +209,7 @@ pub fn explain_listen(cid: u32, error: io::Error) -> io::Error {
 }
 
 /// Sets the buffers of `-w`, or those that suit the test.
-fn shape(socket: &Socket, plan: &StreamPlan<'_>, role: Role) -> Result<Buffers, EngineError> {
+fn shape(socket: &Socket, plan: &StreamPlan<'_>) -> Result<Buffers, EngineError> {
     let fd = socket.as_fd();
     let Ok(before) = vsock::buffer_size(fd) else {
         set_window(socket, plan)?;
@@ -219,7 +218,7 @@ fn shape(socket: &Socket, plan: &StreamPlan<'_>, role: Role) -> Result<Buffers, 
             "read the sizes of the socket's buffers",
         ));
     };
-    let wanted = buffer(plan.test, role, before);
+    let wanted = buffer(plan.test, before);
     let mut kept = before;
     if wanted != before {
         let resized = vsock::set_buffer_size(fd, wanted);
@@ -238,13 +237,13 @@ fn shape(socket: &Socket, plan: &StreamPlan<'_>, role: Role) -> Result<Buffers, 
 
 /// The buffer of a socket that has `before`. A receiver's bounds what its peer may send unread, and on new kernels so does the
 /// sender's own (`peer_buf_alloc`, net/vmw_vsock/virtio_transport_common.c). Requests fit into that of the kernel.
-fn buffer(test: &TestConfig, role: Role, before: u64) -> u64 {
+fn buffer(test: &TestConfig, before: u64) -> u64 {
     match test.socket.window {
         Some(window) if test.transport == Transport::VsockSeqpacket => {
             u64::from(window).max(2 * u64::from(test.block))
         }
         Some(window) => window.into(),
-        None if matches!(role, Role::Sender | Role::Receiver) => {
+        None if test.exchange.is_none() => {
             let share = SHARED_ROOM / u64::from(test.streams.max(1));
             before.max(share.min(ROOM))
         }
@@ -276,31 +275,25 @@ mod tests {
             (10_000, KERNEL),
         ] {
             test.streams = streams;
-            for role in [Role::Sender, Role::Receiver] {
-                assert_eq!(buffer(&test, role, KERNEL), size, "{streams}");
-            }
+            assert_eq!(buffer(&test, KERNEL), size, "{streams}");
         }
     }
 
     #[test]
     fn requests_and_larger_defaults_keep_the_kernels_buffer() {
         let mut test = TestConfig::new(Transport::Vsock);
-        assert_eq!(buffer(&test, Role::Receiver, 8 * ROOM), 8 * ROOM);
+        assert_eq!(buffer(&test, 8 * ROOM), 8 * ROOM);
         test.exchange = Some(Exchange::new(1, 1));
-        for role in [Role::Requester, Role::Responder] {
-            assert_eq!(buffer(&test, role, KERNEL), KERNEL);
-        }
+        assert_eq!(buffer(&test, KERNEL), KERNEL);
     }
 
     #[test]
     fn the_user_sets_the_buffer_and_a_message_fits_into_it_twice() {
         let mut test = TestConfig::new(Transport::Vsock);
         test.socket.window = Some(4096);
-        for role in [Role::Sender, Role::Receiver] {
-            assert_eq!(buffer(&test, role, KERNEL), 4096);
-        }
+        assert_eq!(buffer(&test, KERNEL), 4096);
         test.transport = Transport::VsockSeqpacket;
         test.block = 64 * 1024;
-        assert_eq!(buffer(&test, Role::Receiver, KERNEL), 128 * 1024);
+        assert_eq!(buffer(&test, KERNEL), 128 * 1024);
     }
 }
